@@ -1,0 +1,57 @@
+"""One tree of errors. The command line alone turns them into an exit code."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class BenchError(Exception):
+    """Bad input: one line that names the file, row or option and says what to do next. Exit code 2."""
+
+    exit_code = 2
+
+
+class CardError(BenchError):
+    """A dataset card is malformed or disagrees with the files it describes."""
+
+
+class DataError(BenchError):
+    """Files of a dataset are missing, unreadable or contradict each other."""
+
+
+class ParamsError(BenchError):
+    """A parameter is unknown or out of range."""
+
+
+class UnknownName(BenchError):
+    """A registry, class list or card holds no such name."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
+        near = closest(name, known)
+        guess = f" Did you mean '{near}'?" if near else ""
+        super().__init__(f"unknown {kind} '{name}'.{guess}{' ' + hint if hint else ''}")
+
+
+class MetricUndefined(BenchError):
+    """A metric has no value on these data; the message is the reason."""
+
+
+class Negative(BenchError):
+    """The command ran and the answer is no (parity off, claim refuted, check failed). Exit code 1."""
+
+    exit_code = 1
+
+
+def closest(name: str, known: Iterable[str]) -> str | None:
+    """The known name nearest to `name`, or None where nothing is near.
+
+    Case and the choice between space, hyphen and underscore do not count.
+    """
+    table = {_fold(k): k for k in known}
+    found = difflib.get_close_matches(_fold(name), list(table), n=1, cutoff=0.6)
+    return table[found[0]] if found else None
+
+
+def _fold(name: str) -> str:
+    return name.lower().replace("_", " ").replace("-", " ")

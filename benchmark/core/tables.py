@@ -1,0 +1,174 @@
+"""The three tables that travel between stages, with their schemas.
+
+manifest     one row an image: META columns, then one column a class (1, 0, -1 uncertain, null not mentioned)
+predictions  one row an image: image_id, patient_id, then one float column a class
+metrics      tidy: one value a row, columns METRIC_COLUMNS
+
+What belongs to the whole table (dataset, origin, hashes, versions) is JSON in the Parquet file's own metadata.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from benchmark.core.errors import DataError
+from benchmark.core.files import atomic_path
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Origin = Literal["official", "twin"]
+TWIN_NOTICE = "SYNTHETIC TWIN"
+
+META_COLUMNS = (
+    "image_id",
+    "path",
+    "patient_id",
+    "study_id",
+    "view",
+    "split",
+    "report",
+    "sex",
+    "age",
+    "site",
+)
+REGION_COLUMNS = ("image_id", "class", "kind", "x", "y", "w", "h", "rle", "phrase")
+METRIC_COLUMNS = (
+    "run_id",
+    "method",
+    "variant",
+    "encoder",
+    "dataset",
+    "origin",
+    "split",
+    "prompts",
+    "seed",
+    "task",
+    "class",
+    "stratum",
+    "metric",
+    "value",
+    "low",
+    "high",
+    "n_pos",
+    "n_neg",
+    "n_ignored",
+    "n_patients",
+    "note",
+)
+_KEY = b"cxr_alignbench"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Images of one dataset as one reader saw them.
+
+    frame: META_COLUMNS then `classes`; identifiers are text; class columns are nullable Int8.
+    root: the folder that `path` is relative to. regions: REGION_COLUMNS, boxes in pixels of the
+    original image, masks as COCO-style uncompressed column-major run lengths in `rle` (JSON).
+    info: reader, card version, counts, dropped images with reasons.
+    """
+
+    dataset: str
+    origin: Origin
+    root: Path
+    classes: tuple[str, ...]
+    frame: pd.DataFrame
+    regions: pd.DataFrame | None = None
+    info: dict[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    def save(self, folder: Path | str) -> None:
+        """Write manifest.parquet (and regions.parquet) into `folder`."""
+        meta = {
+            "dataset": self.dataset,
+            "origin": self.origin,
+            "root": str(self.root),
+            "classes": list(self.classes),
+            "info": self.info,
+        }
+        if self.regions is not None:
+            write_table(Path(folder) / "regions.parquet", self.regions, {"dataset": self.dataset})
+        write_table(Path(folder) / "manifest.parquet", self.frame, meta)
+
+    @classmethod
+    def load(cls, folder: Path | str) -> Manifest:
+        path = Path(folder) / "manifest.parquet"
+        frame, meta = read_table(path)
+        regions_path = Path(folder) / "regions.parquet"
+        regions = read_table(regions_path)[0] if regions_path.exists() else None
+        return cls(
+            dataset=meta["dataset"],
+            origin=meta["origin"],
+            root=Path(meta["root"]),
+            classes=tuple(meta["classes"]),
+            frame=frame,
+            regions=regions,
+            info=meta["info"],
+        )
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Scores (N, C) of every image against every class, with what made them.
+
+    frame: image_id, patient_id, then `classes` as float columns; higher means more positive.
+    info: method, variant, seed, dataset, origin, protocol, prompt/weights/data hash, commit,
+    precision, device, library versions.
+    """
+
+    classes: tuple[str, ...]
+    frame: pd.DataFrame
+    info: dict[str, Any] = field(default_factory=dict)
+
+    def save(self, path: Path | str) -> None:
+        write_table(path, self.frame, {"classes": list(self.classes), "info": self.info})
+
+    @classmethod
+    def load(cls, path: Path | str) -> Predictions:
+        frame, meta = read_table(path)
+        return cls(classes=tuple(meta["classes"]), frame=frame, info=meta["info"])
+
+
+def write_table(path: Path | str, frame: pd.DataFrame, meta: dict[str, Any]) -> None:
+    """Parquet, atomically; equal content gives equal bytes."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    note = json.dumps(meta, sort_keys=True, ensure_ascii=False).encode()
+    table = table.replace_schema_metadata({**(table.schema.metadata or {}), _KEY: note})
+    with atomic_path(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+
+
+def read_table(path: Path | str) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Frame and metadata. Raises DataError where the file is missing or not Parquet."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if not Path(path).exists():
+        raise DataError(f"{path}: no such file. The stage that writes it has not run.")
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError(f"{path}: not a readable Parquet file ({error}).") from None
+    meta = json.loads((table.schema.metadata or {}).get(_KEY, b"{}"))
+    return table.to_pandas(), meta
+
+
+def metric_frame(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    """Rows → a frame with exactly METRIC_COLUMNS; unknown keys are a programming error."""
+    import pandas as pd
+
+    for row in rows:
+        surplus = set(row) - set(METRIC_COLUMNS)
+        if surplus:
+            raise KeyError(f"not metric columns: {sorted(surplus)}")
+    return pd.DataFrame(list(rows), columns=list(METRIC_COLUMNS))

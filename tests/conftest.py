@@ -1,0 +1,28 @@
+"""Shared fixtures. Tests run on the CPU, without a network, from one seed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared"
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The checkout."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Official fixtures and small real data beside the checkout; tests that use them skip without them."""
+    if not SHARED.is_dir():
+        pytest.skip("the folder of official fixtures is not beside this checkout")
+    return SHARED
