@@ -64,6 +64,6 @@ class Registry(Generic[T]):
         for point in entry_points(group=self.group):
             if point.name in self._lazy or point.name in self._loaded:
                 raise BenchError(
-                    f"{self.kind} '{point.name}' of plug-in {point.value} collides with a known one; rename it."
+                    f"{self.kind} '{point.name}' of plug-in {point.value} is already taken; rename it."
                 )
             self._lazy[point.name] = point.value

@@ -4,7 +4,7 @@ manifest     one row an image: META columns, then one column a class (1, 0, -1 u
 predictions  one row an image: image_id, patient_id, then one float column a class
 metrics      tidy: one value a row, columns METRIC_COLUMNS
 
-What belongs to the whole table (dataset, origin, hashes, versions) is JSON in the Parquet file's own metadata.
+What belongs to the whole table (dataset, origin, hashes, versions) is JSON in the file's own metadata.
 """
 
 from __future__ import annotations

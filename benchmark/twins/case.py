@@ -13,7 +13,7 @@ Side = Literal["left", "right", "bilateral"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One statement. `concept` is an id of datasets/lexicon.yaml (PadChest's label strings where it has one)."""
+    """One statement. `concept` is an id of datasets/lexicon.yaml."""
 
     concept: str
     presence: Presence = "present"
