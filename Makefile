@@ -1,0 +1,41 @@
+# make reproduce   environment from the lock, then the whole pipeline, then where the tables are
+# make test        environment from the lock, then the tests
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(CURDIR)/$(VENV)/bin
+export PATH := $(BIN):$(PATH)
+export MLFLOW_DISABLE_TELEMETRY := true
+export HF_HUB_OFFLINE ?= 1
+
+.PHONY: reproduce test lint smoke lock clean
+
+$(VENV)/.installed: requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	touch $@
+
+reproduce: $(VENV)/.installed
+	dvc repro
+	bench report --where
+
+test: $(VENV)/.installed
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed
+	ruff check .
+	ruff format --check .
+	mypy
+
+# The whole pipeline at the smallest size, in a folder of its own, so that the default results stay.
+smoke: $(VENV)/.installed
+	rm -rf scratch/smoke && mkdir -p scratch/smoke
+	git ls-files -z | xargs -0 cp --parents -t scratch/smoke
+	cd scratch/smoke && rm -rf .dvc/config && dvc init --no-scm -f -q && bench stage profile smoke && dvc repro && bench report --where
+
+lock:
+	uv pip compile pyproject.toml --extra weights --extra dev --universal --python-version 3.11 \
+	  --no-header --no-annotate -o requirements.lock
+
+clean:
+	rm -rf data runs results .cache scratch mlflow.db mlartifacts reports/figures reports/site

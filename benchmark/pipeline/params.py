@@ -1,0 +1,260 @@
+"""params.yaml: the only configuration. Validated once, here; frozen after that."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
+
+from benchmark.core.errors import ParamsError, closest
+from benchmark.core.files import read_yaml
+
+TextKind = Literal["raw_report", "raw_sentence", "aligned", "llm"]
+
+
+class Strict(BaseModel, frozen=True, extra="forbid"):
+    """Unknown keys are errors."""
+
+
+class DataParams(Strict):
+    """Which datasets are used, and where official files lie."""
+
+    train: str = Field(description="dataset whose image-report pairs train every method")
+    evaluate: tuple[str, ...] = Field(description="datasets evaluated zero-shot")
+    roots: dict[str, str] = Field({}, description="dataset → folder of official files; without one, its twin")
+    protocols: dict[str, str] = Field({}, description="dataset → evaluation protocol, where not the default")
+    train_images: PositiveInt | None = Field(None, description="at most so many training images, by patient")
+    validation: float = Field(
+        0.1, gt=0, lt=0.5, description="share of patients held out where no split exists"
+    )
+
+
+class TwinParams(Strict):
+    """Sizes of the synthetic twins."""
+
+    seed: NonNegativeInt = 0
+    size: PositiveInt = Field(256, description="side of the images in pixels")
+    images: dict[str, PositiveInt] = Field({}, description="dataset → number of images")
+
+
+class EncoderParams(Strict):
+    """The encoders every method shares."""
+
+    image: str = "efficientnet-lite0"
+    text: str = "minilm-l6"
+    precision: Literal["float32", "float16"] = "float16"
+
+
+class TextParams(Strict):
+    """What the training texts are."""
+
+    kind: TextKind = "aligned"
+    rule: str = Field("findings+impression", description="which report sections are read")
+    llm_file: str | None = Field(None, description="recorded aligned sentences, for kind: llm")
+
+
+class PromptParams(Strict):
+    """How a class becomes text at inference."""
+
+    style: Literal["template", "official", "name", "synonyms", "pos-neg"] = "template"
+    template: str = "There is {}"
+    aggregation: Literal["mean-embedding", "mean-score", "max"] = "mean-score"
+
+
+class MethodParams(Strict):
+    """Hyper-parameters of one method and what of the shared training its tuning chose."""
+
+    options: dict[str, Any] = {}
+    training: dict[str, Any] = {}
+
+
+class CellParams(Strict):
+    """One ablation cell: a method with something changed. Unset fields are the method's own."""
+
+    method: str
+    table: str = Field(description="the ablation table this cell belongs to")
+    label: str = Field(description="how the table names the row")
+    options: dict[str, Any] = {}
+    training: dict[str, Any] = {}
+    texts: dict[str, Any] = {}
+    prompts: tuple[dict[str, Any], ...] = Field((), description="inference prompts to evaluate, if several")
+    evaluate: tuple[str, ...] | None = None
+
+
+class Params(Strict):
+    """The whole file, profile applied."""
+
+    profile: str
+    methods: tuple[str, ...]
+    seeds: tuple[NonNegativeInt, ...] = Field(min_length=1)
+    data: DataParams
+    twins: TwinParams
+    encoders: EncoderParams
+    texts: TextParams
+    prompts: PromptParams
+    training: dict[str, Any]
+    method: dict[str, MethodParams]
+    cells: dict[str, CellParams] = {}
+    statistics: dict[str, Any] = {}
+    profiles: dict[str, dict[str, Any]] = {}
+
+    @model_validator(mode="after")
+    def _known_methods(self) -> Params:
+        for name in self.methods:
+            if name not in self.method:
+                raise ValueError(f"methods lists '{name}', which has no entry under method")
+        return self
+
+
+class Cell(Strict):
+    """One thing to train and evaluate, fully resolved; what its hash covers decides reuse."""
+
+    name: str
+    method: str
+    variant: str
+    options: dict[str, Any]
+    training: dict[str, Any]
+    texts: TextParams
+    prompts: tuple[PromptParams, ...]
+    evaluate: tuple[str, ...]
+    table: str = "zero_shot"
+    label: str = ""
+
+
+def load_params(path: Path, profile: str | None = None, sets: Sequence[str] = ()) -> Params:
+    """Read, apply a profile and `a.b=c` overrides, validate.
+
+    Raises ParamsError naming the file, the line where it can be found, the key and the nearest known key.
+    """
+    raw = read_yaml(path)
+    if not isinstance(raw, dict):
+        raise ParamsError(f"{path}: expected a mapping at the top level.")
+    if profile is not None and profile != raw.get("profile"):
+        raw = apply_profile(raw, profile, path)
+    for item in sets:
+        key, sep, value = item.partition("=")
+        if not sep:
+            raise ParamsError(f"--set {item}: expected key=value, as in training.epochs=5.")
+        _assign(raw, key.split("."), yaml.safe_load(value), item)
+    try:
+        return Params.model_validate(raw)
+    except ValidationError as error:
+        raise ParamsError(explain(error, path, Params)) from None
+
+
+def apply_profile(raw: dict[str, Any], profile: str, path: Path) -> dict[str, Any]:
+    """The overrides of `profiles.<profile>` merged over the file. Raises ParamsError if there is none."""
+    profiles = raw.get("profiles", {})
+    if profile not in profiles:
+        near = closest(profile, profiles)
+        hint = f" Did you mean '{near}'?" if near else ""
+        raise ParamsError(f"{path}: no profile '{profile}' (there are {', '.join(profiles)}).{hint}")
+    return {**merge(raw, profiles[profile]), "profile": profile}
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Mappings merge key by key; `null` removes a key; everything else replaces."""
+    result = dict(base)
+    for key, value in over.items():
+        if value is None:
+            result.pop(key, None)
+        elif isinstance(value, Mapping) and isinstance(result.get(key), Mapping):
+            result[key] = merge(result[key], value)
+        else:
+            result[key] = value
+    return result
+
+
+def _assign(raw: dict[str, Any], keys: list[str], value: Any, item: str) -> None:
+    for key in keys[:-1]:
+        child = raw.setdefault(key, {})
+        if not isinstance(child, dict):
+            raise ParamsError(f"--set {item}: '{key}' is a value, not a section.")
+        raw = child
+    raw[keys[-1]] = value
+
+
+def main_cell(params: Params, method: str) -> Cell:
+    """The row of `method` in the main table. Raises ParamsError where the method has no entry."""
+    own = params.method.get(method, MethodParams())
+    return Cell(
+        name=f"{method}-main",
+        method=method,
+        variant="main",
+        options=own.options,
+        training={**params.training, **own.training},
+        texts=params.texts,
+        prompts=(params.prompts,),
+        evaluate=params.data.evaluate,
+    )
+
+
+def ablation_cell(params: Params, name: str) -> Cell:
+    """The cell `cells.<name>`: its method's main cell with the stated changes."""
+    if name not in params.cells:
+        near = closest(name, params.cells)
+        hint = f" Did you mean '{near}'?" if near else ""
+        raise ParamsError(f"params.yaml: no cell '{name}' under cells.{hint}")
+    change = params.cells[name]
+    base = main_cell(params, change.method)
+    prompts = tuple(PromptParams.model_validate({**params.prompts.model_dump(), **p}) for p in change.prompts)
+    return Cell(
+        name=name,
+        method=change.method,
+        variant=name.removeprefix(f"{change.method}-"),
+        options={**base.options, **change.options},
+        training={**base.training, **change.training},
+        texts=TextParams.model_validate({**params.texts.model_dump(), **change.texts}),
+        prompts=prompts or base.prompts,
+        evaluate=change.evaluate or base.evaluate,
+        table=change.table,
+        label=change.label,
+    )
+
+
+def explain(error: ValidationError, where: Path | str, model: type[BaseModel]) -> str:
+    """The first problem of a validation as one line: file and line, key, reason, nearest key."""
+    first = error.errors()[0]
+    keys = [str(part) for part in first["loc"]]
+    dotted = ".".join(keys)
+    line = _line_of(where, keys) if isinstance(where, Path) else None
+    place = f"{where}:{line}" if line else str(where)
+    if first["type"] == "extra_forbidden":
+        near = closest(keys[-1], _fields(model, keys[:-1]))
+        hint = f" Did you mean '{near}'?" if near else ""
+        return f"{place}: unknown key '{dotted}'.{hint}"
+    reason = first["msg"].removeprefix("Value error, ")
+    return f"{place}: {dotted or 'file'}: {reason} (got {first.get('input')!r:.80})."
+
+
+def _fields(model: type[BaseModel], path: list[str]) -> list[str]:
+    for key in path:
+        field = model.model_fields.get(key)
+        inner = getattr(field, "annotation", None)
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            model = inner
+    return list(model.model_fields)
+
+
+def _line_of(path: Path, keys: list[str]) -> int | None:
+    """The 1-based line of a key in a YAML file, or None."""
+    try:
+        node = yaml.compose(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError):
+        return None
+    line = None
+    for key in keys:
+        if isinstance(node, yaml.MappingNode):
+            pair = next(((k, v) for k, v in node.value if k.value == key), None)
+            if pair is None:
+                return line
+            line, node = pair[0].start_mark.line + 1, pair[1]
+        elif isinstance(node, yaml.SequenceNode) and key.isdigit() and int(key) < len(node.value):
+            node = node.value[int(key)]
+            line = node.start_mark.line + 1
+        else:
+            return line
+    return line

@@ -1,0 +1,64 @@
+"""Where the files of a project lie."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmark.core.errors import ParamsError
+
+
+@dataclass(frozen=True)
+class Project:
+    """A checkout (or any folder with a params.yaml) and the places its stages write to."""
+
+    root: Path
+
+    @classmethod
+    def find(cls, start: Path | None = None) -> Project:
+        """The nearest folder upwards with a params.yaml, or $CXR_ALIGNBENCH_HOME. Raises ParamsError."""
+        home = os.environ.get("CXR_ALIGNBENCH_HOME")
+        if home:
+            return cls(Path(home).resolve())
+        here = (start or Path.cwd()).resolve()
+        for folder in (here, *here.parents):
+            if (folder / "params.yaml").is_file():
+                return cls(folder)
+        raise ParamsError(
+            f"{here}: no params.yaml here or above. Run inside the checkout or set CXR_ALIGNBENCH_HOME."
+        )
+
+    @property
+    def params(self) -> Path:
+        return self.root / "params.yaml"
+
+    @property
+    def cache(self) -> Path:
+        return self.root / ".cache"
+
+    @property
+    def reports(self) -> Path:
+        return self.root / "reports"
+
+    def twin(self, dataset: str) -> Path:
+        return self.root / "data" / "twins" / dataset
+
+    def prepared(self, dataset: str, origin: str) -> Path:
+        return self.root / "data" / "prepared" / (dataset if origin == "twin" else f"{dataset}-official")
+
+    def texts(self, dataset: str, origin: str) -> Path:
+        return self.root / "data" / "texts" / (dataset if origin == "twin" else f"{dataset}-official")
+
+    def run(self, cell: str, seed: int) -> Path:
+        return self.root / "runs" / cell / f"seed-{seed}"
+
+    def results(self, cell: str, seed: int) -> Path:
+        return self.root / "results" / cell / f"seed-{seed}"
+
+    def relative(self, path: Path) -> str:
+        """`path` as it may be printed: relative to the project where it lies inside."""
+        try:
+            return str(path.relative_to(self.root))
+        except ValueError:
+            return str(path)
