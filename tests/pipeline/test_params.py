@@ -1,0 +1,70 @@
+"""params.yaml: one-line errors with file, line and nearest key; profiles; cells."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+
+from benchmark.core.errors import ParamsError
+from benchmark.pipeline.params import ablation_cell, load_params, main_cell
+
+
+@pytest.fixture
+def params_file(tmp_path, root):
+    path = tmp_path / "params.yaml"
+    path.write_text((root / "params.yaml").read_text())
+    return path
+
+
+def edit(path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+def test_the_shipped_file_and_every_profile_are_valid(params_file) -> None:
+    names = yaml.safe_load(params_file.read_text())["profiles"]
+    assert {"smoke"} <= set(names)
+    for name in [None, *names]:
+        assert load_params(params_file, name).seeds
+
+
+def test_unknown_key_names_file_line_and_nearest(params_file) -> None:
+    edit(params_file, "  precision:", "  precison:")
+    with pytest.raises(
+        ParamsError, match=r"params\.yaml:\d+: unknown key 'encoders\.precison'\. Did you mean 'precision'"
+    ):
+        load_params(params_file)
+
+
+def test_bad_value_names_what_it_got(params_file) -> None:
+    with pytest.raises(ParamsError, match=r"texts\.kind: .*got 'aligne'"):
+        load_params(params_file, sets=["texts.kind=aligne"])
+
+
+def test_unknown_profile_and_malformed_set(params_file) -> None:
+    with pytest.raises(ParamsError, match="no profile 'smok'.*Did you mean 'smoke'"):
+        load_params(params_file, "smok")
+    with pytest.raises(ParamsError, match="expected key=value"):
+        load_params(params_file, sets=["epochs"])
+
+
+def test_set_overrides_and_methods_need_an_entry(params_file) -> None:
+    assert load_params(params_file, sets=["training.epochs=3"]).training["epochs"] == 3
+    with pytest.raises(ParamsError, match="no entry under method"):
+        load_params(params_file, sets=["methods=[clip, nosuch]"])
+
+
+def test_cells_inherit_their_method(params_file) -> None:
+    params = load_params(
+        params_file,
+        sets=[
+            "method.clip={options: {width: 32}, training: {lr: 0.1}}",
+            "cells={clip-raw: {method: clip, table: prompts, label: raw, texts: {kind: raw_report}}}",
+        ],
+    )
+    main, raw = main_cell(params, "clip"), ablation_cell(params, "clip-raw")
+    assert (raw.options, raw.training) == (main.options, main.training)
+    assert (main.texts.kind, raw.texts.kind, raw.variant) == ("aligned", "raw_report", "raw")
+    with pytest.raises(ParamsError, match="no cell 'clip-row'.*'clip-raw'"):
+        ablation_cell(params, "clip-row")
