@@ -1,0 +1,117 @@
+"""Concepts that reports state, and the tree they stand in (`datasets/lexicon.yaml`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+import benchmark
+from benchmark.core.errors import CardError, UnknownName
+from benchmark.core.files import read_yaml
+from benchmark.core.hashing import hash_value
+
+Kind = Literal["finding", "device", "anatomy", "pseudo"]
+
+
+class Concept(BaseModel):
+    """One concept. `name` follows "There is"; the other fields are described in the head of the file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str
+    name: str
+    kind: Kind
+    parents: tuple[str, ...] = ()
+    synonyms: tuple[str, ...] = ()
+    abbreviations: tuple[str, ...] = ()
+    normal: tuple[str, ...] = ()
+    preposition: str = "in"
+
+
+class Lexicon:
+    """All concepts by id. Raises CardError for an unknown parent or a circle of parents."""
+
+    def __init__(self, concepts: Iterable[Concept], source: str = "lexicon") -> None:
+        self.concepts: Mapping[str, Concept] = {concept.id: concept for concept in concepts}
+        self._children: dict[str, list[str]] = {identifier: [] for identifier in self.concepts}
+        for concept in self.concepts.values():
+            for parent in concept.parents:
+                if parent not in self.concepts:
+                    raise CardError(f"{source}: '{concept.id}' names the unknown parent '{parent}'.")
+                self._children[parent].append(concept.id)
+        for identifier in self.concepts:
+            if identifier in self._reach(self._children[identifier], self._children):
+                raise CardError(f"{source}: '{identifier}' is its own ancestor.")
+
+    def __contains__(self, identifier: object) -> bool:
+        return identifier in self.concepts
+
+    def __getitem__(self, identifier: str) -> Concept:
+        """Raises UnknownName, with the nearest id."""
+        if identifier not in self.concepts:
+            raise UnknownName("concept", identifier, self.concepts, "See datasets/lexicon.yaml.")
+        return self.concepts[identifier]
+
+    def ids(self, *kinds: Kind) -> tuple[str, ...]:
+        """Ids of the given kinds (all without any), in file order."""
+        return tuple(c.id for c in self.concepts.values() if not kinds or c.kind in kinds)
+
+    def descendants(self, identifier: str) -> frozenset[str]:
+        """The concept itself and everything below it."""
+        return frozenset(self._reach([self[identifier].id], self._children))
+
+    def ancestors(self, identifier: str) -> frozenset[str]:
+        """The concept itself and everything above it."""
+        parents = {c.id: list(c.parents) for c in self.concepts.values()}
+        return frozenset(self._reach([self[identifier].id], parents))
+
+    @cached_property
+    def hash(self) -> str:
+        """sha256 of the content, for cache keys."""
+        return hash_value([concept.model_dump(mode="json") for concept in self.concepts.values()])
+
+    @staticmethod
+    def _reach(start: Iterable[str], edges: Mapping[str, list[str]]) -> set[str]:
+        found: set[str] = set()
+        queue = list(start)
+        while queue:
+            node = queue.pop()
+            if node not in found:
+                found.add(node)
+                queue.extend(edges[node])
+        return found
+
+
+def datasets_folder() -> Path:
+    """The folder of cards: `datasets/` of the checkout, or its copy inside an installed package."""
+    package = Path(benchmark.__file__).parent
+    packaged = package / "_datasets"
+    return packaged if packaged.is_dir() else package.parent / "datasets"
+
+
+def load_lexicon(path: Path | str | None = None) -> Lexicon:
+    """Read and check a lexicon; `datasets/lexicon.yaml` by default.
+
+    Raises CardError for an unknown key, kind or parent, naming the file and concept.
+    """
+    return _load(Path(path) if path else datasets_folder() / "lexicon.yaml")
+
+
+@lru_cache(maxsize=4)
+def _load(path: Path) -> Lexicon:
+    content = read_yaml(path)
+    if not isinstance(content, dict):
+        raise CardError(f"{path}: expected a mapping from concept ids to entries.")
+    concepts = []
+    for identifier, fields in content.items():
+        try:
+            concepts.append(Concept(id=identifier, **fields))
+        except (ValidationError, TypeError) as error:
+            first = error.errors()[0] if isinstance(error, ValidationError) else None
+            what = f"{'.'.join(map(str, first['loc']))}: {first['msg']}" if first else "not a mapping"
+            raise CardError(f"{path}: concept '{identifier}': {what}.") from None
+    return Lexicon(concepts, str(path))
