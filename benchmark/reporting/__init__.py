@@ -1,0 +1,1 @@
+"""Tables, figures, claims and the page: pure folds over results, never hand-edited."""

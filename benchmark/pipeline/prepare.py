@@ -1,0 +1,69 @@
+"""Stages twin and prepare: official files, or their synthetic twin, become one manifest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmark.core.errors import DataError
+from benchmark.core.hashing import derive_seed
+from benchmark.core.tables import TWIN_NOTICE, Manifest, Origin
+from benchmark.pipeline.params import Params
+from benchmark.pipeline.project import Project
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Where a manifest lies and what to tell the user about it."""
+
+    folder: Path
+    origin: Origin
+    message: str
+
+    def load(self) -> Manifest:
+        return Manifest.load(self.folder)
+
+
+def make_twin(project: Project, params: Params, dataset: str) -> str:
+    """Generate data/twins/<dataset>. The same parameters give the same bytes."""
+    from benchmark.twins.build import TwinSpec, build_twin, default_spec
+
+    spec = default_spec(dataset)
+    changes: dict[str, int] = {"size": params.twins.size}
+    if dataset in params.twins.images:
+        changes["images"] = params.twins.images[dataset]
+    spec = TwinSpec.model_validate({**spec.model_dump(), **changes})
+    seed = derive_seed(params.twins.seed, "twin", dataset)
+    summary = build_twin(dataset, project.twin(dataset), spec, seed)
+    return f"{dataset}: {summary.images} images in {project.relative(project.twin(dataset))} ({TWIN_NOTICE})"
+
+
+def source_of(project: Project, params: Params, dataset: str) -> tuple[Path, Origin]:
+    """The data root of a dataset and whether it holds official files or the twin."""
+    root = params.data.roots.get(dataset)
+    if root is None:
+        return project.twin(dataset), "twin"
+    path = Path(root).expanduser()
+    path = path if path.is_absolute() else project.root / path
+    if not path.is_dir():
+        raise DataError(f"{dataset}: data root {root} is not a folder. Correct --data-root or data.roots.")
+    return path, "official"
+
+
+def prepare_dataset(project: Project, params: Params, dataset: str) -> Prepared:
+    """Read a dataset into its manifest. Makes the twin first where it is needed and missing.
+
+    Raises DataError for a missing root or files that are not in the official layout.
+    """
+    from benchmark.data.dataset import read_dataset
+
+    root, origin = source_of(project, params, dataset)
+    if origin == "twin" and not root.is_dir():
+        make_twin(project, params, dataset)
+    manifest = read_dataset(dataset, root, origin)
+    folder = project.prepared(dataset, origin)
+    manifest.save(folder)
+    notice = f" ({TWIN_NOTICE})" if origin == "twin" else " (official files)"
+    patients = manifest.frame["patient_id"].nunique()
+    text = f"{dataset}: {len(manifest):,} images of {patients:,} patients{notice}"
+    return Prepared(folder, origin, text)
