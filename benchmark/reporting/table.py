@@ -79,7 +79,7 @@ def comma_separated(table: Table) -> str:
     buffer = io.StringIO()
     source: Sequence[dict[str, object]] = table.raw or [dict(r) for r in table.rows]
     keys = list(dict.fromkeys(key for row in source for key in row))
-    writer = csv.DictWriter(buffer, keys + ["evidence"], lineterminator="\n")
+    writer = csv.DictWriter(buffer, [*keys, "evidence"], lineterminator="\n")
     writer.writeheader()
     for row in source:
         writer.writerow({**row, "evidence": TWIN_NOTICE if table.synthetic else "official"})
