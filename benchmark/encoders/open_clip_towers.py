@@ -1,0 +1,116 @@
+"""open_clip towers. Tokens pass the tower's own projection, so pooled vector and tokens share a space."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import open_clip
+import torch
+from torch import Tensor, nn
+
+from benchmark.core.features import ImageFeatures
+from benchmark.encoders.base import ImageEncoder, TextEncoder, TokenBatch
+from benchmark.encoders.cards import EncoderCard, ImageCard, TextCard
+from benchmark.encoders.weights import WeightsError, weights_path
+
+
+class OpenClipImage(ImageEncoder):
+    """The image tower; pooled is exactly `encode_image` (unnormalised)."""
+
+    def __init__(self, card: ImageCard) -> None:
+        super().__init__(card)
+        self.tower = _model(card, force_image_size=card.preprocessing.side).visual
+        with torch.no_grad():
+            side = card.preprocessing.side
+            probe = self(torch.zeros(1, card.preprocessing.channels, side, side))
+        self.width, self.grid = probe.local.shape[-1], probe.grid
+
+    def forward(self, images: Tensor) -> ImageFeatures:
+        if isinstance(self.tower, open_clip.transformer.VisionTransformer):
+            self.tower.output_tokens = True
+            pooled, tokens = self.tower(images)
+            if self.tower.proj is not None:
+                tokens = tokens @ self.tower.proj
+        elif isinstance(self.tower, open_clip.timm_model.TimmModel):
+            states = self.tower.trunk.forward_features(images)
+            pooled = self.tower.head(self.tower.trunk.forward_head(states, pre_logits=True))
+            tokens = self.tower.head(states[:, getattr(self.tower.trunk, "num_prefix_tokens", 0) :])
+        else:
+            raise WeightsError(
+                f"encoder {self.card.name}: {type(self.tower).__name__} gives no patch tokens."
+            )
+        if self.card.pooling == "mean":
+            pooled = tokens.mean(1)
+        side = round(tokens.shape[1] ** 0.5)
+        return ImageFeatures(pooled, tokens, (side, tokens.shape[1] // side))
+
+
+class OpenClipText(TextEncoder):
+    """The text tower; with `pooling: model` pooled is exactly `encode_text` (unnormalised)."""
+
+    def __init__(self, card: TextCard) -> None:
+        super().__init__(card)
+        self.tower: Any = _model(card).text
+        self.tower.output_tokens = True
+        self.tokenizer = open_clip.get_tokenizer(card.architecture)
+        self.length = min(
+            card.max_length, int(getattr(self.tower, "context_length", None) or card.max_length)
+        )
+        with torch.no_grad():
+            self.width = self.hidden(self.tokenize(["a"]))[0].shape[-1]
+
+    def tokenize(self, texts: Sequence[str]) -> TokenBatch:
+        ids = self.tokenizer(list(texts), context_length=self.length)
+        inner = getattr(self.tokenizer, "tokenizer", None)
+        if inner is not None:  # a Hugging Face tokenizer
+            pad, special = inner.pad_token_id, {inner.cls_token_id, inner.sep_token_id, inner.pad_token_id}
+            names = inner.convert_ids_to_tokens
+        else:
+            pad, special = 0, {0, self.tokenizer.sot_token_id, self.tokenizer.eot_token_id}
+            names = lambda row: [self.tokenizer.decoder[i] for i in row]  # noqa: E731
+        attended = ids != pad
+        drop = torch.tensor(sorted(i for i in special if i is not None))
+        kept = attended & ~torch.isin(ids, drop) if self.card.specials == "drop" else attended
+        words = tuple(tuple(names(row[keep].tolist())) for row, keep in zip(ids, kept, strict=True))
+        return TokenBatch(ids, attended, kept, words)
+
+    def hidden(self, tokens: TokenBatch) -> tuple[Tensor, Tensor]:
+        pooled, states = self.tower(tokens.ids)
+        states = _project(getattr(self.tower, "text_projection", getattr(self.tower, "proj", None)), states)
+        if self.card.pooling == "mean":
+            weight = tokens.attended.unsqueeze(-1).to(states.dtype)
+            pooled = (states * weight).sum(1) / weight.sum(1).clamp(min=1)
+        elif self.card.pooling == "cls":
+            pooled = states[:, 0]
+        return pooled, states
+
+
+def _project(projection: Any, states: Tensor) -> Any:
+    if projection is None:
+        return states
+    return projection(states) if isinstance(projection, nn.Module) else states @ projection
+
+
+def _model(card: EncoderCard, **options: Any) -> Any:
+    kind, _, where = card.weights.partition(":")
+    path = weights_path(card)
+    pretrained = str(path) if path is not None else (where if kind == "hub" else None)
+    if card.architecture.startswith(("hf-hub:", "local-dir:")):
+        pretrained = None
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            return open_clip.create_model(
+                card.architecture,
+                pretrained=pretrained,
+                load_weights=kind != "random",
+                force_custom_text=True,
+                pretrained_text=False,
+                **options,
+            ).eval()
+    except Exception as error:  # open_clip and the hub raise many kinds; each means the same here
+        reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+        raise WeightsError(
+            f"encoder {card.name}: open_clip cannot build '{card.architecture}' ({reason})."
+        ) from None
