@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, Field
+import torch
+from pydantic import BaseModel, Field, ValidationError
 from torch import Tensor, nn
 
+from benchmark.core.errors import ParamsError, closest
 from benchmark.core.features import ImageFeatures, TextFeatures
 from benchmark.core.registry import Registry
 
@@ -33,11 +35,60 @@ METHODS: Registry[type[Method]] = Registry(
 class MethodConfig(BaseModel, frozen=True, extra="forbid"):
     """Hyper-parameters every method has. A method subclasses it; each field's description gives the
     official value and its source, and `bench ls methods` prints them.
-
-    width: dimension of the shared space.
     """
 
     width: int = Field(128, gt=0, description="dimension of the shared embedding space")
+    project: Literal["auto", "always", "never"] = Field(
+        "auto",
+        description="Linear from the encoder's width to `width`: only where the two differ, always, or never",
+    )
+    normalise_inputs: Literal["none", "layer", "standard"] = Field(
+        "standard",
+        description="frozen features before the projection: as they come (official), LayerNorm without "
+        "weights, or each channel standardised over training features (one rule for all methods)",
+    )
+    multi_positive: bool = Field(
+        False,
+        description="train on all sentences of an image as positives; off: one random sentence, targets on "
+        "the diagonal",
+    )
+
+
+class Recipe(BaseModel, frozen=True, extra="forbid"):
+    """How a method is optimised. `source` says where the values come from."""
+
+    optimiser: Literal["adam", "adamw", "sgd"] = "adamw"
+    learning_rate: float = Field(default=1e-3, gt=0)
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    momentum: float = 0.0
+    weight_decay: float = Field(default=0.01, ge=0)
+    decay_exempt: Literal["none", "norms and biases", "at most one axis"] = "at most one axis"
+    batch_size: int = Field(default=64, gt=0)
+    batch_schedule: tuple[tuple[int, int], ...] = ()
+    """(first epoch, batch size) steps that override `batch_size`."""
+    epochs: int | None = Field(default=None, gt=0)
+    clip_norm: float | None = Field(default=None, gt=0)
+    schedule: Literal["constant", "cosine"] = "cosine"
+    warmup_steps: int = Field(default=0, ge=0)
+    warmup_fraction: float = Field(default=0.0, ge=0, le=1)
+    patience: int | None = None
+    """Epochs without a better validation loss before stopping; None: never stop early."""
+    precision: Literal["float32", "float16 mixed", "bfloat16"] = "float32"
+    source: str
+
+
+EQUAL_BUDGET = Recipe(
+    optimiser="adamw",
+    learning_rate=1e-3,
+    weight_decay=0.01,
+    batch_size=64,
+    epochs=10,
+    clip_norm=1.0,
+    schedule="cosine",
+    warmup_fraction=0.05,
+    source="this project: one optimiser family, steps, batch size and number of tuning trials for all",
+)
 
 
 @dataclass(frozen=True)
@@ -74,14 +125,46 @@ class Method(nn.Module):
 
     name: ClassVar[str]
     Config: ClassVar[type[MethodConfig]]
-    trains_on: ClassVar[Literal["one", "all"]] = "one"
-    """`one` random sentence per image and step, or `all` sentences as multiple positives."""
+    OFFICIAL: ClassVar[dict[str, Any]] = {}
+    """The published hyper-parameters; fields that are not named keep their defaults."""
+    OFFICIAL_RECIPE: ClassVar[Recipe | None] = None
 
     def __init__(self, config: MethodConfig, image_dim: int, text_dim: int) -> None:
         super().__init__()
         self.config = config
         self.image_dim = image_dim
         self.text_dim = text_dim
+        self.image_norm = FeatureNorm(config.normalise_inputs, image_dim, getattr(config, "local_dim", None))
+        self.text_norm = FeatureNorm(config.normalise_inputs, text_dim)
+
+    @property
+    def trains_on(self) -> Literal["one", "all"]:
+        """`one` random sentence per image and step, or `all` sentences as multiple positives."""
+        return "all" if self.config.multi_positive else "one"
+
+    @classmethod
+    def settings(cls, name: str) -> dict[str, Any]:
+        """Hyper-parameters of a named setting, `official` or `equal-budget`. Raises ParamsError."""
+        if name == "official":
+            return {"normalise_inputs": "none", **cls.OFFICIAL}
+        if name == "equal-budget":
+            return {}
+        raise ParamsError(f"no setting '{name}' of {cls.name}; use 'official' or 'equal-budget'.")
+
+    @classmethod
+    def recipe(cls, name: str) -> Recipe:
+        """Optimisation of a named setting. Raises ParamsError."""
+        if name == "official" and cls.OFFICIAL_RECIPE is not None:
+            return cls.OFFICIAL_RECIPE
+        if name == "equal-budget":
+            return EQUAL_BUDGET
+        raise ParamsError(f"no recipe '{name}' of {cls.name}; use 'official' or 'equal-budget'.")
+
+    def fit_inputs(self, image: ImageFeatures, text: TextFeatures) -> None:
+        """Set the input statistics of `normalise_inputs: standard` from training features; once, before
+        the first step. Without it the statistics are 0 and 1. Other settings ignore the call."""
+        self.image_norm.fit(image.pooled, image.local)
+        self.text_norm.fit(text.pooled, text.local, text.mask)
 
     @abstractmethod
     def prepare_image(self, image: ImageFeatures) -> Prepared: ...
@@ -124,8 +207,14 @@ class Method(nn.Module):
         """Called after each optimiser step (clamps)."""
 
     @classmethod
+    def official_options(cls, state: Mapping[str, Tensor]) -> dict[str, Any]:
+        """`settings("official")` with what the shapes of an official checkpoint tell: width, depth, head."""
+        raise NotImplementedError(f"{cls.name} has no official checkpoint layout")
+
+    @classmethod
     def import_official(cls, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Official checkpoint names → ours. Pure; raises BenchError listing missing and surplus keys."""
+        """Official checkpoint names → ours, for the method's own part (encoder tensors are skipped).
+        Pure; raises BenchError listing missing and surplus keys."""
         raise NotImplementedError(f"{cls.name} has no official checkpoint layout")
 
 
@@ -136,7 +225,66 @@ def agreement(image: ImageFeatures, text: TextFeatures) -> Tensor | None:
     return image.findings.to(image.pooled.dtype) @ text.findings.to(image.pooled.dtype).T
 
 
+class FeatureNorm(nn.Module):
+    """Input normalisation of one modality's pooled and local features; buffers only in mode `standard`."""
+
+    def __init__(
+        self, mode: Literal["none", "layer", "standard"], dim: int, local_dim: int | None = None
+    ) -> None:
+        super().__init__()
+        self.mode = mode
+        if mode == "standard":
+            for stream, size in (("pooled", dim), ("local", local_dim or dim)):
+                self.register_buffer(f"{stream}_mean", torch.zeros(size))
+                self.register_buffer(f"{stream}_std", torch.ones(size))
+
+    @torch.no_grad()
+    def fit(self, pooled: Tensor, local: Tensor, mask: Tensor | None = None) -> None:
+        """pooled: (N, D); local: (N, L, D); mask: (N, L) bool, the columns that count."""
+        if self.mode != "standard":
+            return
+        tokens = local.flatten(0, 1) if mask is None else local[mask]
+        for stream, rows in (("pooled", pooled), ("local", tokens)):
+            if len(rows) < 2:
+                continue
+            std, mean = torch.std_mean(rows.double(), dim=0, correction=0)
+            getattr(self, f"{stream}_mean").copy_(mean)
+            getattr(self, f"{stream}_std").copy_(std.clamp(min=1e-6))
+
+    def pooled(self, x: Tensor) -> Tensor:
+        return self._apply_to(x, "pooled")
+
+    def local(self, x: Tensor) -> Tensor:
+        return self._apply_to(x, "local")
+
+    def _apply_to(self, x: Tensor, stream: str) -> Tensor:
+        if self.mode == "layer":
+            return nn.functional.layer_norm(x, x.shape[-1:])
+        if self.mode == "standard":
+            return (x - getattr(self, f"{stream}_mean")) / getattr(self, f"{stream}_std")
+        return x
+
+
 def build(name: str, options: Mapping[str, Any], image_dim: int, text_dim: int) -> Method:
-    """A method by name. Raises UnknownName or ParamsError-style pydantic errors for unknown options."""
+    """A method by name. Raises UnknownName or ParamsError, naming the option and the nearest known one."""
     kind = METHODS.get(name)
-    return kind(kind.Config(**options), image_dim, text_dim)
+    return kind(configure(name, options), image_dim, text_dim)
+
+
+def configure(name: str, options: Mapping[str, Any]) -> MethodConfig:
+    """Options → the method's frozen Config. Raises UnknownName or ParamsError."""
+    kind = METHODS.get(name)
+    try:
+        return kind.Config(**options)
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = ".".join(str(part) for part in first["loc"]) or "options"
+        if first["type"] == "extra_forbidden":
+            near = closest(option, kind.Config.model_fields)
+            guess = f" Did you mean '{near}'?" if near else ""
+            raise ParamsError(
+                f"{name}: unknown option '{option}'.{guess} See `bench ls methods {name}`."
+            ) from None
+        raise ParamsError(
+            f"{name}.{option}: {first['msg']}, got {first['input']!r}. See `bench ls methods {name}`."
+        ) from None

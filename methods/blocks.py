@@ -1,0 +1,132 @@
+"""Building blocks that several methods share: projections, cosines, contrastive losses, checkpoint names."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from benchmark.core.errors import BenchError, ParamsError
+
+MAX_LOG_SCALE = math.log(100.0)
+
+
+def projection(
+    source: int, width: int, mode: Literal["auto", "always", "never"], *, bias: bool = True
+) -> nn.Module:
+    """Linear source → width, or the identity. Raises ParamsError where `never` meets different widths."""
+    if mode == "always" or (mode == "auto" and source != width):
+        return nn.Linear(source, width, bias=bias)
+    if source != width:
+        raise ParamsError(
+            f"project: never, but the encoder is {source} wide and the shared space {width}; "
+            f"set width: {source} or project: auto."
+        )
+    return nn.Identity()
+
+
+def cosine(a: Tensor, b: Tensor, eps: float = 1e-8) -> Tensor:
+    """Cosine over the last axis, a·b / max(|a||b|, eps); leading axes broadcast."""
+    norms = torch.linalg.vector_norm(a, dim=-1) * torch.linalg.vector_norm(b, dim=-1)
+    return (a * b).sum(-1) / norms.clamp(min=eps)
+
+
+def cosine_matrix(a: Tensor, b: Tensor, eps: float = 1e-8) -> Tensor:
+    """(I, d), (T, d) → (I, T) cosines with the same denominator."""
+    norms = torch.linalg.vector_norm(a, dim=-1)[:, None] * torch.linalg.vector_norm(b, dim=-1)
+    return (a @ b.T) / norms.clamp(min=eps)
+
+
+def unit(x: Tensor) -> Tensor:
+    """x / max(|x|, 1e-12) over the last axis."""
+    return functional.normalize(x, dim=-1)
+
+
+def contrast(logits: Tensor, positives: Tensor, multi_positive: bool) -> tuple[Tensor, Tensor]:
+    """The two directions of the contrastive loss: (image → texts, text → images), each a scalar.
+
+    logits: (I, T). Without `multi_positive`, image i and text i are the only positive pair: mean
+    cross-entropy of the rows and of the columns; `positives` is not read. With it, every positive pair is
+    one term whose denominator leaves out the other positives of the same row or column (MP-NCE, RadZero
+    eq. 5); for a diagonal `positives` both rules agree, and T may differ from I.
+    Raises ParamsError where I ≠ T without `multi_positive`.
+    """
+    if not multi_positive:
+        if logits.shape[0] != logits.shape[1]:
+            raise ParamsError(
+                f"{logits.shape[0]} images and {logits.shape[1]} texts in one batch need "
+                "multi_positive: true, or one text per image."
+            )
+        target = torch.arange(len(logits), device=logits.device)
+        return functional.cross_entropy(logits, target), functional.cross_entropy(logits.T, target)
+    pair = positives & positives.any()
+    count = pair.sum().clamp(min=1)
+    rows = multi_positive_terms(logits, positives, dim=1)
+    columns = multi_positive_terms(logits, positives, dim=0)
+    zero = logits.new_zeros(())
+    return (
+        torch.where(pair, rows, zero).sum() / count,
+        torch.where(pair, columns, zero).sum() / count,
+    )
+
+
+def multi_positive_terms(logits: Tensor, positives: Tensor, dim: int) -> Tensor:
+    """-log( e^z / (e^z + Σ over negatives along `dim`) ) of every cell; only those of positives count."""
+    lowest = torch.finfo(logits.dtype).min / 4
+    negatives = logits.masked_fill(positives, lowest).logsumexp(dim, keepdim=True)
+    return torch.logaddexp(logits, negatives.clamp(min=lowest)) - logits
+
+
+def clamp_through(value: Tensor, low: float, high: float) -> Tensor:
+    """Clamped value whose gradient passes as if there were no clamp."""
+    return value + (value.clamp(low, high) - value).detach()
+
+
+class OfficialState:
+    """The method's part of an official checkpoint, with every key accounted for.
+
+    state: official names, with or without the wrapper `prefix` (what follows its last occurrence counts).
+    skip: prefixes of encoder tensors and of tensors that the official code stores and never uses.
+    """
+
+    def __init__(self, method: str, state: Mapping[str, Tensor], prefix: str, skip: Iterable[str]) -> None:
+        self.method = method
+        names = {(name.rpartition(prefix)[2] if prefix else name): name for name in state}
+        skipped = tuple(skip)
+        self.tensors = {short: state[name] for short, name in names.items() if not short.startswith(skipped)}
+        self.all = {short: state[name] for short, name in names.items()}
+
+    def rename(self, table: Mapping[str, str]) -> dict[str, Tensor]:
+        """`table`: official name → ours. Raises BenchError listing missing and surplus names."""
+        missing = sorted(set(table) - set(self.tensors))
+        surplus = sorted(set(self.tensors) - set(table))
+        if missing or surplus:
+            parts = []
+            if missing:
+                parts.append(f"missing {', '.join(missing)}")
+            if surplus:
+                parts.append(f"surplus {', '.join(surplus)}")
+            raise BenchError(
+                f"not an official {self.method} checkpoint: {'; '.join(parts)}. "
+                "Check the file and the --method option."
+            )
+        return {
+            ours: self.tensors[name].detach().clone() for name, ours in table.items() if name in self.tensors
+        }
+
+    def layers(self, prefix: str) -> int:
+        """Number of consecutive layers named `<prefix><index>.…`."""
+        found = {int(name.removeprefix(prefix).split(".")[0]) for name in self.all if name.startswith(prefix)}
+        return max(found) + 1 if found else 0
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Raises BenchError where the tensor is missing."""
+        if name not in self.all:
+            raise BenchError(
+                f"not an official {self.method} checkpoint: missing {name}. Check the file and --method."
+            )
+        return tuple(self.all[name].shape)
