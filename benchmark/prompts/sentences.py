@@ -1,0 +1,82 @@
+"""Splitting report text into sentences."""
+
+from __future__ import annotations
+
+import re
+
+_ALWAYS = frozenset({"dr", "mr", "mrs", "ms", "prof", "vs", "cf", "approx", "fig", "e.g", "i.e", "eg", "ie"})
+"""Never end a sentence, whatever follows."""
+_ABBREVIATIONS = frozenset(
+    {"st", "ca", "resp", "etc", "al", "inc", "lt", "rt", "min", "max", "cm", "mm", "no"}
+)
+"""End one where a capital follows."""
+_STOP = re.compile(r"[.!?]+")
+_LIST_NUMBER = re.compile(r"\(?(\d{1,2})[.)]\s*(?=[^\d\s.])")
+_LAST_WORD = re.compile(r"[A-Za-z][A-Za-z.]*$")
+
+
+def split_sentences(text: str) -> list[str]:
+    """Sentences in order, list numbers removed, white space normalised, none empty.
+
+    A newline ends a sentence. A full stop does not where it stands in a number ("1.5 cm"), behind an
+    abbreviation ("Dr. ___", "vs."), behind an initial of a name, or behind a list number ("1.", "2)"),
+    which starts a sentence instead. `___` is a word. A stop without a following space ends a sentence
+    between a lower-case and an upper-case letter ("clear.There").
+    """
+    found: list[str] = []
+    for paragraph in text.split("\n"):
+        for item in _list_items(paragraph):
+            found += _sentences(item)
+    return found
+
+
+def _list_items(text: str) -> list[str]:
+    """Cut at list numbers. The first opens the text or follows a stop; later ones count on."""
+    items, start, expected = [], 0, 1
+    for match in _LIST_NUMBER.finditer(text):
+        before = text[: match.start()].rstrip()
+        opens = not before or before[-1] in ".!?:;"
+        number = int(match[1])
+        glued = match.start() > 0 and not text[match.start() - 1].isspace()
+        if glued or not ((opens and number in (1, expected)) or number == expected > 1):
+            continue
+        items.append(text[start : match.start()])
+        start, expected = match.end(), number + 1
+    return [*items, text[start:]]
+
+
+def _sentences(text: str) -> list[str]:
+    found, start = [], 0
+    for stop in _STOP.finditer(text):
+        if _ends(text, stop):
+            found.append(text[start : stop.end()])
+            start = stop.end()
+    found.append(text[start:])
+    clean = (" ".join(sentence.split()).lstrip("-*•, ") for sentence in found)
+    return [sentence for sentence in clean if re.search(r"[^\W\d_]", sentence)]
+
+
+def _ends(text: str, stop: re.Match[str]) -> bool:
+    before, after = text[: stop.start()], text[stop.end() :]
+    if not after.strip():
+        return True
+    if not after[0].isspace():
+        return before[-1:].islower() and after[0].isupper() and len(_last_word(before)) > 2
+    if stop[0] != ".":
+        return True
+    word = _last_word(before)
+    if word.lower() in _ALWAYS:
+        return False
+    if word.lower() in _ABBREVIATIONS:
+        return after.lstrip()[0].isupper()
+    if len(word) == 1 and word.isupper():
+        earlier = _last_word(before[:-1].rstrip(" ."))
+        return earlier.lower() not in _ALWAYS and len(earlier) != 1
+    if "." in word:
+        return after.lstrip()[0].isupper()
+    return True
+
+
+def _last_word(text: str) -> str:
+    match = _LAST_WORD.search(text)
+    return match[0] if match else ""
