@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from benchmark.core.errors import CardError, UnknownName
 
 Policy = Literal["positive", "negative", "ignore"]
-View = Literal["PA", "AP", "L"]
+View = Literal["PA", "AP", "L", "frontal"]
 Task = Literal["classification", "argmax", "grounding", "segmentation"]
 Model = TypeVar("Model", bound="_Frozen")
 

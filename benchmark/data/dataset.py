@@ -1,0 +1,131 @@
+"""From files to a manifest, and from a manifest to the images and labels that one protocol evaluates."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from benchmark.core.errors import DataError
+from benchmark.core.tables import Manifest, Origin
+from benchmark.data.cards import Card, Policy, Protocol, load_card
+from benchmark.data.readers import READERS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+IGNORED = -1
+COUNTS_AS: dict[Policy, int] = {"positive": 1, "negative": 0, "ignore": IGNORED}
+
+
+@dataclass(frozen=True)
+class EvaluationSet:
+    """What one protocol evaluates.
+
+    frame: the chosen manifest rows, in manifest order. classes: C names in evaluation order. labels:
+    (N, C) int8, 1, 0 or -1 (ignored). patients: (N,) text, the cluster unit. info: what was chosen, left
+    out and expected.
+    """
+
+    frame: pd.DataFrame
+    classes: tuple[str, ...]
+    labels: np.ndarray
+    patients: np.ndarray
+    protocol: Protocol
+    info: dict[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+
+def read_dataset(name: str, root: Path | str, origin: Origin) -> Manifest:
+    """Read a dataset from its official tree, or from a twin in that layout.
+
+    Raises UnknownName for the dataset or its reader, DataError where the files are not as the card says.
+    """
+    card = load_card(name)
+    result = READERS.get(card.reader)(Path(root), card)
+    return dataclasses.replace(result, origin=origin)
+
+
+def evaluation_set(manifest: Manifest, card: Card, protocol: str | None = None) -> EvaluationSet:
+    """Rows, classes and labels of a protocol (None: the card's default). Rows stay in manifest order;
+    classes are in the protocol's order and are found by name.
+
+    Raises UnknownName for the protocol, DataError for a class or list that the manifest lacks and where
+    no image is left.
+    """
+    name = protocol or card.default_protocol
+    chosen = card.protocol(name)
+    classes = card.protocol_classes(name)
+    keep, steps = _select(manifest, card, chosen, str(name))
+    frame = manifest.frame[keep].reset_index(drop=True)
+    if frame.empty:
+        raise DataError(
+            f"{card.name}: protocol '{name}' leaves no image of {len(manifest)} "
+            f"({', '.join(f'{k}: {v}' for k, v in steps.items())}). Choose another with --protocol."
+        )
+    labels = np.stack([_column(frame, card, chosen, str(name), c) for c in classes], axis=1)
+    patients = frame["patient_id"].fillna(frame["image_id"]).to_numpy(dtype=object)
+    info = {
+        "protocol": str(name),
+        "official": chosen.official,
+        "images": len(frame),
+        "official_images": chosen.images,
+        "patients": len(set(patients)),
+        "selection": steps,
+        "views": {str(k): int(v) for k, v in frame["view"].fillna("none").value_counts().items()},
+        "labels": chosen.labels.model_dump(),
+        "no_positives": [c for i, c in enumerate(classes) if not (labels[:, i] == 1).any()],
+        "no_negatives": [c for i, c in enumerate(classes) if not (labels[:, i] == 0).any()],
+        "notes": list(chosen.notes),
+    }
+    return EvaluationSet(frame, classes, labels.astype(np.int8), patients, chosen, info)
+
+
+def _select(
+    manifest: Manifest, card: Card, protocol: Protocol, name: str
+) -> tuple[np.ndarray, dict[str, int]]:
+    """Row mask and the number of images left after each rule."""
+    frame = manifest.frame
+    keep = np.ones(len(frame), dtype=bool)
+    steps = {"read": len(frame)}
+    if protocol.image_list:
+        column = f"list:{protocol.image_list}"
+        if column not in frame:
+            others = [k for k in card.protocols if k != name and card.protocols[k].image_list is None]
+            hint = f" Or choose --protocol {others[0]}." if others else ""
+            raise DataError(
+                f"{card.name}: protocol '{name}' needs the image list '{protocol.image_list}', which is not "
+                f"below {manifest.root}. Put the file there.{hint}"
+            )
+        keep &= frame[column].fillna(False).to_numpy(dtype=bool)
+        steps[f"in list {protocol.image_list}"] = int(keep.sum())
+    if protocol.split:
+        keep &= frame["split"].isin(list(protocol.split)).to_numpy(dtype=bool)
+        steps[f"split {' or '.join(protocol.split)}"] = int(keep.sum())
+    if protocol.views != "all":
+        keep &= frame["view"].isin(list(protocol.views)).to_numpy(dtype=bool)
+        steps[f"view {' or '.join(protocol.views)}"] = int(keep.sum())
+    return keep, steps
+
+
+def _column(frame: pd.DataFrame, card: Card, protocol: Protocol, name: str, label: str) -> np.ndarray:
+    """(N,) of 1, 0, -1 under the protocol's policy."""
+    source = protocol.labels.source
+    column = f"{label}@{source}" if source else label
+    if column not in frame:
+        raise DataError(
+            f"{card.name}: protocol '{name}' needs labels '{column}', which the manifest lacks. "
+            f"Read the dataset again (`bench data prepare {card.name}`)."
+        )
+    states = frame[column]
+    missing = states.isna().to_numpy()
+    values = states.fillna(0).to_numpy(dtype=np.int8)
+    uncertain = values == -1
+    values[uncertain] = COUNTS_AS[protocol.labels.uncertain_of(label)]
+    values[missing] = COUNTS_AS[protocol.labels.missing]
+    return values

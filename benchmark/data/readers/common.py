@@ -1,0 +1,380 @@
+"""What every reader needs: finding files, reading tables as text, label states, and the final checks."""
+
+from __future__ import annotations
+
+import ast
+import csv
+import gzip
+import hashlib
+import os
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from benchmark.core.errors import DataError, closest
+from benchmark.core.tables import META_COLUMNS, Manifest
+from benchmark.data.cards import Card
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".dcm", ".dicom")
+STATES = {"1": 1, "1.0": 1, "0": 0, "0.0": 0, "-1": -1, "-1.0": -1, "": None}
+SEXES = {"F": "F", "FEMALE": "F", "M": "M", "MALE": "M"}
+EXAMPLES = 10
+
+
+@dataclass
+class Log:
+    """What a reader saw and left out; becomes `Manifest.info`."""
+
+    files: dict[str, str] = field(default_factory=dict)
+    dropped: dict[str, list[str]] = field(default_factory=dict)
+    seen: dict[str, list[str]] = field(default_factory=dict)
+    unknown_labels: Counter[str] = field(default_factory=Counter)
+    notes: list[str] = field(default_factory=list)
+    lists: dict[str, dict[str, int]] = field(default_factory=dict)
+
+    def drop(self, reason: str, names: Iterable[str]) -> None:
+        """Count rows that are left out."""
+        names = [str(n) for n in names]
+        if names:
+            self.dropped.setdefault(reason, []).extend(names)
+
+    def see(self, what: str, names: Iterable[str]) -> None:
+        """Count a peculiarity of rows that stay."""
+        names = [str(n) for n in names]
+        if names:
+            self.seen.setdefault(what, []).extend(names)
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def info(self) -> dict[str, Any]:
+        def short(table: Mapping[str, list[str]]) -> list[dict[str, Any]]:
+            return [{"what": k, "count": len(v), "examples": v[:EXAMPLES]} for k, v in table.items()]
+
+        return {
+            "files": self.files,
+            "lists": self.lists,
+            "dropped": short(self.dropped),
+            "seen": short(self.seen),
+            "unknown_labels": dict(self.unknown_labels.most_common()),
+            "notes": self.notes,
+        }
+
+
+def require_root(root: Path, card: Card) -> Path:
+    root = Path(root)
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder. Give the {card.name} files with --data-root; {card.access}")
+    return root
+
+
+def find(root: Path, patterns: Sequence[str], depth: int = 3) -> list[Path]:
+    """Files below `root` whose name matches a pattern, nearest first, then by name. Folders of images
+    are not descended into further than `depth`."""
+    found: list[Path] = []
+    level = [root]
+    for _ in range(depth + 1):
+        below: list[Path] = []
+        for folder in level:
+            entries = sorted(os.scandir(folder), key=lambda e: e.name)
+            if len(entries) > 5000:
+                below_here: list[Path] = []
+            else:
+                below_here = [Path(e.path) for e in entries if e.is_dir() and not e.name.startswith(".")]
+            below += below_here
+            for pattern in patterns:
+                found += [Path(e.path) for e in entries if e.is_file() and Path(e.name).match(pattern)]
+        level = below[:500]
+    return list(dict.fromkeys(found))
+
+
+def find_one(root: Path, patterns: Sequence[str], card: Card, what: str, depth: int = 3) -> Path:
+    """The nearest match. Raises DataError with the names that were looked for."""
+    found = find(root, patterns, depth)
+    if not found:
+        names = " or ".join(patterns)
+        raise DataError(
+            f"{root}: no {what} ({names}). Check --data-root; `bench data check {card.name}` says more."
+        )
+    return found[0]
+
+
+def read_csv(
+    path: Path,
+    required: Sequence[str],
+    *,
+    names: Sequence[str] | None = None,
+    delimiter: str = ",",
+    encoding: str = "utf-8-sig",
+) -> pd.DataFrame:
+    """A table as text: blank fields are "", nothing is guessed, quoted newlines are kept.
+
+    names: use these columns and skip the header. Extra columns stay; a missing one, a short or long row,
+    a truncated gzip and wrong bytes raise DataError with the row.
+    """
+    try:
+        frame = pd.read_csv(
+            path,
+            dtype=str,
+            keep_default_na=False,
+            na_filter=False,
+            sep=delimiter,
+            encoding=encoding,
+            index_col=False,
+            header=0 if names is None else None,
+            skiprows=0 if names is None else 1,
+            names=None if names is None else list(names),
+            engine="c",
+            on_bad_lines="error",
+            low_memory=False,
+        )
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file.") from None
+    except UnicodeDecodeError as error:
+        line = _line_of_byte(path, error)
+        raise DataError(f"{path}{line}: not UTF-8 text. Save it as UTF-8, or fetch it again.") from None
+    except (EOFError, zlib.error, gzip.BadGzipFile):
+        raise DataError(f"{path}: the gzip file is truncated or damaged. Fetch it again.") from None
+    except pd.errors.EmptyDataError:
+        raise DataError(f"{path}: the file is empty. Fetch it again.") from None
+    except pd.errors.ParserError as error:
+        reason = " ".join(str(error).replace("Error tokenizing data. C error:", "").split())
+        raise DataError(f"{path}: not a regular table ({reason}). Fetch it again.") from None
+    columns = [str(c).strip() for c in frame.columns]
+    frame.columns = pd.Index(columns)
+    missing = [c for c in required if c not in columns]
+    if missing:
+        raise DataError(f"{path}:1: {_missing_columns(missing, columns, delimiter)}")
+    repeated = [c for c, n in Counter(columns).items() if n > 1 and c in required]
+    if repeated:
+        raise DataError(f"{path}:1: column '{repeated[0]}' occurs twice.")
+    if frame.isna().to_numpy().any():
+        row = int(np.flatnonzero(frame.isna().to_numpy().any(axis=1))[0])
+        raise DataError(f"{path}: row {row + 1} has fewer fields than the header. Fetch the file again.")
+    return frame
+
+
+def _missing_columns(missing: Sequence[str], columns: Sequence[str], delimiter: str) -> str:
+    if len(columns) == 1:
+        other = next((d for d in ";\t|," if d != delimiter and d in columns[0]), None)
+        if other:
+            shown = {"\t": "a tab"}.get(other, f"'{other}'")
+            return f"no column '{missing[0]}'; fields seem to be separated by {shown}, not by '{delimiter}'."
+    near = closest(missing[0], columns)
+    hint = f" Did the file rename it to '{near}'?" if near else ""
+    more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+    return f"no column '{missing[0]}'{more}.{hint} Expected the official header."
+
+
+def _line_of_byte(path: Path, error: UnicodeDecodeError) -> str:
+    """`:LINE` of the first byte that is not UTF-8."""
+    opener = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "rb") as handle:
+        for number, line in enumerate(handle, 1):
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError:
+                return f":{number}"
+    return ""
+
+
+def require_ids(frame: pd.DataFrame, column: str, path: Path) -> None:
+    """Identifiers must be there and must be text that no spreadsheet has touched."""
+    values = frame[column]
+    bad = values.str.strip().str.lower().isin(["", "nan", "none", "null"])
+    if bad.any():
+        row = int(np.flatnonzero(bad)[0])
+        raise DataError(f"{path}: row {row + 1}: column '{column}' is blank. Every row needs this id.")
+    rounded = values.str.fullmatch(r"\d+(\.\d+)?[eE]\+\d+")
+    if rounded.any():
+        row = int(np.flatnonzero(rounded)[0])
+        raise DataError(
+            f"{path}: row {row + 1}: '{column}' was rounded to {values.iloc[row]} by a spreadsheet. "
+            "Use the original file."
+        )
+
+
+def states(frame: pd.DataFrame, columns: Mapping[str, str], path: Path) -> dict[str, Any]:
+    """class → Int8 states (1, 0, -1, null) of the text columns `columns` (class → column)."""
+    out = {}
+    for name, column in columns.items():
+        text = frame[column].str.strip()
+        known = text.isin(list(STATES))
+        if not known.all():
+            row = int(np.flatnonzero(~known)[0])
+            raise DataError(
+                f"{path}: row {row + 1}: '{column}' holds '{text.iloc[row][:40]}'; "
+                "expected 1, 0, -1 or blank."
+            )
+        out[name] = pd.array(text.map(STATES).to_numpy(dtype=object), dtype="Int8")
+    return out
+
+
+@lru_cache(maxsize=200_000)
+def text_list(text: str) -> tuple[str, ...] | None:
+    """A printed Python list of strings, stripped, without blanks and repeats, order kept.
+
+    None where the text is no such list. Blank and `nan` give ().
+    """
+    if text.strip() in ("", "nan"):
+        return ()
+    try:
+        value = ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return None
+    if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
+        return None
+    return tuple(dict.fromkeys(v.strip() for v in value if v.strip()))
+
+
+def binarise(
+    labels: Sequence[Sequence[str]], classes: Sequence[str], aliases: Mapping[str, str], ignore: Iterable[str]
+) -> tuple[np.ndarray, Counter[str]]:
+    """(N, C) int8 of exact names, and the names that are neither class, alias nor in `ignore`."""
+    column = {name: i for i, name in enumerate(classes)}
+    column.update({alias: column[name] for alias, name in aliases.items() if name in column})
+    quiet = set(ignore)
+    matrix = np.zeros((len(labels), len(classes)), dtype=np.int8)
+    unknown: Counter[str] = Counter()
+    for row, names in enumerate(labels):
+        for name in names:
+            at = column.get(name)
+            if at is not None:
+                matrix[row, at] = 1
+            elif name not in quiet:
+                unknown[name] += 1
+    return matrix, unknown
+
+
+def image_index(root: Path, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> dict[str, list[str]]:
+    """File name → paths below `root` (posix, relative), found by one walk; links out are not followed."""
+    index: dict[str, list[str]] = {}
+    base = str(root)
+    for folder, folders, files in os.walk(base):
+        folders.sort()
+        relative = os.path.relpath(folder, base).replace(os.sep, "/")
+        prefix = "" if relative == "." else f"{relative}/"
+        for name in files:
+            if name.lower().endswith(tuple(suffixes)):
+                index.setdefault(name, []).append(prefix + name)
+    return index
+
+
+def below(root: Path, path: str, where: str) -> str:
+    """A relative path that stays inside the data root. Raises DataError for one that leaves it."""
+    clean = os.path.normpath(path.replace("\\", "/")).replace(os.sep, "/")
+    if clean.startswith("../") or clean == ".." or clean.startswith("/") or ":" in clean.split("/")[0]:
+        raise DataError(f"{where}: path '{path}' leaves the data root. Use the official file.")
+    return clean
+
+
+def patient_split(patients: Iterable[str], shares: Mapping[str, float], salt: str) -> list[str]:
+    """A split by a hash of the patient id: the same patient always falls on the same side."""
+    edges, names = np.cumsum(list(shares.values())), list(shares)
+    cache: dict[str, str] = {}
+    out = []
+    for patient in patients:
+        if patient not in cache:
+            digest = hashlib.sha256(f"{salt}:{patient}".encode()).digest()
+            place = int.from_bytes(digest[:8], "big") / 2**64
+            cache[patient] = names[min(int(np.searchsorted(edges, place, side="right")), len(names) - 1)]
+        out.append(cache[patient])
+    return out
+
+
+def normal_views(raw: pd.Series, card: Card, log: Log) -> pd.Series:
+    """Views as PA, AP or L after the card; others as written, blank → null (counted)."""
+    text = raw.str.strip()
+    log.see("no view given", text.index[text == ""].astype(str))
+    return text.map(lambda v: card.views.get(v, v) or None)
+
+
+def rows(frame: pd.DataFrame) -> Iterator[Any]:
+    return frame.itertuples(index=False)
+
+
+def manifest(
+    root: Path, card: Card, meta: pd.DataFrame, labels: Mapping[str, Any], log: Log, *, table: Path
+) -> Manifest:
+    """Assemble, check and count. `meta` holds the META columns there are; `labels` class columns first,
+    then `<class>@<source>` and `list:<name>`.
+
+    Raises DataError for repeated image ids and for an empty result.
+    """
+    frame = meta.reset_index(drop=True)
+    for column in META_COLUMNS:
+        if column not in frame:
+            frame[column] = None
+    frame = frame[list(META_COLUMNS)]
+    missing = [c for c in card.classes if c not in labels]
+    if missing:
+        raise DataError(f"{table}: no labels for class '{missing[0]}' of the {card.name} card.")
+    extra = [c for c in labels if c not in card.classes]
+    columns = {c: labels[c] for c in [*card.classes, *extra]}
+    frame = pd.concat([frame, pd.DataFrame(columns, index=frame.index)], axis=1)
+
+    repeated = frame["image_id"].duplicated(keep=False)
+    if repeated.any():
+        row = int(np.flatnonzero(repeated)[-1])
+        raise DataError(f"{table}: row {row + 1}: image '{frame['image_id'].iloc[row]}' occurs twice.")
+    bad = card.dropped()
+    if bad:
+        for name, reason in bad.items():
+            if (frame["image_id"] == name).any():
+                log.drop(reason, [name])
+        frame = frame[~frame["image_id"].isin(list(bad))]
+    if frame.empty:
+        raise DataError(f"{root}: none of the images of {table.name} is here. Check --data-root.")
+    frame = frame.reset_index(drop=True)
+    for column in META_COLUMNS:
+        if column == "age":
+            frame[column] = pd.to_numeric(frame[column], errors="coerce").astype("Float32")
+        else:
+            frame[column] = frame[column].astype("string")
+    for column in columns:
+        kind: Any = "boolean" if column.startswith("list:") else "Int8"
+        frame[column] = frame[column].astype(kind)
+
+    info = {
+        "reader": card.reader,
+        "card_version": card.version,
+        "counts": {
+            "images": len(frame),
+            "studies": int(frame["study_id"].nunique()),
+            "patients": int(frame["patient_id"].nunique()),
+            "reports": int(frame.loc[frame["report"].notna(), "study_id"].nunique()),
+        },
+        "views": _count(frame["view"]),
+        "splits": _count(frame["split"]),
+        **log.info(),
+    }
+    return Manifest(card.name, "official", root, card.classes, frame, None, info)
+
+
+def _count(column: pd.Series) -> dict[str, int]:
+    return {str(k): int(v) for k, v in column.fillna("none").value_counts().items()}
+
+
+def relative(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix()
+
+
+def sexes(raw: pd.Series) -> pd.Series:
+    """F, M or null."""
+    return raw.str.strip().str.upper().map(lambda v: SEXES.get(v))
+
+
+def csv_rows(path: Path) -> Iterator[list[str]]:
+    """Rows of a small CSV of irregular width."""
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as handle:
+            yield from csv.reader(handle)
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}{_line_of_byte(path, error)}: not UTF-8 text.") from None

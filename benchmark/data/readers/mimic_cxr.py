@@ -1,0 +1,212 @@
+"""MIMIC-CXR reports with MIMIC-CXR-JPG images and labels.
+
+    mimic-cxr/files/p10/p10000032/s50414267.txt
+    mimic-cxr-jpg/files/p10/p10000032/s50414267/<dicom_id>.jpg
+    mimic-cxr-jpg/mimic-cxr-2.0.0-{metadata,split,chexpert,negbio}.csv.gz
+
+The two trees may lie side by side below the root, or be one tree. Images are rows of the metadata file;
+labels are per study and joined by (subject_id, study_id). An image without JPG is taken from the DICOM of
+the report tree, if it is there. `report` is the whole text file. Labels of `negbio` become
+`<class>@negbio`.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from benchmark.core.errors import DataError
+from benchmark.core.tables import Manifest
+from benchmark.data.cards import Card
+from benchmark.data.readers.common import (
+    Log,
+    find,
+    find_one,
+    manifest,
+    normal_views,
+    read_csv,
+    relative,
+    require_ids,
+    require_root,
+    states,
+)
+
+METADATA = ("dicom_id", "subject_id", "study_id", "ViewPosition")
+SPLIT = ("dicom_id", "study_id", "subject_id", "split")
+SPLITS = {"train", "validate", "test"}
+
+
+def read(root: Path, card: Card) -> Manifest:
+    """Raises DataError for missing files and columns, repeated or blank ids, a tree without reports."""
+    root = require_root(root, card)
+    log = Log()
+    metadata_path = _table(root, card, "metadata", log)
+    frame = read_csv(metadata_path, METADATA)
+    for column in METADATA[:3]:
+        require_ids(frame, column, metadata_path)
+        frame[column] = frame[column].str.strip()
+    _unique(frame, "dicom_id", metadata_path)
+
+    frame["split"] = _splits(frame, _table(root, card, "split", log), log)
+    images = metadata_path.parent
+    texts = _report_tree(root, images)
+    log.files["reports"] = relative(texts, root) or "."
+    frame = _locate(frame, root, images, texts, metadata_path, log)
+    frame["report"] = _reports(frame, root, texts, card, log)
+    frame["view"] = normal_views(frame["ViewPosition"].set_axis(frame["dicom_id"]), card, log).to_numpy()
+
+    labels = dict(_labels(frame, _table(root, card, "chexpert", log), card, log))
+    negbio = find(root, ["mimic-cxr-*-negbio.csv*"])
+    if negbio:
+        log.files["negbio"] = relative(negbio[0], root)
+        labels |= {f"{c}@negbio": v for c, v in _labels(frame, negbio[0], card, Log()).items()}
+    meta = pd.DataFrame(
+        {
+            "image_id": frame["dicom_id"],
+            "path": frame["path"],
+            "patient_id": frame["subject_id"],
+            "study_id": frame["study_id"],
+            "view": frame["view"],
+            "split": frame["split"],
+            "report": frame["report"],
+        }
+    )
+    return manifest(root, card, meta, labels, log, table=metadata_path)
+
+
+def _table(root: Path, card: Card, kind: str, log: Log) -> Path:
+    path = find_one(root, [f"mimic-cxr-*-{kind}.csv.gz", f"mimic-cxr-*-{kind}.csv"], card, f"{kind} table")
+    log.files[kind] = relative(path, root)
+    return path
+
+
+def _unique(frame: pd.DataFrame, column: str, path: Path) -> None:
+    repeated = frame[column].duplicated()
+    if repeated.any():
+        row = int(np.flatnonzero(repeated)[0])
+        raise DataError(f"{path}: row {row + 1}: {column} '{frame[column].iloc[row]}' occurs twice.")
+
+
+def _splits(frame: pd.DataFrame, path: Path, log: Log) -> pd.Series:
+    table = read_csv(path, SPLIT)
+    require_ids(table, "dicom_id", path)
+    _unique(table, "dicom_id", path)
+    unknown = ~table["split"].isin(SPLITS)
+    if unknown.any():
+        row = int(np.flatnonzero(unknown)[0])
+        raise DataError(
+            f"{path}: row {row + 1}: split '{table['split'].iloc[row]}'; expected train, validate or test."
+        )
+    split = frame["dicom_id"].map(table.set_index("dicom_id")["split"])
+    log.see("image without a row in the split table", frame.loc[split.isna(), "dicom_id"])
+    lost = ~table["dicom_id"].isin(frame["dicom_id"])
+    log.see("row of the split table without metadata", table.loc[lost, "dicom_id"])
+    return split
+
+
+def _report_tree(root: Path, images: Path) -> Path:
+    """The folder whose `files/pNN/pNNNNNNNN` holds the report texts."""
+    candidates = [images, root, *sorted(p for p in root.iterdir() if p.is_dir())]
+    candidates += sorted(p for p in images.parent.iterdir() if p.is_dir() and p not in candidates)
+    seen_tree = None
+    for folder in candidates:
+        if not (folder / "files").is_dir():
+            continue
+        for group in sorted((folder / "files").glob("p1[0-9]")):
+            seen_tree = seen_tree or group
+            for patient in sorted(group.iterdir())[:50]:
+                if patient.is_dir() and any(e.name.endswith(".txt") for e in os.scandir(patient)):
+                    return folder
+    where = seen_tree.parent if seen_tree else root
+    raise DataError(
+        f"{where}: no report texts (files/p10/p…/s….txt). "
+        f"Unpack mimic-cxr-reports.zip of MIMIC-CXR into {root}/mimic-cxr."
+    )
+
+
+def _folder(subject: str) -> str:
+    return f"files/p{subject[:2]}/p{subject}"
+
+
+def _locate(
+    frame: pd.DataFrame, root: Path, images: Path, texts: Path, table: Path, log: Log
+) -> pd.DataFrame:
+    """Add `path`; rows without an image are left out and counted."""
+    jpg, dcm = relative(images, root), relative(texts, root)
+    paths: list[str | None] = []
+    from_dicom = []
+    for dicom, subject, study in zip(frame["dicom_id"], frame["subject_id"], frame["study_id"], strict=True):
+        if not (subject.isdigit() and study.isdigit()) or "/" in dicom or ".." in dicom:
+            raise DataError(f"{table}: image '{dicom}': ids must be plain; got {subject}, {study}.")
+        inside = f"{_folder(subject)}/s{study}/{dicom}"
+        here = f"{jpg}/{inside}.jpg".removeprefix("./")
+        if (root / here).exists():
+            paths.append(here)
+            continue
+        here = f"{dcm}/{inside}.dcm".removeprefix("./")
+        found = (root / here).exists()
+        paths.append(here if found else None)
+        if found:
+            from_dicom.append(dicom)
+    log.see("image read from DICOM, which looks different from the JPG", from_dicom)
+    frame = frame.assign(path=pd.Series(paths, index=frame.index, dtype=object))
+    absent = frame["path"].isna()
+    log.drop("image file is absent", frame.loc[absent, "dicom_id"])
+    if absent.all():
+        raise DataError(f"{images}/files: no image of {table.name} is here. Expected {_example(frame)}.")
+    return frame[~absent].reset_index(drop=True)
+
+
+def _example(frame: pd.DataFrame) -> str:
+    if frame.empty:
+        return "rows in the metadata table"
+    first = frame.iloc[0]
+    return f"{_folder(first['subject_id'])}/s{first['study_id']}/{first['dicom_id']}.jpg"
+
+
+def _reports(frame: pd.DataFrame, root: Path, texts: Path, card: Card, log: Log) -> list[str | None]:
+    cache: dict[tuple[str, str], str | None] = {}
+    latin: list[str] = []
+    for subject, study in zip(frame["subject_id"], frame["study_id"], strict=True):
+        key = (subject, study)
+        if key in cache:
+            continue
+        try:
+            data = (texts / _folder(subject) / f"s{study}.txt").read_bytes()
+        except FileNotFoundError:
+            cache[key] = None
+            continue
+        try:
+            text = data.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            text = data.decode("latin-1")
+            latin.append(study)
+        cache[key] = text if text.strip() else None
+    log.see("report is not UTF-8, read as Latin-1", latin)
+    log.see("study without report", [study for (_, study), text in cache.items() if text is None])
+    if cache and all(text is None for text in cache.values()):
+        raise DataError(
+            f"{texts}/files: none of {len(cache)} studies has a report (s<study>.txt). "
+            f"Unpack the reports of {card.title} there."
+        )
+    return [cache[key] for key in zip(frame["subject_id"], frame["study_id"], strict=True)]
+
+
+def _labels(frame: pd.DataFrame, path: Path, card: Card, log: Log) -> dict[str, pd.Series]:
+    columns = {c: c for c in card.classes}
+    table = read_csv(path, ("subject_id", "study_id", *columns.values()))
+    require_ids(table, "study_id", path)
+    key = table["subject_id"].str.strip() + "/" + table["study_id"].str.strip()
+    repeated = key.duplicated()
+    if repeated.any():
+        row = int(np.flatnonzero(repeated)[0])
+        raise DataError(f"{path}: row {row + 1}: study '{table['study_id'].iloc[row]}' occurs twice.")
+    values = pd.DataFrame(states(table, columns, path)).set_axis(pd.Index(key), axis=0)
+    wanted = frame["subject_id"] + "/" + frame["study_id"]
+    unlabelled = ~wanted.isin(values.index)
+    log.see("study without a label row", wanted[unlabelled].str.split("/").str[1].drop_duplicates())
+    joined = values.reindex(wanted).reset_index(drop=True)
+    return {name: joined[name] for name in columns}

@@ -1,0 +1,211 @@
+"""Open-I (Indiana University): XML reports, as files or as the official archive, and PNG images.
+
+    NLMCXR_reports.tgz  or  ecgen-radiology/1.xml …
+    NLMCXR_png/CXR1_1_IM-0001-3001.png …  or flat, or DICOM under the same names
+
+One row an image; the report id is the cluster unit. Labels come from the `automatic` terms by the card's
+label rules: the first rule fills the class columns, each further rule `<class>@<rule>`. Reports without
+image are counted, and so are reports without automatic terms, which are negative everywhere. Without any
+image file the manifest still lists the images that the reports name, and `info` says that none is here.
+"""
+
+from __future__ import annotations
+
+import tarfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+from xml.etree.ElementTree import Element, ParseError
+
+import numpy as np
+import pandas as pd
+from defusedxml import DefusedXmlException
+from defusedxml.ElementTree import parse
+
+from benchmark.core.errors import DataError
+from benchmark.core.tables import Manifest
+from benchmark.data.cards import Card, LabelRule
+from benchmark.data.readers.common import Log, find, image_index, manifest, relative, require_root
+
+ARCHIVE = ("NLMCXR_reports*.tgz", "NLMCXR_reports*.tar.gz")
+LARGEST_REPORT = 4 << 20
+SECTIONS = ("COMPARISON", "INDICATION", "FINDINGS", "IMPRESSION")
+
+
+@dataclass(frozen=True)
+class Report:
+    """One XML file. automatic, major: terms as written. images: names without extension."""
+
+    uid: str
+    sections: dict[str, str]
+    automatic: tuple[str, ...]
+    major: tuple[str, ...]
+    images: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        """The sections that hold something, each under its head."""
+        return "\n".join(f"{k}: {v}" for k, v in self.sections.items() if v)
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """Automatic terms lower-cased, without repeats, sorted."""
+        return tuple(sorted({t.strip().lower() for t in self.automatic if t.strip()}))
+
+
+def read(root: Path, card: Card) -> Manifest:
+    """Raises DataError where there is no report, for XML that is malformed or carries entities, for an
+    image that two reports name."""
+    root = require_root(root, card)
+    log = Log()
+    reports = sorted(read_reports(root, card, log), key=lambda r: _number(r.uid))
+    index = {name.rsplit(".", 1)[0]: paths[0] for name, paths in sorted(image_index(root).items())}
+    rows = [(image, report) for report in reports for image in report.images]
+    where = root / next(iter(log.files.values()))
+    if not rows:
+        raise DataError(f"{where}: none of {len(reports)} reports names an image.")
+    log.see("report without image", [r.uid for r in reports if not r.images])
+    log.see(
+        "report without automatic terms: negative for every class", [r.uid for r in reports if not r.terms]
+    )
+    if index:
+        log.drop("image file is absent", [image for image, _ in rows if image not in index])
+        rows = [(image, report) for image, report in rows if image in index]
+        named = {image for image, _ in rows}
+        log.see("image file that no report names", [n for n in index if n not in named])
+        if not rows:
+            raise DataError(
+                f"{root}: none of the images that the reports name is here. Unpack NLMCXR_png.tgz there."
+            )
+    else:
+        log.note("no image files are here: the manifest lists the images that the reports name")
+    labels = {
+        f"{name}@{key}" if order else name: column
+        for order, (key, rule) in enumerate(card.label_rules.items())
+        for name, column in _apply(rule, [r for _, r in rows], card).items()
+    }
+    meta = pd.DataFrame(
+        {
+            "image_id": [image for image, _ in rows],
+            "path": [index.get(image, f"{image}.png") for image, _ in rows],
+            "patient_id": [r.uid for _, r in rows],
+            "study_id": [r.uid for _, r in rows],
+            "split": "test",
+            "report": [r.text or None for _, r in rows],
+        }
+    )
+    result = manifest(root, card, meta, labels, log, table=where)
+    result.info["counts"]["all_reports"] = len(reports)
+    result.info["reports_by_class"] = {
+        name: int(sum(column))
+        for name, column in _apply(next(iter(card.label_rules.values())), reports, card).items()
+    }
+    return result
+
+
+def read_reports(root: Path, card: Card, log: Log) -> list[Report]:
+    """All reports below `root`, from files or from the archive (in memory, nothing is unpacked)."""
+    folders = [
+        p for p in (root / "ecgen-radiology", root / "NLMCXR_reports" / "ecgen-radiology") if p.is_dir()
+    ]
+    if folders:
+        log.files["reports"] = relative(folders[0], root)
+        files = sorted(folders[0].glob("*.xml"), key=lambda p: _number(p.stem))
+        if not files:
+            raise DataError(f"{folders[0]}: no XML report is here. Unpack NLMCXR_reports.tgz again.")
+        reports = []
+        for path in files:
+            with open(path, "rb") as handle:
+                reports.append(_report(handle, str(path)))
+    else:
+        archives = find(root, ARCHIVE, 1)
+        if not archives:
+            raise DataError(
+                f"{root}: neither ecgen-radiology/ nor NLMCXR_reports.tgz is here. "
+                f"Check --data-root; {card.access}"
+            )
+        log.files["reports"] = relative(archives[0], root)
+        reports = list(_from_archive(archives[0]))
+        if not reports:
+            raise DataError(f"{archives[0]}: no XML report inside. Fetch it again.")
+    seen: dict[str, str] = {}
+    for report in reports:
+        for image in report.images:
+            if image in seen:
+                raise DataError(
+                    f"{root}: image '{image}' is named by reports {seen[image]} and {report.uid}."
+                )
+            seen[image] = report.uid
+    return reports
+
+
+def _from_archive(path: Path) -> Iterator[Report]:
+    try:
+        with tarfile.open(path, "r:gz") as archive:
+            for member in archive:
+                if not member.isfile() or not member.name.endswith(".xml"):
+                    continue
+                if member.size > LARGEST_REPORT:
+                    raise DataError(
+                        f"{path}: {member.name} has {member.size:,} bytes; no report is that long."
+                    )
+                handle = archive.extractfile(member)
+                if handle is not None:
+                    yield _report(handle, f"{path}:{member.name}")
+    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
+        raise DataError(f"{path}: the archive is damaged ({type(error).__name__}). Fetch it again.") from None
+
+
+def _report(handle: IO[bytes], where: str) -> Report:
+    try:
+        tree: Element = parse(handle, forbid_dtd=True).getroot()
+    except DefusedXmlException:
+        raise DataError(
+            f"{where}: declares a document type or entities, which no report does. Remove it."
+        ) from None
+    except (ParseError, UnicodeDecodeError, ValueError) as error:
+        line = f":{error.position[0]}" if isinstance(error, ParseError) else ""
+        raise DataError(f"{where}{line}: not well-formed XML. Fetch it again.") from None
+    uid = tree.find("uId")
+    if uid is None or not uid.get("id"):
+        raise DataError(f"{where}: no uId. This is not an Open-I report.")
+    sections: dict[str, str] = {}
+    for element in tree.iter("AbstractText"):
+        label = element.get("Label", "").strip().upper()
+        if label in SECTIONS:
+            sections[label] = " ".join("".join(element.itertext()).split())
+    images = []
+    for element in tree.iter("parentImage"):
+        name = element.get("id", "").strip()
+        if not name or "/" in name or "\\" in name or name.startswith("."):
+            raise DataError(f"{where}: image name '{name}' is not a plain name.")
+        images.append(name)
+    return Report(
+        uid=str(uid.get("id")).strip(),
+        sections=sections,
+        automatic=tuple(e.text or "" for e in tree.iter("automatic")),
+        major=tuple(e.text or "" for e in tree.iter("major")),
+        images=tuple(dict.fromkeys(images)),
+    )
+
+
+def _apply(rule: LabelRule, reports: list[Report], card: Card) -> dict[str, np.ndarray]:
+    """class → (N,) int8 by one label rule."""
+    joined = ["|".join(r.terms) for r in reports]
+    sets = [set(r.terms) for r in reports]
+    out = {}
+    for name in card.classes:
+        terms = rule.terms.get(name, ())
+        if rule.match == "substring":
+            hits = [any(t in text for t in terms) for text in joined]
+        else:
+            hits = [not have.isdisjoint(terms) for have in sets]
+        out[name] = np.array(hits, dtype=np.int8)
+    return out
+
+
+def _number(text: str) -> tuple[int, str]:
+    digits = "".join(c for c in text if c.isdigit())
+    return (int(digits) if digits else 0, text)
