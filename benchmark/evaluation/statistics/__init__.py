@@ -1,0 +1,1 @@
+"""Pure functions over arrays: metrics, intervals, comparisons. Nothing here reads a file."""
