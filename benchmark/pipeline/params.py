@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
 
 from benchmark.core.errors import ParamsError, closest
 from benchmark.core.files import read_yaml
@@ -15,8 +15,10 @@ from benchmark.core.files import read_yaml
 TextKind = Literal["raw_report", "raw_sentence", "aligned", "llm"]
 
 
-class Strict(BaseModel, frozen=True, extra="forbid"):
-    """Unknown keys are errors."""
+class Strict(BaseModel):
+    """Unknown keys are errors; values never change."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class DataParams(Strict):
