@@ -130,3 +130,12 @@ class OfficialState:
                 f"not an official {self.method} checkpoint: missing {name}. Check the file and --method."
             )
         return tuple(self.all[name].shape)
+
+
+def class_scores(scores: Tensor, class_of_prompt: Tensor, rule: Literal["max", "mean"]) -> Tensor:
+    """(N, P) prompt scores → (N, C): the best prompt of each class, or the mean over its prompts.
+
+    class_of_prompt: (P,) int in 0 … C-1, every class present.
+    """
+    classes = [scores[:, class_of_prompt == index] for index in range(int(class_of_prompt.max()) + 1)]
+    return torch.stack([own.amax(1) if rule == "max" else own.mean(1) for own in classes], 1)
