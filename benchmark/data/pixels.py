@@ -1,0 +1,333 @@
+"""Image files to grey pixels, grey pixels to what an encoder sees, and coordinates between the two."""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from benchmark.core.errors import DataError, ParamsError
+from benchmark.core.preprocessing import Preprocessing
+from benchmark.data.dicom import read_dicom
+
+MAX_BYTES = 1 << 29
+MAX_PIXELS = 1 << 27
+"""Limits of one file: bytes on disk and pixels that its header announces (11,585 x 11,585)."""
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+_JPEG = b"\xff\xd8\xff"
+_INTERPOLATION = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+}
+
+
+def read_pixels(path: Path | str) -> np.ndarray:
+    """(H, W) grey values of one file, black = air: uint8 or uint16 as stored.
+
+    PNG keeps its depth (1, 2 and 4 bit become 8); JPEG gives luminance; colour files with equal channels
+    give that channel, others luminance; alpha is composited on black; DICOM as in `read_dicom`. The format
+    is told by content, not by name. Raises DataError, naming the file, where it is missing, empty,
+    truncated, damaged, larger than MAX_BYTES or MAX_PIXELS, or of another format. Never returns part of an
+    image.
+    """
+    return decode_pixels(read_bytes(path), path)
+
+
+def read_bytes(path: Path | str) -> bytes:
+    """The bytes of an image file. Raises DataError where there are none, or more than MAX_BYTES."""
+    try:
+        with open(path, "rb") as handle:
+            size = os.fstat(handle.fileno()).st_size
+            if size > MAX_BYTES:
+                raise DataError(f"{path}: {size:,} bytes, more than the limit of {MAX_BYTES:,} for an image.")
+            data = handle.read()
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file.") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error}).") from None
+    if not data:
+        raise DataError(f"{path}: the file is empty. Fetch it again.")
+    return data
+
+
+def decode_pixels(data: bytes, path: Path | str) -> np.ndarray:
+    """`read_pixels` of bytes that are already in memory; `path` is for messages."""
+    name = str(path)
+    if data.startswith(_PNG):
+        return _decode_png(data, name)
+    if data.startswith(_JPEG):
+        return _decode_jpeg(data, name)
+    if data[128:132] == b"DICM":
+        return read_dicom(data, name, MAX_PIXELS)
+    raise DataError(f"{name}: neither PNG, JPEG nor DICOM. Fetch it again or convert it.")
+
+
+class _PngHeader(NamedTuple):
+    width: int
+    height: int
+    depth: int
+    colour: int
+
+
+def _decode_png(data: bytes, name: str) -> np.ndarray:
+    header = _png_header(data, name)
+    if header.width * header.height > MAX_PIXELS:
+        raise DataError(
+            f"{name}: the header announces {header.width}x{header.height} pixels, more than the limit of "
+            f"{MAX_PIXELS}."
+        )
+    if header.colour == 0 and header.depth >= 8:
+        grey = _decode_grey_png(data, header)
+        if grey is not None:
+            return grey
+    if header.depth == 16 and header.colour in (0, 2, 6):
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        if pixels is None:
+            raise DataError(f"{name}: the PNG is damaged. Fetch it again.")
+        return _one_channel(
+            pixels[..., [2, 1, 0, *range(3, pixels.shape[2])]] if pixels.ndim == 3 else pixels
+        )
+    try:
+        with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+            if image.mode in ("L", "RGB", "RGBA", "LA"):
+                return _one_channel(np.asarray(image))
+            return _one_channel(np.asarray(image.convert("RGBA" if "transparency" in image.info else "RGB")))
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"{name}: the PNG is damaged ({error}). Fetch it again.") from None
+
+
+def _decode_grey_png(data: bytes, header: _PngHeader) -> np.ndarray | None:
+    """The quick path for 8 and 16 bit grey; None where the slow path has to look (and to complain)."""
+    from kornia_rs.io import decode_image_png_u8, decode_image_png_u16
+
+    decode = decode_image_png_u8 if header.depth == 8 else decode_image_png_u16
+    try:
+        return np.asarray(decode(data, (header.height, header.width), "mono"))[..., 0]
+    except Exception:
+        return None
+
+
+def _png_header(data: bytes, name: str) -> _PngHeader:
+    """IHDR, after a walk over all chunks: a truncated file ends before IEND."""
+    if len(data) < 33 or data[12:16] != b"IHDR":
+        raise DataError(f"{name}: the PNG is truncated. Fetch it again.")
+    at, last = 8, b""
+    while at + 12 <= len(data) and last != b"IEND":
+        length = int.from_bytes(data[at : at + 4], "big")
+        last = data[at + 4 : at + 8]
+        at += 12 + length
+    if last != b"IEND" or at > len(data):
+        raise DataError(f"{name}: the PNG is truncated. Fetch it again.")
+    return _PngHeader(*struct.unpack(">IIBB", data[16:26]))
+
+
+def _decode_jpeg(data: bytes, name: str) -> np.ndarray:
+    width, height, start = _jpeg_header(data, name)
+    if width * height > MAX_PIXELS:
+        raise DataError(
+            f"{name}: the header announces {width}x{height} pixels, more than the limit of {MAX_PIXELS}."
+        )
+    if data.rfind(b"\xff\xd9") < start:
+        raise DataError(f"{name}: the JPEG is truncated. Fetch it again.")
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
+    if pixels is None:
+        raise DataError(
+            f"{name}: the JPEG is damaged or of a kind that OpenCV does not read. Fetch it again."
+        )
+    return pixels
+
+
+def _jpeg_header(data: bytes, name: str) -> tuple[int, int, int]:
+    """Width, height and the place of the first scan."""
+    at, width, height = 2, 0, 0
+    while at + 9 < len(data):
+        if data[at] != 0xFF:
+            break
+        marker = data[at + 1]
+        if marker == 0xFF:
+            at += 1
+            continue
+        if marker == 0xDA and width:
+            return width, height, at
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            height, width = struct.unpack(">HH", data[at + 5 : at + 9])
+        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    raise DataError(f"{name}: the JPEG is truncated or damaged. Fetch it again.")
+
+
+def _one_channel(pixels: np.ndarray) -> np.ndarray:
+    """(H, W) of (H, W), (H, W, 2) grey and alpha, (H, W, 3) RGB or (H, W, 4) RGB and alpha."""
+    if pixels.ndim == 2:
+        return np.ascontiguousarray(pixels)
+    count = pixels.shape[2]
+    colour, alpha = (pixels[..., :-1], pixels[..., -1]) if count in (2, 4) else (pixels, None)
+    grey = colour[..., 0]
+    if colour.shape[2] == 3 and not (
+        np.array_equal(grey, colour[..., 1]) and np.array_equal(grey, colour[..., 2])
+    ):
+        grey = cv2.cvtColor(np.ascontiguousarray(colour), cv2.COLOR_RGB2GRAY)
+    top = np.iinfo(pixels.dtype).max
+    if alpha is not None and (alpha != top).any():
+        grey = np.rint(grey.astype(np.float64) * alpha / top).astype(pixels.dtype)
+    return np.ascontiguousarray(grey)
+
+
+def preprocess(pixels: np.ndarray, steps: Preprocessing) -> np.ndarray:
+    """(S, S) uint8, S = steps.side, of (H, W) uint8, uint16 or float in [0, 1].
+
+    depth, first: `full` divides by the range of the type; `high-byte` keeps the upper 8 bits; `min-max`
+    stretches the image's own range to 0..255, rounded down, and makes a constant image black.
+    fit: `pad` scales the longer side to `size`, the shorter one rounded down, and pads with 0, the odd pixel
+    below or right (CARZero, datasets/utils: resize_img); `crop` scales the shorter side to `size`, the
+    longer one rounded down, and cuts the centre once to `side` (torchvision Resize and CenterCrop);
+    `stretch` ignores the aspect. After `pad` and `stretch` the centre of side `crop` is cut.
+    interpolation: `area` is OpenCV's INTER_AREA; `bilinear` and `bicubic` are Pillow's, which low-pass.
+    Raises ParamsError where `crop` is larger than `size`, DataError for another shape or type.
+    """
+    plan = geometry(pixels.shape, steps)
+    grey = _to_8bit(pixels, steps.depth)
+    size = (plan.resized[1], plan.resized[0])
+    if size != (grey.shape[1], grey.shape[0]):
+        if steps.interpolation == "area":
+            grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
+        else:
+            grey = np.asarray(Image.fromarray(grey).resize(size, _INTERPOLATION[steps.interpolation]))
+    side = plan.side
+    out = np.zeros((side, side), dtype=np.uint8)
+    rows, rows_in = _overlap(plan.offset[0], plan.resized[0], side)
+    columns, columns_in = _overlap(plan.offset[1], plan.resized[1], side)
+    out[rows, columns] = grey[rows_in, columns_in]
+    return out
+
+
+def _to_8bit(pixels: np.ndarray, depth: str) -> np.ndarray:
+    if pixels.dtype.kind == "f":
+        return _to_8bit(np.rint(np.clip(pixels, 0, 1) * 65535).astype(np.uint16), depth)
+    if pixels.dtype not in (np.uint8, np.uint16):
+        raise DataError(f"pixels of type {pixels.dtype}; expected uint8, uint16 or float in [0, 1].")
+    if depth == "min-max":
+        low, high = int(pixels.min()), int(pixels.max())
+        if (low, high) == (0, 255) and pixels.dtype == np.uint8:
+            return pixels
+        table = np.zeros(high + 1, dtype=np.uint8)
+        if high > low:
+            table[low:] = (np.arange(high - low + 1, dtype=np.int64) * 255) // (high - low)
+        return np.asarray(table[pixels])
+    if pixels.dtype == np.uint8:
+        return pixels
+    if depth == "high-byte":
+        return (pixels >> 8).astype(np.uint8)
+    return ((pixels.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
+
+
+def _overlap(offset: int, length: int, side: int) -> tuple[slice, slice]:
+    """Where `length` resized pixels lie in the view, and which of them."""
+    start, stop = max(offset, 0), min(offset + length, side)
+    return slice(start, stop), slice(start - offset, stop - offset)
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How one image lies in the encoder's view.
+
+    original, resized: (height, width). offset: (y, x) of the resized image's corner in the view, negative
+    where it is cut. Coordinates are continuous: pixel i covers [i, i + 1), boxes are x, y, w, h.
+    """
+
+    original: tuple[int, int]
+    resized: tuple[int, int]
+    offset: tuple[int, int]
+    side: int
+
+    def _scale(self) -> tuple[float, float]:
+        """View pixels per original pixel: x, y."""
+        return self.resized[1] / self.original[1], self.resized[0] / self.original[0]
+
+    def to_view(self, points: np.ndarray) -> np.ndarray:
+        """(..., 2) x, y of the original → of the view; may lie outside of it."""
+        return np.asarray(points, dtype=float) * self._scale() + (self.offset[1], self.offset[0])
+
+    def to_original(self, points: np.ndarray) -> np.ndarray:
+        """(..., 2) x, y of the view → of the original; outside of it in the padding."""
+        return (np.asarray(points, dtype=float) - (self.offset[1], self.offset[0])) / self._scale()
+
+    def boxes_to_view(self, boxes: np.ndarray) -> np.ndarray:
+        """(..., 4) x, y, w, h of the original → of the view, not clipped."""
+        boxes = np.asarray(boxes, dtype=float)
+        return np.concatenate([self.to_view(boxes[..., :2]), boxes[..., 2:] * self._scale()], axis=-1)
+
+    def boxes_to_original(self, boxes: np.ndarray) -> np.ndarray:
+        """(..., 4) x, y, w, h of the view → of the original, not clipped."""
+        boxes = np.asarray(boxes, dtype=float)
+        return np.concatenate([self.to_original(boxes[..., :2]), boxes[..., 2:] / self._scale()], axis=-1)
+
+    def map_to_original(self, maps: np.ndarray, fill: float = np.nan) -> np.ndarray:
+        """(..., h, w) maps over the whole view → (..., H, W) at original pixels.
+
+        Undoes crop, padding and resizing in one bilinear interpolation with half-pixel centres (torch's
+        align_corners=False; at the rim the nearest value is repeated). Original pixels whose centre the
+        view does not show get `fill`.
+        """
+        maps = np.asarray(maps)
+        height, width = self.original
+        scale_x, scale_y = self._scale()
+        low_y, high_y, share_y, seen_y = self._taps(height, scale_y, self.offset[0], maps.shape[-2])
+        low_x, high_x, share_x, seen_x = self._taps(width, scale_x, self.offset[1], maps.shape[-1])
+        share_y = share_y[:, None]
+        tall = maps[..., low_y, :] * (1 - share_y) + maps[..., high_y, :] * share_y
+        full = tall[..., low_x] * (1 - share_x) + tall[..., high_x] * share_x
+        return np.where(seen_y[:, None] & seen_x, full, fill).astype(
+            maps.dtype if maps.dtype.kind == "f" else np.float64
+        )
+
+    def _taps(
+        self, length: int, scale: float, offset: int, cells: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        place = (np.arange(length) + 0.5) * scale + offset
+        cell = np.clip(place * cells / self.side - 0.5, 0, cells - 1)
+        low = np.floor(cell).astype(int)
+        return low, np.minimum(low + 1, cells - 1), cell - low, (place >= 0) & (place < self.side)
+
+
+def geometry(shape: tuple[int, ...], steps: Preprocessing) -> Geometry:
+    """Where an image of (height, width) lies in the view that `preprocess` makes of it."""
+    if len(shape) != 2 or min(shape) < 1:
+        raise DataError(f"pixels of shape {tuple(shape)}; expected one grey image (height, width).")
+    if steps.crop is not None and steps.crop > steps.size:
+        raise ParamsError(f"preprocessing: crop {steps.crop} is larger than size {steps.size}.")
+    height, width = shape
+    size, side = steps.size, steps.side
+    if steps.fit == "stretch":
+        resized = (size, size)
+    else:
+        pick = max if steps.fit == "pad" else min
+        key = pick(height, width)
+        resized = (_scaled(height, key, steps), _scaled(width, key, steps))
+    if steps.fit == "crop":
+        offset = (-_centre(resized[0], side), -_centre(resized[1], side))
+    else:
+        cut = _centre(size, side)
+        offset = ((size - resized[0]) // 2 - cut, (size - resized[1]) // 2 - cut)
+    return Geometry((height, width), resized, offset, side)
+
+
+def _scaled(length: int, key: int, steps: Preprocessing) -> int:
+    """A side after resizing, cut to an integer as the official codes do it: CARZero multiplies by a float
+    ratio, torchvision divides a product. At least one pixel."""
+    if length == key:
+        return steps.size
+    exact = length * (steps.size / key) if steps.fit == "pad" else steps.size * length / key
+    return max(int(exact), 1)
+
+
+def _centre(length: int, side: int) -> int:
+    """First row of a centre crop (torchvision: round half to even)."""
+    return round((length - side) / 2.0)
