@@ -10,10 +10,9 @@ Source: marshuang80/gloria loss/gloria_loss.py, models/{gloria_model,vision_mode
 gloria.py, utils/utils.py (416466a).
 
 Differs from the official code: inference counts words; the official code counts the characters of the
-raw string, so zero columns join the softmax and the maximum: `caption_length:
-characters` counts those of the words and the blanks between them (Q-G1). Training sums over [CLS]
-and the words, inference takes the best word without [CLS], as released (Q-G2). Networks are always in
-evaluation mode at inference (Q-G3). Scores are not z-normalised over the images of a call;
+raw string, so zero columns join the softmax and the maximum: `caption_length: characters` counts those of
+the words and the blanks between them (Q-G1). Training sums over [CLS] and the words, inference takes the
+best word without [CLS], as released (Q-G2). Networks are always in evaluation mode at inference (Q-G3). Scores are not z-normalised over the images of a call;
 `standardise_over_images` does it where the published accuracy protocol is wanted (Q-G4). A word written
 "[…" such as [UNK] is not counted, which cuts the caption's last word (Q-G5); `count_unknown` mends it.
 Batches are never reordered and may hold one pair (Q-G8). Retrieval z-normalises local and global over the

@@ -99,11 +99,8 @@ def test_no_overflow(shared, temperature):
 def test_global_baselines(shared, loss):
     arrays, _ = read_case(shared / "parity/radzero", "global_baselines")
     tokens = arrays["in/image_tokens"]
-    extra = (
-        {"loss": "softmax"}
-        if loss == "clip"
-        else {"loss": "sigmoid", "logit_bias": -10.0, "temperature": 0.1}
-    )
+    sigmoid = loss == "siglip"
+    extra = {"loss": "sigmoid", "logit_bias": -10.0} if sigmoid else {"loss": "softmax"}
     width = 2 * tokens.shape[2]
     options = {"width": width, "project": "never", "normalise_inputs": "none", "image_pool": "pooled+mean"}
     method = CLIP(CLIP.Config(**options, **extra), tokens.shape[2], width)
