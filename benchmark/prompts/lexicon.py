@@ -9,10 +9,10 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-import benchmark
 from benchmark.core.errors import CardError, UnknownName
 from benchmark.core.files import read_yaml
 from benchmark.core.hashing import hash_value
+from benchmark.data.cards import datasets_folder
 
 Kind = Literal["finding", "device", "anatomy", "pseudo"]
 
@@ -30,6 +30,7 @@ class Concept(BaseModel):
     abbreviations: tuple[str, ...] = ()
     normal: tuple[str, ...] = ()
     preposition: str = "in"
+    midline: bool = False
 
 
 class Lexicon:
@@ -84,13 +85,6 @@ class Lexicon:
                 found.add(node)
                 queue.extend(edges[node])
         return found
-
-
-def datasets_folder() -> Path:
-    """The folder of cards: `datasets/` of the checkout, or its copy inside an installed package."""
-    package = Path(benchmark.__file__).parent
-    packaged = package / "_datasets"
-    return packaged if packaged.is_dir() else package.parent / "datasets"
 
 
 def load_lexicon(path: Path | str | None = None) -> Lexicon:

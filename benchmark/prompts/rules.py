@@ -1,0 +1,116 @@
+"""The rule aligner: deterministic, offline, no model. Lexicon, cues and places in one pass a sentence."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from functools import cached_property, lru_cache
+
+from benchmark.core.hashing import hash_value
+from benchmark.prompts import cues as cue_rules
+from benchmark.prompts.aligned import Statement
+from benchmark.prompts.cues import Presence, find_cues, verdict
+from benchmark.prompts.lexicon import Lexicon, load_lexicon
+from benchmark.prompts.places import Place, PlaceFinder
+from benchmark.prompts.terms import Match, Matcher, Token, tokenise
+
+VERSION = 1
+_ALTERNATIVES = frozenset({"or", "versus", "vs"})
+_LUNG_PLACES = frozenset(
+    {"upper lobe", "middle lobe", "lower lobe", "lingula", "lung apex", "lung base", "upper lung", "mid lung"}
+    | {"lower lung", "perihilar region", "hilar region", "retrocardiac region", "lung"}
+)
+_BY_PLACE: dict[str, dict[str, frozenset[str]]] = {
+    "atelectasis": {"atelectasis basal": frozenset({"lung base"})},
+    "mass": {
+        "pulmonary mass": _LUNG_PLACES,
+        "mediastinal mass": frozenset({"mediastinum"}),
+        "breast mass": frozenset({"breast"}),
+        "soft tissue mass": frozenset({"chest wall"}),
+    },
+    "fracture": {
+        "rib fracture": frozenset({"rib"}),
+        "clavicle fracture": frozenset({"clavicle"}),
+        "humeral fracture": frozenset({"humerus"}),
+        "vertebral fracture": frozenset({"thoracic spine", "lumbar spine", "cervical spine"}),
+    },
+}
+_NORMAL = "normal:"
+
+
+class RuleAligner:
+    """Sentence → statements. Longest lexicon phrase wins; presence by cues and their scopes."""
+
+    def __init__(self, lexicon: Lexicon | None = None) -> None:
+        self.lexicon = lexicon or load_lexicon()
+        self._places = PlaceFinder(self.lexicon)
+        self._matcher = Matcher()
+        self._denied: dict[str, list[str]] = {}
+        """Phrases of normality → the concepts that they deny."""
+        for identifier in self.lexicon.ids("finding", "device", "pseudo"):
+            concept = self.lexicon[identifier]
+            self._matcher.add([concept.name, *concept.synonyms], identifier)
+            self._matcher.add_exact(concept.abbreviations, identifier)
+            for phrase in concept.normal:
+                self._denied.setdefault(_NORMAL + phrase, []).append(identifier)
+        for key in self._denied:
+            self._matcher.add([key.removeprefix(_NORMAL)], key)
+        self.statements = lru_cache(maxsize=200_000)(self._statements)
+
+    @cached_property
+    def hash(self) -> str:
+        return hash_value({"rules": VERSION, "lexicon": self.lexicon.hash, "cues": cue_rules.hash_of_cues()})
+
+    def _statements(self, sentence: str) -> tuple[Statement, ...]:
+        """Statements of one sentence in order of their words; equal ones once."""
+        tokens = tokenise(sentence)
+        matches = self._without_remarks(self._matcher.find(tokens))
+        if not matches:
+            return ()
+        cues = find_cues(tokens)
+        places = self._places.places(tokens, matches)
+        unsure = _alternatives(tokens, matches)
+        found: dict[tuple[str, str | None, str | None], Statement] = {}
+        for match, its_places in zip(matches, places, strict=True):
+            presence = verdict(match.anchor, match.end, cues)
+            if match in unsure and presence == "present":
+                presence = "uncertain"
+            for statement in self._read(match, its_places, presence):
+                key = (statement.concept, statement.side, statement.location)
+                found.setdefault(key, statement)
+        return tuple(found.values())
+
+    def _read(self, match: Match, places: list[Place], presence: str) -> Iterator[Statement]:
+        if match.key in self._denied:
+            if presence in ("present", "uncertain"):
+                yield from (Statement(concept, "absent") for concept in self._denied[match.key])
+            return
+        if presence == "not stated":
+            return
+        for place in places:
+            concept = match.key
+            for finer, where in _BY_PLACE.get(concept, {}).items():
+                if place.location in where:
+                    concept = finer
+            yield Statement(concept, _presence(presence), place.side, place.location, place.severity)
+
+    def _without_remarks(self, matches: list[Match]) -> list[Match]:
+        """Remarks ("unchanged") count only where a sentence says nothing else."""
+        remarks = self.lexicon.ids("pseudo")
+        findings = [m for m in matches if m.key not in remarks]
+        return findings or matches
+
+
+def _presence(value: str) -> Presence:
+    assert value in ("present", "absent", "uncertain")
+    return value  # type: ignore[return-value]
+
+
+def _alternatives(tokens: tuple[Token, ...], matches: list[Match]) -> set[Match]:
+    """Findings named as alternatives of one another: "atelectasis or scarring"."""
+    unsure: set[Match] = set()
+    for first, second in itertools.pairwise(matches):
+        between = [t.lemma for t in tokens[first.end : second.start]]
+        if 1 <= len(between) <= 3 and between[0] in _ALTERNATIVES:
+            unsure |= {first, second}
+    return unsure
