@@ -49,8 +49,7 @@ class MethodConfig(BaseModel, frozen=True, extra="forbid"):
     )
     multi_positive: bool = Field(
         False,
-        description="train on all sentences of an image as positives; off: one random sentence, targets on "
-        "the diagonal",
+        description="train on all sentences of an image as positives; off: one random sentence a step",
     )
 
 
@@ -186,7 +185,8 @@ class Method(nn.Module):
         self, pairs: Pairs, positives: Tensor, image: Prepared, text: Prepared, findings: Tensor | None
     ) -> Losses:
         """Loss of a whole batch. positives: (I, T) bool. findings: (I, T) agreement of what image and
-        text say (float), or None."""
+        text say (float), or None. `positives` is taken as given: a diagonal is the official loss of the
+        single-positive methods."""
 
     def forward(self, image: ImageFeatures, text: TextFeatures) -> Tensor:
         """(I, T) logits, every image with every text."""

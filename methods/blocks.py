@@ -46,39 +46,32 @@ def unit(x: Tensor) -> Tensor:
     return functional.normalize(x, dim=-1)
 
 
-def contrast(logits: Tensor, positives: Tensor, multi_positive: bool) -> tuple[Tensor, Tensor]:
+def contrast(logits: Tensor, positives: Tensor) -> tuple[Tensor, Tensor]:
     """The two directions of the contrastive loss: (image → texts, text → images), each a scalar.
 
-    logits: (I, T). Without `multi_positive`, image i and text i are the only positive pair: mean
-    cross-entropy of the rows and of the columns; `positives` is not read. With it, every positive pair is
-    one term whose denominator leaves out the other positives of the same row or column (MP-NCE, RadZero
-    eq. 5); for a diagonal `positives` both rules agree, and T may differ from I.
-    Raises ParamsError where I ≠ T without `multi_positive`.
+    logits: (I, T). positives: (I, T) bool, several per row and column allowed, T may differ from I.
+    Every positive is a term whose denominator leaves out the other positives of its row (or column), as in
+    MP-NCE; terms are averaged within a row, then over the rows that have one. For diagonal positives this is
+    the cross-entropy of the rows and of the columns, the official loss of all single-positive methods.
     """
-    if not multi_positive:
-        if logits.shape[0] != logits.shape[1]:
-            raise ParamsError(
-                f"{logits.shape[0]} images and {logits.shape[1]} texts in one batch need "
-                "multi_positive: true, or one text per image."
-            )
-        target = torch.arange(len(logits), device=logits.device)
-        return functional.cross_entropy(logits, target), functional.cross_entropy(logits.T, target)
-    pair = positives & positives.any()
-    count = pair.sum().clamp(min=1)
-    rows = multi_positive_terms(logits, positives, dim=1)
-    columns = multi_positive_terms(logits, positives, dim=0)
-    zero = logits.new_zeros(())
-    return (
-        torch.where(pair, rows, zero).sum() / count,
-        torch.where(pair, columns, zero).sum() / count,
-    )
+    directions = []
+    for dim in (1, 0):
+        terms = torch.where(positives, positive_terms(logits, positives, dim), logits.new_zeros(()))
+        count = positives.sum(dim)
+        rows = terms.sum(dim) / count.clamp(min=1)
+        directions.append(rows.sum() / (count > 0).sum().clamp(min=1))
+    return directions[0], directions[1]
 
 
-def multi_positive_terms(logits: Tensor, positives: Tensor, dim: int) -> Tensor:
+def positive_terms(logits: Tensor, positives: Tensor, dim: int) -> Tensor:
     """-log( e^z / (e^z + Σ over negatives along `dim`) ) of every cell; only those of positives count."""
+    return -functional.logsigmoid(logits - negative_mass(logits, positives, dim))
+
+
+def negative_mass(logits: Tensor, positives: Tensor, dim: int) -> Tensor:
+    """log Σ exp over the negatives along `dim`, that axis kept; very negative where there is none."""
     lowest = torch.finfo(logits.dtype).min / 4
-    negatives = logits.masked_fill(positives, lowest).logsumexp(dim, keepdim=True)
-    return torch.logaddexp(logits, negatives.clamp(min=lowest)) - logits
+    return logits.masked_fill(positives, lowest).logsumexp(dim, keepdim=True).clamp(min=lowest)
 
 
 def clamp_through(value: Tensor, low: float, high: float) -> Tensor:

@@ -112,7 +112,7 @@ class BrgSA(Method):
         weight = {"direct": cfg.direct_weight, "reconstructed": cfg.reconstructed_weight}
         total = pairs["direct"].new_zeros(())
         for name, cosines in pairs.items():
-            rows, columns = contrast(cfg.temperature_scale * cosines, positives, cfg.multi_positive)
+            rows, columns = contrast(cfg.temperature_scale * cosines, positives)
             total = total + weight[name] * (rows + columns)
             parts |= {f"{name}_rows": rows.detach(), f"{name}_columns": columns.detach()}
         for side, prepared in (("image", image), ("text", text)):

@@ -146,7 +146,7 @@ class CARZero(Method):
     ) -> Losses:
         parts = {}
         for name, logits in pairs.items():
-            rows, columns = contrast(logits, positives, self.config.multi_positive)
+            rows, columns = contrast(logits, positives)
             parts[name] = rows + columns if name == "cosine" else (rows + columns) / 2
         return Losses(torch.stack(list(parts.values())).sum(), {k: v.detach() for k, v in parts.items()})
 
@@ -205,8 +205,7 @@ class CARZero(Method):
         if torch.is_grad_enabled():
             local = functional.pad(local, (0, 0, 0, columns - local.shape[1]))
             return local, torch.zeros_like(local[..., 0])
-        longest = int(mask.sum(1).max()) if mask.numel() else 0
-        kept = min(longest + 1, columns)
+        kept = min(local.shape[1] + 1, columns)
         local = functional.pad(local, (0, 0, 0, max(kept - local.shape[1], 0)))[:, :kept]
         weight = torch.zeros_like(local[..., 0])
         weight[:, -1] += torch.log(torch.tensor(float(columns - kept + 1)))

@@ -12,8 +12,9 @@ Differs from the official code: the encoders are the shared ones and only the pr
 in open_clip) and s, b train here. s is clamped to [0, ln 100] after each step, not in the forward
 (Q-C3). CheXzero ignores the temperature and scores with raw cosines (Q-C1): `chexzero_probability`
 does that; plain scores carry the scale, which no ranking sees. CheXzero's single-template mode mixes
-the classes of an image (Q-C2): offered as `chexzero_single`, never a default. Targets are the diagonal,
-so images with equal sentences are negatives of each other; `multi_positive` ends that. `similarity: dot`
+the classes of an image (Q-C2): offered as `chexzero_single`, never a default. The official targets are the
+diagonal, which makes images with equal sentences negatives of each other; here `positives` says what is
+a pair, and the diagonal gives the official loss. `similarity: dot`
 is ours: ⟨u, v⟩ / √d with a scale that starts at 1. Similarity maps (cosine of projected patch and text)
 are ours as well.
 """
@@ -99,10 +100,9 @@ class CLIP(Method):
     ) -> Losses:
         logits = self.score_pairs(pairs)
         if self.config.loss == "sigmoid":
-            eye = torch.eye(*logits.shape, dtype=torch.bool, device=logits.device)
-            sign = torch.where(positives if self.config.multi_positive else eye, 1.0, -1.0)
-            return Losses(-functional.logsigmoid(sign.to(logits.dtype) * logits).sum() / len(logits))
-        rows, columns = contrast(logits, positives, self.config.multi_positive)
+            sign = positives.to(logits.dtype) * 2 - 1
+            return Losses(-functional.logsigmoid(sign * logits).sum() / len(logits))
+        rows, columns = contrast(logits, positives)
         return Losses((rows + columns) / 2, {"rows": rows.detach(), "columns": columns.detach()})
 
     def similarity_map(self, image: ImageFeatures, text: TextFeatures) -> Tensor | None:

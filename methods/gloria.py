@@ -12,14 +12,15 @@ gloria.py, utils/utils.py (416466a).
 Differs from the official code: inference counts words; the official code counts the characters of the
 raw string, so zero columns join the softmax and the maximum: `caption_length: characters` counts those of
 the words and the blanks between them (Q-G1). Training sums over [CLS] and the words, inference takes the
-best word without [CLS], as released (Q-G2). Networks are always in evaluation mode at inference (Q-G3). Scores are not z-normalised over the images of a call;
-`standardise_over_images` does it where the published accuracy protocol is wanted (Q-G4). A word written
-"[…" such as [UNK] is not counted, which cuts the caption's last word (Q-G5); `count_unknown` mends it.
-Batches are never reordered and may hold one pair (Q-G8). Retrieval z-normalises local and global over the
-candidates; its skipped first word (Q-G10) is left to whoever passes the word mask. Widths come from the
-encoder (Q-G7); text cleaning, learning rate and sampling (Q-G6, Q-G9, Q-G11) belong to other rooms. The
-text side has no projection unless its width differs; then one Linear serves sentence and words. A text
-without words has local similarity 0. All captions are computed at once.
+best word without [CLS], as released (Q-G2). Networks are always in evaluation mode at inference (Q-G3).
+Scores are not z-normalised over the images of a call; `standardise_over_images` does it where the published
+accuracy protocol is wanted (Q-G4). A word written "[…" such as [UNK] is not counted, which cuts the
+caption's last word (Q-G5); `count_unknown` mends it. Batches are never reordered and may hold one pair
+(Q-G8). Retrieval z-normalises local and global over the candidates; its skipped first word (Q-G10) is left
+to whoever passes the word mask. Widths come from the encoder (Q-G7); text cleaning, learning rate and
+sampling (Q-G6, Q-G9, Q-G11) belong to other rooms. The text side has no projection unless its width
+differs; then one Linear serves sentence and words. A text without words has local similarity 0. All
+captions are computed at once.
 """
 
 from __future__ import annotations
@@ -103,11 +104,8 @@ class GLoRIA(Method):
             training, scoring = self._word_masks(text)  # (T, L)
             local = self.text_norm.local(text.local) * text.mask[..., None]
             local = functional.pad(local, (0, 0, 0, training.shape[1] - local.shape[1]))
-            words = self.text_project(local)  # (T, L, d)
-            used = torch.nonzero((training | scoring).any(0))
-            columns = int(used[-1]) + 1 if len(used) else 1
-            tensors["words"] = words[:, :columns]
-            tensors["training"], tensors["scoring"] = training[:, :columns], scoring[:, :columns]
+            tensors["words"] = self.text_project(local)  # (T, L, d)
+            tensors["training"], tensors["scoring"] = training, scoring
         return Prepared(tensors, len(text))
 
     def interact(self, image: Prepared, text: Prepared, *, scoring: bool) -> Pairs:
@@ -135,7 +133,7 @@ class GLoRIA(Method):
         total = positives.new_zeros((), dtype=next(iter(pairs.values())).dtype)
         parts: dict[str, Tensor] = {}
         for name, logits in pairs.items():
-            rows, columns = contrast(logits, positives, self.config.multi_positive)
+            rows, columns = contrast(logits, positives)
             total = total + weight[name] * (rows + columns)
             parts |= {f"{name}_rows": rows.detach(), f"{name}_columns": columns.detach()}
         return Losses(total, parts)

@@ -90,7 +90,7 @@ class MedCLIP(Method):
     ) -> Losses:
         logits = self.score_pairs(pairs)
         if findings is None or self.config.targets == "hard":
-            rows, columns = contrast(logits, positives, self.config.multi_positive)
+            rows, columns = contrast(logits, positives)
         else:
             if self.config.label_similarity == "cosine":
                 norms = image.tensors["findings_norm"][:, None] * text.tensors["findings_norm"]

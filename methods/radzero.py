@@ -33,7 +33,7 @@ from torch.nn import functional
 from benchmark.core.errors import ParamsError
 from benchmark.core.features import ImageFeatures, TextFeatures
 from methods.base import METHODS, Losses, Method, MethodConfig, Pairs, Prepared, Recipe
-from methods.blocks import OfficialState, projection, unit
+from methods.blocks import OfficialState, negative_mass, projection, unit
 
 
 class RadZeroConfig(MethodConfig, frozen=True):
@@ -127,13 +127,6 @@ class RadZero(Method):
     def objective(
         self, pairs: Pairs, positives: Tensor, image: Prepared, text: Prepared, findings: Tensor | None
     ) -> Losses:
-        if not self.config.multi_positive:
-            if positives.shape[0] != positives.shape[1]:
-                raise ParamsError(
-                    f"{positives.shape[0]} images and {positives.shape[1]} texts in one batch need "
-                    "multi_positive: true, or one text per image."
-                )
-            positives = torch.eye(len(positives), dtype=torch.bool, device=positives.device)
         cfg = self.config
         rows, columns = multi_positive_nce(
             self.score_pairs(pairs), positives, cfg.row_sum, cfg.column_sum, cfg.epsilon
@@ -258,27 +251,27 @@ def multi_positive_nce(
     """RadZero's two terms before their means: sentence → image and image → sentence.
 
     logits: (I, T), already divided by the temperature. positives: (I, T) bool. Without grouping, one value
-    per positive pair (the paper has one image per sentence); with `row_sum` or `column_sum`, one per image
-    that has a sentence. Computed with log-sum-exp; epsilon enters as in the official formulas:
+    per positive pair; with `row_sum` or `column_sum`, one per image that has a sentence. A sentence of
+    several images, which upstream cannot have, leaves the others out of its denominator. Computed with
+    log-sum-exp; epsilon enters as in the official formulas:
     -log( p / (Σ + ε) + ε ). Source: losses.py, multi_positive_nce_loss.
     """
     lowest = torch.finfo(logits.dtype).min / 4
     small = logits.new_full((), math.log(epsilon) if epsilon else lowest)
-    has_text = positives.any(1)
     own = logits.masked_fill(~positives, lowest).logsumexp(1)  # (I,) Σ over the sentences of an image
-    over_images = logits.logsumexp(0)  # (T,)
+    over_images = torch.logaddexp(logits, negative_mass(logits, positives, 0))  # (I, T)
+    over_texts = torch.logaddexp(logits, negative_mass(logits, positives, 1))
+    has_text = positives.any(1)
 
     def term(positive: Tensor, total: Tensor) -> Tensor:
         return -torch.logaddexp(positive - torch.logaddexp(total, small), small)
 
     if row_sum:
-        total = over_images.expand_as(logits).masked_fill(~positives, lowest).logsumexp(1)
-        rows = term(own, total)[has_text]
+        rows = term(own, over_images.masked_fill(~positives, lowest).logsumexp(1))[has_text]
     else:
-        rows = term(logits, over_images.expand_as(logits)).T[positives.T]
+        rows = term(logits, over_images).T[positives.T]
     if column_sum:
         columns = term(own, logits.logsumexp(1))[has_text]
     else:
-        negatives = logits.masked_fill(positives, lowest).logsumexp(1, keepdim=True)
-        columns = term(logits, torch.logaddexp(logits, negatives)).T[positives.T]
+        columns = term(logits, over_texts).T[positives.T]
     return rows, columns
