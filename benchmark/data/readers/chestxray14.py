@@ -15,6 +15,7 @@ the image, else those of Data_Entry; `<class>@table` always holds Data_Entry's. 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -53,6 +54,8 @@ COLUMNS = (
 SPLIT_SHARES = {"train": 0.9, "validate": 0.1}
 SPLIT_SALT = "chestxray14"
 LABELS_IN_LIST = 14
+BOX_SPACE = 1024
+"""Boxes are in pixels of the 1,024-pixel original, whatever the size of the copy."""
 
 
 def read(root: Path, card: Card) -> Manifest:
@@ -111,14 +114,9 @@ def read(root: Path, card: Card) -> Manifest:
             "age": age,
         }
     )
-    result = manifest(root, card, meta, labels | columns, log, table=path)
     regions = _boxes(root, card, set(here), log)
-    result.info["files"] = log.files
-    if regions is not None:
-        result.info["counts"]["boxes"] = len(regions)
-    return Manifest(
-        result.dataset, result.origin, result.root, result.classes, result.frame, regions, result.info
-    )
+    result = manifest(root, card, meta, labels | columns, log, table=path)
+    return replace(result, regions=regions, info={**result.info, "box_space": [BOX_SPACE, BOX_SPACE]})
 
 
 def _check_names(frame: pd.DataFrame, path: Path) -> None:

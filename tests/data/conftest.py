@@ -1,0 +1,63 @@
+"""Small hand-made patients for writers and readers: every state, side and view, no generator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+
+from benchmark.twins.case import Finding, Region, Sentence, TwinImage, TwinPatient, TwinStudy
+
+CASES = [
+    ([], ["pneumothorax"], []),
+    (["pleural effusion", "cardiomegaly"], ["pneumothorax"], []),
+    (["pneumonia"], ["pleural effusion"], ["atelectasis"]),
+    (["nodule", "hiatal hernia"], [], ["consolidation"]),
+    (["laminar atelectasis"], ["pneumonia"], []),
+    (["pacemaker", "sternotomy"], [], []),
+    (["pulmonary mass"], ["rib fracture"], []),
+    (["consolidation"], [], []),
+]
+"""Drawn and stated; denied; said to be possible."""
+VIEWS = [("PA", "L"), ("AP",), ("PA",), ("PA", "L")]
+
+
+def _sentences(drawn: list[str], denied: list[str], possible: list[str]) -> tuple[Sentence, ...]:
+    out = [
+        Sentence(f"There is {c}.", "findings", (Finding(c, side="left", location="basal"),)) for c in drawn
+    ]
+    out += [Sentence(f"No {c}.", "findings", (Finding(c, "absent"),)) for c in denied]
+    out += [
+        Sentence(f"Possible {c} after ___ days.", "impression", (Finding(c, "uncertain"),)) for c in possible
+    ]
+    return tuple(out) or (Sentence("Normal chest.", "impression"),)
+
+
+@pytest.fixture
+def studies() -> Callable[[int], Iterator[TwinStudy]]:
+    """studies(n): n visits of about 2n/3 patients, some with laterals; numbers count over all of them."""
+
+    def make(count: int, size: int = 32) -> Iterator[TwinStudy]:
+        rng = np.random.default_rng(7)
+        image = 0
+        for number in range(count):
+            drawn, denied, possible = CASES[number % len(CASES)]
+            patient = TwinPatient(number * 2 // 3, "FM"[number * 2 // 3 % 2], 30 + number % 60)
+            images = []
+            for view in VIEWS[number % len(VIEWS)]:
+                pixels = rng.random((size, size), dtype=np.float32)
+                regions = tuple(Region(c, (4.0, 8.0, 16.0, 12.0), pixels > 2) for c in drawn)
+                images.append(TwinImage(image, view, pixels, regions))  # type: ignore[arg-type]
+                image += 1
+            yield TwinStudy(
+                patient=patient,
+                number=number,
+                days=0 if number % 3 else 40,
+                images=tuple(images),
+                findings=tuple(Finding(c, side="left", location="basal") for c in drawn),
+                sentences=_sentences(drawn, denied, possible),
+                sections={"indication": "Cough, <2 days & fever.", "comparison": "___."},
+            )
+
+    return make
