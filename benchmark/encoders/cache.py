@@ -1,0 +1,202 @@
+"""The feature cache: encode once, under a key made of content, for every method to share."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmark.core.errors import BenchError
+from benchmark.core.files import read_json, write_json
+from benchmark.core.hashing import hash_array, hash_strings, hash_value
+from benchmark.encoders.base import ImageEncoder, TextEncoder, fingerprint
+from benchmark.encoders.store import FeatureStore, Precision, TextStore, digest
+
+Report = Callable[[int, int], None]
+"""Called with (done, total)."""
+
+_SHARD = 512
+_LAYOUT = 1
+
+
+def image_key(encoder: ImageEncoder, pixels_key: str, precision: Precision) -> str:
+    """Key of image features: weights and code, preprocessing, pixels, precision."""
+    steps = encoder.preprocessing.model_dump(mode="json")
+    return hash_value([_LAYOUT, "image", fingerprint(encoder), steps, pixels_key, precision])
+
+
+def text_key(encoder: TextEncoder, texts: Sequence[str], precision: Precision) -> str:
+    """Key of text features: weights and code, the texts, precision."""
+    return hash_value([_LAYOUT, "text", fingerprint(encoder), hash_strings(texts), precision])
+
+
+def image_features(
+    pixels: NDArray[Any],
+    encoder: ImageEncoder,
+    cache: Path | str,
+    *,
+    precision: Precision = "float16",
+    pixels_key: str | None = None,
+    device: str | torch.device = "cpu",
+    batch_size: int = 64,
+    report: Report | None = None,
+) -> FeatureStore:
+    """Features of preprocessed pixels (N, S, S) uint8 (what `decoded` gives), from the cache or computed.
+
+    precision: of the stored patch tokens; pooled vectors stay float32. pixels_key: content key of the
+    pixels, computed from them when not given. A killed run goes on at its last finished shard.
+    Raises BenchError where the pixels are not what the encoder's preprocessing yields.
+    """
+    side = encoder.preprocessing.side
+    if pixels.shape[1:] != (side,) * (pixels.ndim - 1) or pixels.dtype != np.uint8:
+        raise BenchError(
+            f"encoder {encoder.card.name} takes uint8 images of {side} px, got {pixels.dtype} "
+            f"{pixels.shape[1:]}; decode them with its preprocessing."
+        )
+    key = image_key(encoder, pixels_key or _hash_rows(pixels), precision)
+    tokens = int(np.prod(encoder.grid))
+    layout = {
+        "pooled": ((len(pixels), encoder.width), np.float32),
+        "local": ((len(pixels), tokens, encoder.width), np.dtype(precision).type),
+    }
+    info = {"kind": "image", "key": key, "grid": list(encoder.grid), "precision": precision,
+            "encoder": encoder.card.name, "licence": encoder.card.licence}  # fmt: skip
+
+    def fill(start: int, stop: int, arrays: dict[str, NDArray[Any]]) -> None:
+        for first in range(start, stop, batch_size):
+            rows = slice(first, min(first + batch_size, stop))
+            found = encoder.encode(torch.from_numpy(np.array(pixels[rows])).to(device))
+            arrays["pooled"][rows] = found.pooled.float().cpu().numpy()
+            arrays["local"][rows] = _stored(found.local, precision, encoder.card.name)
+
+    encoder.to(device)
+    folder = _build(Path(cache), key, layout, len(pixels), info, fill, report)
+    return FeatureStore.open(folder)
+
+
+def text_features(
+    texts: Sequence[str],
+    encoder: TextEncoder,
+    cache: Path | str,
+    *,
+    precision: Precision = "float32",
+    device: str | torch.device = "cpu",
+    batch_size: int = 64,
+    report: Report | None = None,
+) -> TextStore:
+    """Features of the distinct texts among `texts`, in batches of similar length; see `TextStore.rows`."""
+    distinct = sorted(set(texts))
+    key = text_key(encoder, distinct, precision)
+    finished = Path(cache) / key
+    if (finished / "store.json").is_file():
+        return TextStore.open(finished)
+    words: list[tuple[str, ...]] = []
+    for first in range(0, len(distinct), 1024):
+        words += encoder.tokenize(distinct[first : first + 1024]).words
+    counts = np.array([len(row) for row in words], dtype=np.int64)
+    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    order = np.argsort([len(text) for text in distinct], kind="stable")
+    layout = {
+        "pooled": ((len(distinct), encoder.width), np.float32),
+        "tokens": ((int(offsets[-1]), encoder.width), np.dtype(precision).type),
+    }
+    info = {"kind": "text", "key": key, "precision": precision, "encoder": encoder.card.name,
+            "licence": encoder.card.licence}  # fmt: skip
+
+    def fill(start: int, stop: int, arrays: dict[str, NDArray[Any]]) -> None:
+        for first in range(start, stop, batch_size):
+            rows = order[first : min(first + batch_size, stop)]
+            found = encoder.encode([distinct[i] for i in rows])
+            arrays["pooled"][rows] = found.pooled.float().cpu().numpy()
+            local = _stored(found.local, precision, encoder.card.name)
+            for row, vectors in zip(rows, local, strict=True):
+                arrays["tokens"][offsets[row] : offsets[row + 1]] = vectors[: counts[row]]
+
+    def extra(folder: Path) -> None:
+        np.save(folder / "offsets.npy", offsets)
+        write_json(folder / "texts.json", {"digests": [digest(text) for text in distinct], "words": words})
+
+    encoder.to(device)
+    return TextStore.open(_build(Path(cache), key, layout, len(distinct), info, fill, report, extra))
+
+
+def _build(
+    cache: Path,
+    key: str,
+    layout: Mapping[str, tuple[tuple[int, ...], Any]],
+    total: int,
+    info: dict[str, Any],
+    fill: Callable[[int, int, dict[str, NDArray[Any]]], None],
+    report: Report | None,
+    extra: Callable[[Path], None] | None = None,
+) -> Path:
+    """Fill the arrays shard by shard in `<key>.partial`, then rename it to `<key>`."""
+    folder, partial = cache / key, cache / f"{key}.partial"
+    if (folder / "store.json").is_file():
+        return folder
+    with _only_writer(cache / f"{key}.lock"):
+        if (folder / "store.json").is_file():
+            return folder
+        progress = partial / "progress.json"
+        done = int(read_json(progress)["done"]) if progress.is_file() else 0
+        if done == 0:
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+        arrays: dict[str, NDArray[Any]] = {}
+        for name, (shape, dtype) in layout.items():
+            path = partial / f"{name}.npy"
+            if 0 in shape:
+                np.save(path, np.zeros(shape, dtype))
+                arrays[name] = np.zeros(shape, dtype)
+            elif done:
+                arrays[name] = np.lib.format.open_memmap(path, mode="r+")
+            else:
+                arrays[name] = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+        with torch.inference_mode():
+            for start in range(done, total, _SHARD):
+                stop = min(start + _SHARD, total)
+                fill(start, stop, arrays)
+                for array in arrays.values():
+                    if isinstance(array, np.memmap):
+                        array.flush()
+                write_json(progress, {"done": stop})
+                if report is not None:
+                    report(stop, total)
+        del arrays
+        if extra is not None:
+            extra(partial)
+        progress.unlink(missing_ok=True)
+        write_json(partial / "store.json", info)
+        os.replace(partial, folder)
+    return folder
+
+
+@contextlib.contextmanager
+def _only_writer(path: Path) -> Iterator[None]:
+    """Wait until no other process writes this store; the system drops the lock of a killed one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def _stored(tokens: torch.Tensor, precision: Precision, name: str) -> NDArray[Any]:
+    values = tokens.float().cpu().numpy()
+    if precision == "float16":
+        if np.abs(values).max(initial=0) > np.finfo(np.float16).max:
+            raise BenchError(f"encoder {name}: token values exceed half precision; use precision: float32.")
+        return values.astype(np.float16)
+    return values
+
+
+def _hash_rows(pixels: NDArray[Any]) -> str:
+    blocks = (hash_array(pixels[first : first + 1024]) for first in range(0, len(pixels), 1024))
+    return hash_strings([str(pixels.shape), *blocks])

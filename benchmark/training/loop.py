@@ -1,0 +1,388 @@
+"""The training loop: one for every method, frozen or fine-tuned encoders, one process or many."""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from benchmark.core.errors import BenchError
+from benchmark.core.files import atomic_path, read_json, write_json
+from benchmark.core.hashing import derive_seed, hash_array, hash_file, hash_value
+from benchmark.training.config import TrainConfig
+from benchmark.training.data import Batch, TrainingData, epoch_batches, validation_batches
+from benchmark.training.distributed import Group, local_device
+from benchmark.training.live import PixelStore, SentenceStore
+from benchmark.training.optimiser import optimiser, rate, set_rate
+from benchmark.training.provenance import commit, device_name, peak_memory_bytes, versions
+from benchmark.training.state import NAME as STATE
+from benchmark.training.state import load_state, save_state
+from benchmark.training.step import Step
+from methods.base import Method, build
+
+MODEL, RUN, HISTORY, BEST = "model.safetensors", "run.json", "history.csv", "best.safetensors"
+STATISTICS_IMAGES = 2048
+CODE_VERSION = 1
+
+
+class Diverged(BenchError):
+    """The loss is no longer a finite number."""
+
+
+class Observer(Protocol):
+    """Follows a run: progress bars, MLflow. Called on rank 0 only."""
+
+    def step(self, done: int, total: int) -> None: ...
+
+    def epoch(self, row: dict[str, float]) -> None: ...
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """folder: of model.safetensors, run.json and history.csv. best_epoch and val_loss: of the saved
+    weights. reused: a finished run with the same identity was found."""
+
+    folder: Path
+    best_epoch: int
+    val_loss: float
+    seconds: float
+    reused: bool
+    run: dict[str, Any]
+
+
+def seeded_method(name: str, options: dict[str, Any], image_dim: int, text_dim: int, seed: int) -> Method:
+    """A method with its initial weights drawn from `seed`; the caller's generators stay as they are."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(seed, "weights"))
+        return build(name, options, image_dim, text_dim)
+
+
+def load_method(folder: Path | str) -> Method:
+    """The trained method of a finished run, in eval mode. Raises BenchError where the run is unfinished."""
+    folder = Path(folder)
+    if not (folder / RUN).is_file():
+        raise BenchError(f"{folder}: holds no finished run. Run the same training command to finish it.")
+    run = read_json(folder / RUN)
+    method = build(run["method"], run["options"], run["image_dim"], run["text_dim"])
+    state = load_file(folder / MODEL)
+    method.load_state_dict(
+        {k: v for k, v in state.items() if not k.startswith(("encoder.image.", "encoder.text."))}
+    )
+    return method.eval()
+
+
+def load_encoder(folder: Path | str, kind: str, encoder: nn.Module) -> nn.Module:
+    """Put the fine-tuned weights of a run (kind: `image` or `text`) into an encoder of the same card."""
+    prefix = f"encoder.{kind}."
+    state = {
+        k.removeprefix(prefix): v for k, v in load_file(Path(folder) / MODEL).items() if k.startswith(prefix)
+    }
+    if not state:
+        raise BenchError(f"{folder}: this run did not fine-tune its {kind} encoder.")
+    encoder.load_state_dict(state)
+    return encoder.eval()
+
+
+def train(
+    method: Method,
+    data: TrainingData,
+    config: TrainConfig,
+    folder: Path | str,
+    seed: int,
+    *,
+    group: Group | None = None,
+    observer: Observer | None = None,
+) -> TrainingResult:
+    """Train, keep the weights with the lowest validation loss, record the run.
+
+    method: with its initial weights (`seeded_method`). A finished run of the same identity is returned
+    as it is; an unfinished one goes on from its last saved state with the same final numbers.
+    Read the trained weights with `load_method`; `method` itself is left with those of the last step.
+    Raises Diverged where the loss stops being finite, BenchError for settings that do not fit the data.
+    """
+    return _Run(method, data, config, Path(folder), seed, group or Group(), observer).go()
+
+
+class _Run:
+    def __init__(
+        self, method: Method, data: TrainingData, config: TrainConfig, folder: Path, seed: int,
+        group: Group, observer: Observer | None,
+    ) -> None:  # fmt: skip
+        self.method, self.data, self.config, self.folder = method, data, config, folder
+        self.seed, self.group, self.observer = seed, group, observer
+        self.device = local_device(config.device, group)
+        self.epochs = config.epochs or 1
+        self.trains_on = method.trains_on
+        encoders = {"image": data.images, "text": data.text}
+        self.encoders: dict[str, nn.Module] = {
+            kind: store.encoder
+            for kind, store in encoders.items()
+            if isinstance(store, PixelStore | SentenceStore)
+        }
+        self.identity = hash_value([
+            CODE_VERSION, method.name, method.config.model_dump(mode="json"), config.identity(), seed,
+            data.key, _weights_hash(method),
+        ])  # fmt: skip
+
+    def go(self) -> TrainingResult:
+        done = self._finished()
+        if done is not None:
+            return done
+        if self.group.first:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            (self.folder / RUN).unlink(missing_ok=True)
+        self._prepare()
+        before = torch.are_deterministic_algorithms_enabled()
+        if self.config.deterministic and self.device.type == "cuda":
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+            torch.use_deterministic_algorithms(True, warn_only=True)
+        try:
+            with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+                self._epochs()
+        finally:
+            torch.use_deterministic_algorithms(before)
+        return self._finish()
+
+    def _prepare(self) -> None:
+        if not self.encoders:
+            self._fit_inputs()
+        for module in (self.method, *self.encoders.values()):
+            module.to(self.device)
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
+        self.group.broadcast([*self.method.parameters(), *self.method.buffers()])
+        self.optimiser = optimiser(self.config, self.method, self.encoders.values())
+        self.scaler = torch.amp.GradScaler(
+            self.device.type, enabled=self.config.precision == "float16 mixed" and self.device.type == "cuda"
+        )
+        interact = torch.compile(self.method.interact) if self.config.compile else None
+        self.step = Step(
+            self.method, self.data, self.config, self.device, self.group, interact, self.scaler.scale
+        )
+        self.parameters = [p for part in self.optimiser.param_groups for p in part["params"]]
+        self.plan = [self._batch_size(epoch) for epoch in range(self.epochs)]
+        self.total = sum(-(-len(self.data.train) // size) for size in self.plan)
+        self.validation = validation_batches(self.data, self.plan[0], self.trains_on, *self._choices())
+
+    def _fit_inputs(self) -> None:
+        """Input statistics from a fixed sample of training images and all their sentences."""
+        order = torch.from_numpy(self.data.train)
+        picked = order[torch.linspace(0, len(order) - 1, min(len(order), STATISTICS_IMAGES)).long()].numpy()
+        rows = sorted({int(row) for example in picked for row in self.data.sentences(example)})
+        image = self.data.images.get(self.data.image_rows[picked])
+        self.method.fit_inputs(image, self.data.text.get(torch.tensor(rows).numpy()))
+
+    def _batch_size(self, epoch: int) -> int:
+        sizes = [size for first, size in self.config.batch_schedule if first <= epoch]
+        return sizes[-1] if sizes else self.config.batch_size
+
+    def _choices(self) -> tuple[Any, ...]:
+        return self.config.duplicates, self.config.max_texts
+
+    def _epochs(self) -> None:
+        config = self.config
+        state = self.group.agree(
+            None if not self.group.first else self._meta(load_state(self.folder, self.identity))
+        )
+        self.now: dict[str, Any] = state or {
+            "identity": self.identity, "epoch": 0, "batch": 0, "step": 0, "loss": 0.0, "seconds": 0.0,
+            "best": math.inf, "best_epoch": -1, "history": [],
+        }  # fmt: skip
+        if state is not None:
+            self._restore()
+        self.began = time.perf_counter() - self.now["seconds"]
+        saved = time.perf_counter()
+        while self.now["epoch"] < self.epochs and not self._stale():
+            epoch = self.now["epoch"]
+            batches = epoch_batches(
+                self.data, self.seed, epoch, self.plan[epoch], self.trains_on, *self._choices()
+            )
+            self._train_mode(True)
+            total = torch.tensor(self.now["loss"], dtype=torch.float64, device=self.device)
+            for number, (batch, loaded) in enumerate(
+                self._loaded(batches, self.now["batch"]), self.now["batch"]
+            ):
+                total += self._update(batch, loaded).double() * len(batch.examples)
+                self.now["step"] += 1
+                self.now["batch"] = number + 1
+                if self.observer is not None and self.group.first:
+                    self.observer.step(self.now["step"], self.total)
+                due = time.perf_counter() - saved >= config.checkpoint_seconds
+                if due and number + 1 < len(batches):
+                    self.now["loss"] = float(total)
+                    self._save()
+                    saved = time.perf_counter()
+            self._close_epoch(float(total) / len(self.data.train))
+            saved = time.perf_counter()
+
+    def _update(self, batch: Batch, loaded: Any) -> Tensor:
+        torch.manual_seed(derive_seed(self.seed, "step", self.now["step"], self.group.rank))
+        set_rate(self.optimiser, rate(self.config, self.now["step"], self.total))
+        self.optimiser.zero_grad(set_to_none=True)
+        loss = self.step.backward(batch, loaded).total.detach()
+        self.group.average_gradients(self.parameters)
+        self.scaler.unscale_(self.optimiser)
+        if self.config.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.parameters, self.config.clip_norm)
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
+        self.method.after_step()
+        return loss
+
+    def _close_epoch(self, train_loss: float) -> None:
+        now = self.now
+        self._train_mode(False)
+        weights = [len(batch.examples) for batch in self.validation]
+        losses = [float(self.step.evaluate(batch).total) for batch in self.validation]
+        val_loss = math.fsum(w * v for w, v in zip(weights, losses, strict=True)) / sum(weights)
+        if not (math.isfinite(train_loss) and math.isfinite(val_loss)):
+            raise Diverged(
+                f"{self.method.name}: the loss is {train_loss} after epoch {now['epoch'] + 1}; "
+                "lower training.learning_rate or set training.clip_norm."
+            )
+        row = {
+            "epoch": now["epoch"] + 1, "step": now["step"],
+            "learning_rate": self.optimiser.param_groups[0]["lr"],
+            "train_loss": train_loss, "val_loss": val_loss, "seconds": time.perf_counter() - self.began,
+        }  # fmt: skip
+        now["history"] = [*now["history"], row]
+        if val_loss < now["best"]:
+            now["best"], now["best_epoch"] = val_loss, now["epoch"]
+            if self.group.first:
+                with atomic_path(self.folder / BEST) as path:
+                    save_file(self._tensors(), path)
+        now.update(epoch=now["epoch"] + 1, batch=0, loss=0.0)
+        self._save()
+        if self.observer is not None and self.group.first:
+            self.observer.epoch(row)
+
+    def _stale(self) -> bool:
+        patience = self.config.patience
+        return patience is not None and self.now["epoch"] - 1 - self.now["best_epoch"] >= patience
+
+    def _loaded(self, batches: list[Batch], start: int) -> Iterator[tuple[Batch, Any]]:
+        """Batches from `start` with their cached features, the next one read meanwhile if `prefetch`."""
+        rest = batches[start:]
+        if self.step.live or not self.config.prefetch:
+            yield from ((batch, None) for batch in rest)
+            return
+        pin = self.device.type == "cuda"
+        with ThreadPoolExecutor(1) as pool:
+            waiting: list[Future[Any]] = [pool.submit(_read, self.step, batch, pin) for batch in rest[:1]]
+            for number, batch in enumerate(rest):
+                loaded = waiting.pop().result()
+                if number + 1 < len(rest):
+                    waiting.append(pool.submit(_read, self.step, rest[number + 1], pin))
+                yield batch, loaded
+
+    def _train_mode(self, on: bool) -> None:
+        self.method.train(on)
+
+    def _tensors(self) -> dict[str, Tensor]:
+        found = {
+            name: tensor.detach().cpu().contiguous().clone()
+            for name, tensor in self.method.state_dict().items()
+        }
+        for kind, encoder in self.encoders.items():
+            for name, tensor in encoder.state_dict().items():
+                found[f"encoder.{kind}.{name}"] = tensor.detach().cpu().contiguous().clone()
+        return found
+
+    def _save(self) -> None:
+        if not self.group.first:
+            return
+        self.now["seconds"] = time.perf_counter() - self.began
+        save_state(self.folder, {
+            **self.now, "weights": self._tensors(), "optimiser": self.optimiser.state_dict(),
+            "scaler": self.scaler.state_dict(),
+        })  # fmt: skip
+
+    def _meta(self, state: dict[str, Any] | None) -> dict[str, Any] | None:
+        if state is None:
+            return None
+        return {k: v for k, v in state.items() if k not in ("weights", "optimiser", "scaler")}
+
+    def _restore(self) -> None:
+        """Weights and optimiser of the saved state, read by every process of the machine."""
+        state = load_state(self.folder, self.identity)
+        if state is None:
+            raise BenchError(f"{self.folder}: rank {self.group.rank} cannot read {STATE}; share the folder.")
+        weights = state["weights"]
+        self.method.load_state_dict({k: v for k, v in weights.items() if not k.startswith("encoder.")})
+        for kind, encoder in self.encoders.items():
+            prefix = f"encoder.{kind}."
+            encoder.load_state_dict(
+                {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
+            )
+        self.optimiser.load_state_dict(state["optimiser"])
+        if state["scaler"]:
+            self.scaler.load_state_dict(state["scaler"])
+
+    def _finished(self) -> TrainingResult | None:
+        path = self.folder / RUN
+        found = None
+        if self.group.first and path.is_file() and (self.folder / MODEL).is_file():
+            run = read_json(path)
+            found = run if run.get("identity") == self.identity else None
+        found = self.group.agree(found)
+        return None if found is None else _result(self.folder, found, reused=True)
+
+    def _finish(self) -> TrainingResult:
+        now, run = self.now, {}
+        if self.group.first:
+            if (self.folder / BEST).is_file():  # else a run killed right here already renamed it
+                os.replace(self.folder / BEST, self.folder / MODEL)
+            with (
+                atomic_path(self.folder / HISTORY) as path,
+                open(path, "w", newline="", encoding="utf-8") as out,
+            ):
+                writer = csv.DictWriter(out, list(now["history"][0]))
+                writer.writeheader()
+                writer.writerows(now["history"])
+            trained = sum(p.numel() for p in self.parameters)
+            run = {
+                "identity": self.identity, "method": self.method.name, "seed": self.seed,
+                "options": self.method.config.model_dump(mode="json"),
+                "training": self.config.model_dump(mode="json"), "processes": self.group.size,
+                "image_dim": self.method.image_dim, "text_dim": self.method.text_dim,
+                "fine_tuned": sorted(self.encoders), "data_key": self.data.key,
+                "images_key": self.data.images.key, "text_key": self.data.text.key,
+                "train_images": len(self.data.train), "val_images": len(self.data.val),
+                "steps": now["step"], "epochs": now["epoch"], "best_epoch": now["best_epoch"] + 1,
+                "val_loss": now["best"], "model_sha256": hash_file(self.folder / MODEL),
+                "parameters_trained": trained, "seconds": time.perf_counter() - self.began,
+                "peak_memory_bytes": peak_memory_bytes(self.device), "device": device_name(self.device),
+                "commit": commit(), "versions": versions(),
+            }  # fmt: skip
+            write_json(self.folder / RUN, run)
+            (self.folder / STATE).unlink(missing_ok=True)
+        self.method.eval()
+        run = self.group.agree(run)
+        return _result(self.folder, run, reused=False)
+
+
+def _result(folder: Path, run: dict[str, Any], reused: bool) -> TrainingResult:
+    return TrainingResult(folder, run["best_epoch"], run["val_loss"], run["seconds"], reused, run)
+
+
+def _weights_hash(method: Method) -> str:
+    return hash_value({name: hash_array(t.detach().cpu().numpy()) for name, t in method.state_dict().items()})
+
+
+def _read(step: Step, batch: Batch, pin: bool) -> Any:
+    image, text = step.load(batch)
+    if pin:
+        pinned = [t.pin_memory() for t in (image.pooled, image.local, text.pooled, text.local)]
+        image = type(image)(pinned[0], pinned[1], image.grid)
+        text = type(text)(pinned[2], pinned[3], text.mask, text.words)
+    return image, text

@@ -1,0 +1,135 @@
+"""Training is seeded, resumes bit by bit, and records what it did."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from training_cases import IMAGE_DIM, TEXT_DIM
+
+from benchmark.core.errors import ParamsError
+from benchmark.training.config import train_config
+from benchmark.training.data import TrainingData, epoch_batches
+from benchmark.training.loop import Diverged, load_method, seeded_method, train
+from methods.base import METHODS, Method
+
+QUICK = {"epochs": 3, "batch_size": 9, "checkpoint_seconds": 0.0}
+
+
+class Killed(Exception):
+    pass
+
+
+class KillAt:
+    """Stops the run after a given number of steps, as a signal would."""
+
+    def __init__(self, step: int) -> None:
+        self.at = step
+
+    def step(self, done: int, total: int) -> None:
+        if done == self.at:
+            raise Killed
+
+    def epoch(self, row: dict[str, float]) -> None:
+        pass
+
+
+def fresh(name: str, seed: int = 0, **options: object) -> Method:
+    return seeded_method(name, {"width": 8, **options}, IMAGE_DIM, TEXT_DIM, seed)
+
+
+def numbers(folder: Path) -> list[dict[str, str]]:
+    with open(folder / "history.csv", newline="") as handle:
+        return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(handle)]
+
+
+@pytest.mark.parametrize("stop", [1, 4, 5, 11])
+def test_a_killed_run_ends_with_the_same_bits(data: TrainingData, tmp_path: Path, stop: int) -> None:
+    """CARZero has dropout, so the random state counts too."""
+    config = train_config(QUICK)
+    whole = train(fresh("carzero"), data, config, tmp_path / "whole", 0)
+    with pytest.raises(Killed):
+        train(fresh("carzero"), data, config, tmp_path / "cut", 0, observer=KillAt(stop))
+    assert not (tmp_path / "cut" / "run.json").exists()
+    resumed = train(fresh("carzero"), data, config, tmp_path / "cut", 0)
+    one, two = load_file(whole.folder / "model.safetensors"), load_file(resumed.folder / "model.safetensors")
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    assert numbers(whole.folder) == numbers(resumed.folder)
+    assert whole.val_loss == resumed.val_loss
+
+
+def test_saving_between_steps_changes_nothing(data: TrainingData, tmp_path: Path) -> None:
+    often = train(fresh("clip"), data, train_config(QUICK), tmp_path / "a", 0)
+    rarely = train(fresh("clip"), data, train_config({**QUICK, "checkpoint_seconds": 1e9}), tmp_path / "b", 0)
+    assert numbers(often.folder) == numbers(rarely.folder)
+    assert often.run["identity"] == rarely.run["identity"]
+
+
+@pytest.mark.parametrize("name", METHODS.names())
+def test_every_method_learns(data: TrainingData, tmp_path: Path, name: str) -> None:
+    config = train_config({"epochs": 6, "batch_size": 16, "learning_rate": 3e-3})
+    result = train(fresh(name), data, config, tmp_path, 0)
+    rows = numbers(tmp_path)
+    assert float(rows[-1]["train_loss"]) < float(rows[0]["train_loss"])
+    assert result.val_loss == min(float(row["val_loss"]) for row in rows)
+    method = load_method(tmp_path)
+    image, text = data.images.get([0, 1, 2]), data.text.get([0, 5])
+    assert torch.isfinite(method(image, text)).all()
+
+
+def test_the_record_is_complete(data: TrainingData, tmp_path: Path) -> None:
+    result = train(fresh("clip"), data, train_config(QUICK), tmp_path, 3)
+    run = json.loads((tmp_path / "run.json").read_text())
+    assert run["seed"] == 3
+    assert run["parameters_trained"] == 8 * (IMAGE_DIM + TEXT_DIM) + 1
+    assert run["peak_memory_bytes"] > 1e6
+    assert run["versions"]["torch"] == torch.__version__.split("+")[0]
+    assert not (tmp_path / "state.pt").exists()
+    again = train(fresh("clip", 3), data, train_config(QUICK), tmp_path, 3)
+    assert not result.reused
+    other = train(fresh("clip", 3), data, train_config(QUICK), tmp_path, 3)
+    assert other.reused
+    assert other.run == again.run
+
+
+def test_seeds_and_options_make_other_runs(data: TrainingData, tmp_path: Path) -> None:
+    config = train_config(QUICK)
+    first = train(fresh("clip"), data, config, tmp_path, 0)
+    for method, changed in ((fresh("clip"), {"learning_rate": 2e-3}), (fresh("clip", width=4), {})):
+        assert not train(method, data, train_config({**QUICK, **changed}), tmp_path, 0).reused
+    assert train(fresh("clip", 1), data, config, tmp_path, 1).val_loss != first.val_loss
+
+
+def test_divergence_is_one_line(data: TrainingData, tmp_path: Path) -> None:
+    config = train_config({**QUICK, "learning_rate": 1e38, "clip_norm": None, "optimiser": "sgd"})
+    with pytest.raises(Diverged, match="lower training"):
+        train(fresh("clip", similarity="dot"), data, config, tmp_path, 0)
+    assert not (tmp_path / "run.json").exists()
+
+
+def test_batches_drop_and_repeat_nothing(data: TrainingData) -> None:
+    batches = epoch_batches(data, 0, 1, 9, "one")
+    seen = np.concatenate([batch.examples for batch in batches])
+    assert sorted(seen) == sorted(data.train)
+    sizes = {len(batch.examples) for batch in batches}
+    assert max(sizes) - min(sizes) <= 1
+    again = epoch_batches(data, 0, 1, 9, "all")
+    assert all(np.array_equal(a.examples, b.examples) for a, b in zip(batches, again, strict=True))
+    for batch in again:
+        for row, example in enumerate(batch.examples):
+            assert set(batch.text_rows[batch.positives[row]]) == set(data.sentences(example))
+    for batch in batches:
+        own = batch.text_rows[np.arange(len(batch.examples))]
+        assert all(text in data.sentences(n) for n, text in zip(batch.examples, own, strict=True))
+
+
+def test_unknown_options_are_named() -> None:
+    with pytest.raises(ParamsError, match="Did you mean 'learning_rate'"):
+        train_config({"learningrate": 1})
+    with pytest.raises(ParamsError, match=r"training\.epochs"):
+        train_config({"epochs": 0})
