@@ -99,7 +99,7 @@ def read(root: Path, card: Card) -> Manifest:
     result = manifest(root, card, meta, labels, log, table=where)
     result.info["counts"]["all_reports"] = len(reports)
     result.info["reports_by_class"] = {
-        name: int(sum(column))
+        name: int(np.count_nonzero(column))
         for name, column in _apply(next(iter(card.label_rules.values())), reports, card).items()
     }
     return result
