@@ -1,0 +1,177 @@
+"""`bench ls`: what there is: methods with their switches, datasets, encoders."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from benchmark.commands.common import JsonOption, emit
+
+if TYPE_CHECKING:
+    from benchmark.data.cards import Card
+    from methods.base import Method
+
+EPILOG = "bench ls methods · bench ls methods carzero · bench ls encoders --json"
+KINDS = ("methods", "datasets", "encoders")
+
+
+def command(
+    kind: Annotated[
+        str | None, typer.Argument(help="methods, datasets or encoders; without it, the names of all.")
+    ] = None,
+    name: Annotated[str | None, typer.Argument(help="One of them, in full.")] = None,
+    as_json: JsonOption = False,
+) -> int:
+    """List methods (switches, defaults, official values and sources), datasets or encoders."""
+    from benchmark.core.errors import UnknownName
+
+    if kind is None:
+        found = {each: _names(each) for each in KINDS}
+        emit(found, "\n".join(f"{each:<10} {', '.join(names)}" for each, names in found.items()), as_json)
+        return 0
+    kind = kind if kind.endswith("s") else f"{kind}s"
+    if kind not in KINDS:
+        raise UnknownName("kind", kind, KINDS, "One of methods, datasets, encoders.")
+    if name is not None and name not in _names(kind):
+        raise UnknownName(kind.removesuffix("s"), name, _names(kind), f"See `bench ls {kind}`.")
+    describe = {"methods": _method, "datasets": _dataset, "encoders": _encoder}[kind]
+    rows = {each: describe(each) for each in ([name] if name else _names(kind))}
+    show = {"methods": _method_text, "datasets": _dataset_text, "encoders": _encoder_text}[kind]
+    emit({kind: rows}, "\n\n".join(show(each, row) for each, row in rows.items()), as_json)
+    return 0
+
+
+def _names(kind: str) -> list[str]:
+    if kind == "methods":
+        from methods.base import METHODS
+
+        return METHODS.names()
+    if kind == "datasets":
+        from benchmark.data.cards import card_names
+
+        return card_names()
+    from benchmark.encoders.factory import ENCODERS
+
+    return ENCODERS.names()
+
+
+def _method(name: str) -> dict[str, Any]:
+    """Title, switches and the two named settings of a method, from its class."""
+    import sys
+
+    from methods.base import METHODS
+
+    kind: type[Method] = METHODS.get(name)
+    module = (sys.modules[kind.__module__].__doc__ or kind.__doc__ or "").strip()
+    official = kind.settings("official")
+    switches = [
+        {
+            "name": option,
+            "type": _type(field.annotation),
+            "default": field.get_default(call_default_factory=True),
+            "official": official.get(option, field.get_default(call_default_factory=True)),
+            "description": field.description,
+        }
+        for option, field in kind.Config.model_fields.items()
+    ]
+    recipe = kind.OFFICIAL_RECIPE
+    return {
+        "title": module.split("\n")[0],
+        "module": kind.__module__,
+        "trains_on": "all" if kind.Config.model_fields["multi_positive"].default else "one",
+        "switches": switches,
+        "official_recipe": None if recipe is None else recipe.model_dump(mode="json"),
+    }
+
+
+def _dataset(name: str) -> dict[str, Any]:
+    from benchmark.data.cards import load_card
+
+    card: Card = load_card(name)
+    return {
+        "title": card.title,
+        "version": card.version,
+        "role": card.role,
+        "modality": card.modality,
+        "classes": len(card.classes),
+        "protocols": {key: len(card.protocol_classes(key)) for key in card.protocols},
+        "licence": card.licence,
+        "access": card.access,
+        "redistribute": card.redistribute,
+        "remote_llm": card.remote_llm,
+    }
+
+
+def _encoder(name: str) -> dict[str, Any]:
+    from benchmark.encoders.cards import EncoderCard
+    from benchmark.encoders.factory import ENCODERS
+
+    entry = ENCODERS.get(name)
+    if not isinstance(entry, EncoderCard):
+        return {"kind": "plug-in", "note": (entry.__doc__ or "").strip()}
+    kind = "image" if hasattr(entry, "preprocessing") else "text"
+    return {"kind": kind, **entry.model_dump(mode="json")}
+
+
+def _type(annotation: Any) -> str:
+    """A readable form of a field's type: choices joined by |."""
+    from typing import get_args, get_origin
+
+    choices = get_args(annotation)
+    if get_origin(annotation) is not None and str(get_origin(annotation)).endswith("Literal"):
+        return "|".join(map(str, choices))
+    if choices and get_origin(annotation) is not tuple:
+        return "|".join("none" if choice is type(None) else _type(choice) for choice in choices)
+    return str(getattr(annotation, "__name__", annotation)) if not choices else str(annotation)
+
+
+def _method_text(name: str, row: dict[str, Any]) -> str:
+    import shutil
+    import textwrap
+
+    width = min(shutil.get_terminal_size((110, 24)).columns, 140)
+    lines = [
+        f"{row['title']}",
+        f"  {name}, {row['module']}, trains on {row['trains_on']} sentence(s) of an image",
+    ]
+    for switch in row["switches"]:
+        default, official = _value(switch["default"]), _value(switch["official"])
+        head = f"  {switch['name']} = {default}"
+        if official != default:
+            head += f" (official {official})"
+        lines.append(f"{head}  [{switch['type']}]")
+        lines += textwrap.wrap(
+            switch["description"] or "", width, initial_indent="      ", subsequent_indent="      "
+        )
+    recipe = row["official_recipe"]
+    if recipe:
+        shown = {key: value for key, value in recipe.items() if value not in (None, [], 0.0, 0)}
+        text = ", ".join(f"{key} {_value(value)}" for key, value in shown.items())
+        lines += textwrap.wrap(text, width, initial_indent="  official recipe: ", subsequent_indent="      ")
+    return "\n".join(lines)
+
+
+def _dataset_text(name: str, row: dict[str, Any]) -> str:
+    protocols = ", ".join(f"{key} ({classes} classes)" for key, classes in row["protocols"].items())
+    return (
+        f"{name}: {row['title']} ({row['version']}), {row['modality']}, {row['role']}\n"
+        f"  protocols: {protocols or 'none'}\n  licence: {row['licence']}; access: {row['access']}"
+    )
+
+
+def _encoder_text(name: str, row: dict[str, Any]) -> str:
+    if row["kind"] == "plug-in":
+        return f"{name}: plug-in. {row['note']}"
+    return (
+        f"{name}: {row['kind']}, {row['source']} {row['architecture']}\n"
+        f"  weights: {row['weights']}\n  licence: {row['licence']}\n  {row['note']}"
+    ).rstrip()
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (list, tuple)):
+        return "-".join(map(str, value)) or "none"
+    return "none" if value is None else str(value)
