@@ -8,18 +8,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmark.core.errors import DataError, UnknownName
+from benchmark.core.errors import DataError
 from benchmark.core.tables import METRIC_COLUMNS, metric_frame
+from benchmark.evaluation.statistics.bootstrap import Draws, bca_interval, bootstrap, percentile_interval
 from benchmark.evaluation.statistics.config import RANK_METRICS, StatisticsConfig
-from benchmark.evaluation.statistics.influence import InfluenceTable, influence_table, patient_codes, pooled
-from benchmark.evaluation.statistics.intervals import (
-    Interval,
-    class_intervals,
-    combination_interval,
-    combine,
-    macro_weights,
-)
-from benchmark.evaluation.statistics.strata import long_tail
+from benchmark.evaluation.statistics.influence import patient_codes
+from benchmark.evaluation.statistics.intervals import Interval, join
+from benchmark.evaluation.statistics.panel import Column, Panel, build_panels, resolve_strata
+from benchmark.evaluation.statistics.subgroups import gaps
+from benchmark.evaluation.statistics.thresholded import thresholded_rows
 
 __all__ = ["StatisticsConfig", "evaluate"]
 
@@ -62,6 +59,7 @@ def evaluate(
     subgroups: Mapping[str, np.ndarray] | None = None,
     identity: Mapping[str, Any] | None = None,
     config: StatisticsConfig | None = None,
+    thresholds: Mapping[str, float] | None = None,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Metric rows (METRIC_COLUMNS) of one set of scores on one evaluation set.
@@ -71,6 +69,8 @@ def evaluate(
     strata: name → classes, beside head, medium and tail, which follow the official rule on `labels`
     unless given here. subgroups: name → (N,) level of each image; empty levels are left out.
     identity: values of the columns before `class`. seed: of the bootstrap.
+    thresholds: class → threshold from validation data (`thresholds.fit_thresholds`); with
+    `config.thresholded`, F1 and MCC use it, beside the named variant that picks it on these very images.
 
     Rows: one a class and metric (stratum `all`); `macro`, `micro`, `weighted` over all classes; `macro`
     for each stratum; `macro` for each level (`sex=F`) and the gap between the best and the worst level
@@ -82,73 +82,88 @@ def evaluate(
     scores, labels = np.asarray(scores), np.asarray(labels)
     check_arrays(scores, labels, classes)
     codes, clusters, grouped = patient_codes(patients, len(scores))
-    table = influence_table(scores, labels, codes, clusters)
-    groups = resolve_strata(table, classes, strata)
-
-    rows: list[dict[str, Any]] = []
-    for metric in RANK_METRICS:
-        for j, (name, interval) in enumerate(
-            zip(classes, class_intervals(table, metric, config.level), strict=True)
-        ):
-            rows.append(_row(name, "all", metric, interval, table, np.array([j])))
-        everything = np.arange(len(classes))
-        for stratum, columns in {"all": everything, **groups}.items():
-            combination = combine(table, metric, macro_weights(table, columns))
-            interval = combination_interval(combination, config.level)
-            rows.append(_row("macro", stratum, metric, interval, table, columns))
-        weighted = combination_interval(combine(table, metric, table.n_pos.astype(float)), config.level)
-        rows.append(_row("weighted", "all", metric, weighted, table, everything))
-    rows += _micro(scores, labels, codes, clusters, config)
-    return _finish(rows, identity, grouped)
-
-
-def resolve_strata(
-    table: InfluenceTable, classes: Sequence[str], strata: Mapping[str, Sequence[str]] | None
-) -> dict[str, np.ndarray]:
-    """Stratum → columns; head, medium and tail are added where the caller has not frozen them."""
-    known = {name: i for i, name in enumerate(classes)}
-    named = {**long_tail(table.n_pos, classes), **(strata or {})}
-    columns = {}
-    for stratum, members in named.items():
-        for member in members:
-            if member not in known:
-                raise UnknownName("class", member, classes, f"Stratum '{stratum}' names it.")
-        columns[stratum] = np.array([known[m] for m in members], dtype=int)
-    return columns
-
-
-def _micro(
-    scores: np.ndarray, labels: np.ndarray, codes: np.ndarray, clusters: int, config: StatisticsConfig
-) -> list[dict[str, Any]]:
-    table = pooled(scores, labels, codes, clusters)
+    groups = resolve_strata((labels == 1).sum(axis=0), classes, strata)
+    panels = build_panels(
+        scores,
+        labels,
+        codes,
+        clusters,
+        classes,
+        groups,
+        subgroups,
+        minimum=config.subgroup_positives,
+        dtype=np.float32,
+    )
     rows = []
+    draws = pool = None
+    if config.interval != "analytic":
+        draws = bootstrap(scores, labels, codes, clusters, draws=config.draws, seed=seed)
+        flat = scores.reshape(-1, 1), labels.reshape(-1, 1), np.repeat(codes, len(classes))
+        pool = bootstrap(*flat, clusters, draws=config.draws, seed=seed)
     for metric in RANK_METRICS:
-        interval = combination_interval(combine(table, metric, np.ones(1)), config.level)
-        if reason := table.reason(0):
-            interval = Interval(np.nan, np.nan, np.nan, reason)
-        rows.append(_row("micro", "all", metric, interval, table, np.array([0])))
-    return rows
+        panel = panels[metric]
+        for k, column in enumerate(panel.columns):
+            interval = panel.interval(k, config.level)
+            if draws is not None and pool is not None:
+                interval = _resampled(panel, k, draws, pool, interval, config)
+            rows.append(metric_row(column, metric, interval))
+        rows += [metric_row(c, f"{metric}_gap", i) for c, i in gaps(panel, subgroups or {}, config.level)]
+    if config.thresholded:
+        rows += thresholded_rows(scores, labels, codes, clusters, classes, thresholds, config, seed)
+    return finish(rows, identity, grouped)
 
 
-def _row(
-    name: str, stratum: str, metric: str, interval: Interval, table: InfluenceTable, columns: np.ndarray
-) -> dict[str, Any]:
+def _resampled(
+    panel: Panel, k: int, draws: Draws, pool: Draws, analytic: Interval, config: StatisticsConfig
+) -> Interval:
+    """The bootstrap's interval where it has draws of this column; the analytic one for subgroups."""
+    column, value = panel.columns[k], float(panel.values[k])
+    if np.isnan(value):
+        return analytic
+    if column.single:
+        sample = draws.of(panel.metric)[:, k]
+    elif column.weights is not None:
+        sample = _average(draws.of(panel.metric), column.weights)
+    elif column.name == "micro":
+        sample = pool.of(panel.metric)[:, 0]
+    else:
+        return analytic
+    if config.interval == "bca":
+        low, high = bca_interval(sample, value, panel.influence[:, k], config.level)
+    else:
+        low, high = percentile_interval(sample, config.level)
+    lost = int(np.isnan(sample).sum())
+    note = f"{lost} of {len(sample)} draws without positives or negatives" if lost else ""
+    none = "interval undefined: the draws do not determine it" if np.isnan(low) else ""
+    return Interval(value, low, high, join(analytic.note, note, none))
+
+
+def _average(sample: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """(B, C) draws → (B,) weighted mean over the classes that each draw defines."""
+    known = ~np.isnan(sample)
+    total = known @ weights
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.where(known, sample, 0.0) @ weights / total)
+
+
+def metric_row(column: Column, metric: str, interval: Interval) -> dict[str, Any]:
+    """One metric row without identity."""
     return {
-        "class": name,
-        "stratum": stratum,
+        "class": column.name,
+        "stratum": column.stratum,
         "metric": metric,
         "value": interval.value,
         "low": interval.low,
         "high": interval.high,
-        "n_pos": int(table.n_pos[columns].sum()),
-        "n_neg": int(table.n_neg[columns].sum()),
-        "n_ignored": int(table.n_ignored[columns].sum()),
-        "n_patients": int(table.n_patients[columns].max(initial=0)),
+        "n_pos": column.n_pos,
+        "n_neg": column.n_neg,
+        "n_ignored": column.n_ignored,
+        "n_patients": column.n_patients,
         "note": interval.note,
     }
 
 
-def _finish(rows: list[dict[str, Any]], identity: Mapping[str, Any] | None, grouped: bool) -> pd.DataFrame:
+def finish(rows: list[dict[str, Any]], identity: Mapping[str, Any] | None, grouped: bool) -> pd.DataFrame:
     """Identity columns, image-level notes and stable types."""
     head = dict.fromkeys(IDENTITY) | dict(identity or {})
     unknown = set(head) - set(IDENTITY)
@@ -157,7 +172,7 @@ def _finish(rows: list[dict[str, Any]], identity: Mapping[str, Any] | None, grou
     for row in rows:
         if not grouped:
             row["n_patients"] = None
-            row["note"] = "; ".join(filter(None, ["image-level", row["note"]]))
+            row["note"] = join("image-level", row["note"])
     frame = metric_frame([{**head, **row} for row in rows])
     counts = ["n_pos", "n_neg", "n_ignored", "n_patients"]
     frame[counts] = frame[counts].astype("Int64")

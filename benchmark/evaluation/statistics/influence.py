@@ -86,7 +86,7 @@ def influence_table(
     n, c = scores.shape
     rows = [RANK_METRICS.index(m) for m in metrics]
     values = np.full((len(rows), c), np.nan)
-    influence = np.zeros((len(rows), clusters, c), dtype=dtype)
+    influence: np.ndarray = np.zeros((len(rows), clusters, c), dtype=dtype)
     counts = np.zeros((6, c), dtype=np.int64)
     parts = np.zeros((4, c))
     parts[0] = 1.0
@@ -123,7 +123,14 @@ def influence_table(
     return InfluenceTable(tuple(metrics), values, influence, *counts, *parts)
 
 
-def pooled(scores: np.ndarray, labels: np.ndarray, codes: np.ndarray, n_clusters: int) -> InfluenceTable:
+def pooled(
+    scores: np.ndarray,
+    labels: np.ndarray,
+    codes: np.ndarray,
+    n_clusters: int,
+    metrics: tuple[str, ...] = RANK_METRICS,
+    dtype: type = np.float64,
+) -> InfluenceTable:
     """The same with all classes pooled into one column (micro average): scores must share a scale."""
     c = scores.shape[1]
     return influence_table(
@@ -131,6 +138,8 @@ def pooled(scores: np.ndarray, labels: np.ndarray, codes: np.ndarray, n_clusters
         np.ascontiguousarray(labels).reshape(-1, 1),
         np.repeat(codes, c),
         n_clusters,
+        metrics,
+        dtype,
     )
 
 

@@ -50,24 +50,11 @@ def moderated_variance(table: InfluenceTable) -> tuple[np.ndarray, np.ndarray]:
     return np.where(table.defined, positive + negative, np.nan), PRIOR_DF + known
 
 
-def moderated_interval(table: InfluenceTable, level: float) -> tuple[np.ndarray, np.ndarray]:
-    """Limits (C,) of AUROC for every class at once; NaN where undefined."""
-    theta = table.values[table.metrics.index("auroc")]
-    variance, df = moderated_variance(table)
-    quantile = stats.t.ppf(0.5 + level / 2, df)
-    inner = np.clip(theta, 1e-9, 1 - 1e-9)
-    with np.errstate(over="ignore", invalid="ignore"):
-        half = quantile * np.sqrt(variance) / (inner * (1 - inner))
-        low, high = special.expit(special.logit(inner) - half), special.expit(special.logit(inner) + half)
-        edge = 1 / (4 * np.maximum(effective_positives(table), 1))
-    for j in np.flatnonzero(table.defined & ((theta > 1 - edge) | (theta < edge))):
-        low[j], high[j] = _score_interval(
-            float(theta[j]), float(effective_positives(table)[j]), int(table.n_neg[j]), float(quantile[j])
-        )
-    return low, high
-
-
-def _score_interval(theta: float, positives: float, negatives: int, quantile: float) -> tuple[float, float]:
+def score_interval(
+    theta: float, positives: float, negatives: int, df: float, level: float
+) -> tuple[float, float]:
+    """The values that the model would not reject at θ, from effective positives and negatives."""
+    quantile = float(stats.t.ppf(0.5 + level / 2, df))
     reach = quantile * np.sqrt(binormal_variance(_GRID) * (1 / positives + 1 / negatives))
     inside = _GRID[np.abs(theta - _GRID) <= reach]
     if len(inside) == 0:

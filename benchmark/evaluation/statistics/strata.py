@@ -26,7 +26,7 @@ def long_tail(n_pos: np.ndarray, classes: Sequence[str]) -> dict[str, list[str]]
         "medium": (counts > TAIL_POSITIVES) & (counts <= theta),
         "tail": counts <= TAIL_POSITIVES,
     }
-    return {name: [classes[i] for i in np.flatnonzero(mask)] for name, mask in masks.items()}
+    return {name: [classes[int(i)] for i in np.flatnonzero(mask)] for name, mask in masks.items()}
 
 
 def frequency_deciles(n_pos: np.ndarray, classes: Sequence[str]) -> dict[str, list[str]]:

@@ -1,0 +1,194 @@
+"""Rows of the metrics that need a threshold, a shared scale or probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from benchmark.core.errors import MetricUndefined, UnknownName
+from benchmark.evaluation.statistics.bootstrap import SENSITIVITY, bootstrap, percentile_interval, point
+from benchmark.evaluation.statistics.calibration import calibration_draws, expected_calibration_error
+from benchmark.evaluation.statistics.config import StatisticsConfig
+from benchmark.evaluation.statistics.curves import undefined
+from benchmark.evaluation.statistics.intervals import (
+    Interval,
+    join,
+    linear_interval,
+    logit_interval,
+    spread_df,
+)
+from benchmark.evaluation.statistics.thresholds import (
+    cluster_counts,
+    f1_influence,
+    mcc_influence,
+    ratio_influence,
+    top_k_hits,
+)
+
+ON_TEST = "threshold chosen on these images"
+
+
+class _Rows:
+    """Collects rows; counts come from the labels."""
+
+    def __init__(self, labels: np.ndarray, codes: np.ndarray, classes: Sequence[str]) -> None:
+        self.classes, self.labels, self.codes = list(classes), labels, codes
+        self.rows: list[dict[str, Any]] = []
+        self.patients = [len(np.unique(codes[labels[:, j] >= 0])) for j in range(len(self.classes))]
+
+    def add(self, j: int | None, metric: str, interval: Interval, name: str = "macro") -> None:
+        part = self.labels if j is None else self.labels[:, j]
+        self.rows.append(
+            {
+                "class": name if j is None else self.classes[j],
+                "stratum": "all",
+                "metric": metric,
+                "value": interval.value,
+                "low": interval.low,
+                "high": interval.high,
+                "n_pos": int((part == 1).sum()),
+                "n_neg": int((part == 0).sum()),
+                "n_ignored": int((part < 0).sum()),
+                "n_patients": max(self.patients, default=0) if j is None else self.patients[j],
+                "note": interval.note,
+            }
+        )
+
+    def reason(self, j: int) -> str:
+        return undefined(int((self.labels[:, j] == 1).sum()), int((self.labels[:, j] == 0).sum()))
+
+    def sampled(self, metric: str, values: np.ndarray, sample: np.ndarray, level: float, note: str) -> None:
+        """Class rows and their macro mean from values (C,) and draws (B, C)."""
+        for j, value in enumerate(values):
+            if np.isnan(value):
+                why = self.reason(j) or "undefined: no threshold separates anything"
+                self.add(j, metric, Interval(np.nan, np.nan, np.nan, why))
+            else:
+                self.add(j, metric, Interval(float(value), *percentile_interval(sample[:, j], level), note))
+        known = ~np.isnan(values)
+        if not known.any():
+            self.add(None, metric, Interval(np.nan, np.nan, np.nan, "undefined: in every class"))
+            return
+        part = sample[:, known]
+        count = (~np.isnan(part)).sum(axis=1)
+        mean = np.where(count > 0, np.nansum(part, axis=1) / np.maximum(count, 1), np.nan)
+        some = "" if known.all() else f"mean of {known.sum()} of {len(known)} classes"
+        interval = Interval(float(values[known].mean()), *percentile_interval(mean, level), join(note, some))
+        self.add(None, metric, interval)
+
+
+def thresholded_rows(
+    scores: np.ndarray,
+    labels: np.ndarray,
+    codes: np.ndarray,
+    clusters: int,
+    classes: Sequence[str],
+    thresholds: Mapping[str, float] | None,
+    config: StatisticsConfig,
+    seed: int,
+) -> list[dict[str, Any]]:
+    """F1 and MCC (validation thresholds; and the test-set variants), sensitivity, top-k, calibration error.
+
+    Arguments as in `evaluate`. Raises UnknownName on a threshold for an unknown class.
+    """
+    for name in thresholds or {}:
+        if name not in classes:
+            raise UnknownName("class", name, classes, "A threshold names it.")
+    rows = _Rows(labels, codes, classes)
+    names = ("f1_max_test_set", "mcc_max_test_set", f"{SENSITIVITY}{config.specificity:g}")
+    values = point(scores, labels, names)
+    draws = bootstrap(scores, labels, codes, clusters, draws=config.draws, seed=seed, metrics=names)
+    for i, metric in enumerate(names):
+        rows.sampled(metric, values[i], draws.values[i], config.level, ON_TEST)
+    if thresholds is not None:
+        _validated(rows, scores, labels, codes, clusters, thresholds, config)
+    _top_k(rows, scores, labels, codes, clusters, config)
+    _calibration(rows, scores, labels, codes, clusters, config, seed)
+    return rows.rows
+
+
+def _validated(
+    rows: _Rows,
+    scores: np.ndarray,
+    labels: np.ndarray,
+    codes: np.ndarray,
+    clusters: int,
+    thresholds: Mapping[str, float],
+    config: StatisticsConfig,
+) -> None:
+    for metric, function in (("f1", f1_influence), ("mcc", mcc_influence)):
+        values, influences = [], []
+        for j, name in enumerate(rows.classes):
+            reason = rows.reason(j) or ("" if name in thresholds else "undefined: no validation threshold")
+            if reason:
+                rows.add(j, metric, Interval(np.nan, np.nan, np.nan, reason))
+                continue
+            counts = cluster_counts(labels[:, j], scores[:, j], thresholds[name], codes, clusters)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                value, influence = function(counts)
+            if np.isnan(value):
+                rows.add(j, metric, Interval(value, np.nan, np.nan, "undefined: every image is called alike"))
+                continue
+            values.append(value)
+            influences.append(influence)
+            rows.add(j, metric, _delta(value, influence, config.level))
+        if values:
+            mean = np.mean(influences, axis=0)
+            rows.add(None, metric, _delta(float(np.mean(values)), mean, config.level))
+
+
+def _delta(value: float, influence: np.ndarray, level: float) -> Interval:
+    variance = float(influence @ influence)
+    low, high = linear_interval(value, variance, spread_df(influence), level)
+    return Interval(value, max(low, -1.0), min(high, 1.0))
+
+
+def _top_k(
+    rows: _Rows,
+    scores: np.ndarray,
+    labels: np.ndarray,
+    codes: np.ndarray,
+    clusters: int,
+    config: StatisticsConfig,
+) -> None:
+    for k in config.top_k:
+        if k >= len(rows.classes):
+            continue
+        hit, counts = top_k_hits(scores, labels, k)
+        if not counts.any():
+            rows.add(
+                None, f"top_{k}", Interval(np.nan, np.nan, np.nan, "undefined: no positive image"), "micro"
+            )
+            continue
+        above = np.bincount(codes, hit & counts, clusters)
+        value, influence = ratio_influence(above, np.bincount(codes, counts, clusters))
+        limits = logit_interval(value, float(influence @ influence), spread_df(influence), config.level)
+        note = "images with a positive class; scores of all classes compared as they are"
+        rows.add(None, f"top_{k}", Interval(value, *limits, note), "micro")
+
+
+def _calibration(
+    rows: _Rows,
+    scores: np.ndarray,
+    labels: np.ndarray,
+    codes: np.ndarray,
+    clusters: int,
+    config: StatisticsConfig,
+    seed: int,
+) -> None:
+    if scores.min() < 0 or scores.max() > 1:
+        why = "undefined: scores are not probabilities"
+        rows.add(None, "ece", Interval(np.nan, np.nan, np.nan, why))
+        return
+    values = np.full(len(rows.classes), np.nan)
+    for j in range(len(values)):
+        try:
+            values[j] = expected_calibration_error(labels[:, j], scores[:, j], config.bins)
+        except MetricUndefined:
+            continue
+    sample = calibration_draws(
+        scores, labels, codes, clusters, bins=config.bins, draws=config.draws, seed=seed
+    )
+    rows.sampled("ece", values, sample, config.level, f"{config.bins} equal bins; biased upwards")

@@ -1,0 +1,137 @@
+"""Metrics of a decision: prediction = score >= threshold, one threshold a class.
+
+Thresholds come from validation data. Picking them on the test set is a named variant, since it is optimistic.
+F1, Matthews correlation, sensitivity and specificity are functions of the four counts that do not change when
+all counts double, so the influence of a patient is the gradient times the patient's own counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+
+from benchmark.core.errors import MetricUndefined
+from benchmark.evaluation.statistics.curves import undefined
+
+Rule = Literal["f1", "mcc", "roc-corner"]
+
+
+def candidate_counts(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Distinct scores (K,), descending, and the counts (K, 4) tp, fp, fn, tn of `score >= threshold`.
+
+    labels (N,) in {1, 0, -1 ignored}.
+    """
+    keep = labels >= 0
+    y, s = labels[keep], scores[keep]
+    order = np.argsort(-s, kind="stable")
+    y, s = y[order], s[order]
+    last = np.concatenate([np.flatnonzero(np.diff(s)), [len(s) - 1]]) if len(s) else np.empty(0, int)
+    tp, seen = np.cumsum(y)[last], last + 1
+    n1 = int(y.sum())
+    fp = seen - tp
+    return s[last], np.stack([tp, fp, n1 - tp, len(y) - n1 - fp], axis=1).astype(float)
+
+
+def f1(counts: np.ndarray) -> np.ndarray:
+    """(..., 4) → F1; NaN where no image is positive nor called so."""
+    tp, fp, fn, _ = np.moveaxis(np.asarray(counts, float), -1, 0)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(2 * tp / (2 * tp + fp + fn))
+
+
+def mcc(counts: np.ndarray) -> np.ndarray:
+    """(..., 4) → Matthews correlation; NaN where a row or column of the table is empty."""
+    tp, fp, fn, tn = np.moveaxis(np.asarray(counts, float), -1, 0)
+    with np.errstate(invalid="ignore"):
+        return np.asarray((tp * tn - fp * fn) / np.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)))
+
+
+def _corner(counts: np.ndarray) -> np.ndarray:
+    tp, fp, fn, tn = counts.T
+    return np.asarray(-np.hypot(fn / (tp + fn), fp / (fp + tn)))
+
+
+def fit_threshold(labels: np.ndarray, scores: np.ndarray, rule: Rule = "f1") -> float:
+    """Threshold that maximises `rule` over the distinct scores; the largest among ties.
+
+    `roc-corner` is the point nearest to sensitivity = specificity = 1 (the rule of laihaoran/BrgSA
+    bootstrap_evaluation, there on the test set and with `score > threshold`).
+    Raises MetricUndefined where a class is absent.
+    """
+    if reason := undefined(int((labels == 1).sum()), int((labels == 0).sum())):
+        raise MetricUndefined(reason)
+    thresholds, counts = candidate_counts(labels, scores)
+    quality = {"f1": f1, "mcc": mcc, "roc-corner": _corner}[rule](counts)
+    return float(thresholds[int(np.nanargmax(quality))])
+
+
+def fit_thresholds(
+    scores: np.ndarray, labels: np.ndarray, classes: Sequence[str], rule: Rule = "f1"
+) -> dict[str, float]:
+    """Class → threshold from validation scores (N, C), without classes that lack a side."""
+    found = {}
+    for j, name in enumerate(classes):
+        if not undefined(int((labels[:, j] == 1).sum()), int((labels[:, j] == 0).sum())):
+            found[name] = fit_threshold(labels[:, j], scores[:, j], rule)
+    return found
+
+
+def cluster_counts(
+    labels: np.ndarray, scores: np.ndarray, threshold: float, codes: np.ndarray, clusters: int
+) -> np.ndarray:
+    """(P, 4) tp, fp, fn, tn of each patient, for labels and scores (N,)."""
+    called = scores >= threshold
+    cells = [labels == 1, labels == 0]
+    picks = [cells[0] & called, cells[1] & called, cells[0] & ~called, cells[1] & ~called]
+    return np.stack([np.bincount(codes[p], minlength=clusters) for p in picks], axis=1).astype(float)
+
+
+def f1_influence(counts: np.ndarray) -> tuple[float, np.ndarray]:
+    """Value and influence (P,) from counts (P, 4)."""
+    tp, fp, fn, _ = total = counts.sum(axis=0)
+    value = float(f1(total))
+    below = 2 * tp + fp + fn
+    return value, _scaled(counts @ (np.array([2 - 2 * value, -value, -value, 0.0]) / below))
+
+
+def mcc_influence(counts: np.ndarray) -> tuple[float, np.ndarray]:
+    """Value and influence (P,) from counts (P, 4)."""
+    tp, fp, fn, tn = total = counts.sum(axis=0)
+    value = float(mcc(total))
+    a, b, c, d = tp + fp, tp + fn, tn + fp, tn + fn
+    spread, half = np.sqrt(a * b * c * d), value / 2
+    gradient = np.array(
+        [
+            tn / spread - half * (1 / a + 1 / b),
+            -fn / spread - half * (1 / a + 1 / c),
+            -fp / spread - half * (1 / b + 1 / d),
+            tp / spread - half * (1 / c + 1 / d),
+        ]
+    )
+    return value, _scaled(counts @ gradient)
+
+
+def ratio_influence(above: np.ndarray, below: np.ndarray) -> tuple[float, np.ndarray]:
+    """Σ above / Σ below over patients (P,), and its influence (P,)."""
+    value = float(above.sum() / below.sum())
+    return value, _scaled((above - value * below) / below.sum())
+
+
+def _scaled(influence: np.ndarray) -> np.ndarray:
+    n = len(influence)
+    return influence * np.sqrt(n / (n - 1)) if n > 1 else influence
+
+
+def top_k_hits(scores: np.ndarray, labels: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Per image (N,): whether a positive class is among its k highest, and whether it counts at all.
+
+    Images without a positive class do not count; ignored classes cannot be picked; ties go to the first
+    class. scores must share a scale across classes. Equals scikit-learn's `top_k_accuracy_score` with
+    one label each.
+    """
+    usable = np.where(labels >= 0, scores, -np.inf)
+    order = np.argsort(-usable, axis=1, kind="stable")[:, :k]
+    hit = (np.take_along_axis(labels, order, axis=1) == 1).any(axis=1)
+    return hit, (labels == 1).any(axis=1)
