@@ -1,0 +1,200 @@
+"""What a method trains on: the texts of each image, and what they say of frequent concepts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmark.core.errors import BenchError, DataError, UnknownName
+from benchmark.core.tables import Manifest
+from benchmark.prompts.aligned import AlignedSentence, SentenceAligner, align_report, aligned_table
+from benchmark.prompts.lexicon import Lexicon, load_lexicon
+from benchmark.prompts.rules import RuleAligner
+from benchmark.prompts.sections import report_sections, select, selected_text
+from benchmark.prompts.sentences import split_sentences
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TextKind = Literal["raw_report", "raw_sentence", "aligned", "llm", "labels"]
+KINDS: tuple[TextKind, ...] = ("raw_report", "raw_sentence", "aligned", "llm", "labels")
+
+
+def study_reports(manifest: Manifest) -> dict[str, str]:
+    """Study → report, in the order of the manifest; studies without a report are left out. An image
+    without a study id is a study of its own."""
+    keys = _studies(manifest)
+    reports: dict[str, str] = {}
+    for key, report in zip(keys, manifest.frame["report"], strict=True):
+        if isinstance(report, str) and report.strip():
+            reports.setdefault(key, report)
+    return reports
+
+
+def align_manifest(
+    manifest: Manifest,
+    aligner: SentenceAligner | None = None,
+    rule: str = "findings+impression",
+    lexicon: Lexicon | None = None,
+) -> pd.DataFrame:
+    """Align every report of a manifest once: ALIGNED_COLUMNS. The rule aligner by default.
+
+    Raises DataError where no row has a report.
+    """
+    reports = study_reports(manifest)
+    if not reports:
+        raise DataError(f"{manifest.dataset}: no image has a report to align. Use `texts.kind: labels`.")
+    lexicon = lexicon or load_lexicon()
+    aligner = aligner or RuleAligner(lexicon)
+    aligned: Iterable[tuple[str, list[AlignedSentence]]] = (
+        (study, align_report(report, aligner, lexicon, rule)) for study, report in reports.items()
+    )
+    return aligned_table(aligned)
+
+
+def training_texts(
+    manifest: Manifest,
+    kind: TextKind,
+    *,
+    table: pd.DataFrame | None = None,
+    rule: str = "findings+impression",
+) -> list[list[str]]:
+    """Texts of each image, in the order of the manifest, without repeats; empty where nothing is said.
+
+    raw_report: the selected sections as one text. raw_sentence: its sentences. aligned, llm: the aligned
+    sentences of `table` (made by `align_manifest` or the LLM aligner). labels: "There is <class>" of every
+    positive class, or, where an image has none, "There is no <class>" of every negative one; for datasets
+    without reports.
+    A method draws one of them a step (CARZero) or takes all as positives (RadZero).
+    Raises UnknownName for a kind, BenchError where `aligned` or `llm` lacks its table.
+    """
+    if kind not in KINDS:
+        raise UnknownName("text kind", kind, KINDS, f"Kinds: {', '.join(KINDS)}.")
+    if kind == "labels":
+        return _from_labels(manifest)
+    if kind in ("aligned", "llm"):
+        if table is None:
+            raise BenchError(
+                f"texts of kind '{kind}' need a table of aligned sentences. Run `bench prompts align`."
+            )
+        rows = table[table["aligned"].notna()]
+        said = {
+            str(study): list(dict.fromkeys(group)) for study, group in rows.groupby("study_id")["aligned"]
+        }
+    else:
+        said = {study: _raw(report, kind, rule) for study, report in study_reports(manifest).items()}
+    return [list(said.get(study, ())) for study in _studies(manifest)]
+
+
+@dataclass(frozen=True)
+class TrainingFindings:
+    """What training texts say of K concepts: -1 absent, 0 not stated or uncertain, 1 present.
+
+    sentences: the T distinct texts, in order of first appearance. text: (T, K) int8. images: (N, K) int8,
+    over all texts of an image; present beats absent.
+    """
+
+    concepts: tuple[str, ...]
+    sentences: tuple[str, ...]
+    text: NDArray[np.int8]
+    images: NDArray[np.int8]
+
+
+def training_findings(
+    texts: Sequence[Sequence[str]], *, at_least: int = 20, aligner: RuleAligner | None = None
+) -> TrainingFindings:
+    """Findings of the training texts for methods with soft targets (MedCLIP), read by rule from the texts
+    themselves, never from labels.
+
+    texts: per image. The K concepts are those that at least `at_least` images are said to have, in the
+    lexicon's order. Raises DataError where there is none.
+    """
+    aligner = aligner or RuleAligner()
+    sentences = tuple(dict.fromkeys(text for own in texts for text in own))
+    stated = {text: _stated(text, aligner) for text in sentences}
+    counts = Counter(c for own in texts for c in {c for t in own for c, v in stated[t].items() if v > 0})
+    kinds = aligner.lexicon.ids("finding", "device")
+    concepts = tuple(c for c in kinds if counts[c] >= at_least)
+    if not concepts:
+        raise DataError(
+            f"the training texts state no concept on {at_least} or more of {len(texts)} images. "
+            "Train on more reports, or lower `at_least`."
+        )
+    text = _vectors([stated[s] for s in sentences], concepts)
+    rows = {sentence: i for i, sentence in enumerate(sentences)}
+    images = np.zeros((len(texts), len(concepts)), np.int8)
+    for n, own in enumerate(texts):
+        if own:
+            block = text[[rows[t] for t in own]]
+            images[n] = np.where((block > 0).any(0), 1, np.where((block < 0).any(0), -1, 0))
+    return TrainingFindings(concepts, sentences, text, images)
+
+
+def finding_vectors(
+    texts: Sequence[str], concepts: Sequence[str], aligner: RuleAligner | None = None
+) -> NDArray[np.int8]:
+    """(T, K) int8 in {-1, 0, 1}: what each text, of one or more sentences, says of K concepts.
+
+    A present finding makes everything above it present, an absent one everything below it absent; what a
+    text says itself beats what follows, and present beats absent.
+    """
+    aligner = aligner or RuleAligner()
+    unknown = [c for c in concepts if c not in aligner.lexicon]
+    if unknown:
+        raise UnknownName("concept", unknown[0], aligner.lexicon.concepts)
+    return _vectors([_stated(text, aligner) for text in texts], concepts)
+
+
+def _stated(text: str, aligner: RuleAligner) -> dict[str, int]:
+    lexicon = aligner.lexicon
+    own: dict[str, int] = {}
+    implied: dict[str, int] = {}
+    for sentence in split_sentences(text):
+        for statement in aligner.statements(sentence):
+            value = {"present": 1, "absent": -1, "uncertain": 0}[statement.presence]
+            own[statement.concept] = max(own.get(statement.concept, value), value)
+    for concept, value in own.items():
+        reach = lexicon.ancestors(concept) if value > 0 else lexicon.descendants(concept) if value < 0 else ()
+        for other in reach:
+            implied[other] = max(implied.get(other, value), value)
+    return {**implied, **own}
+
+
+def _vectors(stated: Sequence[dict[str, int]], concepts: Sequence[str]) -> NDArray[np.int8]:
+    rows: list[list[Any]] = [[said.get(c, 0) for c in concepts] for said in stated]
+    return np.array(rows, dtype=np.int8).reshape(len(rows), len(concepts))
+
+
+def _studies(manifest: Manifest) -> list[str]:
+    frame = manifest.frame
+    studies = frame["study_id"].astype("string")
+    return studies.fillna("image:" + frame["image_id"].astype("string")).tolist()
+
+
+def _raw(report: str, kind: TextKind, rule: str) -> list[str]:
+    if kind == "raw_report":
+        text = selected_text(report, rule)
+        return [text] if text else []
+    parts = select(report_sections(report), rule)
+    return list(dict.fromkeys(s for _, text in parts for s in split_sentences(text)))
+
+
+def _from_labels(manifest: Manifest) -> list[list[str]]:
+    from benchmark.data.cards import load_card
+    from benchmark.prompts.class_prompts import display_name
+
+    card = load_card(manifest.dataset)
+    names = [c for c in manifest.classes if c not in card.pseudo and c in card.concepts]
+    values = manifest.frame[names].to_numpy(dtype="float64", na_value=np.nan)
+    shown = [display_name(card, name) for name in names]
+    texts = []
+    for row in values:
+        present = [f"There is {name}" for name, value in zip(shown, row, strict=True) if value == 1]
+        absent = [f"There is no {name}" for name, value in zip(shown, row, strict=True) if value == 0]
+        texts.append(list(dict.fromkeys(present or absent)))
+    return texts

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmark.core.errors import BenchError, DataError, UnknownName
+from benchmark.core.tables import META_COLUMNS, Manifest
+from benchmark.prompts.training_texts import (
+    align_manifest,
+    finding_vectors,
+    training_findings,
+    training_texts,
+)
+
+REPORTS = {
+    "s1": "FINDINGS: No effusion. Left pneumothorax.\n\nIMPRESSION: Left pneumothorax.",
+    "s2": "INDICATION: edema?\n\nIMPRESSION: 1. Cardiomegaly.\n 2. Possible edema.",
+    "s3": None,
+}
+
+
+def manifest(
+    studies: list[str | None], dataset: str = "mimic_cxr", **classes: list[float | None]
+) -> Manifest:
+    frame = pd.DataFrame({name: pd.Series([None] * len(studies), dtype="string") for name in META_COLUMNS})
+    frame["image_id"] = pd.Series([f"i{n}" for n in range(len(studies))], dtype="string")
+    frame["study_id"] = pd.Series(studies, dtype="string")
+    frame["report"] = pd.Series([REPORTS.get(s or "") for s in studies], dtype="string")
+    for name, values in classes.items():
+        frame[name] = pd.array(values, dtype="Int8")
+    return Manifest(dataset, "twin", Path(), tuple(classes), frame)
+
+
+M = manifest(["s1", "s2", "s1", "s3", None])
+
+
+def test_raw_texts_follow_the_images():
+    whole = training_texts(M, "raw_report")
+    assert whole[0] == whole[2] == ["No effusion. Left pneumothorax. Left pneumothorax."]
+    assert whole[1] == ["1. Cardiomegaly. 2. Possible edema."]
+    assert whole[3] == whole[4] == []
+    assert training_texts(M, "raw_sentence")[0] == ["No effusion.", "Left pneumothorax."]
+    assert training_texts(M, "raw_sentence", rule="impression")[0] == ["Left pneumothorax."]
+
+
+def test_aligned_texts_come_from_the_table():
+    table = align_manifest(M)
+    assert training_texts(M, "aligned", table=table) == [
+        ["There is no pleural effusion", "There is pneumothorax on the left"],
+        ["There is cardiomegaly", "There may be pulmonary edema"],
+        ["There is no pleural effusion", "There is pneumothorax on the left"],
+        [],
+        [],
+    ]
+    with pytest.raises(BenchError, match="bench prompts align"):
+        training_texts(M, "aligned")
+
+
+def test_texts_from_labels():
+    m = manifest(["s1", "s2"], dataset="chestxray14", Effusion=[1, 0], Hernia=[0, 0])
+    assert training_texts(m, "labels") == [
+        ["There is pleural effusion"],
+        ["There is no pleural effusion", "There is no hernia"],
+    ]
+
+
+def test_nothing_to_align_and_unknown_kind():
+    with pytest.raises(DataError, match="no image has a report"):
+        align_manifest(manifest(["s3", None]))
+    with pytest.raises(UnknownName, match="raw_report"):
+        training_texts(M, "raw_reports")  # type: ignore[arg-type]
+
+
+def test_vectors_say_what_texts_say():
+    concepts = [
+        "pleural effusion",
+        "empyema",
+        "pneumothorax",
+        "hydropneumothorax",
+        "pneumonia",
+        "pulmonary edema",
+    ]
+    vectors = finding_vectors(
+        [
+            "There is no pleural effusion",
+            "Hydropneumothorax.",
+            "Possible pneumonia.",
+            "No acute cardiopulmonary process. Small effusion.",
+            "Nothing here.",
+        ],
+        concepts,
+    )
+    assert vectors.dtype == np.int8
+    assert vectors.tolist() == [
+        [-1, -1, 0, -1, 0, 0],
+        [1, 0, 1, 1, 0, 0],
+        [0, 0, 0, 0, 0, 0],
+        [1, -1, -1, -1, -1, -1],
+        [0, 0, 0, 0, 0, 0],
+    ]
+    with pytest.raises(UnknownName):
+        finding_vectors(["a"], ["pneumothorx"])
+
+
+def test_training_findings_keep_frequent_concepts_and_join_an_image():
+    texts = [
+        ["No effusion.", "Pneumothorax."],
+        ["Pneumothorax."],
+        ["Effusion.", "No effusion."],
+        [],
+        ["Hernia."],
+    ]
+    found = training_findings(texts, at_least=2)
+    assert found.concepts == ("pneumothorax",)
+    found = training_findings(texts, at_least=1)
+    columns = [found.concepts.index(c) for c in ("pleural effusion", "pneumothorax", "hernia")]
+    assert found.images[:, columns].tolist() == [[-1, 1, 0], [0, 1, 0], [1, 0, 0], [0, 0, 0], [0, 0, 1]]
+    assert found.sentences == ("No effusion.", "Pneumothorax.", "Effusion.", "Hernia.")
+    np.testing.assert_array_equal(found.text, finding_vectors(found.sentences, found.concepts))
+    with pytest.raises(DataError, match="lower"):
+        training_findings(texts, at_least=9)
