@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from benchmark.core.errors import CardError, UnknownName
+from benchmark.core.errors import CardError, UnknownName, closest
 
 Policy = Literal["positive", "negative", "ignore"]
 View = Literal["PA", "AP", "L", "frontal"]
@@ -369,12 +369,17 @@ def _build(model: type[Model], value: Mapping[str, Any], path: Path, node: yaml.
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        first = error.errors()[0]
+        found = error.errors()
+        first = next((e for e in found if e["type"] == "extra_forbidden"), found[0])
         where = ".".join(str(part) for part in first["loc"]) or "the card"
-        what = first["msg"].removeprefix("Value error, ")
+        what = first["msg"].removeprefix("Value error, ") + "."
         if first["type"] == "extra_forbidden":
-            what = "unknown key"
-        raise CardError(f"{path}:{_line(node, first['loc'])}: {where}: {what}.") from None
+            lacking = [
+                e["loc"][-1] for e in found if e["type"] == "missing" and e["loc"][:-1] == first["loc"][:-1]
+            ]
+            near = closest(str(first["loc"][-1]), [str(k) for k in lacking])
+            what = f"unknown key. Did you mean '{near}'?" if near else "unknown key."
+        raise CardError(f"{path}:{_line(node, first['loc'])}: {where}: {what}") from None
 
 
 def _read(path: Path) -> tuple[dict[str, Any], yaml.Node]:
