@@ -1,0 +1,109 @@
+"""From patch scores to pixels of the original image, and the pointing game.
+
+The geometry is undone as the encoder's preprocessing did it. Sources: deepnoid-ai/RadZero evaluation
+(bilinear maps, inclusive boxes, first arg-max); laihaoran/CARZero `get_grounding_map` (repetition, a map
+of the cropped view).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from benchmark.core.errors import BenchError
+from benchmark.core.preprocessing import Preprocessing
+
+UNSEEN = -999.0
+"""Score of pixels outside the view that the encoder saw."""
+
+
+def map_to_pixels(
+    scores: Tensor,
+    steps: Preprocessing,
+    height: int,
+    width: int,
+    mode: Literal["bilinear", "nearest"] = "bilinear",
+) -> Tensor:
+    """(..., h, w) patch scores → (..., height, width) in pixels of the original image.
+
+    bilinear: half-pixel centres (align_corners False); nearest repeats each patch score. Pixels that the
+    encoder did not see (centre crops) get UNSEEN.
+    """
+    batch = scores.shape[:-2]
+    flat = scores.reshape(-1, 1, *scores.shape[-2:])
+    if steps.fit == "stretch":
+        pixels = _resize(flat, height, width, mode)
+    elif steps.fit == "crop":
+        pixels = _place(_square(flat, _seen(steps, min(height, width)), mode), height, width)
+    else:
+        side = max(height, width)
+        square = _place(_square(flat, _seen(steps, side), mode), side, side)
+        top, left = (side - height) // 2, (side - width) // 2
+        pixels = square[..., top : top + height, left : left + width]
+    return pixels.reshape(*batch, height, width)
+
+
+def square_grid(patches: Tensor) -> Tensor:
+    """(..., P) → (..., √P, √P), row-major. Raises BenchError where P is no square."""
+    side = round(patches.shape[-1] ** 0.5)
+    if side * side != patches.shape[-1]:
+        raise BenchError(f"{patches.shape[-1]} patch scores form no square grid; give the grid.")
+    return patches.reshape(*patches.shape[:-1], side, side)
+
+
+def highest_point(pixels: Tensor | np.ndarray) -> tuple[int, int]:
+    """(x, y) of the maximum of an (H, W) map, the first in row-major order among exact ties."""
+    array = pixels.detach().cpu().numpy() if isinstance(pixels, Tensor) else np.asarray(pixels)
+    y, x = divmod(int(np.argmax(array)), array.shape[1])
+    return x, y
+
+
+def tied_points(pixels: Tensor | np.ndarray) -> int:
+    """How many pixels of an (H, W) map share the maximum; half a patch at each border is a plateau."""
+    array = pixels.detach().cpu().numpy() if isinstance(pixels, Tensor) else np.asarray(pixels)
+    return int((array == array.max()).sum())
+
+
+def point_in_boxes(point: tuple[int, int], boxes: np.ndarray | Sequence[Sequence[float]]) -> np.ndarray:
+    """(K,) bool, whether (x, y) lies in each box [x1, y1, x2, y2], borders included. boxes: (K, 4) pixels."""
+    x, y = point
+    corners = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
+    return (corners[:, 0] <= x) & (x <= corners[:, 2]) & (corners[:, 1] <= y) & (y <= corners[:, 3])
+
+
+def pointing_hit(pixels: Tensor | np.ndarray, boxes: np.ndarray | Sequence[Sequence[float]]) -> bool:
+    """Whether the maximum of an (H, W) map lies in any of the boxes of its class."""
+    return bool(point_in_boxes(highest_point(pixels), boxes).any())
+
+
+def _seen(steps: Preprocessing, side: int) -> int:
+    """Side, in original pixels, of the centre crop that the encoder saw of a square of `side` pixels."""
+    return int(side * steps.crop / steps.size) if steps.crop else side
+
+
+def _resize(maps: Tensor, height: int, width: int, mode: str) -> Tensor:
+    if mode == "nearest":
+        return functional.interpolate(maps, size=(height, width), mode="nearest-exact")
+    return functional.interpolate(maps, size=(height, width), mode="bilinear", align_corners=False)
+
+
+def _square(maps: Tensor, side: int, mode: str) -> Tensor:
+    return _resize(maps, side, side, mode)
+
+
+def _place(maps: Tensor, height: int, width: int) -> Tensor:
+    """Centre the maps on a canvas of UNSEEN, offsets rounded down."""
+    top, left = (height - maps.shape[-2]) // 2, (width - maps.shape[-1]) // 2
+    canvas = maps.new_full((*maps.shape[:-2], height, width), UNSEEN)
+    canvas[..., top : top + maps.shape[-2], left : left + maps.shape[-1]] = maps
+    return canvas
+
+
+def upsampled_view(scores: Tensor, factor: int) -> Tensor:
+    """CARZero's own map: every cell repeated `factor` times, in pixels of the cropped view."""
+    return torch.repeat_interleave(torch.repeat_interleave(scores, factor, dim=-2), factor, dim=-1)

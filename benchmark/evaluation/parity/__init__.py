@@ -1,0 +1,1 @@
+"""Parity with the official implementations: fixtures in, largest differences out."""
