@@ -1,0 +1,166 @@
+"""The feature cache: content keys, shards, half precision, one text once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import benchmark.encoders.cache as cache_module
+from benchmark.core.errors import BenchError
+from benchmark.core.features import ImageFeatures
+from benchmark.core.preprocessing import Preprocessing
+from benchmark.encoders.base import ImageEncoder, TextEncoder, TokenBatch
+from benchmark.encoders.cache import image_features, image_key, text_features
+from benchmark.encoders.cards import ImageCard, TextCard
+from benchmark.encoders.store import FeatureStore, TextStore
+
+
+class Pixels(ImageEncoder):
+    """One convolution; counts what it encodes."""
+
+    def __init__(self, seed: int = 0, size: int = 8, mean: float = 0.5) -> None:
+        steps = Preprocessing(size=size, mean=(mean,))
+        super().__init__(ImageCard(name="tiny", source="timm", weights="random", preprocessing=steps))
+        torch.manual_seed(seed)
+        self.convolution = torch.nn.Conv2d(3, 5, 4, 4)
+        self.width, self.grid, self.seen = 5, (size // 4, size // 4), 0
+        self.stop_after = 10**9
+
+    def forward(self, images: torch.Tensor) -> ImageFeatures:
+        if self.seen >= self.stop_after:
+            raise KeyboardInterrupt
+        self.seen += len(images)
+        local = self.convolution(images).flatten(2).transpose(1, 2)
+        return ImageFeatures(local.mean(1), local, self.grid)
+
+
+class Words(TextEncoder):
+    """Hashes words to vectors; counts what it encodes."""
+
+    def __init__(self) -> None:
+        super().__init__(TextCard(name="words", source="transformers", weights="random"))
+        torch.manual_seed(0)
+        self.table = torch.nn.Embedding(64, 6)
+        self.width, self.seen = 6, 0
+
+    def tokenize(self, texts: list[str]) -> TokenBatch:
+        rows = [text.split() for text in texts]
+        longest = max([*map(len, rows), 1])
+        ids = torch.tensor([[sum(w.encode()) % 63 + 1 for w in r] + [0] * (longest - len(r)) for r in rows])
+        return TokenBatch(ids, ids > 0, ids > 0, tuple(map(tuple, rows)))
+
+    def hidden(self, tokens: TokenBatch) -> tuple[torch.Tensor, torch.Tensor]:
+        self.seen += len(tokens.ids)
+        states = self.table(tokens.ids) * tokens.attended[..., None]
+        return states.sum(1), states
+
+
+@pytest.fixture
+def pixels() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (50, 8, 8), dtype=np.uint8)
+
+
+def test_features_come_back_as_they_were(pixels: np.ndarray, tmp_path: Path) -> None:
+    encoder = Pixels()
+    store = image_features(pixels, encoder, tmp_path, precision="float32", batch_size=7)
+    with torch.no_grad():
+        expected = encoder.encode(torch.from_numpy(pixels))
+    rows = [40, 3, 3, 17]
+    found = store.get(rows)
+    torch.testing.assert_close(found.local, expected.local[rows], rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(found.pooled, expected.pooled[rows], rtol=1e-5, atol=1e-6)
+    assert (len(store), store.width, found.grid) == (50, 5, (2, 2))
+    seen = encoder.seen
+    again = image_features(pixels, encoder, tmp_path, precision="float32")
+    assert encoder.seen == seen
+    assert again.key == store.key
+    with pytest.raises(BenchError, match="outside the store's 50 rows"):
+        store.get([50])
+
+
+def test_half_precision_touches_only_the_tokens(pixels: np.ndarray, tmp_path: Path) -> None:
+    full = image_features(pixels, Pixels(), tmp_path, precision="float32")
+    half = image_features(pixels, Pixels(), tmp_path, precision="float16")
+    assert full.key != half.key
+    assert half.local.dtype == np.float16
+    assert torch.equal(full.get(slice(None)).pooled, half.get(slice(None)).pooled)
+    assert half.get([0]).local.dtype == torch.float32
+    torch.testing.assert_close(half.get(slice(None)).local, full.get(slice(None)).local, rtol=1e-3, atol=1e-3)
+
+
+def test_the_key_follows_content(pixels: np.ndarray, tmp_path: Path) -> None:
+    base = image_key(Pixels(), "pixels", "float16")
+    assert image_key(Pixels(), "pixels", "float16") == base
+    others = [
+        image_key(Pixels(seed=1), "pixels", "float16"),  # weights
+        image_key(Pixels(mean=0.4), "pixels", "float16"),  # preprocessing
+        image_key(Pixels(), "other", "float16"),  # pixels
+        image_key(Pixels(), "pixels", "float32"),  # precision
+    ]
+    assert len({base, *others}) == 5
+    changed = pixels.copy()
+    changed[49, 7, 7] ^= 1
+    one, two = (image_features(p, Pixels(), tmp_path).key for p in (pixels, changed))
+    assert one != two
+
+
+def test_a_killed_encoding_goes_on(
+    pixels: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache_module, "_SHARD", 16)
+    whole = image_features(pixels, Pixels(), tmp_path / "whole", batch_size=8)
+    cut = Pixels()
+    cut.stop_after = 24
+    with pytest.raises(KeyboardInterrupt):
+        image_features(pixels, cut, tmp_path / "cut", batch_size=8)
+    with pytest.raises(BenchError, match="no finished features"):
+        FeatureStore.open(tmp_path / "cut" / whole.key)
+    steps: list[tuple[int, int]] = []
+    rest = Pixels()
+    store = image_features(pixels, rest, tmp_path / "cut", batch_size=8, report=lambda *s: steps.append(s))
+    assert rest.seen == 50 - 16
+    assert steps == [(32, 50), (48, 50), (50, 50)]
+    assert store.key == whole.key
+    assert np.array_equal(store.local, whole.local)
+    assert np.array_equal(store.pooled, whole.pooled)
+
+
+def test_texts_are_encoded_once_and_padded_on_reading(tmp_path: Path) -> None:
+    encoder = Words()
+    texts = ["no effusion", "edema", "no effusion", "a much longer sentence about the heart", ""]
+    store = text_features(texts, encoder, tmp_path)
+    assert (len(store), encoder.seen) == (4, 4)
+    rows = store.rows(texts)
+    assert rows[0] == rows[2]
+    found = store.get(rows)
+    with torch.no_grad():
+        expected = encoder.encode(texts)
+    torch.testing.assert_close(found.pooled, expected.pooled)
+    torch.testing.assert_close(found.local, expected.local)
+    assert torch.equal(found.mask, expected.mask)
+    assert found.words == expected.words
+    assert store.get(rows[:2]).local.shape[1] == 2
+    assert store.get(rows[:2], length=9).local.shape[1] == 9
+    assert store.lengths(rows).tolist() == [2, 1, 2, 7, 0]
+    with pytest.raises(BenchError, match="text 1 of 1 is not in the text features") as caught:
+        store.rows(["never seen"])
+    assert "never seen" not in str(caught.value)
+    assert TextStore.open(tmp_path / store.key).rows(["edema"]) == store.rows(["edema"])
+
+
+def test_pixels_of_another_size_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(BenchError, match="takes uint8 images of 8 px"):
+        image_features(np.zeros((2, 9, 9), np.uint8), Pixels(), tmp_path)
+    with pytest.raises(BenchError, match="takes uint8 images"):
+        image_features(np.zeros((2, 8, 8), np.float32), Pixels(), tmp_path)
+
+
+def test_values_beyond_half_precision_are_refused(pixels: np.ndarray, tmp_path: Path) -> None:
+    loud = Pixels()
+    with torch.no_grad():
+        loud.convolution.bias += 1e6
+    with pytest.raises(BenchError, match="exceed half precision"):
+        image_features(pixels, loud, tmp_path, precision="float16")
