@@ -1,0 +1,262 @@
+"""Methods × seeds on the same images → means over seeds, paired comparisons, ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from benchmark.core.errors import DataError
+from benchmark.evaluation.evaluate import check_arrays, finish, metric_row
+from benchmark.evaluation.statistics.config import StatisticsConfig
+from benchmark.evaluation.statistics.influence import patient_codes
+from benchmark.evaluation.statistics.intervals import join
+from benchmark.evaluation.statistics.multiplicity import benjamini_hochberg, holm
+from benchmark.evaluation.statistics.paired import difference
+from benchmark.evaluation.statistics.panel import build_panels, resolve_strata
+from benchmark.evaluation.statistics.ranks import rank_methods
+from benchmark.evaluation.statistics.seeds import SeedAccumulator, SeedSummary
+
+COMPARISON_COLUMNS = (
+    "dataset",
+    "origin",
+    "split",
+    "class",
+    "stratum",
+    "metric",
+    "method_a",
+    "method_b",
+    "value_a",
+    "value_b",
+    "delta",
+    "low",
+    "high",
+    "se",
+    "df",
+    "p",
+    "family",
+    "p_holm",
+    "p_bh",
+    "mde",
+    "n_seeds_a",
+    "n_seeds_b",
+    "n_pos",
+    "n_neg",
+    "n_patients",
+    "note",
+)
+RANK_COLUMNS = (
+    "dataset",
+    "origin",
+    "split",
+    "stratum",
+    "metric",
+    "method",
+    "value",
+    "rank",
+    "rank_low",
+    "rank_high",
+    "groups",
+)
+PLACE = ("dataset", "origin", "split")
+
+
+@dataclass(frozen=True)
+class Run:
+    """Scores (N, C) of one trained model. method: the name that comparisons and ranks show."""
+
+    method: str
+    seed: int
+    scores: np.ndarray
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All methods on one evaluation set: method → metric → summary over its seeds."""
+
+    summaries: dict[str, dict[str, SeedSummary]]
+    grouped: bool
+
+    @property
+    def methods(self) -> list[str]:
+        return list(self.summaries)
+
+
+def summarise_runs(
+    runs: Iterable[Run],
+    labels: np.ndarray,
+    patients: np.ndarray | None,
+    classes: Sequence[str],
+    *,
+    strata: Mapping[str, Sequence[str]] | None = None,
+    subgroups: Mapping[str, np.ndarray] | None = None,
+    metrics: tuple[str, ...] = ("auroc", "average_precision"),
+    config: StatisticsConfig | None = None,
+) -> Comparison:
+    """Read runs one at a time (an iterator keeps memory low) and keep one mean influence a method.
+
+    labels, patients, classes, strata, subgroups: as in `evaluate`, the same for every run.
+    Raises DataError where a run's scores do not fit, or where a method has a seed twice.
+    """
+    config = config or StatisticsConfig()
+    labels, classes = np.asarray(labels), list(classes)
+    codes, clusters, grouped = patient_codes(patients, len(labels))
+    groups = resolve_strata((labels == 1).sum(axis=0), classes, strata)
+    parts: dict[str, dict[str, SeedAccumulator]] = {}
+    seen: set[tuple[str, int]] = set()
+    for run in runs:
+        if (run.method, run.seed) in seen:
+            raise DataError(f"method '{run.method}' has seed {run.seed} twice; keep one run a seed.")
+        seen.add((run.method, run.seed))
+        scores = np.asarray(run.scores)
+        check_arrays(scores, labels, classes)
+        panels = build_panels(
+            scores,
+            labels,
+            codes,
+            clusters,
+            classes,
+            groups,
+            subgroups,
+            minimum=config.subgroup_positives,
+            metrics=metrics,
+            dtype=np.float32,
+        )
+        own = parts.setdefault(run.method, {m: SeedAccumulator() for m in metrics})
+        for metric, panel in panels.items():
+            own[metric].add(panel)
+    return Comparison(
+        {method: {m: a.summary() for m, a in own.items()} for method, own in parts.items()}, grouped
+    )
+
+
+def over_seeds(
+    comparison: Comparison,
+    *,
+    identity: Mapping[str, Mapping[str, Any]] | None = None,
+    config: StatisticsConfig | None = None,
+) -> pd.DataFrame:
+    """Metric rows (METRIC_COLUMNS) of each method's mean over seeds; `seed` is null in them.
+
+    Intervals include patients and seeds. identity: method → values of the columns before `class`.
+    """
+    config = config or StatisticsConfig()
+    frames = []
+    for method, metrics in comparison.summaries.items():
+        rows = [
+            metric_row(column, metric, summary.interval(k, config.level))
+            for metric, summary in metrics.items()
+            for k, column in enumerate(summary.columns)
+        ]
+        own = {"method": method, **(identity or {}).get(method, {}), "seed": None}
+        frames.append(finish(rows, own, comparison.grouped))
+    return pd.concat(frames, ignore_index=True)
+
+
+def compare(
+    comparison: Comparison,
+    *,
+    identity: Mapping[str, Any] | None = None,
+    config: StatisticsConfig | None = None,
+) -> pd.DataFrame:
+    """Every pair of methods on every column → COMPARISON_COLUMNS, corrected within this evaluation set.
+
+    identity: dataset, origin, split. Concatenate the frames of several datasets and call `correct` again to
+    correct over classes × methods × datasets.
+    """
+    config = config or StatisticsConfig()
+    place = dict.fromkeys(PLACE) | dict(identity or {})
+    rows = []
+    for first, second in combinations(comparison.methods, 2):
+        for metric, a in comparison.summaries[first].items():
+            b = comparison.summaries[second][metric]
+            for k, column in enumerate(a.columns):
+                found = difference(a, b, k, config.level, config.power)
+                rows.append(
+                    {
+                        **place,
+                        "class": column.name,
+                        "stratum": column.stratum,
+                        "metric": metric,
+                        "method_a": first,
+                        "method_b": second,
+                        "value_a": float(a.mean[k]),
+                        "value_b": float(b.mean[k]),
+                        "delta": found.value,
+                        "low": found.low,
+                        "high": found.high,
+                        "se": found.se,
+                        "df": found.df,
+                        "p": found.p,
+                        "family": _family(column.name, column.stratum, column.single),
+                        "mde": found.mde,
+                        "n_seeds_a": a.seeds,
+                        "n_seeds_b": b.seeds,
+                        "n_pos": column.n_pos,
+                        "n_neg": column.n_neg,
+                        "n_patients": column.n_patients if comparison.grouped else None,
+                        "note": found.note if comparison.grouped else join("image-level", found.note),
+                    }
+                )
+    frame = pd.DataFrame(rows, columns=list(COMPARISON_COLUMNS))
+    counts = ["n_seeds_a", "n_seeds_b", "n_pos", "n_neg", "n_patients"]
+    frame[counts] = frame[counts].astype("Int64")
+    return correct(frame)
+
+
+def _family(name: str, stratum: str, single: bool) -> str:
+    """Hypotheses that are corrected together: single classes; overall averages; averages of strata."""
+    if single:
+        return "class"
+    return name if stratum == "all" else "stratum"
+
+
+def correct(comparisons: pd.DataFrame) -> pd.DataFrame:
+    """Holm and Benjamini-Hochberg over all rows of one metric and family, across methods and datasets."""
+    frame = comparisons.copy()
+    frame["p_holm"] = np.nan
+    frame["p_bh"] = np.nan
+    for _, index in frame.groupby(["metric", "family"], sort=False).groups.items():
+        p = frame.loc[index, "p"].to_numpy(dtype=float)
+        frame.loc[index, "p_holm"] = holm(p)
+        frame.loc[index, "p_bh"] = benjamini_hochberg(p)
+    return frame
+
+
+def ranking(comparisons: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
+    """RANK_COLUMNS: methods, best first, per dataset, stratum and metric, from the macro rows.
+
+    Tests are Holm-corrected within each ranking. Rankings with an undefined value are left out.
+    """
+    rows: list[dict[str, Any]] = []
+    macro = comparisons[comparisons["class"] == "macro"]
+    for key, part in macro.groupby([*PLACE, "stratum", "metric"], sort=False, dropna=False):
+        values = dict(zip(part.method_a, part.value_a, strict=True))
+        values |= dict(zip(part.method_b, part.value_b, strict=True))
+        methods = list(values)
+        scores = np.array([values[m] for m in methods], dtype=float)
+        if np.isnan(scores).any():
+            continue
+        place = {m: i for i, m in enumerate(methods)}
+        different = np.zeros((len(methods), len(methods)), dtype=bool)
+        adjusted = holm(part.p.to_numpy(dtype=float))
+        for a, b, p in zip(part.method_a, part.method_b, adjusted, strict=True):
+            different[place[a], place[b]] = different[place[b], place[a]] = p < 1 - level
+        head = dict(zip((*PLACE, "stratum", "metric"), key, strict=True))
+        rows += [
+            {
+                **head,
+                "method": r.method,
+                "value": r.value,
+                "rank": r.rank,
+                "rank_low": r.low,
+                "rank_high": r.high,
+                "groups": r.groups,
+            }
+            for r in rank_methods(methods, scores, different)
+        ]
+    return pd.DataFrame(rows, columns=list(RANK_COLUMNS))

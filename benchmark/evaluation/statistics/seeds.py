@@ -1,0 +1,115 @@
+"""Several trainings of one method: seeds are a random effect, patients another, and both enter every
+interval.
+
+For S seeds on the same P patients, let x̄ be the mean over seeds. Then
+
+    Var(x̄) = MS / S + Cov₂
+
+MS: variance between the seeds' values (training and training × patients); Cov₂: covariance of two seeds'
+values through the patients they share, from the influences. This is the Obuchowski-Rockette model with
+seeds as readers (Obuchowski & Rockette 1995; Hillis 2007, 2014 for degrees of freedom and nested
+readers). With one seed the training variance is unknown and the row says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from benchmark.evaluation.statistics.intervals import (
+    Interval,
+    join,
+    satterthwaite,
+    spread_df,
+)
+from benchmark.evaluation.statistics.panel import Column, Panel, column_interval
+
+ONE_SEED = "one seed: variance between trainings not included"
+
+
+@dataclass(frozen=True)
+class SeedSummary:
+    """One metric of one method over S seeds. values: (S, K). influence: (P, K), mean over seeds.
+
+    covariance: (K,) Cov₂. between: (K,) MS, NaN with one seed. extra: (K,) moderation of rare classes.
+    df: (K,) of the patients' part.
+    """
+
+    metric: str
+    columns: tuple[Column, ...]
+    values: np.ndarray
+    influence: np.ndarray
+    covariance: np.ndarray
+    between: np.ndarray
+    extra: np.ndarray
+    df: np.ndarray
+
+    @property
+    def seeds(self) -> int:
+        return len(self.values)
+
+    @property
+    def mean(self) -> np.ndarray:
+        """(K,)."""
+        return np.asarray(self.values.mean(axis=0))
+
+    def interval(self, k: int, level: float) -> Interval:
+        """Mean over seeds with an interval that includes patients and seeds."""
+        shared = self.covariance[k] + self.extra[k]
+        parts = [(max(shared, self.covariance[k] / 2), self.df[k])]
+        if self.seeds > 1:
+            parts.append((self.between[k] / self.seeds, self.seeds - 1.0))
+        variance, df = satterthwaite(parts)
+        interval = column_interval(self.metric, self.columns[k], float(self.mean[k]), variance, df, level)
+        lone = ONE_SEED if self.seeds == 1 and not np.isnan(interval.value) else ""
+        return Interval(interval.value, interval.low, interval.high, join(interval.note, lone))
+
+
+class SeedAccumulator:
+    """Adds panels of one method and metric one at a time, so that only a mean influence is kept."""
+
+    def __init__(self) -> None:
+        self._panel: Panel | None = None
+        self._values: list[np.ndarray] = []
+        self._own: list[np.ndarray] = []
+        self._extra: list[np.ndarray] = []
+        self._sum = np.empty(0)
+
+    def add(self, panel: Panel) -> None:
+        """Panels of one accumulator must share columns and patients."""
+        if self._panel is None:
+            self._panel, self._sum = panel, panel.influence.copy()
+        else:
+            self._sum += panel.influence
+        self._values.append(panel.values)
+        self._own.append(np.square(panel.influence, dtype=np.float64).sum(axis=0))
+        self._extra.append(panel.extra)
+
+    def summary(self) -> SeedSummary:
+        if self._panel is None:
+            raise ValueError("no panel was added")
+        panel, seeds = self._panel, len(self._values)
+        influence = self._sum / np.asarray(seeds, dtype=self._sum.dtype)
+        covariance = np.square(influence, dtype=np.float64).sum(axis=0)
+        values = np.stack(self._values)
+        between = np.full(values.shape[1], np.nan)
+        if seeds > 1:
+            covariance = (covariance - np.mean(self._own, axis=0) / seeds) * seeds / (seeds - 1)
+            between = values.var(axis=0, ddof=1)
+        single = np.array([c.single for c in panel.columns])
+        spread = np.array([spread_df(influence[:, k]) for k in range(influence.shape[1])])
+        df = np.where(single, panel.df, spread)
+        extra = np.mean(self._extra, axis=0)
+        return SeedSummary(
+            panel.metric, panel.columns, values, influence, np.maximum(covariance, 0.0), between, extra, df
+        )
+
+
+def summarise(panels: Sequence[Panel]) -> SeedSummary:
+    """Summary of one method's panels, one a seed."""
+    accumulator = SeedAccumulator()
+    for panel in panels:
+        accumulator.add(panel)
+    return accumulator.summary()

@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from benchmark.core.errors import DataError
+from benchmark.core.tables import METRIC_COLUMNS
+from benchmark.evaluation.comparison import (
+    COMPARISON_COLUMNS,
+    RANK_COLUMNS,
+    Run,
+    compare,
+    correct,
+    over_seeds,
+    ranking,
+    summarise_runs,
+)
+from benchmark.evaluation.evaluate import evaluate
+from benchmark.evaluation.statistics.bootstrap import bootstrap
+from benchmark.evaluation.statistics.multiplicity import benjamini_hochberg, holm
+from benchmark.evaluation.statistics.paired import minimum_detectable, predicted_power
+from benchmark.evaluation.statistics.ranks import rank_methods
+
+
+def delong(y: np.ndarray, a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
+    """Difference and variance by the textbook formula, pair by pair."""
+    v10, v01 = [], []
+    for s in (a, b):
+        psi = (s[y == 1][:, None] > s[y == 0]) + 0.5 * (s[y == 1][:, None] == s[y == 0])
+        v10.append(psi.mean(axis=1))
+        v01.append(psi.mean(axis=0))
+    contrast = np.array([1, -1])
+    variance = contrast @ (np.cov(v10) / (y == 1).sum() + np.cov(v01) / (y == 0).sum()) @ contrast
+    return float(v10[0].mean() - v10[1].mean()), float(variance)
+
+
+def experiment(rng, effect=0.0, seeds=3, n=600, per_patient=2, spread=0.2):
+    """Two methods that see the same images; each training has its own noise and its own skill."""
+    labels = (rng.random((n, 2)) < 0.15).astype(np.int8)
+    patient = np.repeat(rng.standard_normal((n // per_patient, 2)), per_patient, axis=0)
+    image = rng.standard_normal((n, 2))
+    runs = []
+    for method, shift in (("a", effect), ("b", 0.0)):
+        for seed in range(seeds):
+            skill = 1 + shift + spread * rng.standard_normal()
+            noise = rng.standard_normal((n, 2))
+            runs.append(Run(method, seed, skill * labels + 0.6 * patient + 0.6 * image + 0.5 * noise))
+    return runs, labels, np.repeat(np.arange(n // per_patient), per_patient).astype(str)
+
+
+def test_one_seed_without_clusters_is_the_paired_delong_test():
+    rng = np.random.default_rng(0)
+    runs, labels, _ = experiment(rng, effect=0.4, seeds=1)
+    runs = [Run(r.method, r.seed, np.round(r.scores, 1)) for r in runs]
+    frame = compare(summarise_runs(runs, labels, None, ["x", "y"]))
+    assert tuple(frame.columns) == COMPARISON_COLUMNS
+    for j, name in enumerate(["x", "y"]):
+        row = frame[(frame["class"] == name) & (frame.metric == "auroc")].iloc[0]
+        delta, variance = delong(labels[:, j], runs[0].scores[:, j], runs[1].scores[:, j])
+        assert row.delta == pytest.approx(delta)
+        assert row.se**2 == pytest.approx(variance, rel=1e-4)
+        assert row.p == pytest.approx(2 * stats.t.sf(abs(delta) / row.se, row.df))
+        assert "one seed" in row.note
+        assert "image-level" in row.note
+
+
+def test_agrees_with_the_paired_bootstrap():
+    rng = np.random.default_rng(1)
+    runs, labels, patients = experiment(rng, effect=0.3, seeds=1, n=1500)
+    row = compare(summarise_runs(runs, labels, patients, ["x", "y"])).query("`class` == 'macro'").iloc[0]
+    codes = pd.factorize(patients)[0]
+    draws = [
+        bootstrap(r.scores, labels, codes, codes.max() + 1, seed=0, metrics=("auroc",)).values[0]
+        for r in runs
+    ]
+    paired = (draws[0] - draws[1]).mean(axis=1)
+    assert paired.std() == pytest.approx(row.se, rel=0.06)
+    assert paired.mean() == pytest.approx(row.delta, abs=0.2 * row.se)
+
+
+def test_seed_variance_widens_means_and_comparisons():
+    rng = np.random.default_rng(2)
+    wide = experiment(rng, spread=0.5)
+    comparison = summarise_runs(*wide, ["x", "y"])
+    frame = compare(comparison)
+    alone = compare(summarise_runs([r for r in wide[0] if r.seed == 0], *wide[1:], ["x", "y"]))
+    pick = (frame["class"] == "macro") & (frame.metric == "auroc")
+    assert frame[pick].se.iloc[0] > alone[pick].se.iloc[0]
+    means = over_seeds(comparison, identity={"a": {"encoder": "vit"}})
+    assert tuple(means.columns) == METRIC_COLUMNS
+    row = means[(means.method == "a") & (means["class"] == "macro") & (means.metric == "auroc")].iloc[0]
+    single = [evaluate(r.scores, *wide[1:], ["x", "y"]) for r in wide[0] if r.method == "a"]
+    values = [f[(f["class"] == "macro") & (f.metric == "auroc")].value.iloc[0] for f in single]
+    assert row.value == pytest.approx(np.mean(values), abs=1e-6)
+    narrow = single[0][(single[0]["class"] == "macro") & (single[0].metric == "auroc")].iloc[0]
+    assert row.high - row.low > narrow.high - narrow.low
+    assert row.encoder == "vit"
+    assert means.seed.isna().all()
+
+
+def test_identical_runs_do_not_differ():
+    rng = np.random.default_rng(3)
+    runs, labels, patients = experiment(rng, seeds=1)
+    twin = [runs[0], Run("copy", 0, runs[0].scores)]
+    frame = compare(summarise_runs(twin, labels, patients, ["x", "y"]))
+    frame = frame[~frame.note.str.startswith("undefined: no class")]
+    assert len(frame) == 14
+    assert (frame.delta == 0).all()
+    assert (frame.p == 1).all()
+    assert frame.note.str.contains("identical").all()
+
+
+def test_same_method_with_other_seeds_is_seldom_called_different():
+    rng = np.random.default_rng(4)
+    p = []
+    for _ in range(80):
+        frame = compare(summarise_runs(*experiment(rng), ["x", "y"], metrics=("auroc",)))
+        p.append(frame[frame["class"] == "macro"].p.iloc[0])
+    assert (np.array(p) < 0.05).mean() <= 0.125
+    assert 0.3 < np.mean(p) < 0.7
+
+
+def test_a_seed_given_twice_is_refused():
+    runs, labels, patients = experiment(np.random.default_rng(5), seeds=1)
+    with pytest.raises(DataError, match="seed 0 twice"):
+        summarise_runs([runs[0], runs[0]], labels, patients, ["x", "y"])
+
+
+def test_correction_spans_datasets_within_a_family():
+    frames = []
+    for dataset in ("one", "two"):
+        runs, labels, patients = experiment(np.random.default_rng(len(dataset)), effect=0.2)
+        comparison = summarise_runs(runs, labels, patients, ["x", "y"])
+        frames.append(compare(comparison, identity={"dataset": dataset}))
+    frame = correct(pd.concat(frames, ignore_index=True))
+    part = frame[(frame.metric == "auroc") & (frame.family == "class")]
+    assert len(part) == 4
+    assert np.allclose(part.p_holm, holm(part.p.to_numpy()))
+    assert np.allclose(part.p_bh, benjamini_hochberg(part.p.to_numpy()))
+    assert (part.p_holm >= part.p_bh - 1e-12).all()
+    assert (part.p_bh >= part.p).all()
+
+
+def test_adjusted_p_values_equal_worked_examples():
+    p = np.array([0.01, 0.04, np.nan, 0.03, 0.005])
+    assert holm(p)[[4, 0, 3, 1]] == pytest.approx([0.02, 0.03, 0.06, 0.06])
+    assert benjamini_hochberg(p)[[4, 0, 3, 1]] == pytest.approx([0.02, 0.02, 0.04, 0.04])
+    assert np.isnan(holm(p)[2])
+    known = p[~np.isnan(p)]
+    assert benjamini_hochberg(known) == pytest.approx(stats.false_discovery_control(known))
+
+
+def test_minimum_detectable_effect_has_the_power_it_names():
+    for df in (4.0, 30.0, 500.0):
+        effect = minimum_detectable(0.01, df, 0.95, 0.8)
+        assert predicted_power(effect, 0.01, df, 0.95) == pytest.approx(0.8, abs=0.02)
+
+
+def test_ranks_keep_methods_together_that_no_test_separates():
+    different = np.zeros((4, 4), dtype=bool)
+    for i, j in ((0, 2), (0, 3), (1, 3)):
+        different[i, j] = different[j, i] = True
+    ranks = rank_methods(["p", "q", "r", "s"], np.array([0.9, 0.8, 0.7, 0.6]), different)
+    assert [r.groups for r in ranks] == ["a", "ab", "bc", "c"]
+    assert [(r.low, r.high) for r in ranks] == [(1, 2), (1, 3), (2, 4), (3, 4)]
+    assert [r.rank for r in ranks] == [1, 1, 2, 3]
+
+
+def test_ranking_from_comparisons():
+    rng = np.random.default_rng(6)
+    runs, labels, patients = experiment(rng, effect=2.0, seeds=2)
+    runs += [Run("c", r.seed, r.scores + 0.1 * rng.standard_normal(r.scores.shape)) for r in runs[:2]]
+    frame = ranking(compare(summarise_runs(runs, labels, patients, ["x", "y"])))
+    assert tuple(frame.columns) == RANK_COLUMNS
+    top = frame[(frame.metric == "auroc") & (frame.stratum == "all")]
+    assert list(top.method)[-1] == "b"
+    assert list(top["rank"]) == [1, 1, 3]
