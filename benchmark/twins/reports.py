@@ -1,0 +1,398 @@
+"""Reports as radiologists write them, each sentence with the findings that it states."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from benchmark.twins.case import Finding, Sentence
+from benchmark.twins.catalogue import Concept, catalogue
+from benchmark.twins.population import PSEUDO, Visit, generator
+from benchmark.twins.sites import Site
+
+_PRESENT = (
+    "There is {article}{rest}.",
+    "{Rest}.",
+    "{Rest} is seen.",
+    "{Rest} is noted.",
+    "{Rest} is present.",
+    "The study shows {rest}.",
+    "Findings are consistent with {rest}.",
+    "{Rest} is again seen, unchanged.",
+    "New {rest} compared with the previous study.",
+    "{Rest} has increased since the prior study.",
+)
+_PRESENT_WEIGHTS = np.array([5, 4, 2, 2, 2, 1.2, 1, 0.8, 0.7, 0.7])
+_PRESENT_WEIGHTS /= _PRESENT_WEIGHTS.sum()
+_FOLLOW_UP = 7
+_UNSURE = (
+    "Possible {rest}.",
+    "Findings may represent {rest}.",
+    "{Rest} cannot be excluded.",
+    "Questionable {rest}.",
+    "This could reflect {rest}.",
+    "Suspected {rest}.",
+)
+_ABSENT_ONE = ("No {a}.", "There is no {a}.", "No evidence of {a}.", "Negative for {a}.")
+_ABSENT_TWO = ("No {a} or {b}.", "There is no {a} or {b}.", "No evidence of {a} or {b}.")
+_ABSENT_THREE = (
+    "No {a}, {b} or {c}.",
+    "No focal {a}, {b}, or {c}.",
+    "There is no evidence of {a}, {b} or {c}.",
+    "The lungs are clear without {a}, {b} or {c}.",
+)
+_CALM: dict[tuple[str, ...], tuple[str, ...]] = {
+    ("cardiomegaly",): (
+        "The cardiomediastinal silhouette is normal.",
+        "Heart size is normal.",
+        "Cardiac silhouette is within normal limits.",
+    ),
+    ("hilar enlargement",): ("The hilar contours are normal.",),
+    ("mediastinal enlargement",): ("Mediastinal contours are unremarkable.",),
+    ("fracture",): ("The osseous structures are unremarkable.", "Bony structures are intact."),
+    ("consolidation", "pleural effusion", "pneumothorax"): (
+        "The lungs are clear.",
+        "Lungs are clear bilaterally.",
+    ),
+}
+_CLEAR = (
+    "No acute cardiopulmonary process.",
+    "No acute intrathoracic abnormality.",
+    "Normal chest radiograph.",
+    "No acute cardiopulmonary abnormality.",
+)
+_COMPLAINTS = (
+    "cough",
+    "fever",
+    "shortness of breath",
+    "chest pain",
+    "preoperative evaluation",
+    "fall",
+    "weakness",
+    "hypoxia",
+    "line placement",
+    "follow-up",
+)
+_LOCATED = {
+    "paratracheal": "in the paratracheal region",
+    "hilar": "in the hilar region",
+    "mediastinal": "in the mediastinum",
+    "base": "at the base",
+}
+_INTERRUPTION = re.compile(r"\s+")
+
+
+def write_report(
+    visit: Visit, findings: Sequence[Finding], site: Site, seed: int
+) -> tuple[tuple[Sentence, ...], dict[str, str]]:
+    """Sentences with their truth, and the sections of the report.
+
+    A finding is reported with probability `site.mention`, hedged with `site.hedge`; concepts in `site.silent`
+    are never written, neither stated nor denied. Absences are stated of concepts that are not drawn.
+    """
+    rng = generator(seed, site.name, "report", visit.number)
+    concepts = catalogue()
+    told = [f for f in findings if f.concept not in site.silent and rng.random() < site.mention]
+    body: list[Sentence] = []
+    for finding in told:
+        if finding.concept in PSEUDO:
+            continue
+        unsure = rng.random() < site.hedge
+        body.append(_state(concepts[finding.concept], finding, unsure, visit, rng))
+    if rng.random() < 0.04:
+        body += _false_alarm(findings, site, rng)
+    body += _denials({f.concept for f in findings}, site, rng, few=len(body) > 3)
+    order = rng.permutation(len(body))
+    body = [body[i] for i in order]
+    if any(f.concept == "suboptimal study" for f in told):
+        body.insert(0, _plain("suboptimal study", "The study is technically limited.", "findings"))
+    conclusion = _conclude(told, findings, concepts, visit, site, rng)
+    if rng.random() < 0.18:  # some reports have no findings section
+        merged = tuple(Sentence(s.text, "impression", s.findings) for s in body[: 4 + len(told)]) + conclusion
+        body, conclusion = [], merged
+    sentences = tuple(_typed(s, rng) for s in (*body, *conclusion))
+    return sentences, _sections(sentences, visit, rng)
+
+
+def spanish_report(findings: Sequence[Finding], rng: np.random.Generator) -> str:
+    """Lower-case, stemmed, unpunctuated apart from ` . `, as PadChest stores its reports."""
+    concepts = catalogue()
+    side = {"right": " derech", "left": " izquierd", "bilateral": " bilateral", None: ""}
+    grade = ("", " lev", " discret", " moder")
+    parts = [
+        f"{concepts[f.concept].es}{side[f.side]}{grade[rng.integers(len(grade))]}"
+        for f in findings
+        if f.presence == "present" and f.concept in concepts
+    ]
+    if not parts:
+        parts = ["sin hallazg patolog significat"]
+    return " . ".join(parts) + " ."
+
+
+def _state(
+    concept: Concept, finding: Finding, unsure: bool, visit: Visit, rng: np.random.Generator
+) -> Sentence:
+    if unsure:
+        text = _UNSURE[rng.integers(len(_UNSURE))]
+        stated = Finding(concept.id, "uncertain", finding.side, finding.location, None)
+        return Sentence(_fit(text, concept, stated, rng), "findings", (stated,))
+    if concept.phrases and rng.random() < 0.35:
+        return _own_phrase(concept, finding, rng)
+    usable = len(_PRESENT) if visit.order else _FOLLOW_UP
+    weights = _PRESENT_WEIGHTS[:usable] / _PRESENT_WEIGHTS[:usable].sum()
+    text = _PRESENT[rng.choice(usable, p=weights)]
+    keep = rng.random(3) < (0.8, 0.75, 0.75)
+    stated = Finding(
+        concept.id,
+        "present",
+        finding.side if keep[0] else None,
+        finding.location if keep[1] else None,
+        finding.severity if keep[2] else None,
+    )
+    return Sentence(_fit(text, concept, stated, rng), "findings", (stated,))
+
+
+def _own_phrase(concept: Concept, finding: Finding, rng: np.random.Generator) -> Sentence:
+    phrase = concept.phrases[rng.integers(len(concept.phrases))]
+    used = {key for key in ("side", "place", "severity") if "{" + key + "}" in phrase}
+    text = phrase.format(
+        side=finding.side or "", place=finding.location or "", severity=finding.severity or ""
+    )
+    stated = Finding(
+        concept.id,
+        "present",
+        finding.side if "side" in used else None,
+        finding.location if "place" in used else None,
+        finding.severity if "severity" in used else None,
+    )
+    return Sentence(_tidy(text), "findings", (stated,))
+
+
+def _fit(template: str, concept: Concept, finding: Finding, rng: np.random.Generator) -> str:
+    """Put a noun phrase with severity, side and place into a template, with agreement of number."""
+    name = concept.names[min(int(rng.exponential(0.9)), len(concept.names) - 1)]
+    front, behind = [], ""
+    severity = finding.severity
+    if severity:
+        front.append(severity.removesuffix("ly") if severity in ("mildly", "markedly") else severity)
+    place = finding.location
+    if finding.side and place in ("base", "apex", "costophrenic angle"):
+        front.append({"left": "left", "right": "right", "bilateral": "bilateral"}[finding.side])
+        behind = f" at the {'bases' if finding.side == 'bilateral' and place == 'base' else place}"
+    elif place and place in _LOCATED:
+        front += [finding.side] if finding.side else []
+        behind = f" {_LOCATED[place]}"
+    elif place and finding.side in ("left", "right") and (" " in place or place == "lingula"):
+        behind = f" in the {finding.side} {place}"
+    elif place in ("lateral", "basal", "apical"):
+        front += [place] if place not in name else []
+        front += [finding.side] if finding.side else []
+    else:
+        front += [finding.side] if finding.side else []
+        behind = f" in the {place}" if place and place not in name else ""
+        if finding.side == "bilateral" and place and behind:
+            behind += "s" if not place.endswith("s") else ""
+    noun = " ".join([*front, name])
+    several = (
+        concept.plural
+        or finding.side == "bilateral"
+        or (name.endswith(("s", "ae")) and not name.endswith(("sis", "us", "ss", "COPD signs")))
+    )
+    several = several and not name.startswith(("a ", "an "))
+    article = (
+        ""
+        if several or name.startswith(("a ", "an ")) or _mass_noun(name)
+        else ("an " if noun[0].lower() in "aeiou" else "a ")
+    )
+    text = template.format(rest=noun + behind, Rest=_upper(noun + behind), article=article)
+    if several:
+        for one, many in ((" is ", " are "), (" has increased", " have increased")):
+            text = text.replace(one, many, 1)
+    return _tidy(text)
+
+
+def _mass_noun(name: str) -> bool:
+    return name.endswith(
+        (
+            "sis",
+            "edema",
+            "emphysema",
+            "cardiomegaly",
+            "congestion",
+            "thickening",
+            "fluid",
+            "air",
+            "enlargement",
+            "fibrosis",
+            "consolidation",
+            "tuberculosis",
+            "pneumonia",
+            "redistribution",
+            "volume",
+            "hypoinflation",
+            "material",
+            "metal",
+            "osteopenia",
+            "elongation",
+            "hypertension",
+            "obesity",
+            "trapping",
+            "hypoexpansion",
+            "cement",
+            "density",
+            "thorax",
+            "gynecomastia",
+            "narrowing",
+            "sternotomy",
+            "surgery",
+            "dextrocardia",
+            "adenopathy",
+            "distress",
+            "hyperinflation",
+        )
+    )
+
+
+def _denials(drawn: set[str], site: Site, rng: np.random.Generator, few: bool) -> list[Sentence]:
+    """Statements of absence of what is not drawn, and calm sentences about the rest."""
+    out: list[Sentence] = []
+    concepts = catalogue()
+    related = {
+        "consolidation": {"pneumonia", "alveolar pattern", "infiltrates", "lobar atelectasis"},
+        "fracture": {"rib fracture", "clavicle fracture", "humeral fracture", "callus rib fracture"},
+        "nodule": {"multiple nodules", "lung metastasis", "granuloma", "calcified granuloma"},
+        "pulmonary mass": {"mass"},
+        "cardiomegaly": {"heart insufficiency", "pericardial effusion"},
+        "pneumothorax": {"hydropneumothorax"},
+        "pleural effusion": {
+            "loculated pleural effusion",
+            "hydropneumothorax",
+            "empyema",
+            "costophrenic angle blunting",
+        },
+        "mediastinal enlargement": {"superior mediastinal enlargement", "mediastinal mass"},
+        "pulmonary edema": {"hilar congestion", "heart insufficiency"},
+    }
+
+    def free(concept: str) -> bool:
+        return concept not in drawn and concept not in site.silent and not related.get(concept, set()) & drawn
+
+    usual = [
+        c
+        for c in ("pneumothorax", "pleural effusion", "consolidation", "pulmonary edema", "pneumonia")
+        if free(c)
+    ]
+    rare = [c.id for c in concepts.values() if c.denied and free(c.id) and c.id not in usual]
+    pool = [*rng.permutation(usual), *([str(rng.choice(rare))] if rare and rng.random() < 0.5 else [])]
+    total = int(rng.integers(1, 4 if few else 5))
+    pool = pool[:total]
+    while pool:
+        take = int(min(len(pool), rng.integers(1, 4)))
+        group, pool = [str(c) for c in pool[:take]], pool[take:]
+        template = (_ABSENT_ONE, _ABSENT_TWO, _ABSENT_THREE)[take - 1]
+        names = dict(
+            zip(
+                "abc",
+                (
+                    concepts[c].names[min(int(rng.exponential(0.5)), len(concepts[c].names) - 1)]
+                    for c in group
+                ),
+                strict=False,
+            )
+        )
+        text = template[rng.integers(len(template))].format(**names)
+        out.append(Sentence(_tidy(text), "findings", tuple(Finding(c, "absent") for c in group)))
+    for stated, texts in _CALM.items():
+        if rng.random() < (0.2 if few else 0.4) and all(free(c) for c in stated):
+            if len(stated) > 1 and drawn - set(PSEUDO):
+                continue
+            text = texts[rng.integers(len(texts))]
+            out.append(Sentence(text, "findings", tuple(Finding(c, "absent") for c in stated)))
+    return out
+
+
+def _false_alarm(findings: Sequence[Finding], site: Site, rng: np.random.Generator) -> list[Sentence]:
+    """A doubt about something that is not there."""
+    drawn = {f.concept for f in findings}
+    pool = [
+        c for c in ("pneumonia", "atelectasis", "nodule", "infiltrates", "pleural effusion") if c not in drawn
+    ]
+    if not pool:
+        return []
+    concept = catalogue()[str(rng.choice(pool))]
+    stated = Finding(concept.id, "uncertain")
+    return [Sentence(_fit(_UNSURE[rng.integers(len(_UNSURE))], concept, stated, rng), "findings", (stated,))]
+
+
+def _conclude(
+    told: Sequence[Finding],
+    findings: Sequence[Finding],
+    concepts: dict[str, Concept],
+    visit: Visit,
+    site: Site,
+    rng: np.random.Generator,
+) -> tuple[Sentence, ...]:
+    real = [f for f in told if f.concept not in PSEUDO]
+    out: list[Sentence] = []
+    if any(f.concept == "unchanged" for f in told):
+        out.append(_plain("unchanged", "No significant change compared with the study of ___.", "impression"))
+    for finding in sorted(real, key=lambda f: rng.random())[:3]:
+        short = Finding(finding.concept, "present", finding.side, None, None)
+        text = _fit(_PRESENT[1], concepts[finding.concept], short, rng)
+        out.append(Sentence(text, "impression", (short,)))
+    if not real:
+        acute = {"consolidation", "pleural effusion", "pneumothorax", "pulmonary edema", "pneumonia"}
+        absent = tuple(Finding(c, "absent") for c in sorted(acute - {f.concept for f in findings}))
+        if not acute & {f.concept for f in findings}:
+            out.append(Sentence(_CLEAR[rng.integers(len(_CLEAR))], "impression", absent))
+    return tuple(out)
+
+
+def _plain(concept: str, text: str, section: str) -> Sentence:
+    return Sentence(text, section, (Finding(concept),))  # type: ignore[arg-type]
+
+
+def _typed(sentence: Sentence, rng: np.random.Generator) -> Sentence:
+    """Now and then two neighbouring letters of a long word change places."""
+    if rng.random() > 0.012:
+        return sentence
+    words = sentence.text.split(" ")
+    long = [i for i, w in enumerate(words) if len(w) > 6]
+    if not long:
+        return sentence
+    i = long[rng.integers(len(long))]
+    at = int(rng.integers(1, len(words[i]) - 3))
+    words[i] = words[i][:at] + words[i][at + 1] + words[i][at] + words[i][at + 2 :]
+    return Sentence(" ".join(words), sentence.section, sentence.findings)
+
+
+def _sections(sentences: Sequence[Sentence], visit: Visit, rng: np.random.Generator) -> dict[str, str]:
+    views = {"PA": "PA", "AP": "Portable AP", "L": "lateral"}
+    named = list(dict.fromkeys(views[v] for v in visit.views))
+    who = {"F": "woman", "M": "man"}[visit.patient.sex]
+    complaint = _COMPLAINTS[rng.integers(len(_COMPLAINTS))]
+    sections = {
+        "examination": "CHEST (" + " AND ".join(n.upper() for n in named) + ")",
+        "indication": f"___ year old {who} with {complaint}."
+        if rng.random() < 0.85
+        else f"History: ___{visit.patient.sex} with {complaint}",
+        "technique": f"{_upper(' and '.join(named))} view{'s' if len(named) > 1 else ''} of the chest.",
+        "comparison": (
+            "None." if not visit.order else "Chest radiograph from ___." if rng.random() < 0.7 else "___"
+        ),
+    }
+    for section in ("findings", "impression"):
+        text = " ".join(s.text for s in sentences if s.section == section)
+        if text:
+            sections[section] = text
+    return sections
+
+
+def _upper(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _tidy(text: str) -> str:
+    return _upper(_INTERRUPTION.sub(" ", text).replace(" .", ".").replace(" ,", ",").strip())
