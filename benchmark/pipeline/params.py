@@ -20,7 +20,7 @@ from pydantic import (
 from benchmark.core.errors import ParamsError, closest
 from benchmark.core.files import read_yaml
 
-TextKind = Literal["raw_report", "raw_sentence", "aligned", "llm"]
+TextKind = Literal["raw_report", "raw_sentence", "aligned", "llm", "labels"]
 
 
 class Strict(BaseModel):
@@ -36,10 +36,9 @@ class DataParams(Strict):
     evaluate: tuple[str, ...] = Field(description="datasets evaluated zero-shot")
     roots: dict[str, str] = Field({}, description="dataset → folder of official files; without one, its twin")
     protocols: dict[str, str] = Field({}, description="dataset → evaluation protocol, where not the default")
-    train_images: PositiveInt | None = Field(None, description="at most so many training images, by patient")
-    validation: float = Field(
-        0.1, gt=0, lt=0.5, description="share of patients held out where no split exists"
-    )
+    train_views: tuple[str, ...] = Field(("PA", "AP"), description="views trained on; empty: every view")
+    train_images: PositiveInt | None = Field(None, description="at most so many training images")
+    validation: float = Field(0.1, gt=0, lt=0.5, description="share of patients held out for validation")
 
 
 class TwinParams(Strict):
@@ -69,7 +68,7 @@ class TextParams(Strict):
 class PromptParams(Strict):
     """How a class becomes text at inference."""
 
-    style: Literal["template", "official", "name", "synonyms", "pos-neg"] = "template"
+    style: Literal["template", "official", "name", "synonyms", "ensemble", "pos-neg"] = "template"
     template: str = "There is {}"
     aggregation: Literal["mean-embedding", "mean-score", "max"] = "mean-score"
 

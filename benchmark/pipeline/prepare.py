@@ -26,13 +26,9 @@ class Prepared:
 
 def make_twin(project: Project, params: Params, dataset: str) -> str:
     """Generate data/twins/<dataset>. The same parameters give the same bytes."""
-    from benchmark.twins.build import TwinSpec, build_twin, default_spec
+    from benchmark.twins.build import TwinSpec, build_twin
 
-    spec = default_spec(dataset)
-    changes: dict[str, int] = {"size": params.twins.size}
-    if dataset in params.twins.images:
-        changes["images"] = params.twins.images[dataset]
-    spec = TwinSpec.model_validate({**spec.model_dump(), **changes})
+    spec = TwinSpec(images=params.twins.images.get(dataset), size=params.twins.size)
     seed = derive_seed(params.twins.seed, "twin", dataset)
     summary = build_twin(dataset, project.twin(dataset), spec, seed)
     return f"{dataset}: {summary.images} images in {project.relative(project.twin(dataset))} ({TWIN_NOTICE})"
