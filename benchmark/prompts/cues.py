@@ -19,7 +19,7 @@ Verdict = Literal["present", "absent", "uncertain", "not stated"]
 _SEEN = (
     *("seen", "identified", "appreciated", "visualized", "visualised", "demonstrated", "detected", "evident"),
     *("noted", "apparent", "observed", "found", "visible", "present", "recognized", "definitely seen"),
-    *("clearly seen", "definitely identified", "clearly identified", "well seen"),
+    *("clearly seen", "definitely identified", "clearly identified"),
 )
 
 _CUES: dict[str, tuple[str, ...]] = {
@@ -52,6 +52,8 @@ _CUES: dict[str, tuple[str, ...]] = {
         *("can not exclude", "cannot rule out", "can not rule out", "not exclude", "difficult to exclude"),
         *("equivocal", "raise the possibility of", "raising the possibility of", "possibility of"),
         *("presumably", "presumed", "favor", "favored", "favoring", "differential includes", "borderline"),
+        *("differential diagnosis includes", "differential considerations include", "considerations include"),
+        *("considerations would include", "differential diagnosis including", "differential including"),
         *("cannot entirely exclude", "cannot completely exclude", "doubtful", "uncertain", "likely"),
         *("not clear whether", "unclear whether", "indeterminate for"),
     ),
@@ -62,6 +64,7 @@ _CUES: dict[str, tuple[str, ...]] = {
         *("are suspected", "is questioned", "is questionable", "be considered", "in the differential"),
         *("less likely", "unlikely", "be present", "is likely", "are likely", "is probable", "not ruled out"),
         *("is difficult to exclude", "not completely excluded", "is suggested", "are suggested"),
+        *("is another consideration", "is a consideration", "are considerations", "remains a consideration"),
         *("is uncertain", "is doubtful", "also be present", "cannot be fully excluded", "not fully excluded"),
     ),
     "hypothetical>": (
@@ -75,7 +78,12 @@ _CUES: dict[str, tuple[str, ...]] = {
             "assess for",
         ),
         *("history of", "risk of", "screening for", "look for", "excluding", "if there is"),
+        *("could obscure", "may obscure", "obscure", "obscuring", "risk for", "could mask"),
         *("in case of", "eval for", "assessment of", "clinical concern for", "to evaluate"),
+    ),
+    "<hypothetical": (
+        *("may not be demonstrated", "may not be seen", "may not be visible", "may not be detected"),
+        *("not well evaluated", "cannot be evaluated", "can not be evaluated", "not adequately evaluated"),
     ),
     "neutral": (
         *("no change", "no significant change", "no interval change", "no significant interval change"),
@@ -111,6 +119,7 @@ _AFFIRMS = frozenset(
 )
 """Words behind a comma or "and" that start a statement of their own, outside a negation before it."""
 _OPENERS = frozenset({"which", "while", "except", "otherwise", "aside", "apart", "with", "despite", "given"})
+_OTHER_IMAGES = frozenset({"lateral", "frontal", "prior", "previous", "previously", "earlier", "before"})
 _LISTS = frozenset({"or", "nor"})
 _PASSIVE = frozenset(
     {"seen", "identified", "noted", "present", "appreciated", "visualized", "demonstrated", "evident"}
@@ -140,7 +149,7 @@ def find_cues(tokens: Sequence[Token]) -> list[Cue]:
     """All cues of a sentence with their reach."""
     cues = []
     for match in _MATCHER.find(tokens):
-        if match.key == "neutral":
+        if match.key == "neutral" or _elsewhere(tokens, match):
             continue
         kind = match.key.strip("<>")
         if match.key.startswith("<"):
@@ -149,6 +158,15 @@ def find_cues(tokens: Sequence[Token]) -> list[Cue]:
             reach = (match.end, _right(tokens, match, kind))
         cues.append(Cue(kind, match.start, match.end, reach))  # type: ignore[arg-type]
     return cues
+
+
+def _elsewhere(tokens: Sequence[Token], match: Match) -> bool:
+    """ "Not seen on the lateral view", "not present previously": said of another image."""
+    if not match.key.startswith("<negated"):
+        return False
+    behind = tokens[match.end : match.end + 4]
+    until = next((k for k, t in enumerate(behind) if t.lemma in BREAKS or t.lemma == ","), len(behind))
+    return any(t.lemma in _OTHER_IMAGES for t in behind[:until])
 
 
 def verdict(anchor: int, end: int, cues: Sequence[Cue]) -> Verdict:
@@ -174,7 +192,7 @@ def _right(tokens: Sequence[Token], match: Match, kind: str) -> int:
         if kind == "negated":
             if word in _OPENERS or (word in {"other", "rather"} and following == "than"):
                 return i
-            if word in {",", "and"} and _new_statement(tokens, i):
+            if word in {",", "and"} and (tokens[i - 1].lemma in _PASSIVE or _new_statement(tokens, i)):
                 return i
         elif (word == "," and following in {"there", "no", "without", "the"}) or word in {"without", "no"}:
             return i
@@ -212,6 +230,11 @@ def _left(tokens: Sequence[Token], match: Match) -> int:
             if verbs > 1:
                 return i + 1
     return 0
+
+
+def all_cues() -> list[str]:
+    """Every cue phrase."""
+    return [phrase for phrases in _CUES.values() for phrase in phrases]
 
 
 def hash_of_cues() -> str:

@@ -105,8 +105,14 @@ class PlaceFinder:
             return [Place(self._side(tokens, part), where, severity) for part, where in parts]
         where = behind or [m for m in anatomy if m.used <= set(near)][::-1]
         words = [i for i in near + after if i not in self._midline(anatomy)]
-        side = self._side(tokens, words) or self._side(tokens, sorted(mention.used))
+        side = self._side(tokens, words) or self._own_side(tokens, mention)
         return [Place(side, where[0].key if where else None, severity)]
+
+    def _own_side(self, tokens: Sequence[Token], mention: Match) -> Side | None:
+        """Side inside the phrase ("biapical thickening"), unless the concept's name has it too."""
+        side = self._side(tokens, sorted(mention.used))
+        named = mention.key in self._lexicon and side and side in self._lexicon[mention.key].name
+        return None if named else side
 
     def _midline(self, anatomy: Sequence[Match]) -> frozenset[int]:
         return frozenset(i for m in anatomy if self._lexicon[m.key].midline for i in m.used)

@@ -55,6 +55,7 @@ class RuleAligner:
                 self._denied.setdefault(_NORMAL + phrase, []).append(identifier)
         for key in self._denied:
             self._matcher.add([key.removeprefix(_NORMAL)], key)
+        self._matcher.learn(word for phrase in cue_rules.all_cues() for word in phrase.split())
         self.statements = lru_cache(maxsize=200_000)(self._statements)
 
     @cached_property
@@ -63,7 +64,7 @@ class RuleAligner:
 
     def _statements(self, sentence: str) -> tuple[Statement, ...]:
         """Statements of one sentence in order of their words; equal ones once."""
-        tokens = tokenise(sentence)
+        tokens = self._matcher.correct(tokenise(sentence))
         matches = self._without_remarks(self._matcher.find(tokens))
         if not matches:
             return ()
@@ -75,6 +76,8 @@ class RuleAligner:
             presence = verdict(match.anchor, match.end, cues)
             if match in unsure and presence == "present":
                 presence = "uncertain"
+            if match.key in self._denied and _qualified(tokens, match):
+                continue
             for statement in self._read(match, its_places, presence):
                 key = (statement.concept, statement.side, statement.location)
                 found.setdefault(key, statement)
@@ -104,6 +107,12 @@ class RuleAligner:
 def _presence(value: str) -> Presence:
     assert value in ("present", "absent", "uncertain")
     return value  # type: ignore[return-value]
+
+
+def _qualified(tokens: tuple[Token, ...], match: Match) -> bool:
+    """ "Clear of ...", "clear without ...": the list behind says what is denied."""
+    following = tokens[match.end].lemma if match.end < len(tokens) else ""
+    return tokens[match.end - 1].lemma == "clear" and following in {"of", "from", "without"}
 
 
 def _alternatives(tokens: tuple[Token, ...], matches: list[Match]) -> set[Match]:

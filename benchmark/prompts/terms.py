@@ -48,6 +48,7 @@ _PREDICATES = frozenset(
     | {"low", "diminished", "decreased", "reduced", "engorged", "congested", "blunted", "size", "absent"}
 )
 _PREDICATE_GAP, _PHRASE_GAP = 8, 5
+_LONG = 6
 
 
 @dataclass(frozen=True)
@@ -110,8 +111,11 @@ class Matcher:
         default_factory=lambda: defaultdict(list)
     )
     _exact: dict[str, str] = field(default_factory=dict)
+    _known: set[str] = field(default_factory=set)
 
     def add(self, phrases: Iterable[str], key: str) -> None:
+        phrases = tuple(phrases)
+        self.learn(word for phrase in phrases for word in phrase.replace("-", " ").split())
         for phrase in phrases:
             head, gap, tail = (part.strip() for part in phrase.partition("..."))
             first = tuple(t.lemma for t in tokenise(head))
@@ -124,6 +128,24 @@ class Matcher:
         """Abbreviations: case counts, a plural s does not."""
         for word in words:
             self._exact[word] = self._exact[word + "s"] = key
+
+    def learn(self, words: Iterable[str]) -> None:
+        """Words whose misspellings `correct` repairs."""
+        self._known |= {lemma(word) for word in words if len(word) >= _LONG}
+
+    def correct(self, tokens: tuple[Token, ...]) -> tuple[Token, ...]:
+        """Undo the exchange of two neighbouring letters in long words that are no known word themselves."""
+        return tuple(
+            self._repaired(t) if len(t.lemma) >= _LONG and t.lemma not in self._known else t for t in tokens
+        )
+
+    def _repaired(self, token: Token) -> Token:
+        word = token.text.lower()
+        for i in range(len(word) - 1):
+            swapped = lemma(word[:i] + word[i + 1] + word[i] + word[i + 2 :])
+            if swapped in self._known:
+                return Token(token.text, swapped)
+        return token
 
     def find(self, tokens: Sequence[Token]) -> list[Match]:
         """Matches in order of their first token."""
