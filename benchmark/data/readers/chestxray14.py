@@ -64,7 +64,7 @@ def read(root: Path, card: Card) -> Manifest:
     log = Log()
     path = find_one(root, TABLE, card, "Data_Entry table", 1)
     log.files["table"] = relative(path, root)
-    frame = read_csv(path, COLUMNS)
+    frame = read_csv(path, COLUMNS, ())
     frame["Image Index"] = frame["Image Index"].str.strip()
     _check_names(frame, path)
     index = image_index(root, (".png",))

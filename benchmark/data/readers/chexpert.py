@@ -98,7 +98,7 @@ def read_5x200(root: Path, card: Card) -> Manifest:
 
 
 def _part(path: Path, split: str, card: Card, log: Log) -> pd.DataFrame:
-    table = read_csv(path, ("Path", *card.classes))
+    table = read_csv(path, ("Path", *card.classes), DETAILS)
     require_ids(table, "Path", path)
     lost = [c for c in DETAILS if c not in table]
     if lost and split != "test":

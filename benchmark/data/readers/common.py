@@ -109,56 +109,63 @@ def find_one(root: Path, patterns: Sequence[str], card: Card, what: str, depth: 
 def read_csv(
     path: Path,
     required: Sequence[str],
+    optional: Sequence[str] | None = None,
     *,
-    names: Sequence[str] | None = None,
     delimiter: str = ",",
     encoding: str = "utf-8-sig",
 ) -> pd.DataFrame:
     """A table as text: blank fields are "", nothing is guessed, quoted newlines are kept.
 
-    names: use these columns and skip the header. Extra columns stay; a missing one, a short or long row,
-    a truncated gzip and wrong bytes raise DataError with the row.
+    optional: keep only these beside the required columns, where they are there; None keeps every column.
+
+    A missing column, a row of another width than the header, a truncated gzip and wrong bytes raise
+    DataError that names the row. A header that ends in a comma may be one field wider than the rows.
     """
+    opener = gzip.open if path.suffix == ".gz" else open
     try:
-        frame = pd.read_csv(
-            path,
-            dtype=str,
-            keep_default_na=False,
-            na_filter=False,
-            sep=delimiter,
-            encoding=encoding,
-            index_col=False,
-            header=0 if names is None else None,
-            skiprows=0 if names is None else 1,
-            names=None if names is None else list(names),
-            engine="c",
-            on_bad_lines="error",
-            low_memory=False,
-        )
+        with opener(path, "rt", encoding=encoding, newline="") as handle:
+            reader = csv.reader(handle, delimiter=delimiter)
+            header = [name.strip() for name in next(reader, [])]
+            columns = _columns(path, header, required, optional, delimiter)
+            widths = {len(header), len(header) - 1} if header[-1] == "" else {len(header)}
+            places = [header.index(name) for name in columns]
+            rows: list[list[str]] = []
+            for fields in reader:
+                if len(fields) not in widths:
+                    if not fields:
+                        continue
+                    many = "fewer" if len(fields) < min(widths) else "more"
+                    raise DataError(
+                        f"{path}: row {len(rows) + 1} has {many} fields ({len(fields)}) than the header "
+                        f"({len(header)}). Fetch the file again."
+                    )
+                rows.append([fields[i] for i in places])
     except FileNotFoundError:
         raise DataError(f"{path}: no such file.") from None
-    except UnicodeDecodeError as error:
-        line = _line_of_byte(path, error)
+    except UnicodeDecodeError:
+        line = _bad_line(path)
         raise DataError(f"{path}{line}: not UTF-8 text. Save it as UTF-8, or fetch it again.") from None
     except (EOFError, zlib.error, gzip.BadGzipFile):
         raise DataError(f"{path}: the gzip file is truncated or damaged. Fetch it again.") from None
-    except pd.errors.EmptyDataError:
-        raise DataError(f"{path}: the file is empty. Fetch it again.") from None
-    except pd.errors.ParserError as error:
-        reason = " ".join(str(error).replace("Error tokenizing data. C error:", "").split())
-        raise DataError(f"{path}: not a regular table ({reason}). Fetch it again.") from None
-    columns = [str(c).strip() for c in frame.columns]
-    frame.columns = pd.Index(columns)
-    missing = [c for c in required if c not in columns]
+    except csv.Error as error:
+        raise DataError(f"{path}: row {len(rows) + 1}: not CSV ({error}). Fetch the file again.") from None
+    return pd.DataFrame(rows, columns=list(columns), dtype=str)
+
+
+def _columns(
+    path: Path, header: Sequence[str], required: Sequence[str], optional: Sequence[str] | None, delimiter: str
+) -> list[str]:
+    if not any(header):
+        raise DataError(f"{path}: the file is empty. Fetch it again.")
+    missing = [c for c in required if c not in header]
     if missing:
-        raise DataError(f"{path}:1: {_missing_columns(missing, columns, delimiter)}")
-    repeated = [c for c, n in Counter(columns).items() if n > 1 and c in required]
+        raise DataError(f"{path}:1: {_missing_columns(missing, header, delimiter)}")
+    named = [c for c in header if c] if optional is None else [c for c in optional if c in header]
+    columns = list(dict.fromkeys([*required, *named]))
+    repeated = [c for c in columns if header.count(c) > 1]
     if repeated:
         raise DataError(f"{path}:1: column '{repeated[0]}' occurs twice.")
-    if frame.isna().to_numpy().any():
-        row = int(np.flatnonzero(frame.isna().to_numpy().any(axis=1))[0])
-        raise DataError(f"{path}: row {row + 1} has fewer fields than the header. Fetch the file again.")
-    return frame
+    return columns
 
 
 def _missing_columns(missing: Sequence[str], columns: Sequence[str], delimiter: str) -> str:
@@ -173,7 +180,7 @@ def _missing_columns(missing: Sequence[str], columns: Sequence[str], delimiter: 
     return f"no column '{missing[0]}'{more}.{hint} Expected the official header."
 
 
-def _line_of_byte(path: Path, error: UnicodeDecodeError) -> str:
+def _bad_line(path: Path) -> str:
     """`:LINE` of the first byte that is not UTF-8."""
     opener = gzip.open if path.suffix == ".gz" else open
     with opener(path, "rb") as handle:
@@ -376,5 +383,5 @@ def csv_rows(path: Path) -> Iterator[list[str]]:
     try:
         with open(path, encoding="utf-8-sig", newline="") as handle:
             yield from csv.reader(handle)
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}{_line_of_byte(path, error)}: not UTF-8 text.") from None
+    except UnicodeDecodeError:
+        raise DataError(f"{path}{_bad_line(path)}: not UTF-8 text.") from None

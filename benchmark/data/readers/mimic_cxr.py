@@ -44,7 +44,7 @@ def read(root: Path, card: Card) -> Manifest:
     root = require_root(root, card)
     log = Log()
     metadata_path = _table(root, card, "metadata", log)
-    frame = read_csv(metadata_path, METADATA)
+    frame = read_csv(metadata_path, METADATA, ())
     for column in METADATA[:3]:
         require_ids(frame, column, metadata_path)
         frame[column] = frame[column].str.strip()
@@ -91,7 +91,7 @@ def _unique(frame: pd.DataFrame, column: str, path: Path) -> None:
 
 
 def _splits(frame: pd.DataFrame, path: Path, log: Log) -> pd.Series:
-    table = read_csv(path, SPLIT)
+    table = read_csv(path, SPLIT, ())
     require_ids(table, "dicom_id", path)
     _unique(table, "dicom_id", path)
     unknown = ~table["split"].isin(SPLITS)
@@ -197,7 +197,7 @@ def _reports(frame: pd.DataFrame, root: Path, texts: Path, card: Card, log: Log)
 
 def _labels(frame: pd.DataFrame, path: Path, card: Card, log: Log) -> dict[str, pd.Series]:
     columns = {c: c for c in card.classes}
-    table = read_csv(path, ("subject_id", "study_id", *columns.values()))
+    table = read_csv(path, ("subject_id", "study_id", *columns.values()), ())
     require_ids(table, "study_id", path)
     key = table["subject_id"].str.strip() + "/" + table["study_id"].str.strip()
     repeated = key.duplicated()

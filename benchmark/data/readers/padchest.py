@@ -78,7 +78,7 @@ def read(root: Path, card: Card) -> Manifest:
 def _from_table(
     root: Path, card: Card, path: Path, listed: dict[str, tuple[str, ...]] | None, log: Log
 ) -> Manifest:
-    frame = read_csv(path, REQUIRED)
+    frame = read_csv(path, REQUIRED, ())
     for column in ("ImageID", "PatientID", "StudyID"):
         frame[column] = frame[column].str.strip()
         require_ids(frame, column, path)

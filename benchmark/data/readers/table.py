@@ -57,6 +57,7 @@ def read(root: Path, card: Card) -> Manifest:
     frame = read_csv(
         path,
         [options.image, *used.values(), *wanted],
+        (),
         delimiter=options.delimiter,
         encoding=options.encoding,
     )
