@@ -1,12 +1,27 @@
 """One module a method: how its fixtures map onto our code. Importing this package registers all cases."""
 
 from benchmark.evaluation.parity.cases import (
+    brgsa,
     carzero,
     clip,
+    gloria,
     localisation,
+    medclip,
     metrics,
+    radzero,
     texts,
     volumes,
 )
 
-__all__ = ["carzero", "clip", "localisation", "metrics", "texts", "volumes"]
+__all__ = [
+    "brgsa",
+    "carzero",
+    "clip",
+    "gloria",
+    "localisation",
+    "medclip",
+    "metrics",
+    "radzero",
+    "texts",
+    "volumes",
+]
