@@ -30,6 +30,7 @@ import numpy as np
 from benchmark.core.errors import BenchError, DataError
 from benchmark.core.files import atomic_path, write_json, write_text
 from benchmark.core.hashing import hash_bytes, hash_file, hash_strings
+from benchmark.core.locks import only_writer
 from benchmark.core.preprocessing import Preprocessing
 from benchmark.data.pixels import decode_pixels, preprocess, read_bytes
 
@@ -106,7 +107,7 @@ def decoded(
     cache.mkdir(parents=True, exist_ok=True)
     steps = preprocessing.model_dump_json()
     listing = hash_strings([RULES, steps, *names])[:32]
-    with _lock(cache / f"{listing}.lock"):
+    with only_writer(cache / f"{listing}.lock"):
         found = _reuse(names, steps, cache, listing)
         if found is None:
             partial = cache / f"partial-{listing}"
@@ -381,16 +382,6 @@ def _index(cache: Path) -> Iterator[sqlite3.Connection]:
         raise BenchError(f"{cache / 'index.sqlite'}: damaged ({error}). Delete it and run again.") from None
     finally:
         connection.close()
-
-
-@contextlib.contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    """One process at a time; the system releases it when the process dies."""
-    import fcntl
-
-    with open(path, "w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
 
 
 def _cores() -> int:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import re
 import warnings
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -39,6 +41,43 @@ def read_dicom(data: bytes, name: str, max_pixels: int) -> np.ndarray:
             raise
         except Exception as error:
             raise DataError(f"{name}: DICOM pixels cannot be decoded ({_short(error)}).") from None
+
+
+class Header(NamedTuple):
+    """What readers take from a DICOM header. Blank where the file says nothing; age in years."""
+
+    height: int
+    width: int
+    view: str
+    sex: str
+    age: float | None
+
+
+def read_header(path: Path | str) -> Header:
+    """Header of one DICOM file, without its pixels. Raises DataError, naming the file."""
+    import pydicom
+
+    tags = ["Rows", "Columns", "ViewPosition", "PatientSex", "PatientAge"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=tags)
+            height, width = int(header.Rows), int(header.Columns)
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read ({error.strerror or error}).") from None
+        except Exception as error:
+            raise DataError(f"{path}: not a DICOM image ({_short(error)}). Fetch it again.") from None
+        view = str(header.get("ViewPosition") or "").strip()
+        sex = str(header.get("PatientSex") or "").strip()
+        return Header(height, width, view, sex, _years(str(header.get("PatientAge") or "")))
+
+
+def _years(text: str) -> float | None:
+    """`045Y`, `006M`, or a bare number of years."""
+    found = re.fullmatch(r"\s*(\d+)\s*([YMWD]?)\s*", text.upper())
+    if not found:
+        return None
+    return int(found[1]) / {"": 1, "Y": 1, "M": 12, "W": 52.18, "D": 365.25}[found[2]]
 
 
 def _display(header: Any, name: str, max_pixels: int) -> np.ndarray:

@@ -15,7 +15,7 @@ from PIL import Image
 
 from benchmark.core.errors import DataError, ParamsError
 from benchmark.core.preprocessing import Preprocessing
-from benchmark.data.dicom import read_dicom
+from benchmark.data.dicom import read_dicom, read_header
 
 MAX_BYTES = 1 << 29
 MAX_PIXELS = 1 << 27
@@ -68,6 +68,28 @@ def decode_pixels(data: bytes, path: Path | str) -> np.ndarray:
     if data[128:132] == b"DICM":
         return read_dicom(data, name, MAX_PIXELS)
     raise DataError(f"{name}: neither PNG, JPEG nor DICOM. Fetch it again or convert it.")
+
+
+def image_size(path: Path | str) -> tuple[int, int]:
+    """(height, width) that the header of a PNG, JPEG or DICOM file announces; pixels are not read.
+
+    Raises DataError where there is no such header.
+    """
+    try:
+        with open(path, "rb") as handle:
+            head = handle.read(1 << 16)
+            if head.startswith(_JPEG):
+                head += handle.read(1 << 22)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error}).") from None
+    if head.startswith(_PNG) and head[12:16] == b"IHDR":
+        width, height = struct.unpack(">II", head[16:24])
+        return height, width
+    if head.startswith(_JPEG):
+        width, height, _ = _jpeg_header(head, str(path))
+        return height, width
+    header = read_header(path)
+    return header.height, header.width
 
 
 class _PngHeader(NamedTuple):
