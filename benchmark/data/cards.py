@@ -257,10 +257,6 @@ class Card(_Frozen):
             groups[group].append(name)
         return {group: tuple(names) for group, names in groups.items()}
 
-    def dropped(self) -> dict[str, str]:
-        """Image name → reason, for known issues whose action is `drop`."""
-        return {n: k.issue for k in self.known_issues if k.action == "drop" for n in k.images}
-
     @model_validator(mode="after")
     def _consistent(self) -> Card:
         known = set(self.concepts)

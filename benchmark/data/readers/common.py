@@ -331,12 +331,7 @@ def manifest(
     if repeated.any():
         row = int(np.flatnonzero(repeated)[-1])
         raise DataError(f"{table}: row {row + 1}: image '{frame['image_id'].iloc[row]}' occurs twice.")
-    bad = card.dropped()
-    if bad:
-        for name, reason in bad.items():
-            if (frame["image_id"] == name).any():
-                log.drop(reason, [name])
-        frame = frame[~frame["image_id"].isin(list(bad))]
+    frame = _known_issues(frame, card, log, table)
     if frame.empty:
         raise DataError(f"{root}: none of the images of {table.name} is here. Check --data-root.")
     frame = frame.reset_index(drop=True)
@@ -363,6 +358,21 @@ def manifest(
         **log.info(),
     }
     return Manifest(card.name, "official", root, card.classes, frame, None, info)
+
+
+def _known_issues(frame: pd.DataFrame, card: Card, log: Log, table: Path) -> pd.DataFrame:
+    """Act on the card's list of faulty images: drop and count, count, or stop."""
+    for issue in card.known_issues:
+        hit = frame["image_id"].isin(list(issue.images))
+        names = frame.loc[hit, "image_id"]
+        if issue.action == "fail" and hit.any():
+            raise DataError(f"{table}: image '{names.iloc[0]}': {issue.issue}. See the card of {card.name}.")
+        if issue.action == "drop":
+            log.drop(issue.issue, names)
+            frame = frame[~hit]
+        elif issue.action == "list":
+            log.see(issue.issue, names)
+    return frame
 
 
 def _count(column: pd.Series) -> dict[str, int]:
