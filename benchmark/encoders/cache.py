@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from numpy.typing import NDArray
 from benchmark.core.errors import BenchError
 from benchmark.core.files import read_json, write_json
 from benchmark.core.hashing import hash_array, hash_strings, hash_value
+from benchmark.core.locks import only_writer
 from benchmark.encoders.base import ImageEncoder, TextEncoder, fingerprint
 from benchmark.encoders.store import FeatureStore, Precision, TextStore, digest
 
@@ -142,7 +141,7 @@ def _build(
     folder, partial = cache / key, cache / f"{key}.partial"
     if (folder / "store.json").is_file():
         return folder
-    with _only_writer(cache / f"{key}.lock"):
+    with only_writer(cache / f"{key}.lock"):
         if (folder / "store.json").is_file():
             return folder
         progress = partial / "progress.json"
@@ -177,15 +176,6 @@ def _build(
         write_json(partial / "store.json", info)
         os.replace(partial, folder)
     return folder
-
-
-@contextlib.contextmanager
-def _only_writer(path: Path) -> Iterator[None]:
-    """Wait until no other process writes this store; the system drops the lock of a killed one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
 
 
 def _stored(tokens: torch.Tensor, precision: Precision, name: str) -> NDArray[Any]:

@@ -15,6 +15,7 @@ from benchmark.core.errors import BenchError
 from benchmark.core.features import TextFeatures
 from benchmark.core.files import atomic_path, read_json, write_json
 from benchmark.core.hashing import hash_array, hash_value
+from benchmark.core.locks import only_writer
 from benchmark.encoders.store import FeatureStore
 from methods.base import Method, Prepared
 
@@ -40,7 +41,7 @@ def score(
 
     rows: (N,) rows of `images`, default all. tile: images and texts of one interaction; texts are
     prepared once. out: file of the result (.npy); finished shards of `shard` images lie beside it in
-    `<out>.shards` until all are there, so a killed run goes on where it was.
+    `<out>.shards-<key>` until all are there, so a killed run goes on where it was.
     part: (i, n), compute only every n-th shard, starting at the i-th, into `out`'s shards: n processes
     share the work, and the one that finds all shards present joins them. Returns an empty array where
     shards of other processes are still missing.
@@ -64,13 +65,11 @@ def score(
                 report(min(start + shard, len(index)), len(index))
         return scores
     out = Path(out)
-    folder = out.with_name(f"{out.name}.shards")
     key = _key(method, images, text, index, shard, precision)
-    if _same(out.with_name(f"{out.name}.json"), key) and out.is_file():
-        return np.load(out, mmap_mode="r")  # type: ignore[no-any-return]
-    if not _same(folder / "key.json", key):
-        shutil.rmtree(folder, ignore_errors=True)
-        write_json(folder / "key.json", {"key": key})
+    done = _joined(out, key)
+    if done is not None:
+        return done
+    folder = out.with_name(f"{out.name}.shards-{key[:16]}")
     files = [folder / f"{start:09d}.npy" for start in starts]
     for start, path in list(zip(starts, files, strict=True))[part[0] :: part[1]]:
         if not path.is_file():
@@ -80,9 +79,13 @@ def score(
                 np.save(target, found)
         if report is not None:
             report(min(start + shard, len(index)), len(index))
-    if not all(path.is_file() for path in files):
-        return np.empty((0, texts), dtype=np.float32)
-    return _join(files, (len(index), texts), out, key, folder)
+    with only_writer(out.with_name(f"{out.name}.lock")):
+        done = _joined(out, key)
+        if done is not None:
+            return done
+        if not all(path.is_file() for path in files):
+            return np.empty((0, texts), dtype=np.float32)
+        return _join(files, (len(index), texts), out, key, folder)
 
 
 def _join(
@@ -100,7 +103,8 @@ def _join(
     if row != shape[0]:
         raise BenchError(f"{folder}: shards hold {row} rows, {shape[0]} were expected; remove the folder.")
     write_json(out.with_name(f"{out.name}.json"), {"key": key})
-    shutil.rmtree(folder, ignore_errors=True)
+    for shards in out.parent.glob(f"{out.name}.shards-*"):
+        shutil.rmtree(shards, ignore_errors=True)
     return np.load(out, mmap_mode="r")  # type: ignore[no-any-return]
 
 
@@ -146,5 +150,9 @@ def _key(
     )
 
 
-def _same(path: Path, key: str) -> bool:
-    return path.is_file() and read_json(path).get("key") == key
+def _joined(out: Path, key: str) -> NDArray[np.float32] | None:
+    """The finished result, if it is of this key."""
+    note = out.with_name(f"{out.name}.json")
+    if not (out.is_file() and note.is_file() and read_json(note).get("key") == key):
+        return None
+    return np.load(out, mmap_mode="r")  # type: ignore[no-any-return]
