@@ -13,7 +13,7 @@ from benchmark.core.hashing import derive_seed, hash_strings, hash_value
 from benchmark.core.tables import Manifest, Predictions, write_table
 from benchmark.pipeline.features import device, image_store, text_store
 from benchmark.pipeline.params import Cell, Params, PromptParams
-from benchmark.pipeline.project import Project
+from benchmark.pipeline.project import Project, source_name
 from benchmark.pipeline.texts import Named
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def evaluate_cell(
 
     from benchmark.evaluation.evaluate import StatisticsConfig, evaluate
 
-    folder = project.results(cell.name, seed) / at.manifest.dataset
+    folder = project.results(cell.name, seed) / source_name(at.manifest.dataset, at.manifest.origin)
     config = StatisticsConfig.model_validate(params.statistics)
     subgroups = subgroups_of(at.chosen.frame)
     frames = []
@@ -191,7 +191,7 @@ def save_predictions(
         "prompt_hash": prompts,
         "weights_hash": run["model_sha256"],
         "data_hash": hash_value([at.images.key, hash_strings(at.chosen.frame["image_id"])]),
-        "precision": params_precision(at),
+        "precision": str(at.images.local.dtype),
         "commit": run["commit"],
         "device": run["device"],
         "versions": run["versions"],
@@ -200,10 +200,6 @@ def save_predictions(
     name = "predictions" if number == 0 else f"predictions-{slug(identity['prompts'])}"
     frame = pd.concat([ids.reset_index(drop=True), columns], axis=1)
     Predictions(at.chosen.classes, frame, info).save(folder / f"{name}.parquet")
-
-
-def params_precision(at: Target) -> str:
-    return str(at.images.local.dtype)
 
 
 def subgroups_of(frame: pd.DataFrame) -> dict[str, np.ndarray]:
@@ -224,9 +220,9 @@ def subgroups_of(frame: pd.DataFrame) -> dict[str, np.ndarray]:
 
 def prompt_label(prompts: PromptSet) -> str:
     """How the `prompts` column names a prompt set."""
-    if prompts.style in ("official", "name", "ensemble") or prompts.aggregation == "mean-score":
-        return prompts.style
-    return f"{prompts.style} ({prompts.aggregation})"
+    return (
+        prompts.style if prompts.aggregation == "mean-score" else f"{prompts.style} ({prompts.aggregation})"
+    )
 
 
 def slug(text: str) -> str:

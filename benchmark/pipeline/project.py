@@ -45,10 +45,10 @@ class Project:
         return self.root / "data" / "twins" / dataset
 
     def prepared(self, dataset: str, origin: str) -> Path:
-        return self.root / "data" / "prepared" / (dataset if origin == "twin" else f"{dataset}-official")
+        return self.root / "data" / "prepared" / source_name(dataset, origin)
 
     def texts(self, dataset: str, origin: str) -> Path:
-        return self.root / "data" / "texts" / (dataset if origin == "twin" else f"{dataset}-official")
+        return self.root / "data" / "texts" / source_name(dataset, origin)
 
     def run(self, cell: str, seed: int) -> Path:
         return self.root / "runs" / cell / f"seed-{seed}"
@@ -62,3 +62,8 @@ class Project:
             return str(path.relative_to(self.root))
         except ValueError:
             return str(path)
+
+
+def source_name(dataset: str, origin: str) -> str:
+    """Folder name of what was made from a dataset; official files and the twin never share one."""
+    return dataset if origin == "twin" else f"{dataset}-official"
