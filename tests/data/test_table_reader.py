@@ -1,4 +1,4 @@
-"""A dataset from a card alone: the page docs/add-a-dataset.md does what it says, and bad tables are refused."""
+"""A dataset from a card alone: docs/add-a-dataset.md does what it says, and bad tables are refused."""
 
 from __future__ import annotations
 
@@ -76,7 +76,8 @@ def test_policies_decide_what_the_two_other_states_count_as(page, uncertain, mis
 
 
 def test_labels_as_a_list_in_another_delimiter_and_encoding(page):
-    rows = "file;what\na001;Cardiomegaly|Zwerchfellhochstand\na002;Ohne Befund\na003;['Pleural Effusion', ' ', 'Größe']\n"
+    rows = "file;what\na001;Cardiomegaly|Zwerchfellhochstand\na002;Ohne Befund\n"
+    rows += "a003;['Pleural Effusion', ' ', 'Größe']\n"
     (page / "labels.csv").write_bytes(rows.encode("latin-1"))
     change_card(
         page,

@@ -43,7 +43,8 @@ BOXED = (
 )
 BOX_NAMES = {"Infiltration": "Infiltrate"}
 FOLDERS, RGBA, WITH_BOXES, OLD_LABELS = 12, 0.02, 0.3, 0.002
-CHEXNET_TEST, NIH_TEST = 0.7, 0.5
+CHEXNET_TEST, NIH_TEST = (0.0, 0.6), (0.2, 0.7)
+"""Shares of patients; the lists overlap, and 30 percent are left for training."""
 BOX_SPACE = 1024
 
 
@@ -59,6 +60,7 @@ def write(root: Path, studies: Iterable[TwinStudy], card: Card, rng: np.random.G
     for study in studies:
         local = study_rng(base, study, "chestxray14")
         patient = study.patient.number + 1
+        place = share(base, "list", patient)
         states = convention.mined(study, local)
         labels = {c for c in card.classes if states[c] == 1}
         for image in study.images:
@@ -70,10 +72,10 @@ def write(root: Path, studies: Iterable[TwinStudy], card: Card, rng: np.random.G
             chance = local.random(3)
             write_png(root / folder / "images" / name, grey8(image.pixels), rgba=bool(chance[0] < RGBA))
             entries.append(_entry(study, image, name, labels, card, local))
-            if share(base, "chexnet", patient) < CHEXNET_TEST:
+            if CHEXNET_TEST[0] <= place < CHEXNET_TEST[1]:
                 old = sorted(labels)[1:] if chance[1] < OLD_LABELS and len(labels) > 1 else labels
                 listed.append(f"{folder}/{name} " + " ".join("01"[c in old] for c in card.classes))
-            nih["test" if share(base, "nih", patient) < NIH_TEST else "train_val"].append(name)
+            nih["test" if NIH_TEST[0] <= place < NIH_TEST[1] else "train_val"].append(name)
             if chance[2] < WITH_BOXES:
                 boxes += _boxes(image, name, labels, convention)
     rows = [",".join(e) for e in entries]

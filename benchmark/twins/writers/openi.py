@@ -36,6 +36,11 @@ TERMS = {
     "pulmonary fibrosis": ("Fibroses", "pulmonary fibrosis"),
     "infiltrates": ("infiltrates",),
     "lung opacity": ("opacity",),
+    "increased density": ("opacity",),
+    "alveolar pattern": ("opacity", "Alveolar Opacity"),
+    "interstitial pattern": ("opacity", "Lung Diseases, Interstitial"),
+    "ground glass pattern": ("opacity",),
+    "fibrotic band": ("scarring",),
     "consolidation": ("Consolidation",),
     "pulmonary mass": ("mass lesion", "mass"),
     "emphysema": ("Emphysema", "Pulmonary Emphysema"),
@@ -49,8 +54,8 @@ TERMS = {
 NO_TERMS, NO_IMAGE, ODD_NAME, EMPTY_SECTION, POOR, NO_INDEX = 0.12, 0.06, 0.05, 0.03, 0.02, 0.02
 ARCHIVE = "NLMCXR_reports.tgz"
 IMAGES = "NLMCXR_png"
-EXTRA = 1 << 24
-"""Numbers of reports without image start here, above those of all studies."""
+GAP = 0.012
+"""Share of report numbers that are not there."""
 
 
 def image_name(number: int, order: int) -> str:
@@ -66,10 +71,11 @@ def write(root: Path, studies: Iterable[TwinStudy], card: Card, rng: np.random.G
     base, lexicon = base_seed(rng), load_lexicon()
     ids: Ids = {}
     reports: dict[int, str] = {}
+    number = 0
     for study in studies:
         local = study_rng(base, study, "openi")
         names = []
-        number = 1 + study.number + study.number // 40
+        number += 1 + int(local.random() < GAP)
         for order, image in enumerate(study.images):
             name = ids[image.number] = image_name(number, order)
             write_png(root / IMAGES / f"{name}.png", grey8(image.pixels))
@@ -77,7 +83,8 @@ def write(root: Path, studies: Iterable[TwinStudy], card: Card, rng: np.random.G
         automatic, major = _automatic(study, lexicon, local), _major(study, local)
         reports[number] = _xml(number, study, names, automatic, major, local)
         if not automatic and local.random() < NO_IMAGE:
-            reports[EXTRA + number] = _xml(EXTRA + number, study, [], [], ["normal"], local)
+            number += 1
+            reports[number] = _xml(number, study, [], [], ["normal"], local)
     _archive(root / ARCHIVE, reports)
     return ids
 
