@@ -9,7 +9,20 @@ import typer
 app = typer.Typer(no_args_is_help=True, help="Run one stage of the pipeline (what `dvc repro` calls).")
 
 Dataset = Annotated[str, typer.Argument(help="Name of a dataset card; see `bench ls datasets`.")]
-Cell = Annotated[str, typer.Argument(help="A method's main cell (carzero) or a cell of params.yaml.")]
+CellName = Annotated[str, typer.Argument(help="A method's main cell (carzero) or a cell of params.yaml.")]
+Seeds = Annotated[str | None, typer.Option("--seeds", help="Comma-separated; default: seeds of params.yaml.")]
+
+
+def _seeds(text: str | None) -> list[int]:
+    from benchmark.core.errors import ParamsError
+    from benchmark.pipeline.stages import context
+
+    if text is None:
+        return list(context()[1].seeds)
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise ParamsError(f"--seeds {text}: expected whole numbers, as in 0,1,2.") from None
 
 
 @app.command()
@@ -37,3 +50,43 @@ def prepare(dataset: Dataset) -> None:
     from benchmark.pipeline.stages import context
 
     typer.echo(prepare_dataset(*context(), dataset).message)
+
+
+@app.command()
+def texts() -> None:
+    """Align the training reports by rule."""
+    from benchmark.pipeline.stages import texts_stage
+
+    typer.echo(texts_stage())
+
+
+@app.command()
+def features() -> None:
+    """Encode images and texts once, for every method to share."""
+    from benchmark.pipeline.stages import features_stage
+
+    typer.echo(features_stage())
+
+
+@app.command()
+def train(cell: CellName, seeds: Seeds = None) -> None:
+    """Train one cell of the table."""
+    from benchmark.pipeline.stages import train_stage
+
+    typer.echo(train_stage(cell, _seeds(seeds)))
+
+
+@app.command()
+def evaluate(cell: CellName, seeds: Seeds = None) -> None:
+    """Evaluate one trained cell on every evaluation set."""
+    from benchmark.pipeline.stages import evaluate_stage
+
+    typer.echo(evaluate_stage(cell, _seeds(seeds)))
+
+
+@app.command()
+def summarise() -> None:
+    """Means over seeds, paired comparisons and ranks of everything that was evaluated."""
+    from benchmark.pipeline.stages import summarise_stage
+
+    typer.echo(summarise_stage())
