@@ -15,6 +15,7 @@ from torch import Tensor
 from transformers import BertConfig, BertModel, MPNetConfig, MPNetModel
 
 from benchmark.core.checkpoints import load_strictly
+from benchmark.core.errors import BenchError
 
 HEAD_WIDTH = 64
 _OLD_BUFFERS = frozenset({"embeddings.position_ids"})
@@ -33,7 +34,7 @@ def bert_from_state(state: Mapping[str, Tensor], heads: int | None = None) -> Be
 
 def mpnet_from_state(state: Mapping[str, Tensor]) -> MPNetModel:
     """MPNet of the given weights, in eval mode; the heads are those of its relative positions."""
-    buckets = state["encoder.relative_attention_bias.weight"]
+    buckets = _tensor(state, "encoder.relative_attention_bias.weight")
     sizes = _sizes(state, buckets.shape[1])
     model = MPNetModel(MPNetConfig(**sizes, relative_attention_num_buckets=buckets.shape[0]))
     load_strictly(model, state, "MPNet text encoder", _OLD_BUFFERS)
@@ -66,17 +67,24 @@ def mean_pool(states: Tensor, mask: Tensor) -> Tensor:
 
 
 def _sizes(state: Mapping[str, Tensor], heads: int | None) -> dict[str, Any]:
-    words = state["embeddings.word_embeddings.weight"]
+    words = _tensor(state, "embeddings.word_embeddings.weight")
     layers = {int(k.split(".")[2]) for k in state if k.startswith("encoder.layer.")}
+    feed_forward = _tensor(state, "encoder.layer.0.intermediate.dense.weight")
     return {
         "vocab_size": words.shape[0],
         "hidden_size": words.shape[1],
         "num_hidden_layers": max(layers) + 1,
         "num_attention_heads": heads or max(words.shape[1] // HEAD_WIDTH, 1),
-        "intermediate_size": state["encoder.layer.0.intermediate.dense.weight"].shape[0],
+        "intermediate_size": feed_forward.shape[0],
         "max_position_embeddings": _rows(state, "position"),
     }
 
 
 def _rows(state: Mapping[str, Tensor], which: str) -> int:
-    return state[f"embeddings.{which}_embeddings.weight"].shape[0]
+    return _tensor(state, f"embeddings.{which}_embeddings.weight").shape[0]
+
+
+def _tensor(state: Mapping[str, Tensor], name: str) -> Tensor:
+    if name not in state:
+        raise BenchError(f"text encoder: the checkpoint lacks '{name}'; check the file and --method.")
+    return state[name]

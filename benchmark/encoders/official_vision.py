@@ -2,17 +2,98 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Literal
 
 import torch
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional
+from torchvision.models import ResNet, resnet50
+from transformers import SwinConfig, SwinModel
 
 from benchmark.core.checkpoints import load_strictly
 from benchmark.core.errors import BenchError
+from benchmark.encoders.vit3d import ViT3D
 
 HEAD_WIDTH = 64
+
+
+def vit_network(state: Mapping[str, Tensor], heads: int | None = None) -> VisionTransformer:
+    """CARZero's ViT (timm blocks, LayerNorm eps 1e-6) of the given weights; heads: width / 64 by default.
+
+    Raises BenchError listing missing, surplus and misshapen names, here and below.
+    """
+    what = "CARZero image encoder (ViT)"
+    kernel = _tensor(state, "patch_embed.proj.weight", what)
+    width, patch = kernel.shape[0], kernel.shape[-1]
+    network = VisionTransformer(
+        img_size=patch * round((_tensor(state, "pos_embed", what).shape[1] - 1) ** 0.5),
+        patch_size=patch,
+        embed_dim=width,
+        depth=1 + max((int(k.split(".")[1]) for k in state if k.startswith("blocks.")), default=0),
+        num_heads=heads or max(width // HEAD_WIDTH, 1),
+        mlp_ratio=_tensor(state, "blocks.0.mlp.fc1.weight", what).shape[0] / width,
+        num_classes=0,
+    )
+    load_strictly(network, state, what)
+    return network
+
+
+def resnet_network(state: Mapping[str, Tensor]) -> ResNet:
+    """torchvision's ResNet-50 without its classifier (GLoRIA, MedCLIP)."""
+    network = resnet50(weights=None)
+    network.fc = nn.Identity()
+    load_strictly(network, state, "ResNet-50 image encoder")
+    return network
+
+
+def swin_network(state: Mapping[str, Tensor]) -> SwinModel:
+    """MedCLIP's Swin-tiny, window 7 at 224 pixels; the library may have renamed the official names."""
+    network = SwinModel(SwinConfig())
+    own = network.state_dict().keys()
+    renamed = {_swin_name(name, own): value for name, value in state.items()}
+    buffers = frozenset(name for name in renamed if name.endswith("relative_position_index"))
+    load_strictly(network, renamed, "MedCLIP image encoder (Swin)", buffers)
+    return network
+
+
+def vit3d_network(state: Mapping[str, Tensor], heads: int | None = None) -> ViT3D:
+    """BrgSA's 3-D ViT of the given weights, whose position table is a cube."""
+    what = "BrgSA image encoder (3-D ViT)"
+    width = _tensor(state, "patch_embed.proj.weight", what).shape[0]
+    _tensor(state, "pos_embed", what)
+    _tensor(state, "blocks.0.mlp.fc1.weight", what)
+    network = ViT3D.from_state(state, heads or max(width // HEAD_WIDTH, 1))
+    load_strictly(network, state, what)
+    return network
+
+
+_SWIN = (
+    ("attention.self.query", "attention.q_proj"),
+    ("attention.self.key", "attention.k_proj"),
+    ("attention.self.value", "attention.v_proj"),
+    ("attention.output.dense", "attention.o_proj"),
+    ("attention.self.relative_position", "attention.relative_position_bias.relative_position"),
+    ("intermediate.dense", "mlp.fc1"),
+    ("output.dense", "mlp.fc2"),
+)
+
+
+def _swin_name(name: str, own: Collection[str]) -> str:
+    """Names of transformers 4.24 in the installed release, which may have renamed them."""
+    if name in own:
+        return name
+    for old, new in _SWIN:
+        if old in name:
+            return name.replace(old, new)
+    return name
+
+
+def _tensor(state: Mapping[str, Tensor], name: str, what: str) -> Tensor:
+    if name not in state:
+        raise BenchError(f"{what}: the checkpoint lacks '{name}'; check the file and --method.")
+    return state[name]
 
 
 class DinoBlock(nn.Module):
@@ -75,8 +156,9 @@ class DinoV2(nn.Module):
 
         Raises BenchError listing missing and surplus names; the unused mask token may be there.
         """
-        kernel = state["embeddings.patch_embeddings.projection.weight"]
-        rows = state["embeddings.position_embeddings"].shape[1] - 1
+        what = "DINOv2 image encoder"
+        kernel = _tensor(state, "embeddings.patch_embeddings.projection.weight", what)
+        rows = _tensor(state, "embeddings.position_embeddings", what).shape[1] - 1
         base = round(rows**0.5)
         if base * base != rows:
             raise BenchError(f"DINOv2: {rows} positions form no square grid.")
@@ -85,13 +167,13 @@ class DinoV2(nn.Module):
             width=width,
             depth=1 + max(int(k.split(".")[2]) for k in state if k.startswith("encoder.layer.")),
             heads=heads or max(width // HEAD_WIDTH, 1),
-            hidden=state["encoder.layer.0.mlp.fc1.weight"].shape[0],
+            hidden=_tensor(state, "encoder.layer.0.mlp.fc1.weight", what).shape[0],
             patch=kernel.shape[-1],
             base=base,
             position_resize=position_resize,
         )
         renamed = {_dino_name(name): value for name, value in state.items()}
-        load_strictly(network, renamed, "DINOv2 image encoder", frozenset({"mask_token"}))
+        load_strictly(network, renamed, what, frozenset({"mask_token"}))
         return network
 
     def positions(self, rows: int, columns: int) -> Tensor:

@@ -3,6 +3,7 @@
 from benchmark.evaluation.parity.cases import (
     brgsa,
     carzero,
+    checkpoints,
     clip,
     gloria,
     localisation,
@@ -16,6 +17,7 @@ from benchmark.evaluation.parity.cases import (
 __all__ = [
     "brgsa",
     "carzero",
+    "checkpoints",
     "clip",
     "gloria",
     "localisation",
