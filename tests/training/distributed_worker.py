@@ -1,0 +1,104 @@
+"""One process of a distributed test; the environment says which (as torchrun sets it)."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+import torch
+from training_cases import IMAGE_DIM, TEXT_DIM, make_data
+
+from benchmark.evaluation.scoring import score
+from benchmark.training.config import TrainConfig, train_config
+from benchmark.training.data import epoch_batches
+from benchmark.training.distributed import Group, RankLost, process_group, rank_rows
+from benchmark.training.loop import load_method, seeded_method, train
+from benchmark.training.step import Step
+from methods.base import METHODS, Method
+
+CONFIG = {
+    "epochs": 2, "batch_size": 11, "checkpoint_seconds": 0.0,
+    "optimiser": "sgd", "learning_rate": 0.05, "momentum": 0.9, "clip_norm": 1.0,
+}  # fmt: skip
+"""SGD, since Adam turns the rounding of a gradient that is zero in exact arithmetic into full steps."""
+
+
+def method_of(name: str) -> Method:
+    options = {"dropout": 0.0} if "dropout" in METHODS.get(name).Config.model_fields else {}
+    return seeded_method(name, {"width": 8, **options}, IMAGE_DIM, TEXT_DIM, 0)
+
+
+def config_of(**changes: object) -> TrainConfig:
+    return train_config({**CONFIG, **changes})
+
+
+def one_step(name: str, group: Group) -> dict[str, torch.Tensor]:
+    """Loss and averaged gradients of one joint batch of 11 images: uneven over two processes."""
+    data, method = make_data(), method_of(name)
+    batch = epoch_batches(data, 0, 0, 11, method.trains_on)[0]
+    loss = Step(method, data, config_of(tile=[3, 4]), torch.device("cpu"), group).backward(batch)
+    group.average_gradients(method.parameters())
+    return {
+        "loss": loss.total.detach(),
+        **{k: p.grad for k, p in method.named_parameters() if p.grad is not None},
+    }
+
+
+class Suicide:
+    """Kills this process without a word, as an out-of-memory killer would."""
+
+    def __init__(self, at: int) -> None:
+        self.at = at
+
+    def step(self, done: int, total: int) -> None:
+        if done == self.at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def epoch(self, row: dict[str, float]) -> None:
+        pass
+
+
+def main(task: str, folder: Path) -> int:
+    torch.set_num_threads(1)
+    try:
+        with process_group("gloo", timeout_seconds=60) as group:
+            if task == "equal":
+                for name in METHODS.names():
+                    found = one_step(name, group)
+                    if group.first:
+                        torch.save(found, folder / f"{name}.pt")
+                    train(method_of(name), make_data(), config_of(), folder / name, 0, group=group)
+                    group.barrier()
+                method, data = load_method(folder / "carzero"), make_data()
+                (folder / f"rows-{group.rank}.json").write_text(json.dumps(rank_rows(7, group).tolist()))
+                text = data.text.get(slice(None))
+                score(
+                    method,
+                    data.images,
+                    text,
+                    out=folder / "scores.npy",
+                    shard=6,
+                    part=(group.rank, group.size),
+                )
+            else:
+                observer = Suicide(5) if task == "die" and group.rank == 0 else None
+                train(
+                    method_of("clip"),
+                    make_data(),
+                    config_of(),
+                    folder / "clip",
+                    0,
+                    group=group,
+                    observer=observer,
+                )
+    except RankLost as lost:
+        sys.stderr.write(f"{lost}\n")
+        return lost.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], Path(sys.argv[2])))
