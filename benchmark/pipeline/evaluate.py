@@ -141,7 +141,7 @@ def evaluate_cell(
     config = StatisticsConfig.model_validate(params.statistics)
     subgroups = subgroups_of(at.chosen.frame)
     frames = []
-    for number, wanted in enumerate(cell.prompts):
+    for number, wanted in enumerate(cell.prompts_on(at.manifest.dataset)):
         prompts = prompt_set(at.card, at.chosen.info["protocol"], wanted)
         scores = predict(project, params, method, at, prompts)
         label = prompt_label(prompts)

@@ -73,6 +73,14 @@ class PromptParams(Strict):
     aggregation: Literal["mean-embedding", "mean-score", "max"] = "mean-score"
 
 
+class PromptAblation(Strict):
+    """Further inference prompts, evaluated with the models that are there anyway."""
+
+    methods: tuple[str, ...] = ()
+    datasets: tuple[str, ...] = ()
+    prompts: tuple[PromptParams, ...] = ()
+
+
 class MethodParams(Strict):
     """Hyper-parameters of one method and what of the shared training its tuning chose."""
 
@@ -89,7 +97,6 @@ class CellParams(Strict):
     options: dict[str, Any] = {}
     training: dict[str, Any] = {}
     texts: dict[str, Any] = {}
-    prompts: tuple[dict[str, Any], ...] = Field((), description="inference prompts to evaluate, if several")
     evaluate: tuple[str, ...] | None = None
 
 
@@ -107,6 +114,7 @@ class Params(Strict):
     training: dict[str, Any]
     method: dict[str, MethodParams]
     cells: dict[str, CellParams] = {}
+    prompt_ablation: PromptAblation = PromptAblation()
     statistics: dict[str, Any] = {}
     profiles: dict[str, dict[str, Any]] = {}
 
@@ -127,10 +135,16 @@ class Cell(Strict):
     options: dict[str, Any]
     training: dict[str, Any]
     texts: TextParams
-    prompts: tuple[PromptParams, ...]
+    prompts: PromptParams
+    more_prompts: tuple[PromptParams, ...] = ()
+    more_prompts_on: tuple[str, ...] = ()
     evaluate: tuple[str, ...]
     table: str = "zero_shot"
     label: str = ""
+
+    def prompts_on(self, dataset: str) -> tuple[PromptParams, ...]:
+        """The cell's own prompts first, then those of the prompt ablation where it covers the dataset."""
+        return (self.prompts, *(self.more_prompts if dataset in self.more_prompts_on else ()))
 
 
 def load_params(path: Path, profile: str | None = None, sets: Sequence[str] = ()) -> Params:
@@ -196,7 +210,9 @@ def main_cell(params: Params, method: str) -> Cell:
         options=own.options,
         training={**params.training, **own.training},
         texts=params.texts,
-        prompts=(params.prompts,),
+        prompts=params.prompts,
+        more_prompts=params.prompt_ablation.prompts if method in params.prompt_ablation.methods else (),
+        more_prompts_on=params.prompt_ablation.datasets,
         evaluate=params.data.evaluate,
     )
 
@@ -209,7 +225,6 @@ def ablation_cell(params: Params, name: str) -> Cell:
         raise ParamsError(f"params.yaml: no cell '{name}' under cells.{hint}")
     change = params.cells[name]
     base = main_cell(params, change.method)
-    prompts = tuple(PromptParams.model_validate({**params.prompts.model_dump(), **p}) for p in change.prompts)
     return Cell(
         name=name,
         method=change.method,
@@ -217,7 +232,9 @@ def ablation_cell(params: Params, name: str) -> Cell:
         options={**base.options, **change.options},
         training={**base.training, **change.training},
         texts=TextParams.model_validate({**params.texts.model_dump(), **change.texts}),
-        prompts=prompts or base.prompts,
+        prompts=base.prompts,
+        more_prompts=base.more_prompts if change.table == "prompt_alignment" else (),
+        more_prompts_on=base.more_prompts_on,
         evaluate=change.evaluate or base.evaluate,
         table=change.table,
         label=change.label,

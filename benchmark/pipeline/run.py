@@ -125,7 +125,7 @@ def evaluate_one(session: Session, cell: Cell, seed: int, dataset: str, run: dic
             run["options"],
             at.images.key,
             at.chosen.info,
-            [p.model_dump() for p in cell.prompts],
+            [p.model_dump() for p in cell.prompts_on(dataset)],
             session.params.statistics,
             {k: list(v) for k, v in at.strata.items()},
             session.params.encoders.model_dump(),

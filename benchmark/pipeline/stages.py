@@ -28,7 +28,7 @@ def context() -> tuple[Project, Params]:
 
 def session() -> Session:
     project, params = context()
-    return Session(project, params, lambda line: sys.stderr.write(line + "\n"))
+    return Session(project, params, lambda line: print(line, file=sys.stderr))
 
 
 def cell_named(params: Params, name: str) -> Cell:

@@ -139,7 +139,7 @@ def summarise(
 
 def families(files: Sequence[Scored]) -> list[list[str]]:
     """Which rows are compared with which: the main cells with one another, and the cells of one method with
-    that method's main cell and with one another. Comparing everything with everything would only cost power."""
+    that method's main cell and with one another. Comparing everything would only cost power."""
     main = list(dict.fromkeys(f.name for f in files if f.name == f"{f.cell.method}-main"))
     groups = [main] if len(main) > 1 else []
     for method in dict.fromkeys(f.cell.method for f in files):
@@ -156,6 +156,6 @@ def _identity(params: Params, file: Scored) -> dict[str, Any]:
         "method": file.cell.method,
         "variant": file.cell.variant,
         "encoder": f"{params.encoders.image}+{params.encoders.text}",
-        "prompts": prompts or file.cell.prompts[0].style,
+        "prompts": prompts or file.cell.prompts.style,
         "task": "classification",
     }
