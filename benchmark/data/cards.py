@@ -17,6 +17,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from benchmark.core.errors import CardError, UnknownName, closest
+from benchmark.data.located_yaml import line_of, read_located
 
 Policy = Literal["positive", "negative", "ignore"]
 View = Literal["PA", "AP", "L", "frontal"]
@@ -338,17 +339,17 @@ def read_card(folder: Path | str) -> Card:
     """The card in one folder, outside the registry of names."""
     folder = Path(folder)
     path, prompts_path = folder / "card.yaml", folder / "prompts.yaml"
-    value, node = _read(path)
+    value, node = read_located(path)
     if "prompts" in value:
         raise CardError(
-            f"{path}:{_line(node, ('prompts',))}: prompts belong into prompts.yaml beside the card."
+            f"{path}:{line_of(node, ('prompts',))}: prompts belong into prompts.yaml beside the card."
         )
     if prompts_path.exists():
-        prompts, prompts_node = _read(prompts_path)
+        prompts, prompts_node = read_located(prompts_path)
         value["prompts"] = _build(PromptBook, prompts, prompts_path, prompts_node)
     card = _build(Card, value, path, node)
     if card.name != folder.name:
-        raise CardError(f"{path}:{_line(node, ('name',))}: name '{card.name}' is not the folder's name.")
+        raise CardError(f"{path}:{line_of(node, ('name',))}: name '{card.name}' is not the folder's name.")
     return card
 
 
@@ -375,55 +376,7 @@ def _build(model: type[Model], value: Mapping[str, Any], path: Path, node: yaml.
             ]
             near = closest(str(first["loc"][-1]), [str(k) for k in lacking])
             what = f"unknown key. Did you mean '{near}'?" if near else "unknown key."
-        raise CardError(f"{path}:{_line(node, first['loc'])}: {where}: {what}") from None
-
-
-def _read(path: Path) -> tuple[dict[str, Any], yaml.Node]:
-    """YAML mapping and its node tree. A repeated key is an error; plain YAML keeps the last one."""
-    loader_class = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    try:
-        loader = loader_class(path.read_text(encoding="utf-8"))
-        node = loader.get_single_node()
-        if not isinstance(node, yaml.MappingNode):
-            raise CardError(f"{path}: must be a mapping of keys to values.")
-        _no_repeats(node, path)
-        return loader.construct_document(node), node
-    except FileNotFoundError:
-        raise CardError(f"{path}: no such file.") from None
-    except UnicodeDecodeError:
-        raise CardError(f"{path}: not UTF-8 text.") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        raise CardError(f"{path}{line}: not valid YAML ({getattr(error, 'problem', error)}).") from None
-
-
-def _no_repeats(node: yaml.Node, path: Path) -> None:
-    if isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
-        for key, value in node.value:
-            if key.value in seen:
-                raise CardError(f"{path}:{key.start_mark.line + 1}: key '{key.value}' occurs twice.")
-            seen.add(key.value)
-            _no_repeats(value, path)
-    elif isinstance(node, yaml.SequenceNode):
-        for value in node.value:
-            _no_repeats(value, path)
-
-
-def _line(node: yaml.Node, loc: tuple[int | str, ...]) -> int:
-    """Line of the deepest part of `loc` that the file holds."""
-    line = node.start_mark.line + 1
-    for part in loc:
-        if isinstance(node, yaml.MappingNode):
-            found = next(((k, v) for k, v in node.value if k.value == str(part)), None)
-            if found is None:
-                continue
-            line, node = found[0].start_mark.line + 1, found[1]
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-            node = node.value[part]
-            line = node.start_mark.line + 1
-    return line
+        raise CardError(f"{path}:{line_of(node, first['loc'])}: {where}: {what}") from None
 
 
 def _percentile(values: list[int], percent: float) -> float:
