@@ -1,0 +1,1 @@
+"""The LLM aligner: one fixed prompt, three back ends, every answer checked, nothing sent twice."""

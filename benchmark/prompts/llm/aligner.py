@@ -1,0 +1,247 @@
+"""From reports to a table of aligned sentences by a language model, resumable at every answer."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmark.core.errors import BenchError, DataError
+from benchmark.core.tables import write_table
+from benchmark.prompts.aligned import ALIGNED_COLUMNS
+from benchmark.prompts.llm.backends import Backend, NoAnswer, Refused
+from benchmark.prompts.llm.protocol import (
+    PROMPT_HASH,
+    PROMPT_VERSION,
+    Reason,
+    messages,
+    parse_answer,
+    to_statement,
+)
+from benchmark.prompts.llm.record import Entry, Record, read_record, sentence_key
+from benchmark.prompts.rules import RuleAligner
+from benchmark.prompts.sections import report_sections, select
+from benchmark.prompts.sentences import split_sentences
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Progress = Callable[[int, int], None]
+"""Called with (done, total) sentences."""
+_SILENT_BATCHES = 3
+"""Batches in a row without an answer before the run stops."""
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """Where a sentence stands."""
+
+    study: str
+    number: int
+    section: str
+    text: str
+
+
+@dataclass(frozen=True)
+class LLMResult:
+    """table: ALIGNED_COLUMNS; a failed sentence has a row whose `aligned` and later columns are null.
+    info: prompt version and hash, model, counts of sentences, distinct, reused, asked, failed, reasons."""
+
+    table: pd.DataFrame
+    info: dict[str, Any]
+
+    def save(self, path: Path | str) -> None:
+        """One Parquet file; equal answers give equal bytes, so that a pipeline can depend on it."""
+        kept = {k: v for k, v in self.info.items() if k not in ("reused", "asked")}
+        write_table(path, self.table, {"aligner": "llm", **kept})
+
+
+def require_consent(
+    dataset: str | None, forbidden: bool, backend: Backend, consents: Collection[str]
+) -> None:
+    """Refuse to send reports of a dataset that forbids it, or of an unknown one, to another machine.
+
+    Raises BenchError unless the dataset is named in `consents` (`unknown` where there is no dataset).
+    """
+    name = dataset or "unknown"
+    if backend.remote and (forbidden or dataset is None) and name not in consents:
+        why = "its data use agreement forbids it" if dataset else "it is not known whose reports these are"
+        raise BenchError(
+            f"reports of {name} may not go to a remote endpoint: {why}. Use a model on this machine, or, "
+            f"with written permission, add --i-have-permission-to-send-reports-of {name}."
+        )
+
+
+def align_with_llm(
+    reports: Mapping[str, str],
+    backend: Backend,
+    cache: Path | str,
+    *,
+    rule: str = "findings+impression",
+    tries: int = 2,
+    retry_failed: bool = False,
+    aligner: RuleAligner | None = None,
+    progress: Progress | None = None,
+) -> LLMResult:
+    """Align reports (study → text). A sentence goes to the back end once, however often it occurs.
+
+    cache: folder; answers are appended to `<cache>/<key of prompt and model>.jsonl` as they arrive, so that a
+    killed run goes on where it stopped. tries: how often an invalid answer is asked for; what stays invalid
+    is recorded as failed and not asked again unless `retry_failed`.
+    Raises BenchError where the back end is down (what was answered is kept).
+    """
+    aligner = aligner or RuleAligner()
+    sentences = list(report_sentences(reports, rule))
+    if not sentences:
+        raise DataError("no sentence in these reports; check the folder and --rule.")
+    distinct = {sentence_key(s.text): s.text for s in sentences}
+    record = Record(Path(cache) / f"{backend.identity[:16]}-{PROMPT_HASH[:16]}.jsonl", backend.identity)
+    known = {k for k, e in record.entries.items() if not (retry_failed and e.failed)}
+    todo = {key: text for key, text in distinct.items() if key not in known}
+    try:
+        _ask_all(todo, backend, record, tries, aligner, progress, len(distinct))
+    finally:
+        record.close()
+    info = {"model": backend.identity, "reused": len(distinct) - len(todo), "asked": len(todo)}
+    return _result(sentences, record.entries, aligner, info)
+
+
+def replay(
+    reports: Mapping[str, str],
+    recorded: Path | str,
+    *,
+    rule: str = "findings+impression",
+    aligner: RuleAligner | None = None,
+) -> LLMResult:
+    """Align from a recorded file alone; nothing is asked. A sentence that it lacks is failed (`no answer`).
+
+    Raises DataError where the file was recorded with another prompt.
+    """
+    aligner = aligner or RuleAligner()
+    head, entries = read_record(recorded)
+    if head["prompt"] != PROMPT_HASH:
+        raise DataError(f"{recorded}: was recorded with another prompt version. Record it again.")
+    sentences = list(report_sentences(reports, rule))
+    return _result(sentences, entries, aligner, {"model": head["model"], "reused": len(entries), "asked": 0})
+
+
+def report_sentences(reports: Mapping[str, str], rule: str) -> Iterator[Sentence]:
+    """Sentences of reports in order."""
+    for study, report in reports.items():
+        number = 0
+        for section, text in select(report_sections(report), rule):
+            for sentence in split_sentences(text):
+                yield Sentence(study, number, section, sentence)
+                number += 1
+
+
+def _ask_all(
+    todo: Mapping[str, str],
+    backend: Backend,
+    record: Record,
+    tries: int,
+    aligner: RuleAligner,
+    progress: Progress | None,
+    total: int,
+) -> None:
+    keys = list(todo)
+    batches = [keys[i : i + backend.batch] for i in range(0, len(keys), backend.batch)]
+    done, silent = total - len(keys), 0
+    running: set[Future[dict[str, Entry] | None]] = set()
+    with ThreadPoolExecutor(backend.concurrency) as pool:
+        try:
+            queue = iter(batches)
+            while True:
+                for batch in queue:
+                    texts = {key: todo[key] for key in batch}
+                    running.add(pool.submit(_ask, texts, backend, tries, aligner))
+                    if len(running) >= backend.concurrency:
+                        break
+                if not running:
+                    return
+                ready, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in ready:
+                    running.discard(future)
+                    entries = future.result()
+                    silent = silent + 1 if entries is None else 0
+                    if silent >= _SILENT_BATCHES:
+                        raise BenchError(
+                            "the language model does not answer. Finished sentences are kept; start it "
+                            "and run the same command again to resume."
+                        )
+                    if entries is not None:
+                        record.add(entries)
+                        done += len(entries)
+                        if progress:
+                            progress(done, total)
+        finally:
+            _keep_finished(running, record)
+
+
+def _keep_finished(running: set[Future[dict[str, Entry] | None]], record: Record) -> None:
+    """On the way out: what is already on its way is paid for, so it is kept."""
+    for future in running:
+        if not future.cancel() and future.exception() is None:
+            record.add(future.result() or {})
+
+
+def _ask(
+    texts: Mapping[str, str], backend: Backend, tries: int, aligner: RuleAligner
+) -> dict[str, Entry] | None:
+    """Entries of one batch; None where the back end gave no answer at all."""
+    numbered = dict(enumerate(texts.values(), 1))
+    keys = dict(enumerate(texts, 1))
+    found: dict[str, Entry] = {}
+    left: dict[int, str] = numbered
+    reasons: dict[int, Reason] = {}
+    for _ in range(tries):
+        try:
+            good, reasons = parse_answer(backend.complete(messages(left)), left, aligner)
+        except Refused:
+            good, reasons = {}, dict.fromkeys(left, "refused")
+        except NoAnswer:
+            if not found and not reasons:
+                return None
+            reasons = {n: reasons.get(n, "no answer") for n in left}
+            break
+        found.update({keys[n]: Entry(findings) for n, findings in good.items()})
+        left = {n: text for n, text in left.items() if n not in good}
+        if not left:
+            break
+    return {**found, **{keys[n]: Entry(failed=reasons[n]) for n in left}}
+
+
+def _result(
+    sentences: Sequence[Sentence], entries: Mapping[str, Entry], aligner: RuleAligner, info: Mapping[str, Any]
+) -> LLMResult:
+    import pandas as pd
+
+    rows: list[tuple[object, ...]] = []
+    reasons: Counter[str] = Counter()
+    for s in sentences:
+        entry = entries.get(sentence_key(s.text), Entry(failed="no answer"))
+        head = (s.study, s.number, s.section, s.text)
+        if entry.failed:
+            reasons[entry.failed] += 1
+        for finding in entry.findings:
+            statement, text = to_statement(finding, aligner)
+            concept, place = (
+                (statement.concept, statement.location) if statement else (None, finding.location)
+            )
+            rows.append((*head, text, concept, finding.presence, finding.side, place, finding.severity))
+        if not entry.findings:
+            rows.append((*head, *[None] * 6))
+    frame = pd.DataFrame(rows, columns=list(ALIGNED_COLUMNS))
+    frame = frame.astype({name: "Int32" if name == "sentence" else "string" for name in ALIGNED_COLUMNS})
+    counts = {
+        "prompt_version": PROMPT_VERSION,
+        "prompt_hash": PROMPT_HASH,
+        "sentences": len(sentences),
+        "distinct": len({sentence_key(s.text) for s in sentences}),
+        "failed": reasons.total(),
+        "reasons": dict(sorted(reasons.items())),
+    }
+    return LLMResult(frame, {**counts, **info})

@@ -1,0 +1,120 @@
+"""Recorded answers: the cache that keeps a sentence from being sent twice, and the file that is replayed."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from pydantic import ValidationError
+
+from benchmark.core.errors import BenchError, DataError
+from benchmark.core.hashing import hash_strings
+from benchmark.prompts.llm.protocol import PROMPT_HASH, LLMFinding, Reason
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Accepted findings of one sentence, or why there are none."""
+
+    findings: tuple[LLMFinding, ...] = ()
+    failed: Reason | None = None
+
+
+def sentence_key(sentence: str) -> str:
+    """Content key of a sentence; white space does not count."""
+    return hash_strings([" ".join(sentence.split())])
+
+
+class Record:
+    """An append-only file, one JSON object a line. The first line names the prompt and the model; the others
+    hold the key of a sentence, never its text, and the answer. A line cut off by a crash is ignored."""
+
+    def __init__(self, path: Path | str, identity: str) -> None:
+        self.path = Path(path)
+        self.identity = identity
+        self.entries: dict[str, Entry] = {}
+        self._lock = threading.Lock()
+        self._handle: IO[str] | None = None
+        if self.path.exists():
+            head, self.entries = read_record(self.path)
+            if head != {"prompt": PROMPT_HASH, "model": identity}:
+                raise DataError(
+                    f"{self.path}: was recorded with another prompt or model. Use another cache folder."
+                )
+
+    def add(self, entries: Mapping[str, Entry]) -> None:
+        """Append and flush to disk before returning."""
+        lines = [_line(key, entry) for key, entry in entries.items()]
+        with self._lock:
+            handle = self._open()
+            handle.write("".join(lines))
+            handle.flush()
+            os.fsync(handle.fileno())
+            self.entries.update(entries)
+
+    def close(self) -> None:
+        with self._lock:
+            if self._handle:
+                self._handle.close()
+                self._handle = None
+
+    def _open(self) -> IO[str]:
+        if self._handle is None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            fresh = not self.path.exists() or self.path.stat().st_size == 0
+            if not fresh:
+                _end_last_line(self.path)
+            self._handle = self.path.open("a", encoding="utf-8")
+            if fresh:
+                self._handle.write(json.dumps({"prompt": PROMPT_HASH, "model": self.identity}) + "\n")
+        return self._handle
+
+
+def read_record(path: Path | str) -> tuple[dict[str, Any], dict[str, Entry]]:
+    """Head and entries of a recorded file. Later lines win. Raises BenchError where it is none."""
+    path = Path(path)
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise BenchError(f"{path}: no such file of recorded answers.") from None
+    except UnicodeDecodeError:
+        raise DataError(f"{path}: not a file of recorded answers.") from None
+    head: dict[str, Any] = {}
+    entries: dict[str, Entry] = {}
+    for number, line in enumerate(lines, 1):
+        try:
+            value = json.loads(line)
+            if number == 1:
+                head = {"prompt": value["prompt"], "model": value["model"]}
+                continue
+            findings = tuple(LLMFinding.model_validate(f) for f in value.get("findings", ()))
+            entries[value["key"]] = Entry(findings, value.get("failed"))
+        except (json.JSONDecodeError, KeyError, TypeError, AttributeError, ValidationError):
+            if number == len(lines) and number > 1:
+                break
+            raise DataError(f"{path}:{number}: not a line of recorded answers.") from None
+    if not head:
+        raise DataError(f"{path}: an empty file of recorded answers.")
+    return head, entries
+
+
+def _line(key: str, entry: Entry) -> str:
+    value: dict[str, Any] = {"key": key}
+    if entry.failed:
+        value["failed"] = entry.failed
+    else:
+        value["findings"] = [finding.model_dump(exclude_none=True) for finding in entry.findings]
+    return json.dumps(value, ensure_ascii=False) + "\n"
+
+
+def _end_last_line(path: Path) -> None:
+    """Cut off what a crash left of a last line."""
+    with open(path, "rb+") as handle:
+        data = handle.read()
+        if data and not data.endswith(b"\n"):
+            handle.truncate(data.rfind(b"\n") + 1)
