@@ -110,7 +110,7 @@ class CARZero(Method):
         self.image_project = projection(image_dim, width, config.project)
         self.text_project = projection(text_dim, width, config.project)
         self.decoder_norm = nn.LayerNorm(width)
-        self.layers = nn.ModuleList(_Layer(config) for _ in range(config.layers))
+        self.layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.layers))
         self.head = _head(config)
         self.dropout = nn.Dropout(config.dropout)
         spread = config.init_std or 0.02 * (768 / width) ** 0.5
@@ -171,8 +171,8 @@ class CARZero(Method):
             self._decode(prepared_text, prepared_image, maps["text_memory"])
         return {name: torch.stack(found) for name, found in maps.items() if found}
 
-    def _stack(self) -> list[_Layer]:
-        return [cast(_Layer, layer) for layer in self.layers]
+    def _stack(self) -> list[DecoderLayer]:
+        return [cast(DecoderLayer, layer) for layer in self.layers]
 
     def _prepare(self, pooled: Tensor, local: Tensor, weight: Tensor | None, own: str) -> Prepared:
         """Memory side as keys and values of every layer, query side as the decoder's input."""
@@ -286,7 +286,7 @@ def _official(state: Mapping[str, Tensor]) -> OfficialState:
     return OfficialState("CARZero", bare, "CARZero.", ("img_encoder.", "text_encoder."))
 
 
-class _Layer(nn.Module):
+class DecoderLayer(nn.Module):
     """One pre-norm decoder layer: cross-attention and feed-forward, ReLU."""
 
     def __init__(self, config: CARZeroConfig) -> None:
@@ -340,9 +340,12 @@ class _Layer(nn.Module):
             bias = bias.expand(-1, key.shape[1], query.shape[2], -1)
         drop = self.dropout.p if self.training else 0.0
         attended = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias, dropout_p=drop)
-        x = x + self.dropout(self.attention.out_proj(attended.transpose(1, 2).flatten(2)))
-        hidden = self.dropout(functional.relu(self.linear1(self.norm_feedforward(x))))
-        return x + self.dropout(self.linear2(hidden))
+        again = torch.is_grad_enabled()  # without a gradient, buffers are reused
+        attended = self.dropout(self.attention.out_proj(attended.transpose(1, 2).flatten(2)))
+        x = x + attended if again else attended.add_(x)
+        hidden = functional.relu(self.linear1(self.norm_feedforward(x)), inplace=not again)
+        hidden = self.dropout(self.linear2(self.dropout(hidden)))
+        return x + hidden if again else hidden.add_(x)
 
 
 def _head(config: CARZeroConfig) -> nn.Module:

@@ -13,6 +13,7 @@ from torch.nn import functional
 from benchmark.core.errors import ParamsError
 from benchmark.core.features import ImageFeatures, TextFeatures
 from methods.base import METHODS, Method, Recipe, build, configure
+from methods.carzero_plain import per_image_loop, plain_scores
 
 NAMES = METHODS.names()
 IMAGE_DIM, TEXT_DIM, GRID, WORDS, FINDINGS = 24, 20, (2, 3), 5, 7
@@ -272,3 +273,13 @@ def test_a_method_from_outside_is_found(outside):
     made = build("tilted", {"width": 16}, IMAGE_DIM, TEXT_DIM)
     assert isinstance(made, Method)
     assert made(images(2), texts(3)).shape == (2, 3)
+
+
+@pytest.mark.parametrize("options", [{}, {"mask_padding": False, "text_columns": WORDS}, {"head": "linear"}])
+def test_carzero_equals_its_plain_equations(options):
+    made, image, text = method("carzero", {"layers": 3, **options}), images(5), texts(4)
+    with torch.no_grad():
+        expected = plain_scores(made, image, text)
+        close(made(image, text), expected)
+        close(per_image_loop(made, image, text), expected)
+    close(made(image, text), expected)

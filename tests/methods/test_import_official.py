@@ -24,9 +24,7 @@ CASES = [("radzero", "radzero", "full_model"), ("brgsa", "brgsa", "end_to_end")]
 def official_state(path):
     """Tensors of the official names and full shapes, a number to each, without their memory."""
     shapes = next(v for k, v in json.loads(path.read_text()).items() if isinstance(v, dict))
-    return {
-        name: torch.tensor(float(len(name))).expand(tuple(shape)) for name, shape in shapes.items()
-    }
+    return {name: torch.tensor(float(len(name))).expand(tuple(shape)) for name, shape in shapes.items()}
 
 
 @pytest.mark.parametrize(("name", "file", "image_dim", "text_dim"), LISTED)
@@ -77,4 +75,6 @@ def test_import_is_pure(shared):
     before = dict(state)
     ours = METHODS.get("carzero").import_official(state)
     assert state == before
-    assert not any(t.data_ptr() == state["CARZero.fusion_module.decoder_norm.bias"].data_ptr() for t in ours.values())
+    assert not any(
+        t.data_ptr() == state["CARZero.fusion_module.decoder_norm.bias"].data_ptr() for t in ours.values()
+    )
