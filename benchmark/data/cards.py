@@ -302,8 +302,9 @@ class Card(_Frozen):
 def datasets_folder() -> Path:
     """The folder of built-in datasets: of the checkout, or of an installed wheel."""
     package = Path(__file__).resolve().parents[1]
-    for folder in (package.parent / "datasets", package / "_datasets"):
-        if folder.is_dir():
+    # in an installed tree a folder `datasets` beside the package may be the PyPI package of that name
+    for folder in (package / "_datasets", package.parent / "datasets"):
+        if (folder / "lexicon.yaml").is_file():
             return folder
     raise CardError(f"no datasets folder beside {package}. Set ${VARIABLE} to the folder of the cards.")
 

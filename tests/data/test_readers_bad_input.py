@@ -200,6 +200,36 @@ def test_mimic_without_reports(make):
     assert "no report texts" in fails("mimic_cxr", root)
 
 
+def test_mimic_in_the_folders_of_the_download(make, tmp_path):
+    root = make("mimic_cxr")
+    before = read_dataset("mimic_cxr", root, "official").frame
+    place = tmp_path / "physionet.org" / "files"
+    for name in ("mimic-cxr", "mimic-cxr-jpg"):
+        (place / name).mkdir(parents=True)
+        (root / name).rename(place / name / "2.0.0")
+    after = read_dataset("mimic_cxr", tmp_path / "physionet.org", "official").frame
+    assert before.drop(columns="path").equals(after.drop(columns="path"))
+    # one tree for both, and a root that lacks the reports beside a folder that has them
+    both = tmp_path / "both"
+    (place / "mimic-cxr-jpg" / "2.0.0").rename(both)
+    assert "no report texts" in fails("mimic_cxr", both)
+    for path in sorted((place / "mimic-cxr" / "2.0.0").rglob("*.txt")):
+        target = both / path.relative_to(place / "mimic-cxr" / "2.0.0")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        path.rename(target)
+    one = read_dataset("mimic_cxr", both, "official").frame
+    assert before.drop(columns="path").equals(one.drop(columns="path"))
+
+
+def test_linked_image_folders_are_followed_once(make, tmp_path):
+    root = make("chestxray14")
+    before = read_dataset("chestxray14", root, "official").frame
+    (root / "images_001").rename(tmp_path / "disk")
+    (root / "images_001").symlink_to(tmp_path / "disk")
+    (root / "images_001" / "loop").symlink_to(root)
+    assert before.equals(read_dataset("chestxray14", root, "official").frame)
+
+
 def test_mimic_counts_missing_and_strange_reports(make):
     root = make("mimic_cxr")
     texts = sorted((root / "mimic-cxr").rglob("*.txt"))
@@ -254,6 +284,19 @@ def test_padchest_ids_that_a_spreadsheet_rounded(make):
     patient = read_dataset("padchest", root, "official").frame["patient_id"].iloc[0]
     save(path, load(path).replace(patient, "8.39860488694292E+35"))
     assert "was rounded to 8.39860488694292E+35" in fails("padchest", root)
+
+
+def test_padchest_rows_without_a_patient_are_left_out_and_counted(make):
+    root = make("padchest")
+    path = root / TABLES["padchest"]
+    before = read_dataset("padchest", root, "official").frame
+    patient = before["patient_id"].iloc[0]
+    save(path, load(path).replace(patient, ""))
+    manifest = read_dataset("padchest", root, "official")
+    lost = before["patient_id"] == patient
+    assert len(manifest) == len(before) - lost.sum()
+    assert manifest.info["dropped"][0]["what"] == "PatientID is blank"
+    assert manifest.info["dropped"][0]["count"] == lost.sum()
 
 
 def test_padchest_labels_that_are_no_list(make):

@@ -97,11 +97,6 @@ def test_nih_without_lists_is_split_by_patient(shared, tmp_path):
     source = shared / "data" / "nih1000"
     shutil.copy(source / "Data_Entry_2017_v2020.csv", tmp_path)
     (tmp_path / "images").symlink_to(source / "images")
-    # a walk does not follow links out of the root, so link each file
-    (tmp_path / "images").unlink()
-    (tmp_path / "images").mkdir()
-    for path in (source / "images").iterdir():
-        (tmp_path / "images" / path.name).symlink_to(path)
     manifest = read_dataset("chestxray14", tmp_path, "official")
     frame = manifest.frame
     assert (frame.groupby("patient_id")["split"].nunique() == 1).all()

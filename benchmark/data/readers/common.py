@@ -261,11 +261,19 @@ def binarise(
 
 
 def image_index(root: Path, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> dict[str, list[str]]:
-    """File name → paths below `root` (posix, relative), found by one walk; links out are not followed."""
+    """File name → paths below `root` (posix, relative), found by one walk. Linked folders are followed,
+    each real folder once."""
     index: dict[str, list[str]] = {}
     base = str(root)
-    for folder, folders, files in os.walk(base):
-        folders.sort()
+    visited = {os.path.realpath(base)}
+    for folder, folders, files in os.walk(base, followlinks=True):
+        fresh = []
+        for name in sorted(folders):
+            real = os.path.realpath(os.path.join(folder, name))  # noqa: PTH118
+            if real not in visited:
+                visited.add(real)
+                fresh.append(name)
+        folders[:] = fresh
         relative = os.path.relpath(folder, base).replace(os.sep, "/")
         prefix = "" if relative == "." else f"{relative}/"
         for name in files:
@@ -301,10 +309,6 @@ def normal_views(raw: pd.Series, card: Card, log: Log) -> pd.Series:
     text = raw.str.strip()
     log.see("no view given", text.index[text == ""].astype(str))
     return text.map(lambda v: card.views.get(v, v) or None)
-
-
-def rows(frame: pd.DataFrame) -> Iterator[Any]:
-    return frame.itertuples(index=False)
 
 
 def manifest(

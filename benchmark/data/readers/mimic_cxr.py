@@ -13,6 +13,7 @@ the report tree, if it is there. `report` is the whole text file. Labels of `neg
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,7 @@ from benchmark.data.readers.common import (
 METADATA = ("dicom_id", "subject_id", "study_id", "ViewPosition")
 SPLIT = ("dicom_id", "study_id", "subject_id", "split")
 SPLITS = {"train", "validate", "test"}
+PATIENT_GROUP = re.compile(r"p1[0-9]$")
 
 
 def read(root: Path, card: Card) -> Manifest:
@@ -52,7 +54,7 @@ def read(root: Path, card: Card) -> Manifest:
 
     frame["split"] = _splits(frame, _table(root, card, "split", log), log)
     images = metadata_path.parent
-    texts = _report_tree(root, images)
+    texts = _report_tree(root)
     log.files["reports"] = relative(texts, root) or "."
     frame = _locate(frame, root, images, texts, metadata_path, log)
     frame["report"] = _reports(frame, root, texts, card, log)
@@ -107,24 +109,33 @@ def _splits(frame: pd.DataFrame, path: Path, log: Log) -> pd.Series:
     return split
 
 
-def _report_tree(root: Path, images: Path) -> Path:
-    """The folder whose `files/pNN/pNNNNNNNN` holds the report texts."""
-    candidates = [images, root, *sorted(p for p in root.iterdir() if p.is_dir())]
-    candidates += sorted(p for p in images.parent.iterdir() if p.is_dir() and p not in candidates)
+def _report_tree(root: Path) -> Path:
+    """The folder below the root whose `files/pNN/pNNNNNNNN` holds the report texts."""
     seen_tree = None
-    for folder in candidates:
-        if not (folder / "files").is_dir():
-            continue
+    for folder in _trees(root):
         for group in sorted((folder / "files").glob("p1[0-9]")):
-            seen_tree = seen_tree or group
+            seen_tree = seen_tree or group.parent
             for patient in sorted(group.iterdir())[:50]:
                 if patient.is_dir() and any(e.name.endswith(".txt") for e in os.scandir(patient)):
                     return folder
-    where = seen_tree.parent if seen_tree else root
     raise DataError(
-        f"{where}: no report texts (files/p10/p…/s….txt). "
+        f"{seen_tree or root}: no report texts (files/p10/p…/s….txt). "
         f"Unpack mimic-cxr-reports.zip of MIMIC-CXR into {root}/mimic-cxr."
     )
+
+
+def _trees(root: Path) -> list[Path]:
+    """Folders with a `files` folder, nearest first; the patients' own folders are not looked into."""
+    found, level = [], [root]
+    for _ in range(4):
+        below: list[Path] = []
+        for folder in level:
+            if (folder / "files").is_dir():
+                found.append(folder)
+            names = sorted(p for p in folder.iterdir() if p.is_dir() and not PATIENT_GROUP.match(p.name))
+            below += names
+        level = below[:200]
+    return found
 
 
 def _folder(subject: str) -> str:

@@ -81,12 +81,17 @@ def _from_table(
     frame = read_csv(path, REQUIRED, ())
     for column in ("ImageID", "PatientID", "StudyID"):
         frame[column] = frame[column].str.strip()
+    frame["number"] = np.arange(1, len(frame) + 1)
+    for column in ("PatientID", "StudyID"):
+        blank = frame[column].isin(["", "nan"])
+        log.drop(f"{column} is blank", frame.loc[blank, "ImageID"])
+        frame = frame[~blank].reset_index(drop=True)
+    for column in ("ImageID", "PatientID", "StudyID"):
         require_ids(frame, column, path)
     repeated = frame["ImageID"].duplicated()
     if repeated.any():
         row = int(np.flatnonzero(repeated)[0])
         raise DataError(f"{path}: row {row + 1}: ImageID '{frame['ImageID'].iloc[row]}' occurs twice.")
-    frame["number"] = np.arange(1, len(frame) + 1)
     frame["path"] = _paths(root, frame, path, log)
     absent = frame["path"].isna()
     log.drop("image file is absent", frame.loc[absent, "ImageID"])
