@@ -1,0 +1,163 @@
+"""Random search under one budget for all methods; the choice is made on held-out patients only."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import yaml
+from pydantic import BaseModel, Field
+
+from benchmark.core.errors import BenchError
+from benchmark.core.files import write_text
+from benchmark.core.hashing import derive_seed
+from benchmark.training.config import train_config
+from benchmark.training.data import TrainingData
+from benchmark.training.loop import Diverged, load_method, seeded_method, train
+from benchmark.training.validation import sentence_match
+from methods.base import EQUAL_BUDGET, METHODS, Recipe
+
+CRITERION = "macro AUROC of held-out sentences (benchmark.training.validation)"
+
+
+class Range(BaseModel, frozen=True, extra="forbid"):
+    """Where one hyper-parameter is drawn from: log-uniform or uniform in [low, high], or one of `values`."""
+
+    kind: Literal["log", "uniform", "choice"]
+    low: float | None = None
+    high: float | None = None
+    values: tuple[Any, ...] = Field(default=())
+
+    def draw(self, rng: np.random.Generator) -> Any:
+        if self.kind == "choice":
+            return self.values[int(rng.integers(len(self.values)))]
+        assert self.low is not None
+        assert self.high is not None
+        if self.kind == "log":
+            return float(f"{math.exp(rng.uniform(math.log(self.low), math.log(self.high))):.3g}")
+        return float(f"{rng.uniform(self.low, self.high):.3g}")
+
+
+SPACE: dict[str, Range] = {
+    "training.learning_rate": Range(kind="log", low=2e-4, high=1e-2),
+    "training.weight_decay": Range(kind="choice", values=(0.0, 0.01, 0.1)),
+    "options.width": Range(kind="choice", values=(64, 128, 256)),
+}
+"""The same for every method, so that no method gets more freedom than another. Keys: `training.<field>`
+of the recipe, `options.<field>` of the method."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One draw and what it gave; score is None where training diverged."""
+
+    number: int
+    values: dict[str, Any]
+    score: float | None
+    val_loss: float | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """method, space, seed and all trials; `chosen` is the trial with the highest score."""
+
+    method: str
+    seed: int
+    space: dict[str, Range]
+    trials: tuple[Trial, ...]
+    chosen: Trial
+    groups: int
+    train_images: int
+    val_images: int
+
+    def write(self, folder: Path | str) -> Path:
+        """reports/tuning/<method>.yaml: space, trials and choice."""
+        path = Path(folder) / f"{self.method}.yaml"
+        content = {
+            "method": self.method,
+            "criterion": CRITERION,
+            "sentence_groups": self.groups,
+            "train_images": self.train_images,
+            "val_images": self.val_images,
+            "seed": self.seed,
+            "space": {
+                name: item.model_dump(mode="json", exclude_defaults=True) for name, item in self.space.items()
+            },
+            "trials": [asdict(trial) for trial in self.trials],
+            "chosen": self.chosen.number,
+            "options": self.values("options"),
+            "training": self.values("training"),
+        }
+        write_text(path, yaml.safe_dump(content, sort_keys=False, width=100))
+        return path
+
+    def values(self, part: Literal["options", "training"]) -> dict[str, Any]:
+        """The chosen values of one part."""
+        return _part(self.chosen.values, part)
+
+
+def draw(space: Mapping[str, Range], seed: int, trial: int) -> dict[str, Any]:
+    """Values of one trial. Each name has its own generator, so a new name shifts no other.
+
+    Trial 0 draws nothing: it is the recipe and the method as they are.
+    """
+    if trial == 0:
+        return {}
+    return {
+        name: item.draw(np.random.default_rng(derive_seed(seed, "tuning", trial, name)))
+        for name, item in sorted(space.items())
+    }
+
+
+def tune(
+    method: str,
+    data: TrainingData,
+    folder: Path | str,
+    *,
+    trials: int,
+    seed: int = 0,
+    space: Mapping[str, Range] = SPACE,
+    recipe: Recipe = EQUAL_BUDGET,
+    options: Mapping[str, Any] | None = None,
+    training: Mapping[str, Any] | None = None,
+    report: Callable[[int, int], None] | None = None,
+) -> Tuning:
+    """Train `trials` draws of one method in `folder`/trial-<n> and choose by `sentence_match`.
+
+    Trials use a seed of their own, so that no reported seed has seen its own selection. Finished trials
+    are reused. Raises BenchError where every trial diverged.
+    """
+    METHODS.get(method)
+    own_seed = derive_seed(seed, "tuning run") % 2**31
+    done: list[Trial] = []
+    groups = 0
+    for number in range(trials):
+        values = draw(space, seed, number)
+        config = train_config({**(training or {}), **_part(values, "training")}, recipe)
+        chosen = {**(options or {}), **_part(values, "options")}
+        place = Path(folder) / f"trial-{number}"
+        start = seeded_method(method, chosen, data.images.width, data.text.width, own_seed)
+        try:
+            result = train(start, data, config, place, own_seed)
+        except Diverged:
+            done.append(Trial(number, values, None, None, 0.0))
+            continue
+        found = sentence_match(load_method(place), data, device=config.device)
+        groups = found.groups
+        done.append(Trial(number, values, round(found.auroc, 6), result.val_loss, round(result.seconds, 1)))
+        if report is not None:
+            report(number + 1, trials)
+    finished = [trial for trial in done if trial.score is not None]
+    if not finished:
+        raise BenchError(f"{method}: all {trials} tuning trials diverged; lower the learning rates searched.")
+    best = max(finished, key=lambda trial: (trial.score or 0.0, -trial.number))
+    return Tuning(method, seed, dict(space), tuple(done), best, groups, len(data.train), len(data.val))
+
+
+def _part(values: Mapping[str, Any], part: str) -> dict[str, Any]:
+    return {k.removeprefix(f"{part}."): v for k, v in values.items() if k.startswith(f"{part}.")}

@@ -1,0 +1,116 @@
+"""The search is seeded per name, has one budget, and chooses by held-out sentences."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from sklearn.metrics import roc_auc_score
+from training_cases import IMAGE_DIM, TEXT_DIM, make_data
+
+from benchmark.core.errors import BenchError, MetricUndefined
+from benchmark.training.data import TrainingData
+from benchmark.training.loop import seeded_method
+from benchmark.training.tuning import SPACE, Range, draw, tune
+from benchmark.training.validation import match, sentence_match, truth
+
+QUICK = {"epochs": 4, "batch_size": 16, "learning_rate": 1e-7}
+
+
+@pytest.fixture(scope="module")
+def many() -> TrainingData:
+    """Enough held-out images for every concept to be true of five."""
+    return make_data(240)
+
+
+def test_a_new_name_shifts_no_other() -> None:
+    first = [draw(SPACE, 0, trial) for trial in range(6)]
+    more = {**SPACE, "options.a": Range(kind="uniform", low=0, high=1)}
+    for trial, values in enumerate(first):
+        wider = draw(more, 0, trial)
+        assert {k: wider[k] for k in values} == values
+    assert first[0] == {}
+    assert len({tuple(values.items()) for values in first}) == 6
+    assert draw(SPACE, 1, 1) != first[1]
+
+
+def test_the_choice_is_the_best_trial_and_is_recorded(many: TrainingData, tmp_path: Path) -> None:
+    space = {
+        "training.learning_rate": Range(kind="choice", values=(1e-7, 5e-3)),
+        "options.width": SPACE["options.width"],
+    }
+    found = tune("clip", many, tmp_path / "runs", trials=3, space=space, training=QUICK)
+    assert found.chosen.score == max(trial.score for trial in found.trials)
+    assert found.values("training")["learning_rate"] == 5e-3
+    content = yaml.safe_load(found.write(tmp_path).read_text())
+    assert (tmp_path / "clip.yaml").is_file()
+    assert len(content["trials"]) == 3
+    assert content["training"] == found.values("training")
+    assert "held-out" in content["criterion"]
+    again = tune("clip", many, tmp_path / "runs", trials=3, space=space, training=QUICK)
+    assert again == found
+
+
+def test_diverged_trials_are_marked(many: TrainingData, tmp_path: Path) -> None:
+    space = {"training.learning_rate": Range(kind="choice", values=(1e38,))}
+    options = {"similarity": "dot"}
+    training = {"epochs": 1, "batch_size": 16, "optimiser": "sgd", "clip_norm": None}
+    found = tune("clip", many, tmp_path, trials=2, space=space, options=options, training=training)
+    assert [trial.score is None for trial in found.trials] == [False, True]
+    with pytest.raises(BenchError, match="all 1 tuning trials diverged"):
+        tune(
+            "clip",
+            many,
+            tmp_path / "x",
+            trials=1,
+            options=options,
+            training={**training, "learning_rate": 1e38},
+        )
+
+
+def test_truth_follows_the_reports() -> None:
+    data = make_data()
+    rows = np.unique(np.concatenate([data.sentences(n) for n in data.val]))
+    labels, groups = truth(data, rows)
+    for v, example in enumerate(data.val):
+        for t, row in enumerate(rows):
+            same = bool((data.image_findings[example] == data.text_findings[row]).all())
+            assert labels[v, t] == int(same)
+    assert len(set(groups)) == len({tuple(data.text_findings[row]) for row in rows})
+
+
+def test_denials_of_unmentioned_findings_are_left_out() -> None:
+    data = make_data()
+    image = np.zeros_like(data.image_findings)
+    image[data.val[0], 0], image[data.val[1], 0] = 1, -1
+    text = -np.abs(data.text_findings)
+    changed = type(data)(**{**data.__dict__, "image_findings": image, "text_findings": text})
+    rows = np.array([0])  # "no finding 0"
+    labels, _ = truth(
+        type(data)(**{**changed.__dict__, "text_offsets": np.zeros_like(data.text_offsets)}), rows
+    )
+    assert labels[0, 0] == 0
+    assert labels[1, 0] == 1
+    assert set(labels[2:, 0]) == {-1}
+
+
+def test_the_score_is_the_mean_auroc_over_groups() -> None:
+    rng = np.random.default_rng(0)
+    scores = rng.normal(size=(60, 3)).round(1)
+    labels = rng.integers(-1, 2, (60, 3)).astype(np.int8)
+    each = []
+    for column in range(3):
+        kept = labels[:, column] >= 0
+        each.append(roc_auc_score(labels[kept, column], scores[kept, column]))
+    found = match(scores, labels, np.array([0, 0, 1]))
+    assert found.auroc == pytest.approx(((each[0] + each[1]) / 2 + each[2]) / 2)
+    assert (found.groups, found.sentences) == (2, 3)
+    with pytest.raises(MetricUndefined, match="no held-out sentence"):
+        match(scores, np.ones_like(labels), np.array([0, 0, 1]))
+
+
+def test_untrained_methods_score_near_chance(data: TrainingData) -> None:
+    method = seeded_method("clip", {"width": 8}, IMAGE_DIM, TEXT_DIM, 0)
+    assert 0.1 < sentence_match(method, data, least=1).auroc < 0.9
