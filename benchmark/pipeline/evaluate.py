@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from benchmark.core.hashing import derive_seed, hash_strings, hash_value
 from benchmark.core.tables import Manifest, Predictions, write_table
-from benchmark.pipeline.features import device, image_store, text_store
+from benchmark.pipeline.features import device, encode_images, encode_texts, image_store, text_store
 from benchmark.pipeline.params import Cell, Params, PromptParams
 from benchmark.pipeline.project import Project, source_name
 from benchmark.pipeline.texts import Named
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 
     from benchmark.data.cards import Card
     from benchmark.data.dataset import EvaluationSet
-    from benchmark.encoders.store import FeatureStore
+    from benchmark.encoders.base import ImageEncoder, TextEncoder
+    from benchmark.encoders.store import FeatureStore, TextStore
     from benchmark.prompts.class_prompts import PromptSet
     from methods.base import Method
 
@@ -33,7 +35,8 @@ EVERY_IMAGE = "every-image"
 class Target:
     """One dataset as a protocol evaluates it, with the features of its images.
 
-    rows: (N,) rows of `images` that the protocol chose. strata: name → classes.
+    rows: (N,) rows of `images` that the protocol chose. encode: texts → their features under the run's text
+    encoder. encoder: names of the two encoders. strata: name → classes.
     """
 
     card: Card
@@ -41,6 +44,8 @@ class Target:
     chosen: EvaluationSet
     images: FeatureStore
     rows: np.ndarray
+    encode: Callable[[Sequence[str]], TextStore]
+    encoder: str
     strata: dict[str, tuple[str, ...]]
     note: str
 
@@ -53,8 +58,11 @@ def target(
     protocol: str | None = None,
     trained_on: str | None = None,
     named: Named | None = None,
+    encoders: tuple[ImageEncoder, TextEncoder] | None = None,
 ) -> Target:
     """Choose images, classes and labels by a protocol and find their features.
+
+    encoders: those of an official checkpoint; without them, the run's shared ones.
 
     Without a protocol the card's default is used; where official files hold only a part of its image list
     and the model was not trained on this dataset, every image of the folder is evaluated and `note` says so.
@@ -76,10 +84,18 @@ def target(
         if wanted is None and apart and EVERY_IMAGE in card.protocols:
             chosen = evaluation_set(manifest, card, EVERY_IMAGE)
             note += f"; all {len(chosen):,} images of the folder are evaluated (protocol '{EVERY_IMAGE}')"
-    images = image_store(project, params, manifest)
+    if encoders is None:
+        images = image_store(project, params, manifest)
+        encode = partial(text_store, project, params)
+        names = f"{params.encoders.image}+{params.encoders.text}"
+    else:
+        images = encode_images(project, encoders[0], params, manifest)
+        encode = partial(encode_texts, project, encoders[1])
+        names = "+".join(e.card.name for e in encoders)
     place = {name: row for row, name in enumerate(manifest.frame["image_id"])}
     rows = np.array([place[name] for name in chosen.frame["image_id"]], dtype=np.int64)
-    return Target(card, manifest, chosen, images, rows, strata_of(card, chosen.classes, named), note)
+    strata = strata_of(card, chosen.classes, named)
+    return Target(card, manifest, chosen, images, rows, encode, names, strata, note)
 
 
 def strata_of(card: Card, classes: tuple[str, ...], named: Named | None) -> dict[str, tuple[str, ...]]:
@@ -109,15 +125,14 @@ def prompt_set(card: Card, protocol: str, prompts: PromptParams) -> PromptSet:
     )
 
 
-def predict(project: Project, params: Params, method: Method, at: Target, prompts: PromptSet) -> np.ndarray:
+def predict(method: Method, at: Target, prompts: PromptSet) -> np.ndarray:
     """(N, C) scores of the chosen images against the classes."""
     from benchmark.evaluation.prompt_scores import class_scores, pooled_prompts
     from benchmark.evaluation.scoring import score
 
-    store = text_store(project, params, prompts.texts)
+    store = at.encode(prompts.texts)
     features, reduced = pooled_prompts(store.get(store.rows(prompts.texts)), prompts)
-    scores = score(method, at.images, features, rows=at.rows, device=device())
-    return class_scores(scores, reduced)
+    return class_scores(score(method, at.images, features, rows=at.rows, device=device()), reduced)
 
 
 def evaluate_cell(
@@ -143,13 +158,13 @@ def evaluate_cell(
     frames = []
     for number, wanted in enumerate(cell.prompts_on(at.manifest.dataset)):
         prompts = prompt_set(at.card, at.chosen.info["protocol"], wanted)
-        scores = predict(project, params, method, at, prompts)
+        scores = predict(method, at, prompts)
         label = prompt_label(prompts)
         identity = {
             "run_id": run["identity"][:16],
             "method": cell.method,
             "variant": cell.variant,
-            "encoder": f"{params.encoders.image}+{params.encoders.text}",
+            "encoder": at.encoder,
             "dataset": at.manifest.dataset,
             "origin": at.manifest.origin,
             "split": at.chosen.info["protocol"],

@@ -65,9 +65,13 @@ def encode_images(
 
 def text_store(project: Project, params: Params, texts: Sequence[str]) -> TextStore:
     """Features of distinct texts under the run's shared text encoder."""
+    return encode_texts(project, shared_text_encoder(params.encoders.text), texts)
+
+
+def encode_texts(project: Project, encoder: TextEncoder, texts: Sequence[str]) -> TextStore:
+    """Features of distinct texts under any text encoder."""
     from benchmark.encoders.cache import text_features
 
-    encoder = shared_text_encoder(params.encoders.text)
     with watched("encode texts") as report:
         return text_features(texts, encoder, project.cache / "features", device=device(), report=report)
 

@@ -20,7 +20,9 @@ from benchmark.pipeline.train import train_cell, training_inputs
 if TYPE_CHECKING:
     import pandas as pd
 
+    from benchmark.encoders.base import ImageEncoder, TextEncoder
     from benchmark.training.data import TrainingData
+    from methods.base import Method
 
 Say = Callable[[str], None]
 
@@ -33,7 +35,8 @@ class Session:
     params: Params
     say: Say
     protocol: str | None = None
-    trained_on: str = ""
+    encoders: tuple[ImageEncoder, TextEncoder] | None = None
+    """Of an official checkpoint; None: the shared ones, and a method trained here."""
     _manifests: dict[str, Manifest] = field(default_factory=dict)
     _inputs: dict[str, TrainingData] = field(default_factory=dict)
     _targets: dict[str, Target] = field(default_factory=dict)
@@ -73,15 +76,20 @@ class Session:
 
     def target(self, dataset: str) -> Target:
         if dataset not in self._targets:
-            source = self.manifest(self.params.data.train)
-            named = named_in_training(self.project, source.dataset, source.origin)
+            named = trained_on = None
+            if self.encoders is None:
+                source = self.manifest(self.params.data.train)
+                self.texts()
+                named = named_in_training(self.project, source.dataset, source.origin)
+                trained_on = source.dataset
             self._targets[dataset] = target(
                 self.project,
                 self.params,
                 self.manifest(dataset),
                 protocol=self.protocol,
-                trained_on=source.dataset,
+                trained_on=trained_on,
                 named=named,
+                encoders=self.encoders,
             )
         return self._targets[dataset]
 
@@ -113,7 +121,9 @@ def trained_run(project: Project, cell: Cell, seed: int) -> dict[str, Any]:
     return {**read_json(folder / "run.json"), **read_json(folder / "source.json")}
 
 
-def evaluate_one(session: Session, cell: Cell, seed: int, dataset: str, run: dict[str, Any]) -> pd.DataFrame:
+def evaluate_one(
+    session: Session, cell: Cell, seed: int, dataset: str, run: dict[str, Any], method: Method | None = None
+) -> pd.DataFrame:
     """Metrics of one run on one dataset; those on disk where weights, data and prompts agree."""
     from benchmark.training.loop import load_method
 
@@ -128,7 +138,7 @@ def evaluate_one(session: Session, cell: Cell, seed: int, dataset: str, run: dic
             [p.model_dump() for p in cell.prompts_on(dataset)],
             session.params.statistics,
             {k: list(v) for k, v in at.strata.items()},
-            session.params.encoders.model_dump(),
+            at.encoder,
         ]
     )
     done = folder / "evaluation.json"
@@ -137,7 +147,8 @@ def evaluate_one(session: Session, cell: Cell, seed: int, dataset: str, run: dic
         if known["key"] == key and known["sha256"] == hash_file(folder / METRICS):
             return read_table(folder / METRICS)[0]
     done.unlink(missing_ok=True)
-    method = load_method(session.project.run(cell.name, seed))
+    if method is None:
+        method = load_method(session.project.run(cell.name, seed))
     metrics = evaluate_cell(session.project, session.params, cell, seed, method, run, at)
     write_json(done, {"key": key, "sha256": hash_file(folder / METRICS)})
     return metrics

@@ -121,7 +121,7 @@ def summarise(
             "origin": at.manifest.origin,
             "split": at.chosen.info["protocol"],
         }
-        identity = {file.name: {**place, **_identity(params, file)} for file in files}
+        identity = {file.name: {**place, **_identity(at.encoder, file)} for file in files}
         means.append(over_seeds(comparison, identity=identity, config=config))
         for names in families(files):
             part = Comparison({n: comparison.summaries[n] for n in names}, comparison.grouped)
@@ -149,13 +149,13 @@ def families(files: Sequence[Scored]) -> list[list[str]]:
     return groups
 
 
-def _identity(params: Params, file: Scored) -> dict[str, Any]:
+def _identity(encoder: str, file: Scored) -> dict[str, Any]:
     _, _, prompts = file.name.partition(" · ")
     return {
         "run_id": file.cell.name,
         "method": file.cell.method,
         "variant": file.cell.variant,
-        "encoder": f"{params.encoders.image}+{params.encoders.text}",
+        "encoder": encoder,
         "prompts": prompts or file.cell.prompts.style,
         "task": "classification",
     }

@@ -1,0 +1,190 @@
+"""What `bench run` does and prints."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from benchmark.core.files import write_json
+from benchmark.core.hashing import hash_file
+from benchmark.core.tables import TWIN_NOTICE
+from benchmark.pipeline.evaluate import Target
+from benchmark.pipeline.params import Cell
+from benchmark.pipeline.project import Project
+from benchmark.pipeline.request import Plan, Request, plan
+from benchmark.pipeline.run import Say, Session, evaluate_one, train_one
+from benchmark.pipeline.summary import Summary, summarise
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SHOWN = ("all", "head", "medium", "tail", "findings", "named", "never-named", "padchest20")
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """value: everything, unrounded. text: the table for people."""
+
+    value: dict[str, Any]
+    text: str
+
+
+def carry_out(project: Project, request: Request, say: Say) -> RunReport:
+    """Train or reuse every requested cell and seed, evaluate, summarise."""
+    todo = plan(project, request)
+    session = Session(project, todo.params, say, protocol=request.protocol)
+    for cell, seed in todo.jobs:
+        run = train_one(session, cell, seed)
+        for dataset in todo.datasets:
+            evaluate_one(session, cell, seed, dataset, run)
+    return _report(session, todo)
+
+
+def carry_out_checkpoint(
+    project: Project, request: Request, checkpoint: str, tokenizer: str | None, say: Say
+) -> RunReport:
+    """Evaluate an official checkpoint with its own encoders, preprocessing and prompts."""
+    from benchmark.encoders.official import load_official
+    from benchmark.training.provenance import commit, device_name, versions
+
+    todo = plan(project, request)
+    cell = todo.cells[0].model_copy(
+        update={
+            "name": f"{request.method}-official",
+            "variant": "official",
+            "prompts": todo.params.prompts.model_copy(update={"style": "official"}),
+            "more_prompts": (),
+        }
+    )
+    model = load_official(request.method, checkpoint, tokenizer=tokenizer)
+    digest = hash_file(checkpoint)
+    say(
+        f"{request.method}: official checkpoint {digest[:12]}, {len(model.unused)} tensors that it never uses"
+    )
+    import torch
+
+    from benchmark.pipeline.features import device
+
+    run = {
+        "identity": digest,
+        "method": request.method,
+        "model_sha256": digest,
+        "options": model.method.config.model_dump(mode="json"),
+        "commit": commit(),
+        "device": device_name(torch.device(device())),
+        "versions": versions(),
+        "trained_on": "as published",
+    }
+    session = Session(project, todo.params, say, request.protocol, (model.image, model.text))
+    for dataset in todo.datasets:
+        evaluate_one(session, cell, 0, dataset, run, model.method)
+    write_json(project.run(cell.name, 0) / "source.json", {k: run[k] for k in ("identity", "trained_on")})
+    return _report(session, Plan(todo.params, (cell,), (0,), todo.datasets, ((cell, 0),)))
+
+
+def _report(session: Session, todo: Plan) -> RunReport:
+    targets = [session.target(dataset) for dataset in todo.datasets]
+    summary = summarise(session.project, session.params, todo.cells, todo.seeds, targets)
+    abouts = [_about(at) for at in targets]
+    trained = _trained(session, todo.cells)
+    value: dict[str, Any] = {
+        "notices": sorted({_notice(at) for at in targets}),
+        "datasets": abouts,
+        "trained_on": trained,
+        "seeds": list(todo.seeds),
+        "metrics": _records(summary.metrics),
+        "comparisons": _records(summary.comparisons),
+        "ranks": _records(summary.ranks),
+    }
+    lines = []
+    for at, about in zip(targets, abouts, strict=True):
+        lines += [*_heading(at, about), *_rows(summary, at, todo.cells), ""]
+    lines.append(trained)
+    return RunReport(value, "\n".join(lines))
+
+
+def _heading(at: Target, about: dict[str, Any]) -> list[str]:
+    lines = [f"{at.manifest.dataset}: {about['images']:,} images of {about['patients']:,} patients, "
+             f"{about['classes']} classes, protocol '{about['protocol']}'  {_notice(at)}"]  # fmt: skip
+    if at.manifest.origin == "official":
+        files = ", ".join(f"{what}: {name}" for what, name in about["files"].items())
+        lines.append(f"  official files found  {files or 'none listed by the reader'}")
+        lines.append(f"  images read  {len(at.manifest):,}")
+    if at.note:
+        lines.append(f"  {at.note}")
+    if about["no_positives"]:
+        lines.append(f"  no positives (AUROC undefined, left out of the mean): {_few(about['no_positives'])}")
+    return lines
+
+
+def _rows(summary: Summary, at: Target, cells: Sequence[Cell]) -> list[str]:
+    metrics = summary.metrics
+    here = metrics[(metrics["dataset"] == at.manifest.dataset) & (metrics["class"] == "macro")]
+    lines = [f"  {'method':<34}{'stratum':<14}{'macro AUROC':<25}{'average precision':<25}{'positives':>10}"]
+    for cell in cells:
+        own = here[here["run_id"] == cell.name]
+        own = own[own["prompts"] == cell.prompts.style]
+        for stratum in SHOWN:
+            rows = {row["metric"]: row for row in _records(own[own["stratum"] == stratum])}
+            auroc = rows.get("auroc")
+            if auroc is None or auroc["value"] is None:
+                continue
+            name = cell.name.removesuffix("-main") if stratum == "all" else ""
+            lines.append(
+                f"  {name:<34}{stratum:<14}{_cell(auroc):<25}"
+                f"{_cell(rows.get('average_precision')):<25}{auroc['n_pos']:>10,}"
+            )
+    return lines
+
+
+def _cell(row: dict[str, Any] | None) -> str:
+    if row is None or row["value"] is None:
+        return "undefined"
+    if row["low"] is None:
+        return f"{row['value']:.3f} [no interval]"
+    return f"{row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
+
+
+def _notice(at: Target) -> str:
+    return TWIN_NOTICE if at.manifest.origin == "twin" else "OFFICIAL DATA"
+
+
+def _trained(session: Session, cells: Sequence[Cell]) -> str:
+    if session.encoders is not None:
+        return "Weights: the official checkpoint, with its own encoders and preprocessing."
+    manifest = session.manifest(session.params.data.train)
+    kind = TWIN_NOTICE if manifest.origin == "twin" else "official files"
+    return (
+        f"Trained on {manifest.dataset} ({kind}), texts: {cells[0].texts.kind}, encoders "
+        f"{session.params.encoders.image} + {session.params.encoders.text}, frozen. "
+        "Intervals: 95%, patients resampled; with several seeds they include the spread of training."
+    )
+
+
+def _about(at: Target) -> dict[str, Any]:
+    info, files = at.chosen.info, at.manifest.info.get("files", {})
+    return {
+        "dataset": at.manifest.dataset,
+        "origin": at.manifest.origin,
+        "notice": _notice(at),
+        "images": len(at.chosen),
+        "images_read": len(at.manifest),
+        "classes": len(at.chosen.classes),
+        "files": {str(k): str(v) for k, v in files.items()},
+        "note": at.note,
+        **{
+            k: info[k]
+            for k in ("protocol", "official", "official_images", "patients", "no_positives", "views")
+        },
+    }
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names) if len(names) <= 6 else f"{len(names)} classes, among them {', '.join(names[:4])}"
+
+
+def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows for JSON; undefined is null."""
+    plain = frame.astype(object).where(frame.notna(), None)
+    return [{str(k): v for k, v in row.items()} for row in plain.to_dict("records")]
