@@ -1,0 +1,187 @@
+"""What must hold on any data: ties, constants, missing labels, single classes, clusters."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
+
+from benchmark.core.errors import MetricUndefined
+from benchmark.evaluation.statistics.config import RANK_METRICS
+from benchmark.evaluation.statistics.curves import auroc, average_precision, curves, trapezoidal_auprc
+from benchmark.evaluation.statistics.influence import influence_table
+from benchmark.evaluation.statistics.panel import build_panels
+from benchmark.evaluation.statistics.strata import frequency_deciles, long_tail
+
+SIZE = st.integers(4, 60)
+
+
+@st.composite
+def one_class(draw, tied=True):
+    n = draw(SIZE)
+    labels = draw(arrays(np.int8, n, elements=st.sampled_from([0, 1, -1])))
+    values = st.integers(-5, 5) if tied else st.floats(-1e3, 1e3, allow_nan=False, width=32)
+    scores = draw(arrays(np.float64, n, elements=values.map(float)))
+    assume((labels == 1).any() and (labels == 0).any())
+    return labels, scores
+
+
+@given(one_class(), st.booleans())
+@settings(max_examples=150, deadline=None)
+def test_values_equal_scikit_learn(data, constant):
+    labels, scores = data
+    if constant:
+        scores = np.zeros_like(scores)
+    keep = labels >= 0
+    y, s = labels[keep], scores[keep]
+    assert auroc(labels, scores) == pytest.approx(roc_auc_score(y, s), abs=1e-12)
+    assert average_precision(labels, scores) == pytest.approx(average_precision_score(y, s), abs=1e-12)
+    precision, recall, _ = precision_recall_curve(y, s)
+    area = np.sum((recall[:-1] - recall[1:]) * (precision[:-1] + precision[1:]) / 2)
+    assert trapezoidal_auprc(labels, scores) == pytest.approx(area, abs=1e-12)
+
+
+@given(one_class(), st.sampled_from(["exp", "cube", "scale"]), st.randoms(use_true_random=False))
+@settings(max_examples=100, deadline=None)
+def test_monotone_transforms_and_order_change_nothing(data, name, random):
+    labels, scores = data
+    transform = {"exp": np.exp, "cube": lambda x: x**3, "scale": lambda x: 1e-3 * x + 7}[name]
+    order = np.array(random.sample(range(len(labels)), len(labels)))
+    first = curves(scores[labels == 1], scores[labels == 0])
+    y, s = labels[order], transform(scores[order])
+    second = curves(s[y == 1], s[y == 0])
+    assert first.values == pytest.approx(second.values, abs=1e-12)
+    for a, b in ((first.positive, second.positive), (first.negative, second.negative)):
+        assert np.sort(a, axis=1) == pytest.approx(np.sort(b, axis=1), abs=1e-12)
+
+
+@given(one_class())
+@settings(max_examples=60, deadline=None)
+def test_influence_is_the_derivative_in_an_images_weight(data):
+    labels, scores = data
+    keep = labels >= 0
+    y, s = labels[keep], scores[keep]
+    result = curves(s[y == 1], s[y == 0])
+    influence = np.zeros((3, len(y)))
+    influence[:, y == 1], influence[:, y == 0] = result.positive, result.negative
+    step = 1e-6
+    for i in range(min(len(y), 5)):
+        weight = np.ones(len(y))
+        weight[i] += step
+        moved = [
+            roc_auc_score(y, s, sample_weight=weight),
+            average_precision_score(y, s, sample_weight=weight),
+        ]
+        assert (np.array(moved) - result.values[:2]) / step == pytest.approx(influence[:2, i], abs=2e-5)
+    assert influence.sum(axis=1) == pytest.approx(np.zeros(3), abs=1e-9)
+
+
+def clustered(seed, n=240, per_patient=2, c=2):
+    rng = np.random.default_rng(seed)
+    labels = (rng.random((n, c)) < 0.3).astype(np.int8)
+    scores = labels + rng.standard_normal((n, c))
+    return scores, labels, np.repeat(np.arange(n // per_patient), per_patient)
+
+
+@given(st.integers(0, 1000), st.integers(2, 5))
+@settings(max_examples=25, deadline=None)
+def test_copies_of_images_within_patients_change_no_interval(seed, copies):
+    """A patient whose images are all stored twice brings no information: width stays, it must not shrink."""
+    scores, labels, codes = clustered(seed)
+    once = influence_table(scores, labels, codes)
+    many = influence_table(
+        np.repeat(scores, copies, axis=0), np.repeat(labels, copies, axis=0), np.repeat(codes, copies)
+    )
+    assert many.values[0] == pytest.approx(once.values[0], abs=1e-12)
+    assert np.square(many.influence[0]).sum(0) == pytest.approx(np.square(once.influence[0]).sum(0))
+
+
+@given(st.integers(0, 1000))
+@settings(max_examples=25, deadline=None)
+def test_as_many_new_patients_halve_the_variance(seed):
+    scores, labels, codes = clustered(seed)
+    once = influence_table(scores, labels, codes)
+    twice = influence_table(
+        np.tile(scores, (2, 1)), np.tile(labels, (2, 1)), np.concatenate([codes, codes + codes.max() + 1])
+    )
+    ratio = np.square(twice.influence[0]).sum(0) / np.square(once.influence[0]).sum(0)
+    assert ratio == pytest.approx(np.full(2, 0.5), abs=0.01)
+
+
+def test_clustered_variance_is_obuchowskis():
+    rng = np.random.default_rng(0)
+    scores, labels, codes = clustered(1, c=1)
+    scores = np.round(scores, 1)
+    table = influence_table(scores, labels, codes)
+    y, s = labels[:, 0], scores[:, 0]
+    psi = (s[y == 1][:, None] > s[y == 0]) + 0.5 * (s[y == 1][:, None] == s[y == 0])
+    theta, m, n = psi.mean(), (y == 1).sum(), (y == 0).sum()
+    patients = codes.max() + 1
+    x = np.bincount(codes[y == 1], psi.mean(axis=1) - theta, patients)
+    z = np.bincount(codes[y == 0], psi.mean(axis=0) - theta, patients)
+    i10, i01 = len(np.unique(codes[y == 1])), len(np.unique(codes[y == 0]))
+    s10, s01 = i10 / ((i10 - 1) * m) * (x @ x), i01 / ((i01 - 1) * n) * (z @ z)
+    s11 = patients / (patients - 1) * (x @ z)
+    variance = s10 / m + s01 / n + 2 * s11 / (m * n)
+    assert np.square(table.influence[0, :, 0]).sum() == pytest.approx(variance, rel=0.01)
+    assert table.var_pos[0] == pytest.approx(s10 / m)
+    assert table.var_neg[0] == pytest.approx(s01 / n)
+    order = rng.permutation(len(codes))
+    again = influence_table(scores[order], labels[order], rng.permutation(patients)[codes][order])
+    assert np.square(again.influence).sum() == pytest.approx(np.square(table.influence).sum())
+
+
+def test_analytic_interval_brackets_any_value_even_with_one_positive():
+    rng = np.random.default_rng(2)
+    for positives in (1, 2, 3, 5):
+        for shift in (-20, 0, 1, 20):
+            labels = np.zeros((80, 1), dtype=np.int8)
+            labels[:positives] = 1
+            scores = rng.standard_normal((80, 1)) + shift * labels
+            panel = build_panels(scores, labels, np.arange(80), 80, ["x"], {})["auroc"]
+            found = panel.interval(0, 0.95)
+            assert 0 <= found.low <= found.value <= found.high <= 1
+            assert found.high - found.low > 0.05
+            assert f"few positive patients ({positives})" in found.note
+
+
+@given(one_class())
+@settings(max_examples=30, deadline=None)
+def test_a_class_without_one_side_is_undefined(data):
+    labels, scores = data
+    for side in (0, 1):
+        single = np.where(labels == side, np.int8(-1), labels)
+        with pytest.raises(MetricUndefined, match="no (positive|negative|labelled) image"):
+            auroc(single, scores)
+
+
+@given(arrays(np.int64, st.integers(1, 40), elements=st.integers(0, 300)))
+@settings(deadline=None)
+def test_long_tail_covers_every_class_by_the_official_rule(counts):
+    names = [str(i) for i in range(len(counts))]
+    groups = long_tail(counts, names)
+    theta = np.percentile(counts, 65)
+    assert set().union(*groups.values()) == set(names)
+    assert set(groups["tail"]) == {n for n, c in zip(names, counts, strict=True) if c <= 10}
+    assert set(groups["head"]) == {n for n, c in zip(names, counts, strict=True) if c > theta}
+    deciles = frequency_deciles(counts, names)
+    assert sorted(n for part in deciles.values() for n in part) == sorted(names)
+
+
+def test_official_metrics_agree_on_their_fixtures(shared):
+    for case in ("random", "padchest_protocol", "openi_protocol", "all_rare"):
+        with np.load(shared / "parity" / "carzero_metrics" / f"{case}.npz") as file:
+            if "in/labels" not in file or "out/per_class_auprc" not in file:
+                continue
+            labels, scores = file["in/labels"], file["in/scores"]
+            table = influence_table(scores, labels, np.arange(len(labels)))
+            trapezoid = table.values[RANK_METRICS.index("auprc_trapezoid")]
+            assert table.values[0] == pytest.approx(file["out/per_class_auc"], abs=1e-9)
+            assert trapezoid == pytest.approx(file["out/per_class_auprc"], abs=1e-9)
+            names = [str(i) for i in range(labels.shape[1])]
+            groups = long_tail(labels.sum(axis=0), names)
+            for group in ("head", "medium", "tail"):
+                assert [int(i) for i in groups[group]] == list(file[f"out/{group}"])

@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.metrics import f1_score, matthews_corrcoef, top_k_accuracy_score
+
+from benchmark.core.errors import MetricUndefined, UnknownName
+from benchmark.evaluation.evaluate import StatisticsConfig, evaluate
+from benchmark.evaluation.statistics.calibration import expected_calibration_error
+from benchmark.evaluation.statistics.thresholds import (
+    cluster_counts,
+    f1_influence,
+    fit_threshold,
+    fit_thresholds,
+    mcc_influence,
+    top_k_hits,
+)
+from benchmark.evaluation.statistics.trend import frequency_trend, smoother
+
+
+def sample(seed, n=300):
+    rng = np.random.default_rng(seed)
+    labels = (rng.random((n, 3)) < [0.4, 0.2, 0.1]).astype(np.int8)
+    scores = 1 / (1 + np.exp(-(2 * labels - 1 + rng.standard_normal((n, 3)))))
+    return np.round(scores, 2), labels, np.repeat(np.arange(n // 3), 3)
+
+
+@pytest.mark.parametrize(("rule", "quality"), [("f1", f1_score), ("mcc", matthews_corrcoef)])
+def test_fitted_threshold_is_the_best_of_all(rule, quality):
+    scores, labels, _ = sample(0)
+    for j in range(3):
+        chosen = fit_threshold(labels[:, j], scores[:, j], rule)
+        best = max(quality(labels[:, j], scores[:, j] >= t) for t in np.unique(scores[:, j])[1:])
+        assert quality(labels[:, j], scores[:, j] >= chosen) == pytest.approx(best)
+
+
+def test_corner_rule_minimises_the_distance_to_the_perfect_point():
+    scores, labels, _ = sample(1)
+    y, s = labels[:, 0], scores[:, 0]
+
+    def distance(t):
+        called = s >= t
+        return np.hypot(1 - called[y == 1].mean(), called[y == 0].mean())
+
+    chosen = fit_threshold(y, s, "roc-corner")
+    assert distance(chosen) == pytest.approx(min(distance(t) for t in np.unique(s)))
+
+
+def test_f1_and_mcc_influences_are_derivatives():
+    scores, labels, codes = sample(2)
+    counts = cluster_counts(labels[:, 1], scores[:, 1], 0.5, codes, 100)
+    called = scores[:, 1] >= 0.5
+    assert f1_influence(counts)[0] == pytest.approx(f1_score(labels[:, 1], called))
+    assert mcc_influence(counts)[0] == pytest.approx(matthews_corrcoef(labels[:, 1], called))
+    for function, quality in ((f1_influence, f1_score), (mcc_influence, matthews_corrcoef)):
+        value, influence = function(counts)
+        for patient in (0, 17, 50):
+            weight = np.where(codes == patient, 1 + 1e-6, 1.0)
+            slope = (quality(labels[:, 1], called, sample_weight=weight) - value) / 1e-6
+            assert influence[patient] == pytest.approx(slope * np.sqrt(100 / 99), abs=1e-6)
+
+
+def test_validation_thresholds_and_the_named_test_set_variant():
+    scores, labels, codes = sample(3)
+    names = ["a", "b", "c"]
+    thresholds = fit_thresholds(scores[:150], labels[:150], names)
+    frame = evaluate(
+        scores[150:], labels[150:], codes[150:].astype(str), names,
+        thresholds=thresholds, config=StatisticsConfig(thresholded=True, draws=200, top_k=(1, 2)),
+    )  # fmt: skip
+    table = frame.set_index(["class", "stratum", "metric"])
+    for j, name in enumerate(names):
+        expected = f1_score(labels[150:, j], scores[150:, j] >= thresholds[name])
+        assert table.loc[(name, "all", "f1"), "value"] == pytest.approx(expected)
+        assert table.loc[(name, "all", "f1_max_test_set"), "value"] >= expected
+        assert "chosen on these images" in table.loc[(name, "all", "f1_max_test_set"), "note"]
+        assert table.loc[(name, "all", "ece"), "low"] < table.loc[(name, "all", "ece"), "high"]
+    assert ("macro", "all", "sensitivity_at_specificity_0.9") in table.index
+    assert table.loc[("micro", "all", "top_2"), "value"] > table.loc[("micro", "all", "top_1"), "value"]
+    with pytest.raises(UnknownName, match="unknown class 'd'"):
+        evaluate(
+            scores, labels, None, names, thresholds={"d": 0.5}, config=StatisticsConfig(thresholded=True)
+        )
+
+
+def test_top_k_equals_scikit_learn_with_one_label_each():
+    rng = np.random.default_rng(4)
+    scores = rng.standard_normal((200, 6))
+    truth = rng.integers(0, 6, 200)
+    labels = np.eye(6, dtype=np.int8)[truth]
+    for k in (1, 3):
+        hit, counts = top_k_hits(scores, labels, k)
+        assert counts.all()
+        assert hit.mean() == pytest.approx(top_k_accuracy_score(truth, scores, k=k))
+
+
+def test_calibration_error_of_known_gaps():
+    scores = np.array([0.1, 0.1, 0.9, 0.9])
+    labels = np.array([0, 1, 1, 1], dtype=np.int8)
+    assert expected_calibration_error(labels, scores, 2) == pytest.approx((0.8 + 0.2) / 4)
+    with pytest.raises(MetricUndefined, match="not probabilities"):
+        expected_calibration_error(labels, scores * 2, 2)
+
+
+def test_trend_reproduces_a_line_and_its_band_covers():
+    rng = np.random.default_rng(5)
+    frequency = np.geomspace(10, 10000, 40)
+    line = 0.5 + 0.1 * np.log10(1 + frequency)
+    weights = smoother(np.linspace(1, 4, 9), np.log10(1 + frequency), 0.5)
+    assert weights @ line == pytest.approx(0.5 + 0.1 * np.linspace(1, 4, 9))
+    inside, slopes = [], []
+    for _ in range(60):
+        influence = 0.02 * rng.standard_normal((500, 40)) / np.sqrt(500)
+        values = line + influence.sum(axis=0) + 0.03 * rng.standard_normal(40)
+        found = frequency_trend(frequency, values, influence)
+        truth = 0.5 + 0.1 * np.log10(1 + found.frequency)
+        inside.append((found.low <= truth) & (truth <= found.high))
+        slopes.append(found.slope_low <= 0.1 <= found.slope_high)
+    assert 0.88 < np.mean(inside) < 0.99
+    assert np.mean(slopes) > 0.85
+    with pytest.raises(MetricUndefined, match="four classes"):
+        frequency_trend(np.ones(3), np.ones(3), np.zeros((5, 3)))
+
+
+def test_subgroup_gap_names_best_and_worst_and_stays_above_zero():
+    rng = np.random.default_rng(6)
+    scores, labels, codes = sample(6, n=900)
+    sex = rng.choice(["F", "M", ""], 900)
+    scores = np.where((sex == "M")[:, None], rng.random((900, 3)), scores)
+    frame = evaluate(scores, labels, codes.astype(str), ["a", "b", "c"], subgroups={"sex": sex})
+    table = frame[frame.metric.isin(["auroc", "auroc_gap"])].set_index("stratum")
+    gap = table.loc["sex"]
+    assert gap.value == pytest.approx(table.loc["sex=F"].value - table.loc["sex=M"].value)
+    assert 0 < gap.low < gap.value < gap.high
+    assert gap.note.startswith("best F, worst M, 2 levels")
+    lone = evaluate(scores, labels, None, ["a", "b", "c"], subgroups={"sex": np.full(900, "F")})
+    assert lone[lone.metric == "auroc_gap"].note.iloc[0].startswith("image-level; undefined")
