@@ -1,0 +1,125 @@
+"""CARZero scoring: the tiled path beside the released per-image loop and the plain equations, in one run.
+
+    python perf/scoring.py [--images 256] [--loop-images 3] [--tile 4] [--device cpu]
+
+Official size: width 768, 4 layers, 196 patches, 97 columns, 192 prompts, random features and weights. The
+loop is linear in the images, so a few of them, timed between blocks of the tiled run, stand for all.
+Everything the tiled path does is inside its time: preparing prompts and images once, then the pairs. Wall
+time and CPU time of this process are both given, since other work on the machine disturbs the first. The
+numbers are compared on the looped images, and with the plain equations on one block.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+
+from benchmark.core.features import ImageFeatures, TextFeatures
+from methods.base import Prepared
+from methods.carzero import CARZero
+from methods.carzero_plain import per_image_loop, plain_scores
+
+WIDTH, LAYERS, GRID, COLUMNS, PROMPTS = 768, 4, (14, 14), 97, 192
+TARGET = 12.0
+
+
+def model(device: str) -> CARZero:
+    """Released form; weights away from their flat start, so that an error would show."""
+    torch.manual_seed(0)
+    options = CARZero.settings("official") | {"width": WIDTH, "layers": LAYERS, "init_std": 0.04}
+    return CARZero(CARZero.Config(**options), WIDTH, WIDTH).eval().to(device)
+
+
+def features(images: int, words: torch.Tensor, device: str) -> tuple[ImageFeatures, TextFeatures]:
+    """words: (PROMPTS,) number of real columns of each prompt; the others are zero."""
+    patches = GRID[0] * GRID[1]
+    image = ImageFeatures(torch.randn(images, WIDTH), torch.randn(images, patches, WIDTH), GRID)
+    mask = torch.arange(COLUMNS) < words[:, None]
+    local = torch.randn(PROMPTS, COLUMNS, WIDTH) * mask[..., None]
+    return image.to(device), TextFeatures(torch.randn(PROMPTS, WIDTH), local, mask).to(device)
+
+
+class Clock:
+    """Wall and CPU seconds of what ran inside."""
+
+    def __init__(self, device: str) -> None:
+        self.device = device
+        self.wall = self.cpu = 0.0
+
+    def __call__(self, work: Callable[[], Any]) -> Any:
+        self._wait()
+        wall, cpu = time.perf_counter(), time.process_time()
+        result = work()
+        self._wait()
+        self.wall += time.perf_counter() - wall
+        self.cpu += time.process_time() - cpu
+        return result
+
+    def _wait(self) -> None:
+        if self.device != "cpu":
+            torch.cuda.synchronize()
+
+
+def tiles(method: CARZero, image: ImageFeatures, prompts: Prepared, tile: int) -> torch.Tensor:
+    rows = []
+    for start in range(0, len(image), tile):
+        own = method.prepare_image(image[start : start + tile])
+        rows.append(method.score_pairs(method.interact(own, prompts, scoring=True)))
+    return torch.cat(rows)
+
+
+def compare(title: str, words: torch.Tensor, images: int, options: argparse.Namespace) -> float:
+    """Print one comparison and return the ratio of the times per image."""
+    method, device, loops = model(options.device), options.device, options.loop_images
+    image, text = features(images, words, device)
+    longest = int(words.max())
+    trimmed = TextFeatures(text.pooled, text.local[:, :longest], text.mask[:, :longest])
+    per_image_loop(method, image[:1], text)  # warm-up
+    loop, tiled, plain = Clock(device), Clock(device), Clock(device)
+    prompts = tiled(partial(method.prepare_text, trimmed))
+    gap, scores = 0.0, []
+    for block in torch.arange(images).chunk(loops):
+        part = image[block]
+        scores.append(tiled(partial(tiles, method, part, prompts, options.tile)))
+        expected = loop(partial(per_image_loop, method, part[:1], text))
+        gap = max(gap, float((scores[-1][:1] - expected).abs().max()))
+    count = min(images, 4)
+    expected = plain(partial(plain_scores, method, image[:count], text))
+    gap = max(gap, float((torch.cat(scores)[:count] - expected).abs().max()))
+    bound = 1e-5 * max(1.0, float(expected.abs().max()))
+    print(f"{title}: {images} images x {PROMPTS} prompts, seconds an image (wall, CPU)")
+    print(f"  released loop      {loop.wall / loops:8.4f} {loop.cpu / loops:8.4f}   over {loops} images")
+    print(f"  plain, block of {count}  {plain.wall / count:8.4f} {plain.cpu / count:8.4f}")
+    print(f"  tiled              {tiled.wall / images:8.4f} {tiled.cpu / images:8.4f}   prompts included")
+    wall, cpu = loop.wall / loops * images / tiled.wall, loop.cpu / loops * images / tiled.cpu
+    print(f"  ratio              {wall:8.1f} {cpu:8.1f}   target {TARGET:.0f}")
+    spread = float(torch.cat(scores).std())
+    print(f"  largest difference {gap:.1e}, allowed {bound:.0e}; spread of the scores {spread:.3f}")
+    if gap > bound:
+        raise SystemExit("the numbers differ")
+    return float(wall)
+
+
+@torch.inference_mode()
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--images", type=int, default=256)
+    parser.add_argument("--loop-images", type=int, default=3)
+    parser.add_argument("--tile", type=int, default=4, help="images a tile; all prompts are in each")
+    parser.add_argument("--device", default="cpu")
+    options = parser.parse_args()
+    threads = f"CPU, {torch.get_num_threads()} threads"
+    name = threads if options.device == "cpu" else torch.cuda.get_device_name()
+    print(f"device: {name}; torch {torch.__version__}")
+    compare("97 words in every prompt", torch.full((PROMPTS,), COLUMNS), options.images, options)
+    short = torch.arange(PROMPTS) % 6 + 4
+    compare("4 to 9 words, zeros up to 97 attended", short, max(options.images // 4, 1), options)
+
+
+if __name__ == "__main__":
+    main()
