@@ -21,7 +21,6 @@ _LUNG_PLACES = frozenset(
     | {"lower lung", "perihilar region", "hilar region", "retrocardiac region", "lung"}
 )
 _BY_PLACE: dict[str, dict[str, frozenset[str]]] = {
-    "atelectasis": {"atelectasis basal": frozenset({"lung base"})},
     "mass": {
         "pulmonary mass": _LUNG_PLACES,
         "mediastinal mass": frozenset({"mediastinum"}),

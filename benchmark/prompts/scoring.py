@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -42,6 +43,7 @@ class Agreement:
         return {**asdict(self), "precision": self.precision, "recall": self.recall, "f1": self.f1}
 
 
+_TRUTH_COLUMNS = ["patient", "study", "sentence", "text", "concept", "presence", "side"]
 _VIEWS: dict[str, Callable[[Statement], Any]] = {
     "finding": lambda s: s.concept,
     "finding+presence": lambda s: (s.concept, s.presence),
@@ -75,17 +77,17 @@ def statement_agreement(
 
 def truth_agreement(frame: pd.DataFrame, aligner: SentenceAligner, lexicon: Lexicon) -> dict[str, Agreement]:
     """`statement_agreement` on the sentences that a twin keeps beside its tree (`<root>.truth.parquet`)."""
-    if not {"source", "study", "patient", "sentence", "text", "concept", "presence", "side"} <= set(frame):
+    if not {"source", *_TRUTH_COLUMNS} <= set(frame):
         raise DataError("this table is no twin truth: columns of its sentences are missing.")
-    rows = frame[frame["source"] == "sentence"]
-    truth, found = [], []
-    for _, group in rows.groupby(["patient", "study", "sentence"], sort=False):
-        stated = group[group["concept"].notna()]
-        columns = zip(stated["concept"], stated["presence"], stated["side"], strict=True)
-        truth.append(
-            [Statement(c, p, s if s in ("left", "right", "bilateral") else None) for c, p, s in columns]
-        )
-        found.append(aligner.statements(str(group["text"].iloc[0])))
+    rows = frame.loc[frame["source"] == "sentence", _TRUTH_COLUMNS].itertuples(index=False, name=None)
+    truth: list[list[Statement]] = []
+    found: list[tuple[Statement, ...]] = []
+    for (*_, text), group in itertools.groupby(rows, key=lambda row: row[:4]):
+        truth.append([])
+        found.append(aligner.statements(str(text)))
+        for *_, concept, presence, side in group:
+            if isinstance(concept, str):
+                truth[-1].append(Statement(concept, presence, side if isinstance(side, str) else None))  # type: ignore[arg-type]
     return statement_agreement(truth, found, lexicon)
 
 

@@ -58,8 +58,9 @@ class Endpoint:
 
     url: base, such as http://127.0.0.1:8080/v1. model: its name is the identity of the answers, whichever
     server runs it, so that a moved server is not asked again. The key is read from
-    $CXR_ALIGNBENCH_LLM_KEY. time_out in seconds, of one request; attempts: tries of one request on 408, 429, 5xx and broken connections, waiting
-    `wait` · 2ⁿ seconds or what Retry-After says. Redirects are not followed: text goes to `url` or nowhere.
+    $CXR_ALIGNBENCH_LLM_KEY. time_out in seconds, of one request; attempts: tries of one request on 408,
+    429, 5xx and broken connections, waiting `wait` · 2ⁿ seconds or what Retry-After says. Redirects are
+    not followed: text goes to `url` or nowhere.
     """
 
     url: str

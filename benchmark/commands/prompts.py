@@ -1,0 +1,286 @@
+"""`bench prompts`: reports → sentences → prompts, shown, written and scored."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from benchmark.commands.common import JsonOption, emit, progress
+
+if TYPE_CHECKING:
+    from benchmark.prompts.llm.backends import Backend
+
+EPILOG = (
+    "bench prompts show reports/s50414267.txt · "
+    "bench prompts align NLMCXR_reports.tgz --dataset openi --out aligned.parquet · "
+    "bench prompts score --dataset openi --reports NLMCXR_reports.tgz --json"
+)
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Align reports, show text → sentences → prompts side by side, and score the aligner.",
+    epilog=EPILOG,
+)
+
+
+class Aligner(StrEnum):
+    rules = "rules"
+    llm = "llm"
+    replay = "replay"
+
+
+SourceArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="REPORTS", help="File or folder: .txt, Open-I .xml or .tgz, .csv, manifest.parquet."
+    ),
+]
+RuleOption = Annotated[
+    str, typer.Option("--rule", help="Sections to read: findings+impression, findings, impression or all.")
+]
+
+
+@app.command("align")
+def align(
+    source: SourceArgument,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Parquet file to write.")],
+    dataset: Annotated[
+        str | None, typer.Option(help="Whose reports these are; decides what may be sent.")
+    ] = None,
+    rule: RuleOption = "findings+impression",
+    aligner: Annotated[
+        Aligner, typer.Option(help="rules, llm (a model), or replay (recorded answers).")
+    ] = Aligner.rules,
+    endpoint: Annotated[
+        str | None, typer.Option(help="OpenAI-compatible address, e.g. http://127.0.0.1:8080/v1.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Model of the endpoint, or path of a local GGUF file or folder.")
+    ] = None,
+    recorded: Annotated[Path | None, typer.Option(help="File of recorded answers, for replay.")] = None,
+    cache: Annotated[Path, typer.Option(help="Folder of answers; nothing in it is asked again.")] = Path(
+        ".cache/llm"
+    ),
+    concurrency: Annotated[int, typer.Option(min=1, max=64, help="Requests at a time.")] = 4,
+    time_out: Annotated[float, typer.Option(min=0.1, help="Seconds for one request.")] = 60.0,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Ask failed sentences again.")] = False,
+    consent: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--i-have-permission-to-send-reports-of",
+            metavar="DATASET",
+            help="Allow a remote endpoint for a dataset whose card forbids it.",
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write the aligned sentences of reports to a Parquet file, one row a finding."""
+    from benchmark.core.errors import ParamsError
+    from benchmark.core.hashing import hash_file
+    from benchmark.core.tables import write_table
+    from benchmark.data.cards import load_card
+    from benchmark.prompts.aligned import align_report, aligned_table
+    from benchmark.prompts.rules import RuleAligner
+    from benchmark.prompts.sources import read_reports
+
+    card = load_card(dataset) if dataset else None
+    if out.suffix != ".parquet":
+        raise ParamsError(f"--out {out}: name a .parquet file.")
+    rules = RuleAligner()
+    info: dict[str, Any]
+    if aligner is Aligner.rules:
+        reports = read_reports(source)
+        with progress() as bar:
+            steps = bar.track(reports.items(), total=len(reports), description="align")
+            table = aligned_table(
+                (key, align_report(text, rules, rules.lexicon, rule)) for key, text in steps
+            )
+        info = {
+            "aligner": "rules",
+            "aligner_hash": rules.hash,
+            "sentences": len(table.groupby(["study_id", "sentence"])),
+        }
+        write_table(out, table, {**info, "rule": rule})
+    else:
+        from benchmark.prompts.llm.aligner import align_with_llm, replay, require_consent
+
+        if aligner is Aligner.replay:
+            if recorded is None:
+                raise ParamsError("--aligner replay needs --recorded FILE.")
+            result = replay(read_reports(source), recorded, rule=rule)
+        else:
+            backend = _backend(endpoint, model, concurrency, time_out)
+            forbidden = card is not None and card.remote_llm == "forbidden"
+            require_consent(dataset, forbidden, backend, consent or ())
+            reports = read_reports(source)
+            with progress() as bar:
+                task = bar.add_task("ask", total=None)
+                result = align_with_llm(
+                    reports,
+                    backend,
+                    cache,
+                    rule=rule,
+                    retry_failed=retry_failed,
+                    aligner=rules,
+                    progress=lambda done, total: bar.update(task, completed=done, total=total),
+                )
+        result.save(out)
+        table, info = result.table, {"aligner": aligner.value, **result.info}
+    value = {
+        **info,
+        "studies": int(table["study_id"].nunique()),
+        "findings": int(table["aligned"].notna().sum()),
+        "out": str(out),
+        "sha256": hash_file(out),
+    }
+    emit(value, _summary(value), as_json)
+
+
+@app.command("show")
+def show(
+    source: SourceArgument,
+    rule: RuleOption = "findings+impression",
+    limit: Annotated[int, typer.Option(min=1, help="Reports to show.")] = 5,
+    as_json: JsonOption = False,
+) -> None:
+    """Print reports as text → sentences → prompts, side by side. Prints report text."""
+    from benchmark.prompts.aligned import align_report
+    from benchmark.prompts.rules import RuleAligner
+    from benchmark.prompts.sources import read_reports
+
+    rules = RuleAligner()
+    shown = []
+    for key, text in list(read_reports(source).items())[:limit]:
+        sentences = align_report(text, rules, rules.lexicon, rule)
+        shown.append((key, text, sentences))
+    if as_json:
+        listed = [
+            {
+                "study_id": key,
+                "text": text,
+                "sentences": [
+                    {
+                        "section": s.section,
+                        "text": s.text,
+                        "aligned": list(s.aligned),
+                        "findings": [vars(x) for x in s.statements],
+                    }
+                    for s in sentences
+                ],
+            }
+            for key, text, sentences in shown
+        ]
+        emit({"reports": listed}, "", True)
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console()
+    for key, text, sentences in shown:
+        table = Table(
+            "section", "sentence", "prompts", title=f"report {key}", title_justify="left", show_lines=True
+        )
+        for s in sentences:
+            table.add_row(Text(s.section), Text(s.text), Text("\n".join(s.aligned) or "-"))
+        console.print(Text(text.strip()), "", table, "", sep="\n")
+
+
+@app.command("score")
+def score(
+    dataset: Annotated[
+        str, typer.Option(help="openi: against the MeSH terms of the reports. Others: a twin's truth.")
+    ] = "openi",
+    reports: Annotated[Path | None, typer.Option(help="Folder, file or .tgz of Open-I XML reports.")] = None,
+    truth: Annotated[Path | None, typer.Option(help="<twin>.truth.parquet of `bench data twin`.")] = None,
+    rule: RuleOption = "findings+impression",
+    terms: Annotated[
+        str, typer.Option(help="Label rule of the card: substring (CARZero) or exact.")
+    ] = "substring",
+    certain: Annotated[
+        bool, typer.Option("--certain", help="Count what is present only, not what may be.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Precision, recall and F1 of the rule aligner, on real or on synthetic reports."""
+    from benchmark.core.errors import ParamsError, UnknownName
+    from benchmark.core.tables import TWIN_NOTICE, read_table
+    from benchmark.data.cards import load_card
+    from benchmark.prompts.rules import RuleAligner
+    from benchmark.prompts.scoring import openi_agreement, pooled, truth_agreement
+    from benchmark.prompts.sources import read_openi
+
+    rules = RuleAligner()
+    card = load_card(dataset)
+    if truth is not None:
+        parts = truth_agreement(read_table(truth)[0], rules, rules.lexicon)
+        origin, count = TWIN_NOTICE, None
+    elif reports is not None:
+        if card.reader != "openi":
+            raise ParamsError(
+                f"{dataset}: its reports carry no terms to score against. Give --truth of its twin."
+            )
+        if terms not in card.label_rules:
+            raise UnknownName("label rule", terms, card.label_rules)
+        read = read_openi(reports)
+        parts = openi_agreement(
+            read,
+            card,
+            rules,
+            rules.lexicon,
+            rule=rule,
+            counted="present" if certain else "present+uncertain",
+            terms=terms,
+        )
+        parts = {**parts, "all classes": pooled(parts)}
+        origin, count = "official", len(read)
+    else:
+        raise ParamsError("nothing to score. Give --reports (Open-I XML) or --truth (a twin's truth file).")
+    value = {
+        "dataset": dataset,
+        "origin": "twin" if truth else "official",
+        "reports": count,
+        "rule": rule,
+        "aligner_hash": rules.hash,
+        "scores": {name: part.summary() for name, part in parts.items()},
+    }
+    emit(value, _scores(value, origin), as_json)
+
+
+def _backend(endpoint: str | None, model: str | None, concurrency: int, time_out: float) -> Backend:
+    from benchmark.core.errors import ParamsError
+    from benchmark.prompts.llm.backends import Endpoint, LocalModel
+
+    if model is None:
+        raise ParamsError("--aligner llm needs --model: a path, or with --endpoint the name of its model.")
+    if endpoint is None:
+        return LocalModel(Path(model))
+    return Endpoint(endpoint, model, time_out=time_out, concurrency=concurrency)
+
+
+def _summary(value: dict[str, Any]) -> str:
+    lines = [
+        f"{value['studies']:,} reports, {value['sentences']:,} sentences, {value['findings']:,} findings"
+    ]
+    if "failed" in value:
+        why = ", ".join(f"{n} {reason}" for reason, n in value["reasons"].items())
+        lines.append(
+            f"asked {value['asked']:,}, reused {value['reused']:,}, failed {value['failed']:,} {why}".rstrip()
+        )
+    return "\n".join([*lines, f"{value['out']}  sha256 {value['sha256'][:12]}"])
+
+
+def _scores(value: dict[str, Any], origin: str) -> str:
+    def figure(x: float | None) -> str:
+        return "    -" if x is None else f"{x:5.3f}"
+
+    count = f"{value['reports']:,} reports, " if value["reports"] else ""
+    lines = [f"{value['dataset']}: {count}{origin}", f"{'':22}precision recall    F1  right surplus missed"]
+    for name, s in value["scores"].items():
+        lines.append(
+            f"{name:22}    {figure(s['precision'])}  {figure(s['recall'])} {figure(s['f1'])}"
+            f" {s['right']:6,} {s['surplus']:7,} {s['missed']:6,}"
+        )
+    return "\n".join(lines)

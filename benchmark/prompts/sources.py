@@ -1,0 +1,133 @@
+"""Reports from wherever they lie: a file or folder of text or Open-I XML, an archive, a table, a manifest."""
+
+from __future__ import annotations
+
+import re
+import tarfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmark.core.errors import DataError
+from benchmark.core.tables import Manifest
+from benchmark.prompts.sections import OpenIReport, openi_report
+
+_LARGEST = 4 << 20
+"""Bytes; no report is that long."""
+_ARCHIVES = (".tgz", ".tar.gz", ".tar")
+_TEXT_COLUMNS = ("report", "text", "findings")
+_ID_COLUMNS = ("study_id", "studyid", "reportid", "report_id", "uid", "id", "image_id", "imageid")
+
+
+def read_reports(source: Path | str) -> dict[str, str]:
+    """Report id → report, in order of file name or row; empty reports are left out.
+
+    A .txt file is one report under its name (`s50414267.txt` of MIMIC-CXR under 50414267), an .xml file one
+    Open-I report under its uId; folders and tar archives are searched for both; .csv and .csv.gz need a
+    column Report or text (and take an id column where there is one); a manifest.parquet gives its studies.
+    Raises DataError, naming file or row, where nothing can be read or an id occurs twice.
+    """
+    source = Path(source)
+    if not source.exists():
+        raise DataError(f"{source}: no such file or folder of reports.")
+    if source.name == "manifest.parquet":
+        return _of_manifest(source)
+    if source.is_file() and source.name.lower().endswith((".csv", ".csv.gz")):
+        return _of_table(source)
+    found: dict[str, str] = {}
+    for where, name, data in _files(source):
+        identifier = _identifier(where, name, data)
+        if identifier in found:
+            raise DataError(f"{where}: a second report called '{identifier}'. Give the files distinct names.")
+        found[identifier] = data.decode("utf-8", errors="replace")
+    found = {identifier: text for identifier, text in found.items() if text.strip()}
+    if not found:
+        raise DataError(
+            f"{source}: no report is here. Expected .txt, Open-I .xml, a .tgz of them, or a .csv."
+        )
+    return found
+
+
+def read_openi(source: Path | str) -> list[OpenIReport]:
+    """Open-I reports below a folder, in an archive or in one file, by number. Raises DataError for none."""
+    source = Path(source)
+    if not source.exists():
+        raise DataError(f"{source}: no such file or folder of reports.")
+    reports = [openi_report(data, where) for where, name, data in _files(source) if name.endswith(".xml")]
+    if not reports:
+        raise DataError(f"{source}: no Open-I XML report is here. Unpack NLMCXR_reports.tgz, or name it.")
+    return sorted(reports, key=lambda r: (len(r.identifier), r.identifier))
+
+
+def _files(source: Path) -> Iterator[tuple[str, str, bytes]]:
+    """(where, name, content) of report files."""
+    if source.is_dir():
+        inside = [p for p in sorted(source.rglob("*")) if p.is_file()]
+        texts = [p for p in inside if p.suffix.lower() in (".txt", ".xml")]
+        chosen = texts or [p for p in inside if p.name.lower().endswith(_ARCHIVES)]
+        for path in chosen:
+            yield from _files(path)
+    elif source.name.lower().endswith(_ARCHIVES):
+        yield from _members(source)
+    elif source.suffix.lower() in (".txt", ".xml"):
+        if source.stat().st_size > _LARGEST:
+            raise DataError(f"{source}: has {source.stat().st_size:,} bytes; no report is that long.")
+        yield str(source), source.name, source.read_bytes()
+    else:
+        raise DataError(f"{source}: not a kind of report file. Expected .txt, .xml, .tgz, .csv or a folder.")
+
+
+def _members(path: Path) -> Iterator[tuple[str, str, bytes]]:
+    try:
+        with tarfile.open(path) as archive:
+            for member in archive:
+                if not member.isfile() or not member.name.lower().endswith((".txt", ".xml")):
+                    continue
+                if member.size > _LARGEST:
+                    raise DataError(
+                        f"{path}: {member.name} has {member.size:,} bytes; no report is that long."
+                    )
+                handle = archive.extractfile(member)
+                if handle is not None:
+                    yield f"{path}:{member.name}", Path(member.name).name, handle.read()
+    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
+        raise DataError(f"{path}: the archive is damaged ({type(error).__name__}). Fetch it again.") from None
+
+
+def _identifier(where: str, name: str, data: bytes) -> str:
+    if name.lower().endswith(".xml"):
+        return openi_report(data, where).identifier
+    stem = name[: -len(".txt")]
+    mimic = re.fullmatch(r"s(\d{8})", stem)
+    return mimic[1] if mimic else stem
+
+
+def _of_manifest(path: Path) -> dict[str, str]:
+    from benchmark.prompts.training_texts import study_reports
+
+    reports = study_reports(Manifest.load(path.parent))
+    if not reports:
+        raise DataError(f"{path}: no image of this dataset has a report.")
+    return reports
+
+
+def _of_table(path: Path) -> dict[str, str]:
+    import pandas as pd
+
+    try:
+        frame = pd.read_csv(path, dtype="string", keep_default_na=False)
+    except (ValueError, OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path}: not a readable CSV file ({type(error).__name__}).") from None
+    columns = {str(name).strip().lower(): name for name in reversed(list(frame.columns))}
+    text = next((columns[c] for c in _TEXT_COLUMNS if c in columns), None)
+    if text is None:
+        raise DataError(f"{path}: no column called Report or text.")
+    key = next((columns[c] for c in _ID_COLUMNS if c in columns), None)
+    ids = frame[key] if key is not None else pd.Series([f"row {n}" for n in range(2, len(frame) + 2)])
+    found: dict[str, str] = {}
+    for row, (identifier, report) in enumerate(zip(ids, frame[text], strict=True), 2):
+        if report.strip() and found.setdefault(identifier, report) != report:
+            raise DataError(f"{path}:{row}: another report for '{identifier}' than before.")
+    if not found:
+        raise DataError(f"{path}: column '{text}' holds no report.")
+    return found

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from benchmark.core.errors import DataError
+from benchmark.data.cards import load_card
+from benchmark.prompts.aligned import Statement
+from benchmark.prompts.rules import RuleAligner
+from benchmark.prompts.scoring import (
+    Agreement,
+    has_class,
+    openi_agreement,
+    pooled,
+    statement_agreement,
+    truth_agreement,
+)
+from benchmark.prompts.sections import OpenIReport
+from benchmark.prompts.sources import read_openi
+
+ALIGNER = RuleAligner()
+LEXICON = ALIGNER.lexicon
+
+
+def test_counts_by_hand():
+    truth = [
+        [Statement("pneumonia", "present", "left"), Statement("pneumothorax", "absent")],
+        [Statement("cardiomegaly", "uncertain")],
+    ]
+    found = [
+        [
+            Statement("pneumonia", "uncertain", "right"),
+            Statement("pneumothorax", "absent"),
+            Statement("mass", "present"),
+        ],
+        [],
+    ]
+    scores = statement_agreement(truth, found, LEXICON)
+    assert scores["finding"] == Agreement(2, 1, 1)
+    assert scores["finding+presence"] == Agreement(1, 2, 2)
+    assert scores["side"] == Agreement(0, 1, 1)
+    assert scores["absent"] == Agreement(1, 0, 0)
+    assert scores["finding"].precision == scores["finding"].recall == pytest.approx(2 / 3)
+    assert Agreement(0, 0, 0).f1 is None
+    with pytest.raises(DataError, match="1 sentences with a truth, 2"):
+        statement_agreement(truth[:1], found, LEXICON)
+
+
+def test_a_general_remark_stands_for_what_it_implies():
+    truth = [[Statement("pneumonia", "absent"), Statement("rib fracture", "absent")]]
+    found = [[Statement("cardiopulmonary abnormality", "absent")]]
+    assert statement_agreement(truth, found, LEXICON)["finding+presence"] == Agreement(1, 0, 1)
+    truth = [[Statement("pneumonia", "present")]]
+    assert statement_agreement(truth, found, LEXICON)["finding+presence"] == Agreement(0, 0, 1)
+
+
+def test_terms_by_substring_and_whole():
+    report = OpenIReport("CXR1", {}, (), ("Pleural Effusion", "MASS LESION"))
+    assert has_class(report, ["effusion"], "substring")
+    assert not has_class(report, ["effusion"], "exact")
+    assert has_class(report, ["mass lesion"], "exact")
+    assert not has_class(OpenIReport("CXR2", {}, (), ()), ["mass"], "substring")
+
+
+def test_openi_scores_of_two_reports():
+    card = load_card("openi")
+    reports = [
+        OpenIReport("CXR1", {"impression": "Large hiatal hernia. No effusion."}, (), ("hernia, hiatal",)),
+        OpenIReport("CXR2", {"findings": "Possible effusion."}, (), ("fracture",)),
+    ]
+    scores = openi_agreement(reports, card, ALIGNER, LEXICON)
+    assert scores["Hernia"] == Agreement(1, 0, 0)
+    assert scores["Effusion"] == Agreement(0, 1, 0)
+    assert scores["Fracture"] == Agreement(0, 0, 1)
+    assert pooled(scores) == Agreement(1, 1, 1)
+    assert openi_agreement(reports, card, ALIGNER, LEXICON, counted="present")["Effusion"] == Agreement(
+        0, 0, 0
+    )
+    with pytest.raises(DataError, match="no report"):
+        openi_agreement([], card, ALIGNER, LEXICON)
+
+
+def _twin_sentences(images: int, seed: int) -> pd.DataFrame:
+    reports = pytest.importorskip("benchmark.twins.reports")
+    population = pytest.importorskip("benchmark.twins.population")
+    place = pytest.importorskip("benchmark.twins.sites").site("mimic_cxr")
+    rows = []
+    for visit in population.visits(place, images, seed):
+        drawn = population.findings_of(visit, place, seed)
+        for number, sentence in enumerate(reports.write_report(visit, drawn, place, seed)[0]):
+            head = (visit.patient.number, visit.number, "sentence", number, sentence.text)
+            rows += [(*head, f.concept, f.presence, f.side) for f in sentence.findings] or [
+                (*head, None, None, None)
+            ]
+    columns = ["patient", "study", "source", "sentence", "text", "concept", "presence", "side"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+@pytest.mark.parametrize("seed", [7, 101])
+def test_aligner_reads_what_twins_wrote(seed):
+    scores = truth_agreement(_twin_sentences(500, seed), ALIGNER, LEXICON)
+    assert scores["finding+presence"].right > 500
+    for name in ("finding", "finding+presence", "side", "present", "absent"):
+        f1 = scores[name].f1
+        assert f1 is not None
+        assert f1 >= 0.95, f"{name}: {f1:.3f}"
+
+
+def test_a_worse_aligner_scores_worse():
+    class Deaf(RuleAligner):
+        """Hears no negation."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            hear = self.statements
+            self.statements = lambda s: tuple(Statement(x.concept, "present", x.side) for x in hear(s))
+
+    frame = _twin_sentences(200, 7)
+    assert (truth_agreement(frame, Deaf(), LEXICON)["finding+presence"].f1 or 0) < 0.7
+
+
+def test_real_reports_against_mesh(shared):
+    reports = read_openi(shared / "data" / "openi_reports")
+    assert len(reports) == 1000
+    scores = openi_agreement(reports, load_card("openi"), ALIGNER, LEXICON)
+    assert (pooled(scores).recall or 0) > 0.95
+    for name in ("Atelectasis", "Effusion", "Pneumothorax", "Edema", "Hernia", "Fracture"):
+        assert (scores[name].f1 or 0) > 0.9, name
+
+
+def test_other_tables_are_no_truth():
+    with pytest.raises(DataError, match="no twin truth"):
+        truth_agreement(pd.DataFrame({"source": []}), ALIGNER, LEXICON)
