@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError
 
 from benchmark.core.errors import BenchError, DataError
 from benchmark.core.registry import Registry
 from benchmark.core.tables import write_table
-from benchmark.twins.case import TwinStudy
+from benchmark.twins.case import Finding, TwinStudy
 from benchmark.twins.population import Visit, findings_of, generator, visits
 from benchmark.twins.render import render
 from benchmark.twins.reports import write_report
@@ -32,6 +32,7 @@ DEFAULT_IMAGES: dict[str, int] = {
     "chestxray14": 1500,
     "openi": 800,
     "chexpert": 668,
+    "chexpert5x200": 1000,
     "chestxdet10": 542,
     "rsna_pneumonia": 500,
     "siim_pneumothorax": 500,
@@ -54,7 +55,7 @@ class TwinSpec(BaseModel, frozen=True, extra="forbid"):
     site: fields of the dataset's Site to replace, e.g. {"healthy": 0.5}."""
 
     images: int | None = Field(default=None, gt=0)
-    size: int = Field(DEFAULT_SIZE, ge=64, le=2048)
+    size: int = Field(default=DEFAULT_SIZE, ge=64, le=2048)
     site: dict[str, Any] = {}
 
 
@@ -74,14 +75,14 @@ class TwinSummary:
 
 
 def twin_site(dataset: str, spec: TwinSpec) -> Site:
-    """The dataset's site with the spec's overrides. Raises UnknownName or ParamsError."""
+    """The dataset's site with the spec's overrides. Raises UnknownName, or BenchError for a bad override."""
     base = site(dataset)
     try:
         return Site.model_validate({**base.model_dump(), **spec.site})
-    except ValueError as error:
-        raise BenchError(
-            f"twin site '{dataset}': {str(error).splitlines()[-2].strip()}; correct the override."
-        ) from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise BenchError(f"twin site '{dataset}': {where}: {first['msg']}; correct the override.") from None
 
 
 def make_study(visit: Visit, place: Site, size: int, seed: int) -> TwinStudy:
@@ -135,9 +136,8 @@ def build_twin(
 ) -> TwinSummary:
     """Write the twin of `dataset` to `root` and its truth to `<root>.truth.parquet`.
 
-        problem = str(error).splitlines()[-2].strip()
-        raise BenchError(f"twin site '{dataset}': {problem}; correct the override.") from None
-    is replaced; another folder is not. card: the dataset's card, loaded where it is not given.
+    The tree is complete or absent: it is written under a temporary name and renamed. A twin at `root` is
+    replaced; another folder is not. card: the dataset's card, loaded where it is not given.
     Raises UnknownName for a dataset without a site, DataError where `root` holds something else.
     """
     spec = spec or TwinSpec()
@@ -184,6 +184,15 @@ def truth_path(root: Path | str) -> Path:
     return root.parent / f"{root.name}.truth.parquet"
 
 
+_NO_BOX: tuple[Any, ...] = (None,) * 4
+_NO_TEXT: tuple[Any, ...] = (None,) * 3
+_NOTHING: tuple[Any, ...] = (None,) * 5
+
+
+def _stated(finding: Finding) -> tuple[Any, ...]:
+    return finding.concept, finding.presence, finding.side, finding.location, finding.severity
+
+
 class _Truth:
     """Rows of what is drawn and what is said, gathered while a writer consumes the studies."""
 
@@ -205,20 +214,14 @@ class _Truth:
         key = (study.patient.number, study.number)
         for finding in study.findings:
             self.counts[finding.concept] = self.counts.get(finding.concept, 0) + len(study.images)
-            about = (finding.concept, finding.presence, finding.side, finding.location, finding.severity)
             for image in study.images:
-                boxes = [r.box for r in image.regions if r.concept == finding.concept] or [(None,) * 4]
-                self.rows += [(*key, image.number, "image", None, None, None, *about, *box) for box in boxes]
+                boxes = [r.box for r in image.regions if r.concept == finding.concept]
+                for box in boxes or [_NO_BOX]:
+                    self.rows.append((*key, image.number, "image", *_NO_TEXT, *_stated(finding), *box))
         for i, sentence in enumerate(study.sentences):
-            for finding in sentence.findings or (None,):
-                about = (
-                    (finding.concept, finding.presence, finding.side, finding.location, finding.severity)
-                    if finding
-                    else (None,) * 5
-                )
-                self.rows.append(
-                    (*key, None, "sentence", i, sentence.section, sentence.text, *about, *(None,) * 4)
-                )
+            said = (i, sentence.section, sentence.text)
+            for row in [_stated(f) for f in sentence.findings] or [_NOTHING]:
+                self.rows.append((*key, None, "sentence", *said, *row, *_NO_BOX))
 
     def save(self, path: Path, ids: Mapping[int, str], meta: dict[str, Any]) -> None:
         import pandas as pd

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from pydantic import BaseModel, Field
 
-from benchmark.twins.geometry import grid, noise_tile, soften
+from benchmark.twins.geometry import grid, soften, texture
 
 
 class Style(BaseModel, frozen=True, extra="forbid"):
@@ -44,7 +44,7 @@ def expose(depth: np.ndarray, style: Style, portable: bool, rng: np.random.Gener
     share = style.scatter * (1.5 if portable else 1.0)
     primary += np.float32(share) * soften(primary, 0.08)
     photons = np.float32(1.6e4 * style.exposure * np.exp(2 * spread * dose))
-    primary += noise_tile(size, rng) * np.sqrt(primary / photons)
+    primary += texture(size, 0, rng) * np.sqrt(primary / photons)
     seen = -np.log(np.maximum(primary, np.float32(1e-3)))
     low = style.low + 0.35 * spread * shift - 0.11 * share
     high = style.high + 0.8 * spread * stretch
@@ -55,7 +55,7 @@ def expose(depth: np.ndarray, style: Style, portable: bool, rng: np.random.Gener
     if style.sharpen:
         image = image + np.float32(style.sharpen) * (image - soften(image, 0.012))
     image = np.clip(image, 0, 1.25) / np.float32(1.25)
-    image = image ** np.float32(style.gamma * np.exp(spread * gamma) * 1.15)
+    image = image ** np.float32(style.gamma * np.exp(spread * gamma))
     return _frame(image * np.float32(1.06), style, rng)
 
 

@@ -9,6 +9,7 @@ from functools import lru_cache
 
 import cv2
 import numpy as np
+from numpy.typing import ArrayLike
 
 _SHIFT = 5
 cv2.setNumThreads(1)
@@ -29,7 +30,7 @@ def _catmull_rom(steps: int) -> np.ndarray:
     return (0.5 * np.stack(rows)).astype(np.float32)
 
 
-def smooth(points: np.ndarray | list, closed: bool = False, steps: int = 8) -> np.ndarray:
+def smooth(points: ArrayLike, closed: bool = False, steps: int = 8) -> np.ndarray:
     """Catmull-Rom curve through (n, 2) points, `steps` samples a segment."""
     p = np.asarray(points, np.float32)
     if closed:
@@ -67,6 +68,15 @@ def strokes(
         cv2.polylines(
             canvas, [_fixed(curve, size)], closed, level, max(1, round(pixels)), cv2.LINE_AA, _SHIFT
         )
+    return canvas.astype(np.float32) / 255
+
+
+def dots(spots: list[tuple[float, float]], radius: float, size: int) -> np.ndarray:
+    """Small filled discs."""
+    canvas = np.zeros((size, size), np.uint8)
+    reach = max(int(radius * size * (1 << _SHIFT)), 1)
+    for centre in _fixed(np.asarray(spots), size):
+        cv2.circle(canvas, (int(centre[0]), int(centre[1])), reach, 255, -1, cv2.LINE_AA, _SHIFT)
     return canvas.astype(np.float32) / 255
 
 
@@ -145,21 +155,18 @@ def blob(
 def _tile(size: int, scale: float) -> np.ndarray:
     rng = np.random.default_rng([2027, size, int(scale * 10000)])
     noise = rng.standard_normal((2 * size, 2 * size)).astype(np.float32)
+    if scale == 0:
+        return noise
     tile = cv2.GaussianBlur(noise, (0, 0), max(scale * size, 0.5), borderType=cv2.BORDER_REFLECT)
-    return (tile - tile.mean()) / tile.std()
+    return np.asarray((tile - tile.mean()) / tile.std())
 
 
 def texture(size: int, scale: float, rng: np.random.Generator) -> np.ndarray:
-    """(S, S) stationary noise of unit deviation with structures of about `scale` of the side."""
+    """(S, S) stationary noise of unit deviation with structures of about `scale` of the side; 0 is white."""
     tile = _tile(size, scale)
     row, column = rng.integers(0, size, 2)
     part = tile[row : row + size, column : column + size]
     return part[:: rng.choice([-1, 1]), :: rng.choice([-1, 1])]
-
-
-def noise_tile(size: int, rng: np.random.Generator) -> np.ndarray:
-    """(S, S) white noise of unit deviation."""
-    return rng.standard_normal((size, size), dtype=np.float32)
 
 
 def bounding_box(mask: np.ndarray) -> tuple[float, float, float, float] | None:

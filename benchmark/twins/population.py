@@ -58,7 +58,10 @@ def visits(site: Site, images: int, seed: int) -> Iterator[Visit]:
 
 @lru_cache(maxsize=32)
 def _rates(site_json: str) -> tuple[tuple[Concept, float], ...]:
-    """Probability of each concept on its own in a patient who is not healthy, partners' share taken off."""
+    """Probability of each concept on its own in a patient who is not healthy, partners' share taken off.
+
+    Findings that stay come first, so that no passing one can displace them.
+    """
     concepts = catalogue()
     key = Site.model_validate_json(site_json)
     target = {c.id: _target(c, key) for c in concepts.values() if c.id not in PSEUDO}
@@ -67,22 +70,35 @@ def _rates(site_json: str) -> tuple[tuple[Concept, float], ...]:
         for partner, chance in concept.partners.items():
             brought[partner] += target.get(concept.id, 0.0) * chance
     return tuple(
-        (concepts[c], max(0.15 * rate, rate - brought[c]) / max(1 - key.healthy, 0.05))
-        for c, rate in target.items()
+        (
+            concepts[c],
+            max(0.15 * rate, rate - brought[c]) / (1 - min(key.healthy, 0.95)) / _eligible(concepts[c], key),
+        )
+        for c, rate in sorted(target.items(), key=lambda item: not concepts[item[0]].stays)
     )
+
+
+def _eligible(concept: Concept, site: Site) -> float:
+    """Mean over the site's patients of the factor by which sex, age and frailty scale a concept's chance."""
+    ages = np.arange(1, 98)
+    weights = np.exp(-0.5 * ((ages - site.age[0]) / site.age[1]) ** 2)
+    inside = (ages >= concept.age[0]) & (ages <= concept.age[1])
+    factor = inside * (_frailty(ages, site) if concept.stays else 1.0)
+    shares: dict[str | None, float] = {"F": site.female, "M": 1 - site.female, None: 1.0}
+    return max(float((weights * factor).sum() / weights.sum()) * shares[concept.sex], 0.05)
 
 
 def _target(concept: Concept, site: Site) -> float:
     """Share of visits with the concept that the site aims at."""
-    if site.only and concept.id not in site.only:
-        return 0.0
     if concept.id in site.share:
         return site.share[concept.id]
     rate = concept.images / REFERENCE_IMAGES
     lift = 2 * site.floor
     if rate < lift:  # the tail is lifted, in the same order, so that a small twin still has positives
-        return min(lift * (rate / lift) ** 0.3 * site.rates.get(concept.id, 1.0), 0.6)
-    return min(rate * site.common * site.rates.get(concept.id, 1.0), 0.6)
+        rate = lift * (rate / lift) ** 0.3
+    else:
+        rate *= site.common
+    return min(rate * site.rates.get(concept.id, 1.0), 0.6)
 
 
 def findings_of(visit: Visit, site: Site, seed: int) -> tuple[Finding, ...]:
@@ -96,14 +112,12 @@ def findings_of(visit: Visit, site: Site, seed: int) -> tuple[Finding, ...]:
     if stable.random() < site.healthy:
         return ()
     acute = generator(seed, site.name, "episode", visit.number)
-    frail = _frailty(patient.age, site)
+    frail = float(_frailty(patient.age, site))
     chosen: dict[str, Finding] = {}
     for i, (concept, rate) in enumerate(_rates(site.model_dump_json())):
         if not _allowed(concept, patient):
             continue
         chance = rate * (frail if concept.stays else 1.0)
-        if concept.sex:
-            chance /= site.female if concept.sex == "F" else 1 - site.female
         index = patient.number if concept.stays else visit.number
         if _lot(seed, site.name, concept.id, i, index) < min(chance, 0.9):
             _add(chosen, concept, stable if concept.stays else acute, patient)
@@ -145,10 +159,10 @@ def _allowed(concept: Concept, patient: TwinPatient) -> bool:
     return concept.age[0] <= patient.age <= concept.age[1] and concept.sex in (None, patient.sex)
 
 
-def _frailty(age: int, site: Site) -> float:
-    """Factor of lasting findings, mean about 1 over the site's ages."""
+def _frailty(age: int | np.ndarray, site: Site) -> np.ndarray:
+    """Factor of lasting findings, which grow with age; mean about 1 over the site's ages."""
     mean, deviation = site.age
-    return float(np.exp(0.028 * (age - mean) - 0.5 * (0.028 * deviation) ** 2))
+    return np.exp(0.028 * (np.asarray(age) - mean) - 0.5 * (0.028 * deviation) ** 2)
 
 
 def _lot(seed: int, site: str, concept: str, order: int, index: int) -> float:

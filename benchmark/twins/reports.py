@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
+from benchmark.prompts.lexicon import load_lexicon
 from benchmark.twins.case import Finding, Sentence
 from benchmark.twins.catalogue import Concept, catalogue
 from benchmark.twins.population import PSEUDO, Visit, generator
@@ -195,12 +197,11 @@ def _fit(template: str, concept: Concept, finding: Finding, rng: np.random.Gener
         if finding.side == "bilateral" and place and behind:
             behind += "s" if not place.endswith("s") else ""
     noun = " ".join([*front, name])
-    several = (
-        concept.plural
-        or finding.side == "bilateral"
-        or (name.endswith(("s", "ae")) and not name.endswith(("sis", "us", "ss", "COPD signs")))
+    several = not name.startswith(("a ", "an ")) and (
+        concept.plural or _plural(name) or (finding.side == "bilateral" and not _mass_noun(name))
     )
-    several = several and not name.startswith(("a ", "an "))
+    if several and not concept.plural and not _plural(name):
+        noun = noun.removesuffix(name) + _pluralised(name)
     article = (
         ""
         if several or name.startswith(("a ", "an ")) or _mass_noun(name)
@@ -211,6 +212,16 @@ def _fit(template: str, concept: Concept, finding: Finding, rng: np.random.Gener
         for one, many in ((" is ", " are "), (" has increased", " have increased")):
             text = text.replace(one, many, 1)
     return _tidy(text)
+
+
+def _plural(name: str) -> bool:
+    return name.endswith(("ae", "ases", "s")) and not name.endswith(("sis", "us", "ss", "thorax"))
+
+
+def _pluralised(name: str) -> str:
+    """Plural of a countable noun phrase; of "x of y" its head."""
+    head, of, rest = name.partition(" of ")
+    return f"{head}s{of}{rest}"
 
 
 def _mass_noun(name: str) -> bool:
@@ -255,29 +266,44 @@ def _mass_noun(name: str) -> bool:
     )
 
 
+# What a reader would not deny beside these, though they are no kinds of it.
+_NEAR = {
+    "consolidation": (
+        "pneumonia",
+        "alveolar pattern",
+        "infiltrates",
+        "increased density",
+        "lobar atelectasis",
+    ),
+    "pneumonia": ("infiltrates", "alveolar pattern", "consolidation", "tuberculosis"),
+    "infiltrates": ("pneumonia", "alveolar pattern", "consolidation"),
+    "nodule": ("pulmonary mass", "mass", "lung metastasis", "pseudonodule", "nipple shadow"),
+    "cardiomegaly": ("heart insufficiency", "pericardial effusion"),
+    "pleural effusion": ("costophrenic angle blunting", "empyema"),
+    "mediastinal enlargement": ("mediastinal mass", "mediastinic lipomatosis", "goiter"),
+    "pulmonary edema": ("hilar congestion", "heart insufficiency", "kerley lines"),
+    "hilar enlargement": ("adenopathy", "hilar congestion", "pulmonary hypertension", "calcified adenopathy"),
+    "fracture": ("callus rib fracture", "vertebral compression", "vertebral anterior compression"),
+    "mediastinal shift": ("tracheal shift", "volume loss", "lobar atelectasis", "total atelectasis"),
+}
+
+
+@lru_cache(maxsize=512)
+def _covered(concept: str) -> frozenset[str]:
+    """The concept, what lies below it in the lexicon, and what makes its denial odd."""
+    lexicon = load_lexicon()
+    near = (*_NEAR.get(concept, ()), *(p for p in catalogue() if concept in catalogue()[p].partners))
+    wide = frozenset({concept, *near})
+    return wide.union(*(lexicon.descendants(c) for c in wide if c in lexicon))
+
+
 def _denials(drawn: set[str], site: Site, rng: np.random.Generator, few: bool) -> list[Sentence]:
     """Statements of absence of what is not drawn, and calm sentences about the rest."""
     out: list[Sentence] = []
     concepts = catalogue()
-    related = {
-        "consolidation": {"pneumonia", "alveolar pattern", "infiltrates", "lobar atelectasis"},
-        "fracture": {"rib fracture", "clavicle fracture", "humeral fracture", "callus rib fracture"},
-        "nodule": {"multiple nodules", "lung metastasis", "granuloma", "calcified granuloma"},
-        "pulmonary mass": {"mass"},
-        "cardiomegaly": {"heart insufficiency", "pericardial effusion"},
-        "pneumothorax": {"hydropneumothorax"},
-        "pleural effusion": {
-            "loculated pleural effusion",
-            "hydropneumothorax",
-            "empyema",
-            "costophrenic angle blunting",
-        },
-        "mediastinal enlargement": {"superior mediastinal enlargement", "mediastinal mass"},
-        "pulmonary edema": {"hilar congestion", "heart insufficiency"},
-    }
 
     def free(concept: str) -> bool:
-        return concept not in drawn and concept not in site.silent and not related.get(concept, set()) & drawn
+        return concept not in site.silent and not _covered(concept) & drawn
 
     usual = [
         c
@@ -285,20 +311,20 @@ def _denials(drawn: set[str], site: Site, rng: np.random.Generator, few: bool) -
         if free(c)
     ]
     rare = [c.id for c in concepts.values() if c.denied and free(c.id) and c.id not in usual]
-    pool = [*rng.permutation(usual), *([str(rng.choice(rare))] if rare and rng.random() < 0.5 else [])]
+    pool: list[str] = [
+        *map(str, rng.permutation(usual)),
+        *([str(rng.choice(rare))] if rare and rng.random() < 0.5 else []),
+    ]
     total = int(rng.integers(1, 4 if few else 5))
     pool = pool[:total]
     while pool:
-        take = int(min(len(pool), rng.integers(1, 4)))
-        group, pool = [str(c) for c in pool[:take]], pool[take:]
+        take = min(len(pool), int(rng.integers(1, 4)))
+        group, pool = pool[:take], pool[take:]
         template = (_ABSENT_ONE, _ABSENT_TWO, _ABSENT_THREE)[take - 1]
         names = dict(
             zip(
                 "abc",
-                (
-                    concepts[c].names[min(int(rng.exponential(0.5)), len(concepts[c].names) - 1)]
-                    for c in group
-                ),
+                (_denied_name(concepts[c], rng) for c in group),
                 strict=False,
             )
         )
@@ -311,6 +337,11 @@ def _denials(drawn: set[str], site: Site, rng: np.random.Generator, few: bool) -
             text = texts[rng.integers(len(texts))]
             out.append(Sentence(text, "findings", tuple(Finding(c, "absent") for c in stated)))
     return out
+
+
+def _denied_name(concept: Concept, rng: np.random.Generator) -> str:
+    names = [n for n in concept.names if not n.startswith("findings")]
+    return names[min(int(rng.exponential(0.5)), len(names) - 1)]
 
 
 def _false_alarm(findings: Sequence[Finding], site: Site, rng: np.random.Generator) -> list[Sentence]:

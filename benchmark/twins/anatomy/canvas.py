@@ -95,13 +95,15 @@ class Canvas:
     def level(self, side: str, fraction: float) -> float:
         """y at a fraction of the height of the lung."""
         rows, _, _ = self.rows(side)
-        return (rows[min(int(fraction * len(rows)), len(rows) - 1)] + 0.5) / self.size
+        return (float(rows[min(int(fraction * len(rows)), len(rows) - 1)]) + 0.5) / self.size
 
     def opacify(self, alpha: np.ndarray) -> np.ndarray:
         """Fill a share alpha of the lung's air with tissue; returns the attenuation added, over AIR_DEPTH."""
-        added = self.air * alpha
-        self.depth += AIR_DEPTH * added
+        added: np.ndarray = self.air * alpha
+        hidden = self.vessels * alpha  # vessels are seen only against air
+        self.depth += AIR_DEPTH * added - hidden
         self.air -= added
+        self.vessels -= hidden
         return added
 
     def aerate(self, alpha: np.ndarray) -> np.ndarray:
@@ -118,7 +120,8 @@ class Canvas:
     def wall(self, side: str, sigma: float = 0.02) -> np.ndarray:
         """(S, S), high in a rim along the edge of a lung."""
         lung = self.lungs[side]
-        return lung * (1 - soften(lung, sigma)) * 2
+        rim: np.ndarray = lung * (1 - soften(lung, sigma)) * 2
+        return rim
 
 
 def sides_of(side: str | None) -> Iterator[str]:

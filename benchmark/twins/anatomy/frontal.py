@@ -93,7 +93,8 @@ def _body(shape: Shape, size: int) -> np.ndarray:
     thick = np.interp(y, [0, 0.1, 0.25, 0.5, 0.75, 1.0], [1.25, 1.55, 1.95, 2.15, 2.45, 2.65])
     thick = thick * (0.86 + 0.5 * shape.fat)
     inside = 1 - ((x - np.float32(MIDLINE)) / half[:, None].astype(np.float32)) ** 2
-    return thick[:, None].astype(np.float32) * np.clip(inside, 0, None) ** np.float32(0.32)
+    out: np.ndarray = thick[:, None].astype(np.float32) * np.clip(inside, 0, None) ** np.float32(0.32)
+    return out
 
 
 def _air(lungs: dict[str, np.ndarray], shape: Shape) -> np.ndarray:
@@ -410,7 +411,7 @@ def _soft_tissue(canvas: Canvas) -> None:
         if amount > 0.02:
             breast = ellipse(centre, (0.14, 0.125), size, sign * 0.2, 0.7)
             canvas.masks[f"breast_{side}"] = breast
-            canvas.depth += np.float32(0.26 * amount) * breast
+            canvas.depth += np.float32(0.42 * amount) * breast
 
 
 def _landmarks(canvas: Canvas, outlines: dict[str, np.ndarray]) -> None:

@@ -17,7 +17,7 @@ _SPINE = 0.745
 def back_x(shape: Shape, y: np.ndarray | float) -> np.ndarray:
     """x of the front of the spine at y; kyphosis bends it backwards."""
     y = np.asarray(y, np.float32)
-    bow = 0.045 + shape.spine_round
+    bow = 0.045 + 1.6 * shape.spine_round
     return _SPINE - 0.075 + (bow + 0.03) * np.sin(np.clip((y - 0.02) / 0.95, 0, 1) * np.pi)
 
 
@@ -87,7 +87,8 @@ def _body(shape: Shape, size: int) -> np.ndarray:
         0.88 + 0.45 * shape.fat
     )
     inside = 1 - ((x - middle[:, None].astype(np.float32)) / half[:, None].astype(np.float32)) ** 2
-    return thick[:, None].astype(np.float32) * np.clip(inside, 0, None) ** np.float32(0.3)
+    out: np.ndarray = thick[:, None].astype(np.float32) * np.clip(inside, 0, None) ** np.float32(0.3)
+    return out
 
 
 def _heart(shape: Shape) -> np.ndarray:

@@ -60,8 +60,8 @@ def callus(canvas: Canvas, draw: Draw) -> list[np.ndarray]:
         for _ in range(draw.options["count"]):
             at, along = _rib_point(canvas, side, rng)
             angle = float(np.arctan2(along[1], along[0]))
-            body = ellipse((float(at[0]), float(at[1])), (0.036, 0.021), size, angle, 0.6)
-            masks.append(canvas.add(body, 0.46) * 1.5)
+            body = ellipse((float(at[0]), float(at[1])), (0.04, 0.024), size, angle, 0.6)
+            masks.append(canvas.add(body, 0.62) * 1.5)
     return masks
 
 

@@ -10,10 +10,15 @@ from benchmark.twins.geometry import blob, ellipse, fill, grid, smooth, soften, 
 
 
 def structure(canvas: Canvas, draw: Draw) -> list[np.ndarray]:
-    """Draws nothing: the region of a finding that is a shape. options: name (mask), top (its lowest y)."""
+    """Draws nothing: the region of a finding that is a shape. options: name, top (lowest y)."""
     name = draw.options["name"]
     if name == "hilum":
         return [canvas.masks[f"hilum_{side}"] for side in sides_of(draw.finding.side or "bilateral")]
+    if name == "lungs":
+        return [np.maximum(canvas.lungs["right"], canvas.lungs["left"])]
+    if name == "dome":
+        spots = [canvas.points[f"dome_{side}"] for side in sides_of(draw.finding.side or "bilateral")]
+        return [ellipse(spot, (0.15, 0.09), canvas.size) for spot in spots]
     if name not in canvas.masks:
         return []
     mask = canvas.masks[name]
@@ -122,7 +127,7 @@ def calcified_arch(canvas: Canvas, draw: Draw) -> list[np.ndarray]:
         a = np.linspace(-1.5, rng.uniform(0.9, 1.6), 14)
         curve = np.stack([x + sign * r * np.cos(a), y + r * np.sin(a)], axis=1)
     line = strokes([curve], 0.0075, size) * (texture(size, 0.008, rng) > -1.2)
-    return [canvas.add(soften(line.astype(np.float32), 0.001), 0.42 * (0.7 + 0.45 * draw.strength)) * 1.3]
+    return [canvas.add(soften(line.astype(np.float32), 0.001), 0.5 * (0.7 + 0.45 * draw.strength)) * 1.3]
 
 
 def calcified_heart(canvas: Canvas, draw: Draw) -> list[np.ndarray]:

@@ -6,7 +6,7 @@ import numpy as np
 
 from benchmark.twins.anatomy.canvas import AIR_DEPTH, Canvas, sides_of
 from benchmark.twins.findings.base import Draw
-from benchmark.twins.geometry import blob, disc, ellipse, fill, grid, ring, smooth, soften, strokes
+from benchmark.twins.geometry import blob, disc, dots, ellipse, fill, grid, ring, smooth, soften, strokes
 
 
 def nodules(canvas: Canvas, draw: Draw) -> list[np.ndarray]:
@@ -39,7 +39,7 @@ def nipples(canvas: Canvas, draw: Draw) -> list[np.ndarray]:
         x, y = canvas.points[f"nipple_{side}"]
         spot = (x + draw.rng.normal(0, 0.012), y + draw.rng.normal(0, 0.01))
         body = soften(disc(spot, 0.016, canvas.size), 0.003)
-        masks.append(canvas.add(body, 0.30) * 1.4)
+        masks.append(canvas.add(body, 0.42) * 1.4)
     return masks
 
 
@@ -49,10 +49,9 @@ def miliary(canvas: Canvas, draw: Draw) -> list[np.ndarray]:
     masks = []
     for side in ("right", "left"):
         spots = [canvas.spot(side, None, rng, (0.04, 0.96)) for _ in range(draw.options.get("count", 170))]
-        lines = [np.array([s, (s[0] + 0.001, s[1])]) for s in spots]
-        dots = soften(strokes(lines, 0.0085, size), 0.0022)
-        canvas.add(dots, 0.34 * (0.75 + 0.3 * draw.strength))
-        masks.append(soften(dots, 0.02) * 4)
+        specks = soften(dots(spots, 0.0045, size), 0.0018)
+        canvas.add(specks, 0.36 * (0.75 + 0.3 * draw.strength))
+        masks.append(soften(specks, 0.02) * 4)
         if canvas.lateral:
             break
     return masks

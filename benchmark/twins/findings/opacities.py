@@ -123,7 +123,7 @@ def collapse(canvas: Canvas, draw: Draw) -> list[np.ndarray]:
 
 
 def plates(canvas: Canvas, draw: Draw) -> list[np.ndarray]:
-    """Linear bands. options: count, width, length, density, zone, flat (horizontal as in plate atelectasis)."""
+    """Linear bands. options: count, width, length, density, zone, flat (horizontal)."""
     o, rng, size = draw.options, draw.rng, canvas.size
     masks = []
     for side in sides_of(draw.finding.side):
@@ -166,8 +166,8 @@ def interstitial(canvas: Canvas, draw: Draw) -> list[np.ndarray]:
         zone = 0.3 * canvas.lungs[side] + 0.7 * zone_mask(canvas, side, draw.finding.location, 0.2)
         amount = o["amount"] * (0.65 + 0.35 * draw.strength)
         alpha = zone * amount * (0.40 * lines + 0.035)
-        added = canvas.opacify(alpha.clip(0, 0.9).astype(np.float32))
-        masks.append(soften(added, 0.02) * 5)
+        canvas.opacify(alpha.clip(0, 0.9).astype(np.float32))
+        masks.append(zone)
         if canvas.lateral:
             break
     return masks
@@ -183,7 +183,8 @@ def fibrosis(canvas: Canvas, draw: Draw) -> list[np.ndarray]:
         zone = zone_mask(canvas, side, o.get("zone", draw.finding.location or "lower lung zone"), 0.16)
         rim = 0.35 + canvas.wall(side, 0.05)
         alpha = o["amount"] * (0.55 + 0.4 * draw.strength) * zone * rim * (0.62 * net + 0.14)
-        masks.append(soften(canvas.opacify(alpha.clip(0, 0.92).astype(np.float32)), 0.012) * 3.5)
+        canvas.opacify(alpha.clip(0, 0.92).astype(np.float32))
+        masks.append(zone * rim.clip(0, 1))
         if canvas.lateral:
             break
     return masks
@@ -218,7 +219,7 @@ def kerley(canvas: Canvas, draw: Draw) -> list[np.ndarray]:
             y = rows[i] / size
             inward = -canvas.outward(side) * rng.uniform(0.035, 0.06)
             curves.append(np.array([(edge, y), (edge + inward, y + rng.normal(0, 0.002))]))
-        masks.append(canvas.add(strokes(curves, 0.0042, size), 0.26 * (0.8 + 0.2 * draw.strength)))
+        masks.append(canvas.add(strokes(curves, 0.0045, size), 0.42 * (0.8 + 0.2 * draw.strength)))
     return masks
 
 
@@ -235,7 +236,10 @@ def bronchogram(canvas: Canvas, draw: Draw) -> list[np.ndarray]:
         for k, turn in ((0.35, 0.45), (0.5, -0.5), (0.65, 0.4), (0.75, -0.35)):
             start = hilum + k * d
             curves.append(smooth([start, start + 0.25 * d + turn * 0.4 * n, start + 0.45 * d + turn * n]))
-        masks.append(canvas.aerate(0.24 * soften(strokes(curves, 0.011, size), 0.002)) * 8)
+        dark = soften(strokes(curves, 0.011, size), 0.002) * soften(
+            np.clip(1 - canvas.air * 1.6, 0, 1), 0.006
+        )
+        masks.append(canvas.aerate(0.24 * dark * canvas.lungs[side]) * 8)
     return masks
 
 
@@ -257,5 +261,5 @@ def bronchi(canvas: Canvas, draw: Draw) -> list[np.ndarray]:
             n = np.array([-d[1], d[0]]) / (np.hypot(*d) + 1e-6) * 0.006
             trams += [np.array([a + n, a + d + n]), np.array([a - n, a + d - n])]
         lines = strokes(rings + trams, 0.0045, size) * canvas.lungs[side]
-        masks.append(soften(canvas.add(lines, 0.36), 0.006) * 3)
+        masks.append(soften(canvas.add(lines, 0.46), 0.006) * 3)
     return masks

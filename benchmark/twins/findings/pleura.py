@@ -217,11 +217,11 @@ def loculated(canvas: Canvas, draw: Draw) -> list[np.ndarray]:
     else:
         level = canvas.level(side, 0.25 if draw.finding.location == "apical" else rng.uniform(0.5, 0.7))
         distance = _lateral_distance(canvas, side)
-        _, y = grid(size)
+        _, row = grid(size)
         bulge = (
             draw.options["depth"]
             * rng.uniform(0.9, 1.3)
-            * np.clip(1 - ((y - level) / 0.13) ** 2, 0, None) ** 0.5
+            * np.clip(1 - ((row - level) / 0.13) ** 2, 0, None) ** 0.5
         )
         body = soften(
             (np.clip((bulge - distance) / 0.01, 0, 1) * canvas.lungs[side]).astype(np.float32), 0.003

@@ -150,7 +150,7 @@ def tube(canvas: Canvas, draw: Draw) -> list[np.ndarray]:
         mask = np.maximum(mask, tip)
     if extra is not None:
         mask = np.maximum(mask, extra)
-    canvas.add(mask, 0.72)
+    canvas.add(mask, 0.58)
     return [soften(np.clip(mask, 0, 1), 0.003) * 2]
 
 
