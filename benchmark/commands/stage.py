@@ -46,10 +46,9 @@ def twin(dataset: Dataset) -> None:
 @app.command()
 def prepare(dataset: Dataset) -> None:
     """Read official files (or the twin) into data/prepared/<dataset>/manifest.parquet."""
-    from benchmark.pipeline.prepare import prepare_dataset
-    from benchmark.pipeline.stages import context
+    from benchmark.pipeline.stages import prepare_stage
 
-    typer.echo(prepare_dataset(*context(), dataset).message)
+    typer.echo(prepare_stage(dataset))
 
 
 @app.command()
@@ -85,8 +84,19 @@ def evaluate(cell: CellName, seeds: Seeds = None) -> None:
 
 
 @app.command()
-def summarise() -> None:
-    """Means over seeds, paired comparisons and ranks of everything that was evaluated."""
+def cell(name: CellName) -> None:
+    """Train and evaluate one ablation cell with every seed."""
+    from benchmark.pipeline.stages import cell_stage
+
+    typer.echo(cell_stage(name))
+
+
+@app.command()
+def summarise(part: Annotated[str, typer.Argument(help="main, or all with the ablation cells.")]) -> None:
+    """Means over seeds, paired comparisons and ranks of what was evaluated."""
+    from benchmark.core.errors import ParamsError
     from benchmark.pipeline.stages import summarise_stage
 
-    typer.echo(summarise_stage())
+    if part not in ("main", "all"):
+        raise ParamsError(f"bench stage summarise {part}: expected main or all.")
+    typer.echo(summarise_stage(part))

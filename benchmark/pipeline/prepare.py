@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmark.core.errors import DataError
+from benchmark.core.files import write_text
 from benchmark.core.hashing import derive_seed
 from benchmark.core.tables import TWIN_NOTICE, Manifest, Origin
 from benchmark.pipeline.params import Params
 from benchmark.pipeline.project import Project
+
+OFFICIAL_NOTE = "NO-TWIN.txt"
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,13 @@ class Prepared:
 
 
 def make_twin(project: Project, params: Params, dataset: str) -> str:
-    """Generate data/twins/<dataset>. The same parameters give the same bytes."""
+    """Generate data/twins/<dataset>. The same parameters give the same bytes.
+
+    A dataset whose official files are configured gets a note there instead.
+    """
+    if dataset in params.data.roots:
+        write_text(project.twin(dataset) / OFFICIAL_NOTE, f"{dataset} is read from data.roots; no twin.\n")
+        return f"{dataset}: official files are configured, no twin is made"
     from benchmark.twins.build import TwinSpec, build_twin
 
     spec = TwinSpec(images=params.twins.images.get(dataset), size=params.twins.size)
@@ -54,7 +63,7 @@ def prepare_dataset(project: Project, params: Params, dataset: str) -> Prepared:
     from benchmark.data.dataset import read_dataset
 
     root, origin = source_of(project, params, dataset)
-    if origin == "twin" and not root.is_dir():
+    if origin == "twin" and (not root.is_dir() or (root / OFFICIAL_NOTE).exists()):
         make_twin(project, params, dataset)
     manifest = read_dataset(dataset, root, origin)
     folder = project.prepared(dataset, origin)

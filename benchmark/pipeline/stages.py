@@ -6,18 +6,26 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from typing import TYPE_CHECKING
+
 from benchmark.core.errors import DataError
 from benchmark.core.files import write_json
+from benchmark.core.hashing import hash_file
 from benchmark.core.tables import Manifest
 from benchmark.pipeline.evaluate import Target
 from benchmark.pipeline.features import image_store, text_store
 from benchmark.pipeline.params import Cell, Params, ablation_cell, load_params, main_cell
-from benchmark.pipeline.prepare import source_of
+from benchmark.pipeline.prepare import prepare_dataset, source_of
 from benchmark.pipeline.project import Project
 from benchmark.pipeline.run import Session, evaluate_one, train_one, trained_run
 from benchmark.pipeline.summary import Summary, summarise
 from benchmark.pipeline.texts import align_texts, texts_of
 from benchmark.pipeline.train import training_source
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+HEADLINES = ("all", "head", "medium", "tail", "never-named")
 
 
 def context() -> tuple[Project, Params]:
@@ -41,10 +49,33 @@ def cell_named(params: Params, name: str) -> Cell:
     return ablation_cell(params, name)
 
 
-def texts_stage() -> str:
-    """Align the training reports."""
+def prepare_stage(dataset: str) -> str:
+    """Read one dataset; data/prepared/<dataset>.json says what was read."""
     project, params = context()
-    return align_texts(project, params, _prepared(project, params, params.data.train))
+    done = prepare_dataset(project, params, dataset)
+    manifest = done.load()
+    write_json(
+        project.root / "data" / "prepared" / f"{dataset}.json",
+        {
+            "dataset": dataset,
+            "origin": done.origin,
+            "images": len(manifest),
+            "patients": int(manifest.frame["patient_id"].nunique()),
+            "manifest_sha256": hash_file(done.folder / "manifest.parquet"),
+        },
+    )
+    return done.message
+
+
+def texts_stage() -> str:
+    """Align the training reports; data/texts.json says what was written."""
+    project, params = context()
+    manifest = _prepared(project, params, params.data.train)
+    message = align_texts(project, params, manifest)
+    folder = project.texts(manifest.dataset, manifest.origin)
+    hashes = {path.name: hash_file(path) for path in sorted(folder.iterdir()) if path.is_file()}
+    write_json(project.root / "data" / "texts.json", {"dataset": manifest.dataset, "sha256": hashes})
+    return message
 
 
 def features_stage() -> str:
@@ -72,31 +103,72 @@ def train_stage(name: str, seeds: Sequence[int]) -> str:
 
 
 def evaluate_stage(name: str, seeds: Sequence[int]) -> str:
-    """Evaluate one trained cell on every evaluation set."""
+    """Evaluate one trained cell on every evaluation set and write its headline numbers, one file a seed."""
     now = session()
     cell = cell_named(now.params, name)
     for seed in seeds:
         run = trained_run(now.project, cell, seed)
-        for dataset in cell.evaluate:
-            evaluate_one(now, cell, seed, dataset, run)
+        frames = {d: evaluate_one(now, cell, seed, d, run) for d in cell.evaluate}
+        if cell.variant == "main":
+            write_json(index_file(now.project, cell, seed), headline(frames))
     return f"{cell.name}: evaluated on {', '.join(cell.evaluate)}"
 
 
-def summarise_stage() -> str:
-    """results/summary/: means over seeds, comparisons, ranks of every cell of params.yaml."""
+def cell_stage(name: str) -> str:
+    """Train and evaluate one ablation cell with every seed."""
     now = session()
-    summary = make_summary(now)
-    summary.save(now.project.root / "results" / "summary")
+    cell = cell_named(now.params, name)
+    numbers = {}
+    for seed in now.params.seeds:
+        run = train_one(now, cell, seed)
+        frames = {d: evaluate_one(now, cell, seed, d, run) for d in cell.evaluate}
+        numbers[f"seed-{seed}"] = headline(frames)
+    write_json(index_file(now.project, cell, None), numbers)
+    return f"{cell.name}: {len(now.params.seeds)} seed(s) trained and evaluated"
+
+
+def index_file(project: Project, cell: Cell, seed: int | None) -> Path:
+    """Where the headline numbers of an evaluated cell lie, for `dvc metrics`."""
+    part, end = ("cells", "") if seed is None else ("main", f"-seed-{seed}")
+    return project.root / "results" / "index" / part / f"{cell.name}{end}.json"
+
+
+def headline(frames: dict[str, pd.DataFrame]) -> dict[str, dict[str, float | None]]:
+    """dataset → macro AUROC and average precision of all classes and of each stratum."""
+    found: dict[str, dict[str, float | None]] = {}
+    for dataset, frame in frames.items():
+        own = frame[(frame["class"] == "macro") & frame["stratum"].isin(list(HEADLINES))]
+        own = own[own["prompts"] == own["prompts"].iloc[0]]
+        found[dataset] = {
+            f"{metric}_{stratum}": None if value != value else round(float(value), 6)
+            for stratum, metric, value in own[["stratum", "metric", "value"]].itertuples(index=False)
+        }
+    return found
+
+
+def summarise_stage(part: str) -> str:
+    """results/summary/<part>: means over seeds, comparisons and ranks of the main cells, or of all."""
+    now = session()
+    params = now.params
+    cells = [main_cell(params, m) for m in params.methods]
+    if part == "all":
+        cells += [ablation_cell(params, name) for name in params.cells]
+    datasets = dict.fromkeys([*params.data.evaluate, *(d for cell in cells for d in cell.evaluate)])
+    targets: list[Target] = [now.target(dataset) for dataset in datasets]
+    summary = summarise(now.project, params, cells, params.seeds, targets)
+    summary.save(now.project.root / "results" / "summary" / part)
+    if part == "main":
+        write_json(now.project.reports / "metrics.json", _means(summary))
     return f"{len(summary.metrics):,} values and {len(summary.comparisons):,} comparisons"
 
 
-def make_summary(now: Session) -> Summary:
-    params = now.params
-    cells = [main_cell(params, m) for m in params.methods]
-    cells += [ablation_cell(params, name) for name in params.cells]
-    datasets = dict.fromkeys([*params.data.evaluate, *(d for cell in cells for d in cell.evaluate)])
-    targets: list[Target] = [now.target(dataset) for dataset in datasets]
-    return summarise(now.project, params, cells, params.seeds, targets)
+def _means(summary: Summary) -> dict[str, dict[str, float]]:
+    metrics = summary.metrics
+    own = metrics[(metrics["class"] == "macro") & (metrics["stratum"] == "all") & metrics["value"].notna()]
+    found: dict[str, dict[str, float]] = {}
+    for cell, dataset, metric, value in own[["run_id", "dataset", "metric", "value"]].itertuples(index=False):
+        found.setdefault(cell, {}).setdefault(f"{dataset}_{metric}", round(float(value), 6))
+    return found
 
 
 def _prepared(project: Project, params: Params, dataset: str) -> Manifest:
