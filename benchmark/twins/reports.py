@@ -11,78 +11,23 @@ import numpy as np
 from benchmark.prompts.lexicon import load_lexicon
 from benchmark.twins.case import Finding, Sentence
 from benchmark.twins.catalogue import Concept, catalogue
+from benchmark.twins.phrases import (
+    ABSENT_ONE,
+    ABSENT_THREE,
+    ABSENT_TWO,
+    CALM,
+    CLEAR,
+    COMPLAINTS,
+    FOLLOW_UP,
+    LOCATED,
+    NEAR,
+    PRESENT,
+    PRESENT_WEIGHTS,
+    UNSURE,
+)
 from benchmark.twins.population import PSEUDO, Visit, generator
 from benchmark.twins.sites import Site
 
-_PRESENT = (
-    "There is {article}{rest}.",
-    "{Rest}.",
-    "{Rest} is seen.",
-    "{Rest} is noted.",
-    "{Rest} is present.",
-    "The study shows {rest}.",
-    "Findings are consistent with {rest}.",
-    "{Rest} is again seen, unchanged.",
-    "New {rest} compared with the previous study.",
-    "{Rest} has increased since the prior study.",
-)
-_PRESENT_WEIGHTS = np.array([5, 4, 2, 2, 2, 1.2, 1, 0.8, 0.7, 0.7])
-_PRESENT_WEIGHTS /= _PRESENT_WEIGHTS.sum()
-_FOLLOW_UP = 7
-_UNSURE = (
-    "Possible {rest}.",
-    "Findings may represent {rest}.",
-    "{Rest} cannot be excluded.",
-    "Questionable {rest}.",
-    "This could reflect {rest}.",
-    "Suspected {rest}.",
-)
-_ABSENT_ONE = ("No {a}.", "There is no {a}.", "No evidence of {a}.", "Negative for {a}.")
-_ABSENT_TWO = ("No {a} or {b}.", "There is no {a} or {b}.", "No evidence of {a} or {b}.")
-_ABSENT_THREE = (
-    "No {a}, {b} or {c}.",
-    "No focal {a}, {b}, or {c}.",
-    "There is no evidence of {a}, {b} or {c}.",
-    "The lungs are clear without {a}, {b} or {c}.",
-)
-_CALM: dict[tuple[str, ...], tuple[str, ...]] = {
-    ("cardiomegaly",): (
-        "The cardiomediastinal silhouette is normal.",
-        "Heart size is normal.",
-        "Cardiac silhouette is within normal limits.",
-    ),
-    ("hilar enlargement",): ("The hilar contours are normal.",),
-    ("mediastinal enlargement",): ("Mediastinal contours are unremarkable.",),
-    ("fracture",): ("The osseous structures are unremarkable.", "Bony structures are intact."),
-    ("consolidation", "pleural effusion", "pneumothorax"): (
-        "The lungs are clear.",
-        "Lungs are clear bilaterally.",
-    ),
-}
-_CLEAR = (
-    "No acute cardiopulmonary process.",
-    "No acute intrathoracic abnormality.",
-    "Normal chest radiograph.",
-    "No acute cardiopulmonary abnormality.",
-)
-_COMPLAINTS = (
-    "cough",
-    "fever",
-    "shortness of breath",
-    "chest pain",
-    "preoperative evaluation",
-    "fall",
-    "weakness",
-    "hypoxia",
-    "line placement",
-    "follow-up",
-)
-_LOCATED = {
-    "paratracheal": "in the paratracheal region",
-    "hilar": "in the hilar region",
-    "mediastinal": "in the mediastinum",
-    "base": "at the base",
-}
 _INTERRUPTION = re.compile(r"\s+")
 
 
@@ -137,14 +82,14 @@ def _state(
     concept: Concept, finding: Finding, unsure: bool, visit: Visit, rng: np.random.Generator
 ) -> Sentence:
     if unsure:
-        text = _UNSURE[rng.integers(len(_UNSURE))]
+        text = UNSURE[rng.integers(len(UNSURE))]
         stated = Finding(concept.id, "uncertain", finding.side, finding.location, None)
         return Sentence(_fit(text, concept, stated, rng), "findings", (stated,))
     if concept.phrases and rng.random() < 0.35:
         return _own_phrase(concept, finding, rng)
-    usable = len(_PRESENT) if visit.order else _FOLLOW_UP
-    weights = _PRESENT_WEIGHTS[:usable] / _PRESENT_WEIGHTS[:usable].sum()
-    text = _PRESENT[rng.choice(usable, p=weights)]
+    usable = len(PRESENT) if visit.order else FOLLOW_UP
+    weights = PRESENT_WEIGHTS[:usable] / PRESENT_WEIGHTS[:usable].sum()
+    text = PRESENT[rng.choice(usable, p=weights)]
     keep = rng.random(3) < (0.8, 0.75, 0.75)
     stated = Finding(
         concept.id,
@@ -183,9 +128,9 @@ def _fit(template: str, concept: Concept, finding: Finding, rng: np.random.Gener
     if finding.side and place in ("base", "apex", "costophrenic angle"):
         front.append({"left": "left", "right": "right", "bilateral": "bilateral"}[finding.side])
         behind = f" at the {'bases' if finding.side == 'bilateral' and place == 'base' else place}"
-    elif place and place in _LOCATED:
+    elif place and place in LOCATED:
         front += [finding.side] if finding.side else []
-        behind = f" {_LOCATED[place]}"
+        behind = f" {LOCATED[place]}"
     elif place and finding.side in ("left", "right") and (" " in place or place == "lingula"):
         behind = f" in the {finding.side} {place}"
     elif place in ("lateral", "basal", "apical"):
@@ -266,33 +211,11 @@ def _mass_noun(name: str) -> bool:
     )
 
 
-# What a reader would not deny beside these, though they are no kinds of it.
-_NEAR = {
-    "consolidation": (
-        "pneumonia",
-        "alveolar pattern",
-        "infiltrates",
-        "increased density",
-        "lobar atelectasis",
-    ),
-    "pneumonia": ("infiltrates", "alveolar pattern", "consolidation", "tuberculosis"),
-    "infiltrates": ("pneumonia", "alveolar pattern", "consolidation"),
-    "nodule": ("pulmonary mass", "mass", "lung metastasis", "pseudonodule", "nipple shadow"),
-    "cardiomegaly": ("heart insufficiency", "pericardial effusion"),
-    "pleural effusion": ("costophrenic angle blunting", "empyema"),
-    "mediastinal enlargement": ("mediastinal mass", "mediastinic lipomatosis", "goiter"),
-    "pulmonary edema": ("hilar congestion", "heart insufficiency", "kerley lines"),
-    "hilar enlargement": ("adenopathy", "hilar congestion", "pulmonary hypertension", "calcified adenopathy"),
-    "fracture": ("callus rib fracture", "vertebral compression", "vertebral anterior compression"),
-    "mediastinal shift": ("tracheal shift", "volume loss", "lobar atelectasis", "total atelectasis"),
-}
-
-
 @lru_cache(maxsize=512)
 def _covered(concept: str) -> frozenset[str]:
     """The concept, what lies below it in the lexicon, and what makes its denial odd."""
     lexicon = load_lexicon()
-    near = (*_NEAR.get(concept, ()), *(p for p in catalogue() if concept in catalogue()[p].partners))
+    near = (*NEAR.get(concept, ()), *(p for p in catalogue() if concept in catalogue()[p].partners))
     wide = frozenset({concept, *near})
     return wide.union(*(lexicon.descendants(c) for c in wide if c in lexicon))
 
@@ -320,7 +243,7 @@ def _denials(drawn: set[str], site: Site, rng: np.random.Generator, few: bool) -
     while pool:
         take = min(len(pool), int(rng.integers(1, 4)))
         group, pool = pool[:take], pool[take:]
-        template = (_ABSENT_ONE, _ABSENT_TWO, _ABSENT_THREE)[take - 1]
+        template = (ABSENT_ONE, ABSENT_TWO, ABSENT_THREE)[take - 1]
         names = dict(
             zip(
                 "abc",
@@ -330,7 +253,7 @@ def _denials(drawn: set[str], site: Site, rng: np.random.Generator, few: bool) -
         )
         text = template[rng.integers(len(template))].format(**names)
         out.append(Sentence(_tidy(text), "findings", tuple(Finding(c, "absent") for c in group)))
-    for stated, texts in _CALM.items():
+    for stated, texts in CALM.items():
         if rng.random() < (0.2 if few else 0.4) and all(free(c) for c in stated):
             if len(stated) > 1 and drawn - set(PSEUDO):
                 continue
@@ -354,7 +277,7 @@ def _false_alarm(findings: Sequence[Finding], site: Site, rng: np.random.Generat
         return []
     concept = catalogue()[str(rng.choice(pool))]
     stated = Finding(concept.id, "uncertain")
-    return [Sentence(_fit(_UNSURE[rng.integers(len(_UNSURE))], concept, stated, rng), "findings", (stated,))]
+    return [Sentence(_fit(UNSURE[rng.integers(len(UNSURE))], concept, stated, rng), "findings", (stated,))]
 
 
 def _conclude(
@@ -371,13 +294,13 @@ def _conclude(
         out.append(_plain("unchanged", "No significant change compared with the study of ___.", "impression"))
     for finding in sorted(real, key=lambda f: rng.random())[:3]:
         short = Finding(finding.concept, "present", finding.side, None, None)
-        text = _fit(_PRESENT[1], concepts[finding.concept], short, rng)
+        text = _fit(PRESENT[1], concepts[finding.concept], short, rng)
         out.append(Sentence(text, "impression", (short,)))
     if not real:
         acute = {"consolidation", "pleural effusion", "pneumothorax", "pulmonary edema", "pneumonia"}
         absent = tuple(Finding(c, "absent") for c in sorted(acute - {f.concept for f in findings}))
         if not acute & {f.concept for f in findings}:
-            out.append(Sentence(_CLEAR[rng.integers(len(_CLEAR))], "impression", absent))
+            out.append(Sentence(CLEAR[rng.integers(len(CLEAR) - bool(findings))], "impression", absent))
     return tuple(out)
 
 
@@ -403,7 +326,7 @@ def _sections(sentences: Sequence[Sentence], visit: Visit, rng: np.random.Genera
     views = {"PA": "PA", "AP": "Portable AP", "L": "lateral"}
     named = list(dict.fromkeys(views[v] for v in visit.views))
     who = {"F": "woman", "M": "man"}[visit.patient.sex]
-    complaint = _COMPLAINTS[rng.integers(len(_COMPLAINTS))]
+    complaint = COMPLAINTS[rng.integers(len(COMPLAINTS))]
     sections = {
         "examination": "CHEST (" + " AND ".join(n.upper() for n in named) + ")",
         "indication": f"___ year old {who} with {complaint}."
