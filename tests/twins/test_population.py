@@ -6,14 +6,16 @@ import re
 from collections import Counter
 from itertools import islice
 
+import numpy as np
 import pytest
 import yaml
 from scipy.stats import spearmanr
 
 from benchmark.prompts.lexicon import load_lexicon
+from benchmark.twins.case import Finding
 from benchmark.twins.catalogue import catalogue
 from benchmark.twins.population import findings_of, visits
-from benchmark.twins.reports import write_report
+from benchmark.twins.reports import spanish_report, write_report
 from benchmark.twins.sites import NEVER_NAMED, SITES, site
 
 NEGATION = re.compile(r"\b(no|without|negative|normal|unremarkable|clear|intact|limits)\b", re.IGNORECASE)
@@ -178,3 +180,13 @@ def test_lasting_findings_stay():
         partners = {p for c in catalogue().values() if not c.stays for p in c.partners}
         assert (before ^ now) <= partners
     assert compared > 50
+
+
+def test_spanish_report_is_lower_case_and_stemmed():
+    findings = (Finding("pleural effusion", side="right"), Finding("nodule", "absent"))
+    text = spanish_report(findings, np.random.default_rng(0))
+    assert text.startswith("derram pleural derech")
+    assert text.endswith(" .")
+    assert "nodul" not in text
+    assert text == text.lower()
+    assert spanish_report((), np.random.default_rng(0)) == "sin hallazg patolog significat ."

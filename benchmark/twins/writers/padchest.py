@@ -6,7 +6,6 @@ A label is the concept itself, as in PadChest, not what stands above it in the t
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from datetime import date, timedelta
 from pathlib import Path
@@ -15,13 +14,13 @@ import numpy as np
 
 from benchmark.data.cards import Card
 from benchmark.twins.case import Finding, TwinImage, TwinStudy
+from benchmark.twins.reports import spanish_report
 from benchmark.twins.writers import Ids
 from benchmark.twins.writers.common import (
     base_seed,
     digest,
     digits,
     grey16,
-    section,
     share,
     shuffled,
     study_rng,
@@ -160,7 +159,7 @@ def _row(
         "" if rng.random() < 0.4 else int(rng.integers(4, 40)),
         "",
         digits(7, "padchest report", study.number),
-        _report(study),
+        spanish_report(study.findings, rng),
         "RNN_model" if automatic else "Physician",
         "" if blank else _printed(labels, rng),
         "" if blank else _printed(places, rng),
@@ -218,13 +217,6 @@ def _printed_array(items: Sequence[str]) -> str:
     codes = [f"'C{digits(7, 'code', item)}'" for item in items]
     lines = [" ".join(codes[i : i + 6]) for i in range(0, len(codes), 6)]
     return "[" + "\n ".join(lines) + "]"
-
-
-def _report(study: TwinStudy) -> str:
-    """Lower case, no punctuation but ` . `."""
-    text = f"{section(study, 'findings')} {section(study, 'impression')}".lower()
-    parts = [re.sub(r"[^\w ]+", " ", p) for p in re.split(r"\.(?:\s|$)", text)]
-    return " . ".join(" ".join(p.split()) for p in parts if p.strip()) + " ."
 
 
 def _day(study: TwinStudy) -> date:
