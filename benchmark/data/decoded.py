@@ -219,7 +219,7 @@ def _decode(
 def _outcomes(
     chunks: list[list[tuple[int, str]]], pixels: Path, preprocessing: Preprocessing, workers: int | None
 ) -> Iterator[list[Outcome]]:
-    workers = min(workers or _cores(), len(chunks))
+    workers = min(workers or cores(), len(chunks))
     if workers <= 1:
         for chunk in chunks:
             yield _decode_chunk(chunk, pixels, preprocessing)
@@ -339,7 +339,7 @@ def _hash_all(names: list[str], cache: Path, workers: int | None) -> list[Outcom
         else:
             outcomes.append(Outcome(row, size, mtime, "", ""))
             unknown.append(row)
-    with ThreadPoolExecutor(workers or _cores()) as pool:
+    with ThreadPoolExecutor(workers or cores()) as pool:
         for row, digest in zip(unknown, pool.map(_hash_of, [names[row] for row in unknown]), strict=True):
             outcomes[row] = outcomes[row]._replace(hash=digest)
     _store(cache, [(names[row], outcomes[row]) for row in unknown])
@@ -384,5 +384,6 @@ def _index(cache: Path) -> Iterator[sqlite3.Connection]:
         connection.close()
 
 
-def _cores() -> int:
+def cores() -> int:
+    """Processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

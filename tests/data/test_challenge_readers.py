@@ -138,7 +138,7 @@ def test_rsna(tmp_path: Path) -> None:
     assert manifest.regions[["x", "y", "w", "h"]].iloc[0].tolist() == [50.0, 100.0, 25.0, 30.0]
     assert len(manifest.regions) == 2
     seen = {s["what"]: s["count"] for s in manifest.info["seen"]}
-    assert seen["image file without a label row"] == 1
+    assert seen["test image of the challenge, unlabelled"] == 1
     assert seen["detailed class contradicts Target"] == 1
     assert manifest.info["dropped"][0] == {"what": "image file is absent", "count": 1, "examples": ["d"]}
     assert evaluation_set(manifest, load_card("rsna_pneumonia"), "radzero").labels.ravel().tolist() == [1, 0]

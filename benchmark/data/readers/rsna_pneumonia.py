@@ -55,7 +55,9 @@ def read(root: Path, card: Card) -> Manifest:
     absent = [name for name in names if name not in places]
     log.drop("image file is absent", absent)
     known = set(names)
-    log.see("image file without a label row", [name for name in places if name not in known])
+    unlabelled = {name: "stage_2_test_images" in path for name, path in places.items() if name not in known}
+    log.see("test image of the challenge, unlabelled", [name for name, test in unlabelled.items() if test])
+    log.see("image file without a label row", [name for name, test in unlabelled.items() if not test])
     names = [name for name in names if name in places]
     if not names:
         raise DataError(f"{root}: none of the images of {path.name} is here. Expected {absent[0]}.dcm.")

@@ -15,8 +15,8 @@ from benchmark.twins.writers.boxed import class_regions, enlarge, shown
 from benchmark.twins.writers.common import Convention, base_seed, grey8, shuffled, study_rng, write_csv
 from benchmark.twins.writers.dicom import uid, write_dicom
 
-SPACED, UNLABELLED = 0.5, 0.004
-"""Shares: negatives written ` -1` instead of `-1`, images without a row."""
+SPACED = 0.5
+"""Share of the negatives that are written ` -1` instead of `-1`."""
 
 
 def write(root: Path, studies: Iterable[TwinStudy], card: Card, rng: np.random.Generator) -> Ids:
@@ -46,12 +46,10 @@ def write(root: Path, studies: Iterable[TwinStudy], card: Card, rng: np.random.G
                 patient=uid("siim patient", base, image.number)[-12:],
                 jpeg=92,
             )
-            chance = local.random(2)
-            if chance[0] < UNLABELLED:
-                continue
+            spaced = bool(local.random() < SPACED)
             ids[image.number] = name
             masks = [r.mask for _, r in class_regions(image, shown(image, labels, convention), convention)]
             texts = [encode_relative(enlarge(mask)) for mask in masks if mask.any()]
-            rows += [(name, text) for text in texts] or [(name, " -1" if chance[1] < SPACED else "-1")]
+            rows += [(name, text) for text in texts] or [(name, " -1" if spaced else "-1")]
     write_csv(root / "train-rle.csv", ("ImageId", " EncodedPixels"), shuffled(rows, base, "rle"))
     return ids
