@@ -8,20 +8,12 @@ What the benchmark itself reports (patient bootstrap, frozen groups, average pre
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.metrics import (
-    accuracy_score,
-    auc,
-    average_precision_score,
-    f1_score,
-    precision_recall_curve,
-    precision_score,
-    recall_score,
-    roc_auc_score,
-)
+from scipy.stats import rankdata
+from sklearn.metrics import auc, precision_recall_curve, roc_auc_score
 
 from benchmark.core.errors import MetricUndefined
 
@@ -157,7 +149,8 @@ def corner_threshold(labels: np.ndarray, scores: np.ndarray, candidates: np.ndar
 
 def weighted_f1_threshold(labels: np.ndarray, scores: np.ndarray, candidates: np.ndarray) -> float:
     """Candidate with the best weighted F1, the first among ties. labels, scores: (N,)."""
-    values = [_weighted_f1(labels, (scores > t).astype(int)) for t in candidates]
+    predicted = (scores[:, None] > candidates[None, :]).astype(int)
+    values = _binary_measures(np.broadcast_to(labels[:, None], predicted.shape), predicted)["f1"]
     return float(candidates[int(np.argmax(values))])
 
 
@@ -183,16 +176,9 @@ def precision_at(labels: np.ndarray, scores: np.ndarray, k: int, *, standardise:
     return float((_top_k_hits(labels, scores, k, standardise) / k).mean())
 
 
-BOOTSTRAP_METRICS: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray], float]] = {
-    "auroc": lambda y, s, p: roc_auc_score(y, s) if 0 < y.sum() < len(y) else float("nan"),
-    "f1": lambda y, s, p: _weighted_f1(y, p),
-    "acc": lambda y, s, p: accuracy_score(y, p),
-    "precision": lambda y, s, p: precision_score(y, p, zero_division=0),
-    "recall": lambda y, s, p: recall_score(y, p, zero_division=0),
-    "auprc": lambda y, s, p: average_precision_score(y, s) if y.sum() else 0.0,
-}
-"""Per draw and class: f(labels (N,), scores (N,), predictions (N,)). Without a positive the PR area is 0, as
-scikit-learn defines it, and the ROC area is NaN."""
+BOOTSTRAP_METRICS = ("auroc", "f1", "acc", "precision", "recall", "auprc")
+"""Per class, as scikit-learn defines them; f1 is weighted over both outcomes. Without a positive the PR area
+is 0 and the ROC area NaN."""
 
 
 @dataclass(frozen=True)
@@ -220,8 +206,10 @@ def row_bootstrap(
     overall = {name: np.full(draws, np.nan) for name in ("recall_at1", "precision_at3")}
     for i, rows in enumerate(indices):
         y, s, p = labels[rows], scores[rows], predicted[rows]
-        for name, metric in BOOTSTRAP_METRICS.items():
-            per_class[name][i] = [metric(y[:, c], s[:, c], p[:, c]) for c in range(classes)]
+        per_class["auroc"][i] = _roc_areas_by_rank(y, s)
+        per_class["auprc"][i] = [_average_precision(y[:, c], s[:, c]) for c in range(classes)]
+        for name, values in _binary_measures(y, p).items():
+            per_class[name][i] = values
         overall["recall_at1"][i] = strict_recall_at(y, s, 1)
         overall["precision_at3"][i] = precision_at(y, s, 3)
     return RowBootstrap(indices, per_class, overall)
@@ -255,5 +243,45 @@ def _top_k_hits(labels: np.ndarray, scores: np.ndarray, k: int, standardise: boo
     return hits
 
 
-def _weighted_f1(labels: np.ndarray, predicted: np.ndarray) -> float:
-    return float(f1_score(labels, predicted, average="weighted", zero_division=0))
+def _roc_areas_by_rank(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """(C,) ROC areas from mid-ranks; NaN where a class has one value only."""
+    positive, count = labels.sum(axis=0), len(labels)
+    ranks = (rankdata(scores, axis=0) * labels).sum(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        area: np.ndarray = (ranks - positive * (positive + 1) / 2) / (positive * (count - positive))
+    return area
+
+
+def _average_precision(labels: np.ndarray, scores: np.ndarray) -> float:
+    """Precision times the step in recall, summed over distinct scores (scikit-learn's definition).
+
+    0 without positives.
+    """
+    order = np.argsort(-scores, kind="stable")
+    falling, hits = scores[order], np.cumsum(labels[order])
+    if hits[-1] == 0:
+        return 0.0
+    last = np.append(falling[1:] != falling[:-1], True)  # of each group of ties
+    found, called = hits[last], np.flatnonzero(last) + 1
+    return float((np.diff(found, prepend=0) / hits[-1] * (found / called)).sum())
+
+
+def _binary_measures(labels: np.ndarray, predicted: np.ndarray) -> dict[str, np.ndarray]:
+    """Accuracy, precision, recall and weighted F1 of each class (C,); 0 where a denominator is 0."""
+    count = len(labels)
+    hit = (labels * predicted).sum(axis=0)
+    positive, called = labels.sum(axis=0), predicted.sum(axis=0)
+    miss = count - positive - called + hit  # true negatives
+    f1 = _ratio(2 * hit, positive + called)
+    f1_negative = _ratio(2 * miss, (count - positive) + (count - called))
+    return {
+        "acc": (hit + miss) / count,
+        "precision": _ratio(hit, called),
+        "recall": _ratio(hit, positive),
+        "f1": (f1 * positive + f1_negative * (count - positive)) / count,
+    }
+
+
+def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    ratio: np.ndarray = np.divide(part, whole, out=np.zeros(part.shape), where=whole > 0)
+    return ratio

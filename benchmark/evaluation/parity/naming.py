@@ -21,24 +21,16 @@ class NameMap:
         self.number = {name: i + 1 for i, name in enumerate(shapes)}
         marked = {n: torch.full(s, float(self.number[n])) for n, s in self.shapes.items()}
         self.marks = importer(marked)
-
-    def places(self, official: str) -> dict[str, Tensor]:
-        """Our name → mask of the elements that come from the official tensor; empty if it is not imported."""
-        number = self.number.get(official)
-        if number is None:
-            return {}
-        masks = {ours: mark.eq(number) for ours, mark in self.marks.items()}
-        return {ours: mask for ours, mask in masks.items() if bool(mask.any())}
+        self.holders: dict[int, list[str]] = {}
+        for ours, mark in self.marks.items():
+            for number in set(mark.flatten().tolist()):
+                self.holders.setdefault(int(number), []).append(ours)
 
     def gather(self, official: str, ours: Mapping[str, Tensor]) -> Tensor | None:
         """Our elements that come from the official tensor, flat; None if it is not imported."""
-        places = self.places(official)
-        return torch.cat([ours[name][mask] for name, mask in places.items()]) if places else None
-
-
-def load_official(method: nn.Module, imported: Mapping[str, Tensor]) -> None:
-    """Strict load of an imported state."""
-    method.load_state_dict(dict(imported))
+        number = self.number.get(official, 0)
+        parts = [ours[name][self.marks[name] == number] for name in self.holders.get(number, [])]
+        return torch.cat(parts) if parts else None
 
 
 def check_state_gradients(
