@@ -197,7 +197,14 @@ class Method(nn.Module):
         """Loss of one batch, untiled."""
         prepared_image, prepared_text = self.prepare_image(image), self.prepare_text(text)
         pairs = self.interact(prepared_image, prepared_text, scoring=False)
-        return self.objective(pairs, positives, prepared_image, prepared_text, agreement(image, text))
+        return self.objective(
+            pairs, positives, prepared_image, prepared_text, self.agreement(image.findings, text.findings)
+        )
+
+    def agreement(self, image: Tensor | None, text: Tensor | None) -> Tensor | None:
+        """(I, T) agreement of finding vectors (I, K) and (T, K) in {-1, 0, 1}, their dot product; None
+        where either is missing. A method may measure it otherwise."""
+        return None if image is None or text is None else image.float() @ text.float().T
 
     def similarity_map(self, image: ImageFeatures, text: TextFeatures) -> Tensor | None:
         """(I, T, *grid), or None where the method has no local similarity."""
@@ -222,7 +229,7 @@ def agreement(image: ImageFeatures, text: TextFeatures) -> Tensor | None:
     """(I, T) dot product of the finding vectors in {-1, 0, 1}, or None where either lacks them."""
     if image.findings is None or text.findings is None:
         return None
-    return image.findings.to(image.pooled.dtype) @ text.findings.to(image.pooled.dtype).T
+    return image.findings.float() @ text.findings.float().T
 
 
 class FeatureNorm(nn.Module):

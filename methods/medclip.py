@@ -29,8 +29,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmark.core.features import ImageFeatures, TextFeatures
-from methods.base import METHODS, Losses, Method, MethodConfig, Pairs, Prepared, Recipe, agreement
-from methods.blocks import OfficialState, clamp_through, contrast, projection, unit
+from methods.base import METHODS, Losses, Method, MethodConfig, Pairs, Prepared, Recipe
+from methods.blocks import OfficialState, clamp_through, contrast, cosine_matrix, projection, unit
 
 _MAX_LOG_SCALE = 4.6052  # losses.py writes ln 100 with four decimals
 
@@ -73,11 +73,11 @@ class MedCLIP(Method):
 
     def prepare_image(self, image: ImageFeatures) -> Prepared:
         embedding = unit(self.image_project(self.image_norm.pooled(image.pooled)))  # (I, d)
-        return Prepared({"embedding": embedding} | _norms(image.findings, embedding), len(image))
+        return Prepared({"embedding": embedding}, len(image))
 
     def prepare_text(self, text: TextFeatures) -> Prepared:
         embedding = unit(self.text_project(self.text_norm.pooled(text.pooled)))  # (T, d)
-        return Prepared({"embedding": embedding} | _norms(text.findings, embedding), len(text))
+        return Prepared({"embedding": embedding}, len(text))
 
     def interact(self, image: Prepared, text: Prepared, *, scoring: bool) -> Pairs:
         return {"similarity": image.tensors["embedding"] @ text.tensors["embedding"].T}
@@ -92,13 +92,15 @@ class MedCLIP(Method):
         if findings is None or self.config.targets == "hard":
             rows, columns = contrast(logits, positives)
         else:
-            if self.config.label_similarity == "cosine":
-                norms = image.tensors["findings_norm"][:, None] * text.tensors["findings_norm"]
-                findings = findings / norms.clamp(min=1e-8)
             over_texts, over_images = soft_targets(findings.to(logits.dtype))
             rows = functional.cross_entropy(logits, over_texts)
             columns = functional.cross_entropy(logits.T, over_images.T)
         return Losses((rows + columns) / 2, {"rows": rows.detach(), "columns": columns.detach()})
+
+    def agreement(self, image: Tensor | None, text: Tensor | None) -> Tensor | None:
+        if image is None or text is None or self.config.label_similarity == "dot":
+            return super().agreement(image, text)
+        return cosine_matrix(image.float(), text.float())
 
     def loss(
         self,
@@ -114,7 +116,8 @@ class MedCLIP(Method):
             return plain
         prepared_image, prepared_text = self.prepare_image(image), self.prepare_text(augmented)
         pairs = self.interact(prepared_image, prepared_text, scoring=False)
-        other = self.objective(pairs, positives, prepared_image, prepared_text, agreement(image, text))
+        labels = self.agreement(image.findings, text.findings)
+        other = self.objective(pairs, positives, prepared_image, prepared_text, labels)
         return Losses((plain.total + other.total) / 2, plain.parts)
 
     def similarity_map(self, image: ImageFeatures, text: TextFeatures) -> Tensor | None:
@@ -148,12 +151,6 @@ class MedCLIP(Method):
 def soft_targets(agreement: Tensor) -> tuple[Tensor, Tensor]:
     """(I, T) agreement M → softmax over texts and softmax over images, both (I, T)."""
     return agreement.softmax(1), agreement.softmax(0)
-
-
-def _norms(findings: Tensor | None, like: Tensor) -> dict[str, Tensor]:
-    if findings is None:
-        return {}
-    return {"findings_norm": torch.linalg.vector_norm(findings.to(like.dtype), dim=-1)}
 
 
 class _MedCLIPState(OfficialState):

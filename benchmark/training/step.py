@@ -102,9 +102,9 @@ class Step:
         data = self.data
         if data.image_findings is None or data.text_findings is None:
             return None
-        image = torch.from_numpy(data.image_findings[batch.examples]).float()
-        text = torch.from_numpy(data.text_findings[batch.text_rows]).float()
-        return (image @ text.T).to(self.device)
+        image = torch.from_numpy(data.image_findings[batch.examples]).to(self.device)
+        text = torch.from_numpy(data.text_findings[batch.text_rows]).to(self.device)
+        return self.method.agreement(image, text)
 
     def _rows(self, batch: Batch) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
         if min(batch.positives.shape) < self.group.size:

@@ -242,6 +242,31 @@ def test_unknown_options_name_the_nearest():
         build("clip", {"project": "never"}, IMAGE_DIM, TEXT_DIM)
 
 
+def test_the_example_of_the_guide_is_a_method(root):
+    text = (root / "docs/add-a-method.md").read_text().split("```python\n")[1].split("```")[0]
+    head = (
+        "from pydantic import Field\n"
+        "from methods.base import METHODS, Losses, Method, MethodConfig, Prepared\n"
+        "from methods.blocks import contrast, projection, unit\n"
+    )
+    try:
+        exec(head + text, {"__name__": "sharp_method"})
+        made, image, text = method("sharp", {}), images(3), texts(4)
+        assert made(image, text).shape == (3, 4)
+        assert torch.isfinite(made.loss(image, text[:3], torch.eye(3, dtype=torch.bool)).total)
+    finally:
+        METHODS._loaded.pop("sharp", None)
+
+
+def test_agreement_of_findings():
+    image, text = images(3).findings, texts(4).findings
+    dot = method("medclip", {}).agreement(image, text)
+    cosine = method("medclip", {"label_similarity": "cosine"}).agreement(image, text)
+    assert torch.equal(dot, image.float() @ text.float().T)
+    close(cosine, functional.cosine_similarity(image[:, None].float(), text.float(), dim=-1))
+    assert method("clip", {}).agreement(image, None) is None
+
+
 PLUGIN = '''
 from methods.base import Method, MethodConfig, Prepared, Losses
 from methods.clip import CLIP
