@@ -1,0 +1,142 @@
+"""Achieved FLOP/s of training and scoring against this machine's own matrix-product rate.
+
+    python perf/roofline.py [--device cpu|cuda] [--precision float32|bfloat16|float16] [--seconds 5]
+
+CARZero at official size (width 768, 4 layers, feed-forward 1024, 196 patches, 97 words). The arithmetic is
+counted by torch's FlopCounterMode on the work that is timed, recomputation included. The reference rate is
+the best of square matrix products and of products in the shapes that a tile has, so "60%" means that of
+what this machine reaches on plain `torch.mm`. On a CPU both run on one thread and are timed in CPU seconds
+of this process, so that other work on the machine does not count; a GPU is timed by the clock.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmark.core.features import ImageFeatures, TextFeatures
+from benchmark.training.provenance import device_name
+from benchmark.training.tiling import tiled_pairs
+from methods.carzero import CARZero
+
+WIDTH, GRID, WORDS = 768, (14, 14), 97
+TARGET = 0.60
+
+
+def seconds_of(work: Callable[[], object], device: torch.device) -> float:
+    if device.type == "cpu":
+        start = time.process_time()
+        work()
+        return time.process_time() - start
+    torch.cuda.synchronize()
+    start = time.perf_counter()
+    work()
+    torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def matrix_products(device: torch.device, dtype: torch.dtype) -> list[tuple[Callable[[], object], float]]:
+    """(work, FLOP) of plain matrix products, large enough to reach the machine's rate."""
+    side = 8192 if device.type == "cuda" else 1536
+    shapes = [(side, side, side), (side * 2, WIDTH, WIDTH), (side * 2, WIDTH, 1024)]
+    found = []
+    for m, k, n in shapes:
+        a, b = torch.randn(m, k, device=device, dtype=dtype), torch.randn(k, n, device=device, dtype=dtype)
+        found.append((lambda a=a, b=b: torch.mm(a, b), 2.0 * m * k * n))
+    return found
+
+
+def features(count: int, device: torch.device) -> tuple[ImageFeatures, TextFeatures]:
+    patches = GRID[0] * GRID[1]
+    image = ImageFeatures(torch.randn(count, WIDTH), torch.randn(count, patches, WIDTH), GRID)
+    mask = torch.ones(count, WORDS, dtype=torch.bool)
+    return image.to(device), TextFeatures(
+        torch.randn(count, WIDTH), torch.randn(count, WORDS, WIDTH), mask
+    ).to(device)
+
+
+def counted(work: Callable[[], object]) -> float:
+    with FlopCounterMode(display=False) as counter:
+        work()
+    return float(counter.get_total_flops())
+
+
+def best_rate(work: Callable[[], object], flops: float, device: torch.device, seconds: float) -> float:
+    """Highest FLOP/s over repetitions: the least disturbed one."""
+    work()
+    best, spent = 0.0, 0.0
+    while spent < seconds:
+        took = seconds_of(work, device)
+        best, spent = max(best, flops / took), spent + took
+    return best
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--precision", default="float32", choices=["float32", "bfloat16", "float16"])
+    parser.add_argument("--seconds", type=float, default=5.0, help="of timing for each figure")
+    parser.add_argument("--side", type=int, default=None, help="images and texts of a tile")
+    chosen = parser.parse_args()
+    device, dtype = torch.device(chosen.device), getattr(torch, chosen.precision)
+    side = chosen.side or (64 if device.type == "cuda" else 16)
+    if device.type == "cpu":
+        torch.set_num_threads(1)
+    torch.manual_seed(0)
+    method = CARZero(CARZero.Config(**CARZero.settings("official")), WIDTH, WIDTH).to(device)
+
+    def autocast() -> torch.autocast:
+        return torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32)
+
+    image, text = features(side, device)
+    with torch.no_grad(), autocast():
+        method.eval()
+        ready = method.prepare_image(image), method.prepare_text(text)
+
+    @torch.no_grad()
+    def scoring() -> object:
+        with autocast():
+            return method.score_pairs(method.interact(*ready, scoring=True))
+
+    def training() -> None:
+        method.train()
+        method.zero_grad(set_to_none=True)
+        with autocast():
+            own = method.prepare_image(image), method.prepare_text(text)
+            pairs = tiled_pairs(method, *own, (side, side))
+        positives = torch.eye(side, dtype=torch.bool, device=device)
+        pairs = {name: matrix.float() for name, matrix in pairs.items()}
+        method.objective(pairs, positives, *own, None).total.backward()
+
+    products = matrix_products(device, dtype)
+    work = {"scoring tile": scoring, "training step": training}
+    flops = {name: counted(task) for name, task in work.items()}
+    peak, rates = 0.0, dict.fromkeys(work, 0.0)
+    for _ in range(3):
+        for product, count in products:
+            peak = max(peak, best_rate(product, count, device, chosen.seconds / 9))
+        for name, task in work.items():
+            method.train(name == "training step")
+            rates[name] = max(rates[name], best_rate(task, flops[name], device, chosen.seconds / 3))
+    threads = ", one thread" if device.type == "cpu" else ""
+    print(
+        f"{device_name(device)}{threads}, {chosen.precision}, tiles of {side} × {side}, "
+        f"torch {torch.__version__}"
+    )
+    print(f"matrix product   {peak / 1e9:10.1f} GFLOP/s   100%")
+    for name, rate in rates.items():
+        print(
+            f"{name:<16} {rate / 1e9:10.1f} GFLOP/s  {rate / peak:5.0%}   {flops[name] / 1e9:.1f} GFLOP each"
+        )
+    verdict = "reached" if rates["scoring tile"] >= TARGET * peak else "MISSED"
+    print(f"target: scoring tiles at {TARGET:.0%} of the matrix product: {verdict}")
+
+
+if __name__ == "__main__":
+    main()
