@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmark.core.checkpoints import listed, load_checkpoint, take
+from benchmark.core.checkpoints import listed, load_checkpoint, load_strictly, take
 from benchmark.core.errors import BenchError, UnknownName
 from benchmark.core.files import read_json
 from benchmark.core.preprocessing import Preprocessing
@@ -245,6 +245,7 @@ def _clip(source: _Source) -> tuple[ImageEncoder, TextEncoder, set[str]]:
     except (KeyError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise BenchError(f"{source.path}: does not fit a CLIP vision transformer ({reason}).") from None
+    load_strictly(model, state, "CLIP model")  # again: the builder rounds weights to half precision
     unused = {name for name in source.state if name in extra}
     return OfficialClipImage(model.visual, str(source.path)), ClipText(model, str(source.path)), unused
 
