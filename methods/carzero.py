@@ -340,12 +340,19 @@ class DecoderLayer(nn.Module):
             bias = bias.expand(-1, key.shape[1], query.shape[2], -1)
         drop = self.dropout.p if self.training else 0.0
         attended = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias, dropout_p=drop)
-        again = torch.is_grad_enabled()  # without a gradient, buffers are reused
+        again = torch.is_grad_enabled()  # without a gradient, buffers are reused: half the time on a CPU
         attended = self.dropout(self.attention.out_proj(attended.transpose(1, 2).flatten(2)))
-        x = x + attended if again else attended.add_(x)
+        x = _add(x, attended)
         hidden = functional.relu(self.linear1(self.norm_feedforward(x)), inplace=not again)
         hidden = self.dropout(self.linear2(self.dropout(hidden)))
-        return x + hidden if again else hidden.add_(x)
+        return _add(x, hidden)
+
+
+def _add(x: Tensor, fresh: Tensor) -> Tensor:
+    """x + fresh, into the buffer of `fresh` where that loses nothing (autocast keeps x wider)."""
+    if torch.is_grad_enabled() or fresh.dtype != x.dtype:
+        return x + fresh
+    return fresh.add_(x)
 
 
 def _head(config: CARZeroConfig) -> nn.Module:

@@ -203,6 +203,25 @@ def test_tiles_give_the_whole(name, options):
 
 
 @each
+def test_bfloat16_autocast_stays_near(name, options):
+    made, image, text = method(name, options), images(5), texts(4)
+    with torch.no_grad():
+        exact = made(image, text)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            rough = made(image, text).float()
+    assert torch.isfinite(rough).all()
+    assert (rough - exact).abs().max() <= 0.1 * exact.abs().max() + 0.01
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        own, other = made.prepare_image(image), made.prepare_text(text[:4])
+        pairs = made.interact(own, other, scoring=False)
+    pairs = {key: matrix.float() for key, matrix in pairs.items()}
+    positives = torch.eye(5, 4, dtype=torch.bool)
+    losses = made.objective(pairs, positives, own, other, None)
+    losses.total.backward()
+    assert all(torch.isfinite(p.grad).all() for p in made.parameters() if p.grad is not None)
+
+
+@each
 def test_saving_and_loading_is_exact(name, options):
     made, image, text = method(name, options), images(3), texts(4)
     other = build(name, {"width": 16, **options}, IMAGE_DIM, TEXT_DIM).eval()
