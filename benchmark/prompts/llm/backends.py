@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Protocol
@@ -161,7 +162,7 @@ class LocalModel:
         if not self.path.exists():
             raise BenchError(f"{self.path}: no such model. Give a GGUF file or a folder with safetensors.")
 
-    @property
+    @cached_property
     def identity(self) -> str:
         files = [self.path] if self.path.is_file() else sorted(p for p in self.path.iterdir() if p.is_file())
         weights = [p for p in files if p.suffix in (".gguf", ".safetensors", ".json", ".model")]
