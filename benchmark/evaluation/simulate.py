@@ -341,9 +341,9 @@ def main(argv: list[str] | None = None) -> None:
 
     parser = argparse.ArgumentParser(prog="python -m benchmark.evaluation.simulate", description=main.__doc__)
     parser.add_argument("--docs", type=Path, default=Path("docs"), help="folder of statistics.md")
-    parser.add_argument("--data-sets", type=int, default=1000, help="data sets a coverage cell")
-    parser.add_argument("--resampled", type=int, default=300, help="of these, with a bootstrap")
-    parser.add_argument("--draws", type=int, default=1000, help="bootstrap draws")
+    parser.add_argument("--data-sets", type=int, default=400, help="data sets a coverage cell")
+    parser.add_argument("--resampled", type=int, default=100, help="of these, with a bootstrap")
+    parser.add_argument("--draws", type=int, default=500, help="bootstrap draws")
     parser.add_argument("--experiments", type=int, default=500, help="experiments a comparison")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(argv)

@@ -23,8 +23,19 @@ def write_report(results: dict[str, Any], docs: Path) -> None:
     folder = docs / "statistics"
     page = docs / "statistics.md"
     text = page.read_text(encoding="utf-8")
+    for name, table in report_tables(results).items():
+        text = _fill(text, name, table, page)
+    write_json(folder / "simulations.json", results)
+    coverage_figure(coverage[coverage.metric == "auroc"], folder / "coverage.png")
+    comparison_figure(pd.DataFrame(results["level"]), pd.DataFrame(results["power"]), folder / "tests.png")
+    write_text(page, text)
+
+
+def report_tables(results: dict[str, Any]) -> dict[str, str]:
+    """Marker → Markdown table."""
+    coverage = pd.DataFrame(results["coverage"])
     auroc = coverage[coverage.metric == "auroc"]
-    tables = {
+    return {
         "coverage": coverage_table(auroc),
         "shapes": shape_table(auroc[auroc.method == "moderated"]),
         "precision": coverage_table(coverage[coverage.metric == "average_precision"]),
@@ -32,12 +43,6 @@ def write_report(results: dict[str, Any], docs: Path) -> None:
         "level": level_table(pd.DataFrame(results["level"])),
         "power": power_table(pd.DataFrame(results["power"])),
     }
-    for name, table in tables.items():
-        text = _fill(text, name, table, page)
-    write_json(folder / "simulations.json", results)
-    coverage_figure(auroc, folder / "coverage.png")
-    comparison_figure(pd.DataFrame(results["level"]), pd.DataFrame(results["power"]), folder / "tests.png")
-    write_text(page, text)
 
 
 def _fill(text: str, name: str, table: str, page: Path) -> str:
