@@ -62,9 +62,10 @@ def image_features(
         )
     key = image_key(encoder, pixels_key or _hash_rows(pixels), precision)
     tokens = int(np.prod(encoder.grid))
+    local_width = getattr(encoder, "local_width", encoder.width)  # GLoRIA's tokens come from an earlier layer
     layout = {
         "pooled": ((len(pixels), encoder.width), np.float32),
-        "local": ((len(pixels), tokens, encoder.width), np.dtype(precision).type),
+        "local": ((len(pixels), tokens, local_width), np.dtype(precision).type),
     }
     info = {"kind": "image", "key": key, "grid": list(encoder.grid), "precision": precision,
             "encoder": encoder.card.name, "licence": encoder.card.licence}  # fmt: skip
