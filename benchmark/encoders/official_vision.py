@@ -45,6 +45,7 @@ def resnet_network(state: Mapping[str, Tensor]) -> ResNet:
     network = resnet50(weights=None)
     network.fc = nn.Identity()
     load_strictly(network, state, "ResNet-50 image encoder")
+    network.train(False)  # stored batch statistics, never those of the images at hand (Q-G3)
     return network
 
 

@@ -11,10 +11,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torchvision.models import resnet50
 
 from benchmark.core.errors import BenchError
 from benchmark.encoders.base import fingerprint
+from benchmark.encoders.cache import image_features
 from benchmark.encoders.official import load_official
+from benchmark.encoders.official_images import OfficialResNet
 from benchmark.encoders.official_texts import load_tokenizer
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "evaluation"))
@@ -190,6 +193,30 @@ def test_full_size(shared: Path, tmp_path: Path, method: str, file: str, mode: s
     assert image.local.shape[1] == model.image.grid[0] * model.image.grid[1]
     assert scores.shape == (1, 3)
     assert torch.isfinite(scores).all()
+
+
+def test_gloria_images_pass_the_cache(tmp_path: Path) -> None:
+    """Tokens (layer 3, 19 x 19 of 1,024) are narrower than the pooled vector (2,048)."""
+    network = resnet50(weights=None)
+    state = {k: v for k, v in network.state_dict().items() if not k.startswith("fc.")}
+    encoder = OfficialResNet(state, "w.ckpt", gloria=True)
+    pixels = torch.randint(0, 256, (1, 224, 224), dtype=torch.uint8)
+    store = image_features(pixels.numpy(), encoder, tmp_path, precision="float32")
+    with torch.no_grad():
+        direct = encoder.encode(pixels)
+        network.eval()
+        x = F.interpolate(
+            ((pixels.float() / 255 - 0.5) / 0.5)[:, None].expand(-1, 3, -1, -1),
+            size=(299, 299), mode="bilinear", align_corners=True,
+        )  # fmt: skip
+        x = network.maxpool(network.relu(network.bn1(network.conv1(x))))
+        third = network.layer3(network.layer2(network.layer1(x)))
+        pooled = network.avgpool(network.layer4(third)).flatten(1)
+    torch.testing.assert_close(direct.pooled, pooled, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(direct.local[0].T.reshape(1024, 19, 19), third[0])
+    found = store.get([0])
+    assert found.grid == (19, 19)
+    torch.testing.assert_close(found.local, direct.local)
 
 
 def test_clip_flat_layout(tmp_path: Path) -> None:
