@@ -15,6 +15,7 @@ from benchmark.pipeline.project import Project
 from benchmark.pipeline.request import Plan, Request, plan
 from benchmark.pipeline.run import Say, Session, evaluate_one, train_one
 from benchmark.pipeline.summary import Summary, summarise
+from benchmark.pipeline.texts import text_kind
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -156,7 +157,7 @@ def _trained(session: Session, cells: Sequence[Cell]) -> str:
     manifest = session.manifest(session.params.data.train)
     kind = TWIN_NOTICE if manifest.origin == "twin" else "official files"
     return (
-        f"Trained on {manifest.dataset} ({kind}), texts: {cells[0].texts.kind}, encoders "
+        f"Trained on {manifest.dataset} ({kind}), texts: {text_kind(cells[0].texts, manifest)}, encoders "
         f"{session.params.encoders.image} + {session.params.encoders.text}, frozen. "
         "Intervals: 95%, patients resampled; with several seeds they include the spread of training."
     )

@@ -70,6 +70,11 @@ def has_reports(manifest: Manifest) -> bool:
     return bool(manifest.frame["report"].notna().any())
 
 
+def text_kind(texts: TextParams, manifest: Manifest) -> str:
+    """The kind of training text that is used: sets without reports have only their labels."""
+    return texts.kind if has_reports(manifest) else "labels"
+
+
 def texts_of(project: Project, texts: TextParams, manifest: Manifest) -> tuple[list[list[str]], str]:
     """Training texts of each image and the kind that was used; sets without reports use their labels.
 
@@ -77,7 +82,7 @@ def texts_of(project: Project, texts: TextParams, manifest: Manifest) -> tuple[l
     """
     from benchmark.prompts.training_texts import training_texts
 
-    kind = texts.kind if has_reports(manifest) else "labels"
+    kind = text_kind(texts, manifest)
     table = None
     if kind == "aligned":
         table = read_table(project.texts(manifest.dataset, manifest.origin) / TABLE)[0]
