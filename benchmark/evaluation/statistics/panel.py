@@ -244,4 +244,5 @@ def _levels(
     if not tables:
         return []
     shared = np.all([np.minimum(t.n_pos, t.n_neg) >= minimum for t in tables.values()], axis=0)
-    return [(name, table, shared.astype(float)) for name, table in tables.items()]
+    share = shared / max(int(shared.sum()), 1)
+    return [(name, table, share) for name, table in tables.items()]
