@@ -13,6 +13,7 @@ from benchmark.core.files import write_text
 from benchmark.core.tables import TWIN_NOTICE
 
 Align = Literal["left", "right"]
+LATEX_ROWS = 40
 
 
 @dataclass(frozen=True)
@@ -87,29 +88,42 @@ def comma_separated(table: Table) -> str:
 
 
 def latex(table: Table) -> str:
-    """A booktabs table; needs \\usepackage{booktabs} only."""
+    """Floats for \\usepackage{booktabs,graphicx}, shrunk to the line where they are wider.
+
+    Long tables become several floats of LATEX_ROWS rows; the notes stand under the last.
+    """
     spec = "".join("r" if c.align == "right" else "l" for c in table.columns)
-    lines = [
-        f"% {table.banner}",
-        "\\begin{table}",
-        "\\centering",
-        f"\\caption{{{escape(table.title)}. {escape(table.banner)}}}",
-        f"\\label{{tab:{table.name.replace('_', '-')}}}",
-        f"\\begin{{tabular}}{{{spec}}}",
-        "\\toprule",
-        " & ".join(escape(c.title) for c in table.columns) + " \\\\",
-        "\\midrule",
-    ]
-    for index, row in enumerate(table.rows):
-        cells = []
-        for column in table.columns:
-            text = escape(row.get(column.key, ""))
-            cells.append(f"\\textbf{{{text}}}" if (index, column.key) in table.best else text)
-        lines.append(" & ".join(cells) + " \\\\")
-    lines += ["\\bottomrule", "\\end{tabular}"]
-    if table.notes:
-        lines.append("\\par\\smallskip\\footnotesize " + " ".join(escape(n) for n in table.notes))
-    return "\n".join([*lines, "\\end{table}", ""])
+    label = f"\\label{{tab:{table.name.replace('_', '-')}}}"
+    head = " & ".join(escape(c.title) for c in table.columns) + " \\\\"
+    lines = [f"% {table.banner}"]
+    starts = range(0, max(len(table.rows), 1), LATEX_ROWS)
+    for start in starts:
+        caption = (
+            f"{table.title}. {table.banner}" if start == 0 else f"{table.title} (continued). {table.banner}"
+        )
+        lines += [
+            "\\begin{table}",
+            "\\centering",
+            f"\\caption{{{escape(caption)}}}",
+            *([label] if start == 0 else []),
+            "\\footnotesize",
+            "\\resizebox{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}{!}{%",
+            f"\\begin{{tabular}}{{{spec}}}",
+            "\\toprule",
+            head,
+            "\\midrule",
+        ]
+        for index in range(start, min(start + LATEX_ROWS, len(table.rows))):
+            cells = []
+            for column in table.columns:
+                text = escape(table.rows[index].get(column.key, ""))
+                cells.append(f"\\textbf{{{text}}}" if (index, column.key) in table.best else text)
+            lines.append(" & ".join(cells) + " \\\\")
+        lines += ["\\bottomrule", "\\end{tabular}}"]
+        if table.notes and start == starts[-1]:
+            lines.append("\\par\\smallskip\\scriptsize " + "\\par ".join(escape(n) for n in table.notes))
+        lines.append("\\end{table}")
+    return "\n".join([*lines, ""])
 
 
 def save(table: Table, folder: Path) -> list[Path]:
@@ -143,6 +157,10 @@ _TEX = {
     "Δ": r"$\Delta$",
     "×": r"$\times$",
     "…": r"\dots{}",
+    "<": r"$<$",
+    ">": r"$>$",
+    "|": r"$|$",
+    "→": r"$\to$",
     "·": r"$\cdot$",
     "“": "``",
     "”": "''",

@@ -1,0 +1,73 @@
+"""`bench report`: tables, figures, the page, and what changed since they were committed."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from benchmark.commands.common import JsonOption, emit
+
+EPILOG = "bench report tables --part main · bench report site · bench report changes"
+
+app = typer.Typer(
+    invoke_without_command=True,
+    help="Tables, figures and the page, from results on disk; nothing is trained or downloaded.",
+    epilog=EPILOG,
+)
+
+
+class Part(StrEnum):
+    main = "main"
+    all = "all"
+
+
+PartOption = Annotated[Part, typer.Option("--part", help="main cells, or all with the ablation cells.")]
+Latest = Annotated[
+    Part | None, typer.Option("--part", help="main or all; default: all where it was summarised.")
+]
+
+
+@app.callback()
+def report(
+    context: typer.Context,
+    where: Annotated[bool, typer.Option("--where", help="Say where tables, figures and page lie.")] = False,
+) -> None:
+    if context.invoked_subcommand is not None:
+        return
+    from benchmark.pipeline.project import Project
+    from benchmark.pipeline.report_stages import where as places
+
+    if not where:
+        typer.echo(context.get_help())
+        raise typer.Exit
+    typer.echo("\n".join(places(Project.find())))
+
+
+@app.command()
+def tables(part: PartOption = Part.main, as_json: JsonOption = False) -> None:
+    """Write reports/tables/<part>/ as Markdown, CSV and LaTeX."""
+    from benchmark.pipeline.project import Project
+    from benchmark.pipeline.report_stages import write_tables
+
+    project = Project.find()
+    paths = [project.relative(path) for path in write_tables(project, part.value)]
+    emit({"part": part.value, "files": paths}, "\n".join(p for p in paths if p.endswith(".md")), as_json)
+
+
+@app.command()
+def changes(part: PartOption = Part.main, as_json: JsonOption = False) -> int:
+    """Hold the tables against the committed ones: identical, or changed by how much. Exit 1 if changed."""
+    from dataclasses import asdict
+
+    from benchmark.pipeline.project import Project
+    from benchmark.pipeline.report_stages import changes as compare
+
+    found, commit = compare(Project.find(), part.value)
+    same = sum(change.state == "identical" for change in found)
+    lines = [change.text for change in found]
+    lines.append(f"{same} of {len(found)} tables identical to commit {commit}")
+    value = {"commit": commit, "identical": same, "tables": [asdict(change) for change in found]}
+    emit(value, "\n".join(lines), as_json)
+    return 0 if same == len(found) else 1

@@ -1,0 +1,145 @@
+"""What `bench report`, `bench verify` and `bench explain` call: gather, fold, write."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmark.core.errors import BenchError, UnknownName
+from benchmark.pipeline.project import Project
+from benchmark.pipeline.reporting import Gathered, gather
+from benchmark.reporting.changes import Change, compare_tables
+from benchmark.reporting.claims import Claim, load_claims
+from benchmark.reporting.effects import Effect
+from benchmark.reporting.published import Published, load_published
+from benchmark.reporting.table import Table, save
+from benchmark.reporting.tables import all_tables
+from benchmark.reporting.verdicts import Judgement, judge
+
+CLAIMS = "claims.yaml"
+PUBLISHED = "published.yaml"
+
+
+def table_folder(project: Project, part: str) -> Path:
+    return project.reports / "tables" / part
+
+
+def source_file(project: Project, name: str) -> Path:
+    """reports/<name> of the project, or the one beside the code (a project elsewhere has none)."""
+    own = project.reports / name
+    shipped = Path(__file__).resolve().parents[2] / "reports" / name
+    return own if own.is_file() or not shipped.is_file() else shipped
+
+
+def published(project: Project) -> Published:
+    return load_published(source_file(project, PUBLISHED))
+
+
+def make_tables(gathered: Gathered) -> list[Table]:
+    return all_tables(gathered.evidence, published(gathered.project))
+
+
+def write_tables(project: Project, part: str) -> list[Path]:
+    """reports/tables/<part>/: every table as Markdown, CSV and LaTeX; those of an earlier run go."""
+    gathered = gather(project, part)
+    tables = make_tables(gathered)
+    folder = table_folder(project, part)
+    paths = [path for table in tables for path in save(table, folder)]
+    for stale in set(folder.glob("*.*")) - set(paths):
+        if stale.suffix in (".md", ".csv", ".tex"):
+            stale.unlink()
+    return paths
+
+
+def where(project: Project) -> list[str]:
+    """Where the reports lie, for people; what is missing says how to make it."""
+    lines = []
+    for part in ("main", "all"):
+        folder = table_folder(project, part)
+        count = len(list(folder.glob("*.md")))
+        if count:
+            lines.append(f"tables   {project.relative(folder)}/ ({count} tables as .md, .csv and .tex)")
+        else:
+            lines.append(f"tables   none of part '{part}'. Run `bench report tables --part {part}`.")
+    figures = project.reports / "figures"
+    count = len(list(figures.glob("*.png")))
+    lines.append(
+        f"figures  {project.relative(figures)}/ ({count} figures)"
+        if count
+        else "figures  none. Run `bench report figures`."
+    )
+    page = project.reports / "site" / "index.html"
+    lines.append(
+        f"page     {project.relative(page)}" if page.is_file() else "page     none. Run `bench report site`."
+    )
+    return lines
+
+
+def verify(project: Project, wanted: Sequence[str]) -> list[Judgement]:
+    """Judge the whole ledger (its claims are corrected together) and return those asked for.
+
+    Raises UnknownName for a claim that the ledger does not hold.
+    """
+    claims = load_claims(source_file(project, CLAIMS))
+    known = [claim.id for claim in claims]
+    for name in wanted:
+        if name not in known:
+            raise UnknownName("claim", name, known, "See reports/claims.yaml.")
+    judgements = judge_all(project, claims)
+    return [j for j in judgements if not wanted or j.claim in wanted]
+
+
+def judge_all(
+    project: Project, claims: Sequence[Claim] | None = None, gathered: Gathered | None = None
+) -> list[Judgement]:
+    """Every claim; `not run` throughout where nothing was summarised."""
+    claims = claims or load_claims(source_file(project, CLAIMS))
+    if gathered is None:
+        if not list((project.root / "results" / "summary").glob("*/metrics.parquet")):
+            return judge(claims, None, lambda *_: None)
+        gathered = gather(project)
+    return judge(claims, gathered.evidence, interaction_of(gathered))
+
+
+def interaction_of(gathered: Gathered):  # type: ignore[no-untyped-def]
+    """The joint effect of two strata, as reporting asks for it."""
+
+    def effect(a: str, b: str, dataset: str, stratum: str, against: str) -> Effect | None:
+        found = gathered.interaction(a, b, dataset, stratum, against)
+        if found is None or found.value != found.value:
+            return None
+        return Effect(found.value, found.low, found.high, found.se, found.df, (dataset,), found.note)
+
+    return effect
+
+
+def changes(project: Project, part: str) -> tuple[list[Change], str]:
+    """The tables on disk against those committed, and the commit they were compared with.
+
+    Raises BenchError where there are no tables, or no git.
+    """
+    folder = table_folder(project, part)
+    now = {path.name: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.csv"))}
+    if not now:
+        raise BenchError(f"{project.relative(folder)}: no tables. Run `bench report tables --part {part}`.")
+    relative = project.relative(folder)
+    listed = _git(project, "ls-tree", "-r", "--name-only", "HEAD", f"{relative}/")
+    before = {
+        Path(name).name: _git(project, "show", f"HEAD:./{name}")
+        for name in listed.splitlines()
+        if name.endswith(".csv")
+    }
+    return compare_tables(before, now), _git(project, "rev-parse", "--short", "HEAD").strip()
+
+
+def _git(project: Project, *arguments: str) -> str:
+    try:
+        done = subprocess.run(
+            ["git", *arguments], cwd=project.root, capture_output=True, text=True, check=True
+        )
+    except FileNotFoundError:
+        raise BenchError("git is not installed; there is nothing committed to compare with.") from None
+    except subprocess.CalledProcessError:
+        raise BenchError(f"{project.root}: no git history here to compare with.") from None
+    return done.stdout

@@ -1,0 +1,377 @@
+"""Stage report: gather what is on disk into plain values and hand them to the reporting room.
+
+Nothing is computed anew but what needs the joint scores of several classes: trends over training frequency,
+interactions of strata, and curves. They come from the saved predictions, offline.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from benchmark.core.errors import BenchError, DataError, MetricUndefined
+from benchmark.core.files import read_json
+from benchmark.core.tables import Manifest, Predictions, read_table
+from benchmark.evaluation.statistics.config import StatisticsConfig
+from benchmark.evaluation.statistics.influence import patient_codes
+from benchmark.evaluation.statistics.paired import Difference, difference
+from benchmark.evaluation.statistics.panel import Panel, build_panels, resolve_strata
+from benchmark.evaluation.statistics.seeds import SeedAccumulator, SeedSummary
+from benchmark.evaluation.statistics.trend import frequency_trend
+from benchmark.pipeline.evaluate import METRICS, slug, strata_of
+from benchmark.pipeline.params import Cell, Params, ablation_cell, load_params, main_cell
+from benchmark.pipeline.project import Project, source_name
+from benchmark.pipeline.summary import Summary
+from benchmark.pipeline.texts import Named, named_in_training
+from benchmark.reporting.evidence import SEPARATOR, CellInfo, Curve, Evidence
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PARTS = ("all", "main")
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Predictions of several seeds on one evaluation set. scores: (S, N, C); labels: (N, C)."""
+
+    classes: tuple[str, ...]
+    labels: np.ndarray
+    patients: np.ndarray
+    scores: np.ndarray
+    seeds: tuple[int, ...]
+    strata: dict[str, tuple[str, ...]]
+
+
+@dataclass(eq=False)
+class Gathered:
+    """A project with results: evidence for reporting, and the joint computations that need predictions."""
+
+    project: Project
+    params: Params
+    part: str
+
+    @cached_property
+    def cells(self) -> dict[str, Cell]:
+        """Main cells, ablation cells and what `bench run` added (official checkpoints, other settings)."""
+        found = [main_cell(self.params, m) for m in self.params.methods]
+        found += [ablation_cell(self.params, name) for name in self.params.cells]
+        known = {cell.name: cell for cell in found}
+        for path in sorted((self.project.root / "results").glob("*-official/seed-*/*/predictions.parquet")):
+            name = path.parents[2].name
+            base = known.get(f"{name.removesuffix('-official')}-main")
+            if base is not None and name not in known:
+                known[name] = base.model_copy(
+                    update={"name": name, "variant": "official", "table": "official"}
+                )
+        return known
+
+    @cached_property
+    def evidence(self) -> Evidence:
+        """Raises BenchError where this part was never summarised."""
+        folder = self.project.root / "results" / "summary" / self.part
+        if not (folder / "metrics.parquet").is_file():
+            raise BenchError(
+                f"{self.project.relative(folder)}: no summary. Run `bench stage summarise {self.part}` first."
+            )
+        summary = Summary.load(folder)
+        cells = {
+            name: CellInfo(
+                cell.name,
+                cell.method,
+                cell.variant,
+                cell.table,
+                cell.label,
+                cell.prompts.style,
+                cell.texts.kind,
+            )
+            for name, cell in self.cells.items()
+        }
+        metrics = summary.metrics.copy()
+        metrics["name"] = [
+            run if run not in cells or prompts == cells[run].prompts else f"{run}{SEPARATOR}{prompts}"
+            for run, prompts in metrics[["run_id", "prompts"]].itertuples(index=False)
+        ]
+        metrics = metrics[metrics["run_id"].isin(list(cells))]
+        seeds, sets = self._per_seed(list(dict.fromkeys(metrics["dataset"])))
+        evidence = Evidence(
+            part=self.part,
+            metrics=metrics,
+            comparisons=summary.comparisons,
+            ranks=summary.ranks,
+            cells=cells,
+            seeds=seeds,
+            runs=self._runs(set(metrics["run_id"])),
+            sets=sets,
+            frequency={d: self.frequency(d, about["origin"]) for d, about in sets.items()},
+            trained_on=self._trained(),
+            level=self.config.level,
+        )
+        return replace(evidence, trends=dict(self._trends(evidence)))
+
+    @property
+    def config(self) -> StatisticsConfig:
+        return StatisticsConfig.model_validate(self.params.statistics)
+
+    def _folders(self) -> Iterator[tuple[str, int, Path]]:
+        """(cell, seed, folder of one evaluation set) of all results of known cells."""
+        for name in self.cells:
+            seeds = sorted((self.project.root / "results" / name).glob("seed-*"), key=_number)
+            for seed in seeds:
+                for folder in sorted(p for p in seed.iterdir() if (p / METRICS).is_file()):
+                    yield name, _number(seed), folder
+
+    def _per_seed(self, datasets: Sequence[str]) -> tuple[pd.DataFrame, dict[str, dict[str, Any]]]:
+        import pandas as pd
+
+        frames, sets = [], {}
+        for name, seed, folder in self._folders():
+            frame, meta = read_table(folder / METRICS)
+            dataset, origin = str(frame["dataset"].iloc[0]), str(frame["origin"].iloc[0])
+            if dataset not in datasets or origin != self.origin(dataset):
+                continue
+            own = frame["prompts"].iloc[0]
+            keep = frame[(frame["class"] == "macro") | (frame["task"] != "classification")].copy()
+            keep["name"] = [
+                name if p == own or p != p else f"{name}{SEPARATOR}{slug(p)}" for p in keep["prompts"]
+            ]
+            keep["label"], keep["seed"] = keep["prompts"], seed
+            frames.append(keep)
+            if dataset not in sets:
+                sets[dataset] = _about(frame, meta, dataset, origin)
+        if not frames:
+            raise BenchError("results: no metrics of the configured cells. Run `bench stage evaluate` first.")
+        ordered = {d: sets[d] for d in datasets if d in sets}
+        return pd.concat(frames, ignore_index=True), ordered
+
+    def _runs(self, evaluated: set[str]) -> pd.DataFrame:
+        import pandas as pd
+
+        rows = []
+        for name in (n for n in self.cells if n in evaluated):
+            for path in sorted(
+                (self.project.root / "runs" / name).glob("seed-*/run.json"), key=lambda p: _number(p.parent)
+            ):
+                run = read_json(path)
+                seen = int(run["train_images"]) * int(run["epochs"])
+                rows.append(
+                    {
+                        "cell": name,
+                        "seed": _number(path.parent),
+                        **{
+                            k: run.get(k)
+                            for k in (
+                                "parameters_trained",
+                                "seconds",
+                                "peak_memory_bytes",
+                                "device",
+                                "commit",
+                                "best_epoch",
+                                "val_loss",
+                                "model_sha256",
+                                "train_images",
+                                "val_images",
+                            )
+                        },
+                        "images_seen": seen,
+                        "images_per_second": seen / run["seconds"] if run["seconds"] else float("nan"),
+                    }
+                )
+        return pd.DataFrame(rows)
+
+    def _trained(self) -> dict[str, str]:
+        found = {}
+        for path in sorted((self.project.root / "runs").glob("*/seed-*/source.json")):
+            if path.parents[1].name in self.cells:
+                source = read_json(path)
+                found[str(source["trained_on"])] = str(source.get("trained_origin", "official"))
+        return found
+
+    def origin(self, dataset: str) -> str:
+        return "official" if dataset in self.params.data.roots else "twin"
+
+    @cached_property
+    def named(self) -> Named | None:
+        """What the training reports state; None where they were not aligned here."""
+        train = self.params.data.train
+        try:
+            return named_in_training(self.project, train, self.origin(train))
+        except DataError:
+            return None
+
+    def frequency(self, dataset: str, origin: str) -> dict[str, int]:
+        """class → training studies whose report names one of its concepts; empty where that is not known."""
+        from benchmark.data.cards import load_card
+
+        named = self.named
+        if named is None or not named.studies:
+            return {}
+        card = load_card(dataset)
+        return {
+            cls: max((int(named.present.get(k, 0)) for k in concepts), default=0)
+            for cls, concepts in card.concepts.items()
+            if cls not in card.pseudo
+        }
+
+    @lru_cache(maxsize=64)  # noqa: B019
+    def scores(self, name: str, dataset: str) -> Scores | None:
+        """Saved predictions of every seed of a name, joined by image id with the labels of its protocol."""
+        from benchmark.data.cards import load_card
+        from benchmark.data.dataset import evaluation_set
+
+        cell, _, prompts = name.partition(SEPARATOR)
+        place = source_name(dataset, self.origin(dataset))
+        file = f"predictions-{prompts}.parquet" if prompts else "predictions.parquet"
+        paths = sorted(
+            (self.project.root / "results" / cell).glob(f"seed-*/{place}/{file}"),
+            key=lambda p: _number(p.parents[1]),
+        )
+        prepared = self.project.prepared(dataset, self.origin(dataset))
+        if not paths or not (prepared / "manifest.parquet").is_file():
+            return None
+        loaded = [Predictions.load(path) for path in paths]
+        card = load_card(dataset)
+        chosen = evaluation_set(Manifest.load(prepared), card, loaded[0].info["protocol"])
+        stack = []
+        for predictions in loaded:
+            frame = predictions.frame.set_index("image_id")
+            stack.append(frame.loc[chosen.frame["image_id"], list(chosen.classes)].to_numpy(dtype=np.float64))
+        return Scores(
+            tuple(chosen.classes),
+            np.asarray(chosen.labels),
+            np.asarray(chosen.patients),
+            np.stack(stack),
+            tuple(_number(p.parents[1]) for p in paths),
+            strata_of(card, tuple(chosen.classes), self.named),
+        )
+
+    def panels(self, name: str, dataset: str) -> list[Panel]:
+        """One AUROC panel a seed; empty without predictions."""
+        own = self.scores(name, dataset)
+        if own is None:
+            return []
+        codes, clusters, _ = patient_codes(own.patients, len(own.labels))
+        groups = resolve_strata((own.labels == 1).sum(axis=0), list(own.classes), own.strata)
+        return [
+            build_panels(
+                scores,
+                own.labels,
+                codes,
+                clusters,
+                list(own.classes),
+                groups,
+                metrics=("auroc",),
+                dtype=np.float32,
+            )["auroc"]
+            for scores in own.scores
+        ]
+
+    def _trends(self, evidence: Evidence) -> Iterator[tuple[tuple[str, str], Curve]]:
+        for name in evidence.mains:
+            for dataset in evidence.datasets:
+                counts = evidence.frequency.get(dataset, {})
+                panels = self.panels(name, dataset)
+                if not counts or not panels:
+                    continue
+                summary = accumulate(panels)
+                ks = [k for k, c in enumerate(summary.columns) if c.single and c.name in counts]
+                x = np.array([counts[summary.columns[k].name] for k in ks])
+                try:
+                    trend = frequency_trend(
+                        x, summary.mean[ks], summary.influence[:, ks], level=evidence.level
+                    )
+                except MetricUndefined:
+                    continue
+                yield (
+                    (name, dataset),
+                    Curve(
+                        trend.frequency.tolist(),
+                        trend.value.tolist(),
+                        trend.low.tolist(),
+                        trend.high.tolist(),
+                        float(trend.slope),
+                        float(trend.slope_low),
+                        float(trend.slope_high),
+                        trend.classes,
+                    ),
+                )
+
+    def interaction(self, a: str, b: str, dataset: str, stratum: str, against: str) -> Difference | None:
+        """(a - b) on `stratum` minus (a - b) on `against`, from the joint influences of both strata."""
+        summaries = []
+        for name in (a, b):
+            panels = [strata_contrast(p, stratum, against) for p in self.panels(name, dataset)]
+            if not panels or any(p is None for p in panels):
+                return None
+            summaries.append(accumulate([p for p in panels if p is not None]))
+        return difference(summaries[0], summaries[1], 0, self.config.level, self.config.power)
+
+
+def accumulate(panels: Sequence[Panel]) -> SeedSummary:
+    accumulator = SeedAccumulator()
+    for panel in panels:
+        accumulator.add(panel)
+    return accumulator.summary()
+
+
+def strata_contrast(panel: Panel, stratum: str, against: str) -> Panel | None:
+    """One column: the macro mean of `stratum` minus that of `against`; None where a stratum is missing."""
+    where = {c.stratum: k for k, c in enumerate(panel.columns) if c.name == "macro"}
+    if stratum not in where or against not in where:
+        return None
+    i, j = where[stratum], where[against]
+    influence = (panel.influence[:, [i]] - panel.influence[:, [j]]).astype(panel.influence.dtype)
+    column = replace(panel.columns[i], stratum=f"{stratum} - {against}")
+    return Panel(
+        panel.metric,
+        (column,),
+        panel.values[[i]] - panel.values[[j]],
+        influence,
+        panel.extra[[i]] + panel.extra[[j]],
+        np.minimum(panel.df[[i]], panel.df[[j]]),
+    )
+
+
+def gather(project: Project, part: str | None = None) -> Gathered:
+    """part: main or all; None takes all where it was summarised, else main. Raises BenchError otherwise."""
+    params = load_params(project.params)
+    if part is None:
+        summaries = project.root / "results" / "summary"
+        there = [p for p in PARTS if (summaries / p / "metrics.parquet").is_file()]
+        if not there:
+            raise BenchError(
+                "results/summary: nothing was summarised. Run `bench stage summarise main` first."
+            )
+        part = there[0]
+    elif part not in PARTS:
+        raise BenchError(f"--part {part}: expected main or all.")
+    return Gathered(project, params, part)
+
+
+def _about(frame: pd.DataFrame, meta: Mapping[str, Any], dataset: str, origin: str) -> dict[str, Any]:
+    info = meta["evaluation"]
+    classes = frame[(frame["stratum"] == "all") & ~frame["class"].isin(["macro", "micro", "weighted"])]
+    return {
+        "origin": origin,
+        "images": int(info["images"]),
+        "patients": int(info["patients"]),
+        "classes": int(classes["class"].nunique()),
+        "no_positives": list(info.get("no_positives", [])),
+        "protocol": info["protocol"],
+        "labels": info.get("labels", {}),
+        "notes": list(info.get("notes", [])),
+        "encoder": str(frame["encoder"].iloc[0]),
+        "note": meta.get("note", ""),
+        "dataset": dataset,
+    }
+
+
+def _number(folder: Path) -> int:
+    found = re.fullmatch(r"seed-(\d+)", folder.name)
+    return int(found[1]) if found else -1

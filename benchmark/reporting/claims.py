@@ -1,0 +1,106 @@
+"""The claims ledger: what papers claim, as data (reports/claims.yaml)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from benchmark.core.errors import BenchError
+from benchmark.core.files import read_yaml
+
+Datasets = Literal["all", "each"] | tuple[str, ...]
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Source(Strict):
+    """paper and where in it; values: the printed numbers behind the claim."""
+
+    paper: str
+    where: str
+    values: dict[str, Any] = {}
+
+
+class PromptPair(Strict):
+    """Inference prompts of the two sides; the cell's own where the name is its own style."""
+
+    a: str
+    b: str
+
+
+class Contrast(Strict):
+    """What all kinds share. metric: auroc_macro, or the name of a metric of another task."""
+
+    a: str
+    metric: str = "auroc_macro"
+    stratum: str = "all"
+    datasets: Datasets
+    margin: float = Field(0.0, ge=0)
+
+
+class Paired(Contrast):
+    kind: Literal["paired"]
+    b: str
+    prompts: PromptPair | None = None
+
+
+class Interaction(Contrast):
+    kind: Literal["interaction"]
+    b: str
+    against: str
+
+
+class Absolute(Contrast):
+    kind: Literal["absolute"]
+    published: float
+    margin: float = Field(gt=0)
+
+
+class Gap(Contrast):
+    kind: Literal["gap"]
+    b: str
+
+
+class Claim(Strict):
+    """needs: the weakest evidence that settles it. required: `bench verify` exits 1 where contradicted."""
+
+    id: str
+    statement: str
+    source: Source
+    contrast: Annotated[Paired | Interaction | Absolute | Gap, Field(discriminator="kind")]
+    needs: Literal["official", "twin"]
+    required: bool = False
+
+
+class Ledger(Strict):
+    claims: tuple[Claim, ...]
+
+    @model_validator(mode="after")
+    def _unique(self) -> Ledger:
+        seen: set[str] = set()
+        for claim in self.claims:
+            if claim.id in seen:
+                raise ValueError(f"two claims have the id '{claim.id}'")
+            seen.add(claim.id)
+        return self
+
+
+def load_claims(path: Path) -> tuple[Claim, ...]:
+    """Raises BenchError in one line that names the file, the claim and the key."""
+    raw = read_yaml(path)
+    try:
+        return Ledger.model_validate(raw).claims
+    except ValidationError as error:
+        first = error.errors()[0]
+        keys = [str(part) for part in first["loc"]]
+        where = ".".join(keys)
+        if len(keys) > 1 and keys[0] == "claims" and keys[1].isdigit():
+            item = raw["claims"][int(keys[1])]
+            name = item.get("id", f"number {int(keys[1]) + 1}") if isinstance(item, dict) else keys[1]
+            where = f"claim '{name}': {'.'.join(keys[2:]) or 'entry'}"
+        reason = first["msg"].removeprefix("Value error, ")
+        raise BenchError(f"{path}: {where or 'file'}: {reason}.") from None

@@ -1,0 +1,223 @@
+"""What reporting reads: summaries, per-seed values and run records, as plain values with look-ups.
+
+A row of a table is a *name*: a cell (`carzero-main`), or a cell with other prompts (`carzero-main · name`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from benchmark.core.tables import TWIN_NOTICE
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TITLES = {
+    "clip": "CLIP",
+    "medclip": "MedCLIP",
+    "gloria": "GLoRIA",
+    "carzero": "CARZero",
+    "radzero": "RadZero",
+    "brgsa": "BrgSA",
+}
+SEPARATOR = " · "
+
+
+@dataclass(frozen=True)
+class CellInfo:
+    """One cell of params.yaml. table: the ablation table it belongs to; label: its row there."""
+
+    name: str
+    method: str
+    variant: str
+    table: str
+    label: str
+    prompts: str = "template"
+    texts: str = "aligned"
+
+    @property
+    def title(self) -> str:
+        return TITLES.get(self.method, self.method)
+
+    @property
+    def main(self) -> bool:
+        return self.variant == "main"
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One smoothed trend. frequency, value, low, high: (G,); slope: per tenfold frequency, with limits."""
+
+    frequency: Sequence[float]
+    value: Sequence[float]
+    low: Sequence[float]
+    high: Sequence[float]
+    slope: float
+    slope_low: float
+    slope_high: float
+    classes: int
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """metrics, comparisons, ranks: of one summary (`part`), metrics with a column `name`.
+
+    seeds: METRIC_COLUMNS of every seed's averages, with `name`, and `label`, the full text of the prompts.
+    runs: one row a cell and seed (parameters_trained, seconds, peak_memory_bytes, images_per_second, …).
+    sets: dataset → what was evaluated (origin, images, patients, classes, protocol, note).
+    frequency: dataset → class → training studies that name it. trends: (name, dataset) → AUROC over it.
+    """
+
+    part: str
+    metrics: pd.DataFrame
+    comparisons: pd.DataFrame
+    ranks: pd.DataFrame
+    cells: dict[str, CellInfo]
+    seeds: pd.DataFrame
+    runs: pd.DataFrame
+    sets: dict[str, dict[str, Any]]
+    frequency: dict[str, dict[str, int]] = field(default_factory=dict)
+    trends: dict[tuple[str, str], Curve] = field(default_factory=dict)
+    trained_on: dict[str, str] = field(default_factory=dict)
+    level: float = 0.95
+
+    @cached_property
+    def _values(self) -> dict[tuple[str, str, str, str, str], dict[str, Any]]:
+        keys = ["name", "dataset", "stratum", "class", "metric"]
+        found: dict[tuple[str, str, str, str, str], dict[str, Any]] = {}
+        for row in self.metrics.to_dict("records"):
+            found.setdefault(tuple(row[k] for k in keys), row)  # type: ignore[arg-type]
+        return found
+
+    @cached_property
+    def _pairs(self) -> dict[tuple[str, str, str, str, str, str], dict[str, Any]]:
+        keys = ["method_a", "method_b", "dataset", "stratum", "class", "metric"]
+        return {tuple(r[k] for k in keys): r for r in self.comparisons.to_dict("records")}  # type: ignore[misc]
+
+    @property
+    def datasets(self) -> list[str]:
+        return list(self.sets)
+
+    @property
+    def mains(self) -> list[str]:
+        """Names of the main cells that have results, in the order of params.yaml."""
+        present = set(self.metrics["name"])
+        return [name for name, cell in self.cells.items() if cell.main and name in present]
+
+    @property
+    def commits(self) -> list[str]:
+        return sorted({str(c) for c in self.runs.get("commit", []) if c})
+
+    @property
+    def commit(self) -> str:
+        """Short form of the commits that trained the cells, comma-separated."""
+        return ", ".join(
+            dict.fromkeys(c[:10] + ("-dirty" if c.endswith("-dirty") else "") for c in self.commits)
+        )
+
+    def prompt_names(self, cell: str) -> list[str]:
+        """Names of `cell` with other prompts that have results."""
+        names = dict.fromkeys(self.metrics["name"])
+        return [n for n in names if n.startswith(cell + SEPARATOR)]
+
+    def cell(self, name: str) -> CellInfo:
+        return self.cells[name.partition(SEPARATOR)[0]]
+
+    def origin(self, dataset: str) -> str:
+        return str(self.sets[dataset]["origin"])
+
+    def synthetic(self, datasets: Sequence[str] | None = None) -> bool:
+        """Whether any of these (default: all) was evaluated on a twin or by a model trained on one."""
+        chosen = self.datasets if datasets is None else [d for d in datasets if d in self.sets]
+        return any(self.origin(d) == "twin" for d in chosen) or "twin" in self.trained_on.values()
+
+    def value(
+        self, name: str, dataset: str, stratum: str = "all", cls: str = "macro", metric: str = "auroc"
+    ) -> dict[str, Any] | None:
+        """The metric row, or None where there is none or its value is undefined."""
+        row = self._values.get((name, dataset, stratum, cls, metric))
+        return None if row is None or row["value"] != row["value"] else row
+
+    def pair(
+        self, a: str, b: str, dataset: str, stratum: str = "all", cls: str = "macro", metric: str = "auroc"
+    ) -> dict[str, Any] | None:
+        """The paired comparison, turned so that delta is a - b; None where it was not made."""
+        row = self._pairs.get((a, b, dataset, stratum, cls, metric))
+        if row is not None:
+            return row
+        row = self._pairs.get((b, a, dataset, stratum, cls, metric))
+        if row is None:
+            return None
+        swapped = {
+            "method_a": a,
+            "method_b": b,
+            "delta": -row["delta"],
+            "low": -row["high"],
+            "high": -row["low"],
+        }
+        for one, two in (("value_a", "value_b"), ("n_seeds_a", "n_seeds_b")):
+            swapped |= {one: row[two], two: row[one]}
+        return {**row, **swapped}
+
+    def ranking(
+        self, names: Sequence[str], metric: str = "auroc"
+    ) -> dict[tuple[str, str, str], dict[str, Any]]:
+        """(name, dataset, stratum) → rank row among `names` only, Holm-corrected within each ranking."""
+        from benchmark.evaluation.comparison import ranking
+
+        frame = self.comparisons
+        own = frame[
+            frame["method_a"].isin(list(names))
+            & frame["method_b"].isin(list(names))
+            & (frame["metric"] == metric)
+        ]
+        if own.empty:
+            return {}
+        rows = ranking(own, level=self.level).to_dict("records")
+        return {(r["method"], r["dataset"], r["stratum"]): r for r in rows}  # type: ignore[misc]
+
+    def best_other(self, name: str, names: Sequence[str], dataset: str, stratum: str = "all") -> str | None:
+        """The best of `names` other than `name`, by the macro AUROC."""
+        scored = {n: self.value(n, dataset, stratum) for n in names if n != name}
+        known = {n: r["value"] for n, r in scored.items() if r is not None}
+        return max(known, key=lambda n: known[n]) if known else None
+
+
+def notice(origin: str) -> str:
+    return TWIN_NOTICE if origin == "twin" else "official"
+
+
+def interval_text(value: float | None, low: float | None = None, high: float | None = None) -> str:
+    """`0.731 [0.702, 0.758]`; a dash where there is no value."""
+    if missing(value):
+        return "–"
+    if missing(low) or missing(high):
+        return f"{value:.3f}"
+    return f"{value:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def signed_text(value: float | None, low: float | None = None, high: float | None = None) -> str:
+    """`+0.012 [-0.003, +0.027]`."""
+    if missing(value):
+        return "–"
+    if missing(low) or missing(high):
+        return f"{value:+.3f}"
+    return f"{value:+.3f} [{low:+.3f}, {high:+.3f}]"
+
+
+def p_text(p: float | None) -> str:
+    if missing(p):
+        return "–"
+    return "<0.001" if float(p) < 0.001 else f"{p:.3f}"  # type: ignore[arg-type]
+
+
+def count_text(value: Any) -> str:
+    return "–" if missing(value) else f"{int(value):,}"
+
+
+def missing(value: Any) -> bool:
+    """None, NaN or pandas' NA."""
+    return value is None or value != value or str(value) == "<NA>"
