@@ -12,8 +12,8 @@ import typer
 from benchmark import __version__
 from benchmark.core.errors import BenchError
 
-COMMANDS = ("run", "train", "evaluate", "score", "verify", "parity", "report", "explain", "ls", "doctor")
-GROUPS = ("data", "prompts", "stage")
+COMMANDS = ("run", "train", "evaluate", "score", "verify", "parity", "explain", "ls", "doctor")
+GROUPS = ("data", "prompts", "report", "stage")
 
 app = typer.Typer(
     name="bench",
