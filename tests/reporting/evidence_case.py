@@ -1,0 +1,211 @@
+"""A project with results, made by the real statistics from simulated scores: no training, no images."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from benchmark.core.tables import Manifest, Predictions, write_table
+from benchmark.data.cards import load_card
+from benchmark.data.dataset import evaluation_set
+from benchmark.evaluation.comparison import (
+    Comparison,
+    Run,
+    compare,
+    correct,
+    over_seeds,
+    ranking,
+    summarise_runs,
+)
+from benchmark.evaluation.evaluate import StatisticsConfig, evaluate
+from benchmark.pipeline.evaluate import subgroups_of
+from benchmark.pipeline.params import load_params
+from benchmark.pipeline.summary import Summary
+
+STRENGTH = {"clip-main": 0.4, "carzero-main": 1.4, "carzero-global": 0.7, "carzero-main · name": 1.0}
+SEEDS = (0, 1, 2)
+PARAMS = """
+profile: twin
+methods: [clip, carzero]
+seeds: [0, 1, 2]
+data: {train: mimic_cxr, evaluate: [chestxray14, chexpert]}
+twins: {images: {}}
+encoders: {}
+texts: {}
+prompts: {}
+training: {}
+method: {clip: {}, carzero: {}}
+cells:
+  carzero-global: {method: carzero, table: features, label: global only, options: {features: global}}
+statistics: {}
+"""
+
+
+def build(root: Path, images: int = 240) -> Path:
+    """Write params.yaml, prepared manifests, runs, predictions, metrics and summaries under `root`."""
+    (root / "params.yaml").write_text(PARAMS, encoding="utf-8")
+    named = {"studies": 900, "present": {}}
+    frames, pairs, metrics = [], [], []
+    for dataset in ("chestxray14", "chexpert"):
+        card = load_card(dataset)
+        chosen = prepare(root, dataset, images)
+        for k, cls in enumerate(chosen.classes):
+            for concept in card.concepts.get(cls, ()):
+                named["present"][concept] = (3 * 4 ** (k % 5)) if k else 0
+        comparison = score(root, dataset, chosen)
+        place = {"dataset": dataset, "origin": "twin", "split": chosen.info["protocol"]}
+        identity = {name: {**place, **identify(name)} for name in STRENGTH}
+        frames.append(over_seeds(comparison, identity=identity))
+        main = ["clip-main", "carzero-main"]
+        for names in (main, [n for n in STRENGTH if n.startswith("carzero")]):
+            part = Comparison({n: comparison.summaries[n] for n in names}, comparison.grouped)
+            pairs.append(compare(part, identity=place))
+    folder = root / "data" / "texts" / "mimic_cxr"
+    folder.mkdir(parents=True)
+    (folder / "named.json").write_text(json.dumps(named), encoding="utf-8")
+    metrics = pd.concat(frames, ignore_index=True)
+    paired = correct(pd.concat(pairs, ignore_index=True))
+    Summary(metrics, paired, ranking(paired)).save(root / "results" / "summary" / "all")
+    own = metrics[metrics["run_id"].isin(["clip-main", "carzero-main"])]
+    Summary(own, paired, ranking(paired)).save(root / "results" / "summary" / "main")
+    runs(root)
+    load_params(root / "params.yaml")
+    return root
+
+
+def prepare(root: Path, dataset: str, images: int):
+    """A manifest without pixels: labels that fall off like real ones, two images a patient."""
+    rng = np.random.default_rng(len(dataset))
+    card = load_card(dataset)
+    protocol = card.protocol(None)
+    classes = tuple(dict.fromkeys([*card.concepts, *card.protocol_classes(None)]))
+    frame = pd.DataFrame(
+        {
+            "image_id": [f"i{n:04d}" for n in range(images)],
+            "path": [f"i{n:04d}.png" for n in range(images)],
+            "patient_id": [f"p{n // 2:04d}" for n in range(images)],
+            "study_id": [f"s{n:04d}" for n in range(images)],
+            "view": [("PA", "AP")[n % 2] for n in range(images)],
+            "split": protocol.split[0] if protocol.split else "test",
+            "report": None,
+            "sex": rng.choice(["F", "M"], images),
+            "age": rng.integers(20, 90, images).astype(float),
+            "site": None,
+        }
+    )
+    share = np.linspace(0.35, 0.02, len(classes))
+    for name, rate in zip(classes, share, strict=True):
+        frame[name] = pd.array((rng.random(images) < rate).astype(int), dtype="Int8")
+    source = protocol.labels.source
+    if source:
+        for name in classes:
+            frame[f"{name}@{source}"] = frame[name]
+    if protocol.image_list:
+        frame[f"list:{protocol.image_list}"] = True
+    manifest = Manifest(dataset, "twin", root / "data" / "twins" / dataset, classes, frame)
+    manifest.save(root / "data" / "prepared" / dataset)
+    return evaluation_set(manifest, card, None)
+
+
+def identify(name: str) -> dict[str, str]:
+    cell, _, prompts = name.partition(" · ")
+    method, _, variant = cell.partition("-")
+    return {
+        "run_id": cell,
+        "method": method,
+        "variant": variant,
+        "encoder": "image+text",
+        "prompts": prompts or "template",
+        "task": "classification",
+    }
+
+
+def score(root: Path, dataset: str, chosen) -> Comparison:
+    """Save predictions and metrics per seed; return the summary over seeds."""
+    subgroups = subgroups_of(chosen.frame)
+    found = []
+    for number, (name, strength) in enumerate(STRENGTH.items()):
+        for seed in SEEDS:
+            rng = np.random.default_rng([number, seed, len(dataset)])
+            difficulty = np.random.default_rng(5).normal(0, 0.15, len(chosen.classes))
+            shared = np.random.default_rng(7).normal(size=chosen.labels.shape)
+            signal = (strength + difficulty) * (chosen.labels == 1)
+            scores = signal + 0.8 * shared + 0.6 * rng.normal(size=shared.shape)
+            found.append(Run(name, seed, scores))
+            write_scores(root, dataset, chosen, name, seed, scores, subgroups)
+    return summarise_runs(
+        found, chosen.labels, chosen.patients, chosen.classes, subgroups=subgroups, config=StatisticsConfig()
+    )
+
+
+def write_scores(root, dataset, chosen, name, seed, scores, subgroups) -> None:
+    own = identify(name)
+    cell, _, prompts = name.partition(" · ")
+    label = "name" if prompts else "template:There is {}"
+    identity = {
+        **own,
+        "run_id": "0123456789abcdef",
+        "dataset": dataset,
+        "origin": "twin",
+        "split": chosen.info["protocol"],
+        "prompts": label,
+        "seed": seed,
+    }
+    folder = root / "results" / cell / f"seed-{seed}" / dataset
+    ids = pd.DataFrame({"image_id": chosen.frame["image_id"].to_list(), "patient_id": chosen.patients})
+    frame = pd.concat([ids, pd.DataFrame(scores, columns=list(chosen.classes))], axis=1)
+    info = {
+        **identity,
+        "protocol": chosen.info["protocol"],
+        "prompt_hash": "a" * 64,
+        "weights_hash": "b" * 64,
+        "data_hash": "c" * 64,
+        "commit": "d" * 40,
+        "device": "CPU",
+        "precision": "float32",
+        "versions": {"torch": "2"},
+        "trained_on": "mimic_cxr",
+    }
+    file = "predictions-name" if prompts else "predictions"
+    Predictions(tuple(chosen.classes), frame, info).save(folder / f"{file}.parquet")
+    metrics = evaluate(
+        scores,
+        chosen.labels,
+        chosen.patients,
+        chosen.classes,
+        subgroups={} if prompts else subgroups,
+        identity=identity,
+    )
+    path = folder / "metrics.parquet"
+    if prompts:
+        from benchmark.core.tables import read_table
+
+        before, about = read_table(path)
+        write_table(path, pd.concat([before, metrics], ignore_index=True), about)
+    else:
+        write_table(path, metrics, {"cell": cell, "notice": "twin", "evaluation": chosen.info, "note": ""})
+
+
+def runs(root: Path) -> None:
+    for cell in ("clip-main", "carzero-main", "carzero-global"):
+        for seed in SEEDS:
+            folder = root / "runs" / cell / f"seed-{seed}"
+            folder.mkdir(parents=True)
+            run = {
+                "identity": "0" * 64, "method": cell.split("-")[0], "seed": seed, "seconds": 10.0 + seed,
+                "parameters_trained": 1000, "peak_memory_bytes": 2**30, "device": "CPU", "commit": "d" * 40,
+                "best_epoch": 2, "val_loss": 1.0, "model_sha256": "b" * 64, "train_images": 100,
+                "val_images": 10, "epochs": 3, "options": {"width": 8}, "training": {"epochs": 3},
+                "versions": {"torch": "2"}, "steps": 6,
+            }  # fmt: skip
+            (folder / "run.json").write_text(json.dumps(run), encoding="utf-8")
+            source = {"trained_on": "mimic_cxr", "trained_origin": "twin", "cell": {}}
+            (folder / "source.json").write_text(json.dumps(source), encoding="utf-8")
+            history = pd.DataFrame(
+                {"epoch": [1, 2, 3], "step": [2, 4, 6], "learning_rate": 1e-3, "train_loss": [3.0, 2.0, 1.5],
+                 "val_loss": [3.0, 2.5, 2.4], "seconds": [3.0, 6.0, 10.0]}
+            )  # fmt: skip
+            history.to_csv(folder / "history.csv", index=False)

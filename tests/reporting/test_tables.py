@@ -1,0 +1,216 @@
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import subprocess
+
+import pandas as pd
+import pytest
+import yaml
+
+from benchmark.cli import main
+from benchmark.core.errors import BenchError
+from benchmark.pipeline.project import Project
+from benchmark.pipeline.report_stages import make_tables, write_tables
+from benchmark.pipeline.reporting import gather
+from benchmark.reporting.changes import compare_tables
+from benchmark.reporting.published import compare_published, load_published
+from benchmark.reporting.table import Column, Table, comma_separated, latex, markdown
+
+
+@pytest.fixture(scope="module")
+def gathered(project):
+    return gather(Project(project), "all")
+
+
+@pytest.fixture(scope="module")
+def tables(gathered):
+    return {table.name: table for table in make_tables(gathered)}
+
+
+def test_every_table_of_the_evidence_is_made(tables):
+    first = {"overview", "zero_shot", "features", "prompt_alignment"}
+    assert set(tables) == first | {"rare_disease", "per_class", "cost", "subgroups"}
+    for table in tables.values():
+        assert table.synthetic
+        assert "SYNTHETIC TWIN" in markdown(table)
+        assert "SYNTHETIC TWIN" in latex(table)
+        assert all(
+            row["evidence"] == "SYNTHETIC TWIN" for row in csv.DictReader(comma_separated(table).splitlines())
+        )
+        assert len(table.raw) == len(table.rows)
+
+
+def test_values_are_those_of_the_summary(gathered, tables):
+    frame = gathered.evidence.metrics
+    for raw in tables["zero_shot"].raw:
+        own = frame[
+            (frame["run_id"] == raw["cell"])
+            & (frame["prompts"] == "template")
+            & (frame["dataset"] == raw["dataset"])
+            & (frame["class"] == "macro")
+            & (frame["stratum"] == raw["stratum"])
+            & (frame["metric"] == "auroc")
+        ]
+        assert raw["value"] == own["value"].item()
+        assert raw["positives"] == own["n_pos"].item()
+
+
+def test_published_values_stand_beside_twins_but_are_never_compared_with_them(tables):
+    rows = [raw for raw in tables["zero_shot"].raw if raw["published"] is not None]
+    assert rows
+    for raw in rows:
+        assert raw["verdict"] == "not comparable (synthetic twin)"
+        assert raw["difference"] is None
+
+
+def test_doubts_of_published_values_are_footnotes(tables):
+    table = tables["zero_shot"]
+    (row,) = [r for r in table.rows if r["method"] == "CARZero" and r["dataset"] == "chestxray14"]
+    numbers = row["published"].partition("[")[2].rstrip("]").split(", ")
+    texts = [note for note in table.notes if any(note.startswith(f"[{n}]") for n in numbers)]
+    assert any("Two test sets of ChestX-ray14" in text for text in texts)
+    assert any("Withheld: CheXzero" in note for note in table.notes)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({}, "agrees"),
+        ({"value": 0.9, "low": 0.88, "high": 0.92}, "above published"),
+        ({"value": 0.7, "low": 0.68, "high": 0.72}, "below published"),
+        ({"origin": "twin"}, "not comparable (synthetic twin)"),
+        ({"variant": "main"}, "not comparable (shared encoders, not the published recipe)"),
+        ({"images": 10}, "not comparable (10 images, published on 100)"),
+    ],
+)
+def test_only_official_data_in_the_published_recipe_are_compared(change, expected):
+    given = {
+        "value": 0.8, "low": 0.78, "high": 0.82, "origin": "official", "variant": "official", "images": 100,
+    } | change  # fmt: skip
+    value, low, high = (given.pop(k) for k in ("value", "low", "high"))
+    assert compare_published(value, low, high, 0.81, published_images=100, **given).text == expected
+
+
+def test_best_is_marked_only_where_it_is_separable(tables, gathered):
+    table = tables["overview"]
+    assert {table.rows[i]["method"] for i, _ in table.best} == {"CARZero"}
+    pairs = gathered.evidence.comparisons
+    blurred = pairs.assign(p=0.9)
+    from dataclasses import replace
+
+    from benchmark.reporting.tables.zero_shot import overview
+
+    assert not overview(replace(gathered.evidence, comparisons=blurred)).best
+
+
+def test_ablation_rows_are_paired_with_the_main_cell(gathered, tables):
+    rows = [r for r in tables["features"].raw if r["cell"] == "carzero-global" and r["dataset"] == "chexpert"]
+    pair = gathered.evidence.pair("carzero-global", "carzero-main", "chexpert")
+    assert rows[0]["difference"] == pair["delta"] == pytest.approx(pair["value_a"] - pair["value_b"])
+    assert rows[0]["difference"] < 0
+    assert rows[0]["p_holm"] >= rows[0]["p"]
+
+
+def test_other_prompts_are_rows_of_prompt_alignment_only(tables):
+    assert any("bare class name" in row["row"] for row in tables["prompt_alignment"].rows)
+    assert {raw["cell"] for raw in tables["zero_shot"].raw} == {"clip-main", "carzero-main"}
+
+
+def test_subgroups_show_levels_inside_zero_and_one(tables):
+    values = [v for raw in tables["subgroups"].raw for k, v in raw.items() if k.endswith(" value")]
+    assert values
+    assert all(0 <= v <= 1 for v in values)
+
+
+def test_latex_escapes_and_splits_long_tables():
+    rows = tuple({"a": f"50% & <x|y>_{i}"} for i in range(95))
+    text = latex(Table("long", "Long", (Column("a", "A", "left"),), rows, notes=("note #1",)))
+    assert text.count("\\begin{table}") == text.count("\\end{table}") == 3
+    assert "50\\% \\& $<$x$|$y$>$\\_94" in text
+    assert text.count("note \\#1") == 1
+
+
+def has_latex() -> bool:
+    if shutil.which("pdflatex") is None or shutil.which("kpsewhich") is None:
+        return False
+    return subprocess.run(["kpsewhich", "booktabs.sty"], capture_output=True).returncode == 0
+
+
+@pytest.mark.skipif(not has_latex(), reason="pdflatex with booktabs is not installed")
+def test_latex_compiles(tables, tmp_path):
+    body = "\n".join(latex(table) for table in tables.values())
+    document = "\\documentclass{article}\n\\usepackage{booktabs,graphicx}\n\\begin{document}\n"
+    (tmp_path / "paper.tex").write_text(document + body + "\\end{document}\n", encoding="utf-8")
+    done = subprocess.run(
+        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert (tmp_path / "paper.pdf").stat().st_size > 10_000
+    assert "Missing character" not in (tmp_path / "paper.log").read_text(errors="replace")
+
+
+def test_same_results_make_the_same_bytes_and_stale_tables_go(inside):
+    project = Project(inside)
+    first = {p: p.read_bytes() for p in write_tables(project, "all")}
+    stale = project.reports / "tables" / "all" / "old.csv"
+    stale.write_text("x", encoding="utf-8")
+    second = {p: p.read_bytes() for p in write_tables(project, "all")}
+    assert first == second
+    assert not stale.exists()
+
+
+def test_commands(inside, capsys):
+    assert main(["report", "tables", "--part", "main", "--json"]) == 0
+    value = json.loads(capsys.readouterr().out)
+    assert "reports/tables/main/zero_shot.tex" in value["files"]
+    assert main(["report", "--where"]) == 0
+    assert "reports/tables/main/" in capsys.readouterr().out
+
+
+def test_without_results_one_line_says_what_to_run(tmp_path, project, monkeypatch, capsys):
+    shutil.copy(project / "params.yaml", tmp_path)
+    monkeypatch.setenv("CXR_ALIGNBENCH_HOME", str(tmp_path))
+    assert main(["report", "tables"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "bench stage summarise main" in error
+
+
+def test_changes_against_the_committed_tables(inside, tmp_path, monkeypatch, capsys):
+    work = tmp_path / "work"
+    shutil.copytree(inside, work, ignore=shutil.ignore_patterns("reports"))
+    monkeypatch.setenv("CXR_ALIGNBENCH_HOME", str(work))
+    assert main(["report", "tables"]) == 0
+    who = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+    for command in (["init", "-q"], ["add", "reports", "params.yaml"], [*who, "commit", "-qm", "x"]):
+        subprocess.run(["git", *command], cwd=work, check=True)
+    capsys.readouterr()
+    assert main(["report", "changes"]) == 0
+    assert "identical" in capsys.readouterr().out
+    path = work / "reports" / "tables" / "main" / "zero_shot.csv"
+    frame = pd.read_csv(path)
+    frame.loc[0, "value"] += 0.125
+    frame.to_csv(path, index=False)
+    assert main(["report", "changes", "--json"]) == 1
+    (own,) = [t for t in json.loads(capsys.readouterr().out)["tables"] if t["table"] == "zero_shot"]
+    assert own["state"] == "changed"
+    assert own["largest"] == pytest.approx(0.125)
+
+
+def test_machine_times_are_no_change():
+    before = {"cost.csv": "cell,seconds,parameters\na,1.0,5\n"}
+    now = {"cost.csv": "cell,seconds,parameters\na,9.0,5\n"}
+    assert compare_tables(before, now)[0].state == "identical"
+
+
+def test_published_file_is_checked(tmp_path, root):
+    assert load_published(root / "reports" / "published.yaml").find("RadZero", "openi").setting == "official"
+    path = tmp_path / "published.yaml"
+    row = {"method": "A", "dataset": "b", "task": "c", "stratum": "all", "metric": "auroc_macro"}
+    row |= {"value": 0.5, "setting": "official", "source": "nowhere"}
+    path.write_text(yaml.safe_dump({"sources": {}, "notes": {}, "images": {}, "rows": [row]}))
+    with pytest.raises(BenchError, match=r"published\.yaml: .*'nowhere'"):
+        load_published(path)
