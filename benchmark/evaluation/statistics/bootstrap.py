@@ -11,7 +11,10 @@ Sources: Field & Welsh 2007 (cluster bootstrap); Efron 1987 (BCa; acceleration f
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,17 +89,42 @@ def bootstrap(
     short = np.asarray(codes, dtype=np.int32)
     prepared = [_prepare(by_class[j], truth[j], short) for j in range(columns)]
     values = np.full((len(metrics), draws, columns), np.nan)
-    start = 0
-    for counts in draw_counts(clusters, draws, seed):
+
+    def fill(start: int, counts: np.ndarray) -> None:
         weights = torch.from_numpy(counts)
-        stop = start + counts.shape[1]
         for j, item in enumerate(prepared):
             if item is not None:
-                values[:, start:stop, j] = _weighted(item, weights, metrics)
-        start = stop
+                values[:, start : start + counts.shape[1], j] = _weighted(item, weights, metrics)
         if step is not None:
             step()
+
+    with _workers() as pool:
+        waiting: deque[Future[None]] = deque()
+        for number, counts in enumerate(draw_counts(clusters, draws, seed)):
+            waiting.append(pool.submit(fill, number * BLOCK, counts))
+            if len(waiting) > pool.size:
+                waiting.popleft().result()
+        for future in waiting:
+            future.result()
     return Draws(tuple(metrics), values)
+
+
+class _Pool(ThreadPoolExecutor):
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+        self.size = size
+
+
+@contextmanager
+def _workers() -> Iterator[_Pool]:
+    """Threads over blocks of draws, each operation single-threaded: no barrier waits on a busy machine."""
+    size = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with _Pool(size) as pool:
+            yield pool
+    finally:
+        torch.set_num_threads(size)
 
 
 def _prepare(scores: np.ndarray, labels: np.ndarray, codes: np.ndarray) -> _Sorted | None:
