@@ -46,6 +46,7 @@ SPACE: dict[str, Range] = {
     "training.learning_rate": Range(kind="log", low=2e-4, high=1e-2),
     "training.weight_decay": Range(kind="choice", values=(0.0, 0.01, 0.1)),
     "options.width": Range(kind="choice", values=(64, 128, 256)),
+    "options.normalise_inputs": Range(kind="choice", values=("none", "layer", "standard")),
 }
 """The same for every method, so that no method gets more freedom than another. Keys: `training.<field>`
 of the recipe, `options.<field>` of the method."""

@@ -84,7 +84,7 @@ def main(task: str, folder: Path) -> int:
                     part=(group.rank, group.size),
                 )
             else:
-                observer = Suicide(5) if task == "die" and group.rank == 0 else None
+                observer = Suicide(5) if group.rank == 0 else None
                 train(
                     method_of("clip"),
                     make_data(),
