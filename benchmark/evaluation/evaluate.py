@@ -98,7 +98,8 @@ def evaluate(
     draws = pool = None
     if config.interval != "analytic":
         draws = bootstrap(scores, labels, codes, clusters, draws=config.draws, seed=seed)
-        flat = scores.reshape(-1, 1), labels.reshape(-1, 1), np.repeat(codes, len(classes))
+        repeated = np.repeat(codes.astype(np.int32), len(classes))
+        flat = scores.reshape(-1, 1), labels.reshape(-1, 1), repeated
         pool = bootstrap(*flat, clusters, draws=config.draws, seed=seed)
     for metric in RANK_METRICS:
         panel = panels[metric]

@@ -71,17 +71,20 @@ class ScoreResult:
 def score_files(request: ScoreRequest) -> ScoreResult:
     """Read, join, evaluate. Raises BenchError with one line on anything that does not fit."""
     import pandas as pd
+    import pyarrow as pa
 
     files = [request.predictions] + ([request.second] if request.second else [])
     names = _names(files)
     tables = {n: _read(request, f) for n, f in zip(names, files, strict=True)}
     truth = _truth(request, tables[names[0]])
+    pa.default_memory_pool().release_unused()
     mapping: list[tuple[str, str]] = []
     if request.positional:
         for name in names:
             tables[name], mapping = positional(tables[name], truth.classes)
     truth = _with_patients(request, truth, list(tables.values()))
     joined = _join_all(request, truth, tables)
+    tables.clear()
     final = joined[names[0]].truth
     strata = dict(final.strata)
     if request.deciles:

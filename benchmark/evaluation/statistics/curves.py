@@ -69,7 +69,8 @@ def curves(positives: np.ndarray, negatives: np.ndarray) -> Curves:
     trapezoid = float(share @ (at + above)) / 2
 
     place = np.searchsorted(u, positives)
-    left, right = np.searchsorted(u, negatives, "left"), np.searchsorted(u, negatives, "right")
+    left = np.searchsorted(u, negatives, "left").astype(np.int32)
+    right = np.searchsorted(u, negatives, "right").astype(np.int32)
     gain_at, loss_at = _slopes(share, tp_ge, fp_ge)
     gain_gt, loss_gt = _slopes(share, tp_gt, fp_gt)
 

@@ -136,7 +136,7 @@ def pooled(
     return influence_table(
         np.ascontiguousarray(scores).reshape(-1, 1),
         np.ascontiguousarray(labels).reshape(-1, 1),
-        np.repeat(codes, c),
+        np.repeat(codes.astype(np.int32), c),
         n_clusters,
         metrics,
         dtype,
@@ -152,9 +152,8 @@ def _icc(scores: np.ndarray, codes: np.ndarray, count: np.ndarray) -> float:
     pairs = float(count @ (count - 1))
     if pairs <= 0:
         return 0.0
-    order = np.argsort(scores)
     rank = np.empty(len(scores))
-    rank[order] = np.arange(len(scores))
+    rank[np.argsort(scores)] = np.arange(len(scores))
     rank -= rank.mean()
     variance = float(rank @ rank) / len(rank)
     if variance == 0:
