@@ -57,6 +57,28 @@ def tables(part: PartOption = Part.main, as_json: JsonOption = False) -> None:
 
 
 @app.command()
+def figures(part: Latest = None, as_json: JsonOption = False) -> None:
+    """Write reports/figures/ as SVG, PDF and PNG."""
+    from benchmark.pipeline.project import Project
+    from benchmark.pipeline.report_stages import write_figures
+
+    project = Project.find()
+    paths = [project.relative(path) for path in write_figures(project, part.value if part else None)]
+    emit({"files": paths}, "\n".join(p for p in paths if p.endswith(".png")), as_json)
+
+
+@app.command()
+def site(part: Latest = None, as_json: JsonOption = False) -> None:
+    """Write reports/site/index.html: verdicts, tables, figures and cells in one file that loads nothing."""
+    from benchmark.pipeline.project import Project
+    from benchmark.pipeline.report_site import write_site
+
+    project = Project.find()
+    page = project.relative(write_site(project, part.value if part else None))
+    emit({"page": page}, page, as_json)
+
+
+@app.command()
 def changes(part: PartOption = Part.main, as_json: JsonOption = False) -> int:
     """Hold the tables against the committed ones: identical, or changed by how much. Exit 1 if changed."""
     from dataclasses import asdict

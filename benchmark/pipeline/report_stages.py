@@ -12,6 +12,9 @@ from benchmark.pipeline.reporting import Gathered, gather
 from benchmark.reporting.changes import Change, compare_tables
 from benchmark.reporting.claims import Claim, load_claims
 from benchmark.reporting.effects import Effect
+from benchmark.reporting.figures import all_figures
+from benchmark.reporting.figures.style import Drawing
+from benchmark.reporting.figures.style import save as save_figure
 from benchmark.reporting.published import Published, load_published
 from benchmark.reporting.table import Table, save
 from benchmark.reporting.tables import all_tables
@@ -46,10 +49,31 @@ def write_tables(project: Project, part: str) -> list[Path]:
     tables = make_tables(gathered)
     folder = table_folder(project, part)
     paths = [path for table in tables for path in save(table, folder)]
-    for stale in set(folder.glob("*.*")) - set(paths):
-        if stale.suffix in (".md", ".csv", ".tex"):
-            stale.unlink()
+    remove_others(folder, paths, (".md", ".csv", ".tex"))
     return paths
+
+
+def figure_folder(project: Project) -> Path:
+    return project.reports / "figures"
+
+
+def make_figures(gathered: Gathered) -> list[Drawing]:
+    return all_figures(gathered.evidence, gathered.histories, gathered.bands)
+
+
+def write_figures(project: Project, part: str | None = None) -> list[Path]:
+    """reports/figures/: every figure as SVG, PDF and PNG; those of an earlier run go."""
+    drawings = make_figures(gather(project, part))
+    folder = figure_folder(project)
+    paths = [path for drawing in drawings for path in save_figure(drawing, folder)]
+    remove_others(folder, paths, (".svg", ".pdf", ".png"))
+    return paths
+
+
+def remove_others(folder: Path, kept: Sequence[Path], suffixes: Sequence[str]) -> None:
+    for stale in set(folder.glob("*.*")) - set(kept):
+        if stale.suffix in suffixes:
+            stale.unlink()
 
 
 def where(project: Project) -> list[str]:

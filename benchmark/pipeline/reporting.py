@@ -29,6 +29,7 @@ from benchmark.pipeline.params import Cell, Params, ablation_cell, load_params, 
 from benchmark.pipeline.project import Project, source_name
 from benchmark.pipeline.summary import Summary
 from benchmark.pipeline.texts import Named, named_in_training
+from benchmark.reporting.curves import Band, bands
 from benchmark.reporting.evidence import SEPARATOR, CellInfo, Curve, Evidence
 
 if TYPE_CHECKING:
@@ -301,6 +302,22 @@ class Gathered:
                         trend.classes,
                     ),
                 )
+
+    def bands(self, name: str, dataset: str) -> tuple[Band, Band] | None:
+        """ROC and precision-recall with bands; None without predictions or frequent classes."""
+        own = self.scores(name, dataset)
+        return None if own is None else bands(own.scores, own.labels, own.patients, level=self.config.level)
+
+    @cached_property
+    def histories(self) -> pd.DataFrame:
+        """history.csv of every run, with cell and seed."""
+        import pandas as pd
+
+        frames = []
+        for name in self.cells:
+            for path in sorted((self.project.root / "runs" / name).glob("seed-*/history.csv")):
+                frames.append(pd.read_csv(path).assign(cell=name, seed=_number(path.parent)))
+        return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=["cell", "seed"])
 
     def interaction(self, a: str, b: str, dataset: str, stratum: str, against: str) -> Difference | None:
         """(a - b) on `stratum` minus (a - b) on `against`, from the joint influences of both strata."""

@@ -166,6 +166,8 @@ def _interaction(contrast: Interaction, evidence: Evidence, interaction: Interac
 
 def _gap(contrast: Gap, evidence: Evidence) -> Finding:
     """b - a of a distance, so that a positive effect means that `a` is nearer. Interval over seeds only."""
+    if why := _missing_rows(evidence, [contrast.a, contrast.b]):
+        return Finding(None, why=why)
     parts = []
     datasets = evidence.datasets if isinstance(contrast.datasets, str) else list(contrast.datasets)
     for dataset in datasets:

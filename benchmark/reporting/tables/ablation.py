@@ -65,7 +65,11 @@ def ablation(evidence: Evidence, table: str) -> Table | None:
         rows=tuple(rows),
         raw=tuple(raws),
         best=frozenset(best),
-        notes=(common.READING, "p: paired, Holm-corrected over the rows of this table.", *notes.notes),
+        notes=(
+            common.READING,
+            "p: paired, Holm-corrected over all rows here; ranks correct within one method and dataset.",
+            *notes.notes,
+        ),
         synthetic=evidence.synthetic(),
     )
 

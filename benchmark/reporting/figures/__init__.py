@@ -1,0 +1,37 @@
+"""The figures: one function each, from evidence to a drawing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from benchmark.reporting.curves import Band
+from benchmark.reporting.evidence import Evidence
+from benchmark.reporting.figures.results import ablation_bars, forest, heatmap, prompt_sensitivity
+from benchmark.reporting.figures.style import Drawing
+from benchmark.reporting.figures.training import cost_accuracy, frequency, roc_pr, training_curves
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["all_figures"]
+
+
+def all_figures(
+    evidence: Evidence, histories: pd.DataFrame, bands: Callable[[str, str], tuple[Band, Band] | None]
+) -> list[Drawing]:
+    """Every figure that the evidence has rows for. bands: (name, dataset) → its ROC and precision-recall."""
+    kinds = dict.fromkeys(
+        c.table for c in evidence.cells.values() if c.table not in ("zero_shot", "official")
+    )
+    kinds["prompt_alignment"] = None
+    found = [
+        forest(evidence),
+        *[ablation_bars(evidence, kind) for kind in kinds],
+        prompt_sensitivity(evidence),
+    ]
+    for dataset in evidence.datasets:
+        own = {n: b for n in evidence.mains if (b := bands(n, dataset)) is not None}
+        found += [frequency(evidence, dataset), heatmap(evidence, dataset), roc_pr(evidence, dataset, own)]
+    found += [training_curves(evidence, histories), cost_accuracy(evidence)]
+    return [drawing for drawing in found if drawing is not None]

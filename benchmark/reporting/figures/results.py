@@ -1,0 +1,248 @@
+"""Forest plot, ablation bars, heatmap of classes, prompt sensitivity."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from benchmark.reporting.evidence import Evidence, missing
+from benchmark.reporting.figures.style import Drawing, colours, finish, marker, new_figure
+from benchmark.reporting.tables.ablation import AVERAGE, TITLES, ablation, label_of
+
+HEAT_CLASSES = 40
+
+
+def forest(evidence: Evidence) -> Drawing | None:
+    """Macro AUROC of every method with its interval, one panel a dataset."""
+    names, datasets = evidence.mains, evidence.datasets
+    if not names:
+        return None
+    palette = colours([evidence.cell(n).method for n in names])
+    ranks = evidence.ranking(names)
+    columns = min(len(datasets), 3)
+    rows = -(-len(datasets) // columns)
+    figure, axes = new_figure(
+        3.1 * columns + 0.9,
+        (0.34 * len(names) + 0.75) * rows + 0.7,
+        columns,
+        rows,
+        sharey=True,
+        squeeze=False,
+    )
+    for axis, dataset in zip(axes.flat, datasets, strict=False):
+        for place, name in enumerate(names):
+            row = evidence.value(name, dataset)
+            if row is None:
+                continue
+            method = evidence.cell(name).method
+            low, high = (row["value"] if missing(row[k]) else row[k] for k in ("low", "high"))
+            axis.plot([low, high], [place, place], color=palette[method], lw=2.2, solid_capstyle="round")
+            axis.plot(
+                row["value"], place, marker(method), color=palette[method], ms=6.5, mec="white", mew=0.7
+            )
+            rank = ranks.get((name, dataset, "all"))
+            letters = "" if rank is None else f"  {rank['groups']}"
+            axis.annotate(
+                f"{row['value']:.3f}{letters}",
+                (1.0, place),
+                xycoords=("axes fraction", "data"),
+                xytext=(4, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=7.5,
+                color="#3a404b",
+            )
+        axis.axvline(0.5, color="#5b6270", lw=0.9, ls=(0, (3, 2)))
+        axis.set_yticks(range(len(names)), [evidence.cell(n).title for n in names])
+        axis.set_ylim(len(names) - 0.4, -0.6)
+        axis.set_title(dataset)
+        axis.set_xlabel("macro AUROC")
+        axis.grid(axis="y", visible=False)
+    for axis in list(axes.flat)[len(datasets) :]:
+        axis.set_visible(False)
+    finish(
+        figure,
+        "Zero-shot classification by method",
+        evidence.synthetic(),
+        "95% intervals; shared letter: not separable; dashed: chance",
+    )
+    highest = []
+    for dataset in datasets:
+        known = {n: r["value"] for n in names if (r := evidence.value(n, dataset)) is not None}
+        if known:
+            name = max(known, key=lambda n, known=known: known[n])  # type: ignore[misc]
+            highest.append(f"{dataset}: highest {evidence.cell(name).title} {known[name]:.3f}")
+    alt = "; ".join(highest)
+    caption = (
+        "Macro AUROC, mean over seeds, with 95% intervals over patients and seeds. "
+        "Methods that share a letter are not separable."
+    )
+    return Drawing(
+        "forest", "Methods per dataset", caption, f"Forest plot. {alt}.", figure, evidence.synthetic()
+    )
+
+
+def ablation_bars(evidence: Evidence, table: str) -> Drawing | None:
+    """Difference to the method's main cell, per row and dataset, with paired intervals."""
+    found = ablation(evidence, table)
+    if found is None:
+        return None
+    raws = [r for r in found.raw if r["difference"] is not None]
+    if not raws:
+        return None
+    rows = list(dict.fromkeys((str(r["method"]), str(r["row"])) for r in raws))
+    datasets = [d for d in dict.fromkeys(str(r["dataset"]) for r in raws) if d != AVERAGE]
+    shades = [*datasets, AVERAGE]
+    import seaborn as sns
+
+    palette = dict(zip(shades, sns.color_palette("colorblind", max(len(shades), 3)), strict=False))
+    palette[AVERAGE] = (0.25, 0.27, 0.3)
+    height = 0.8 / max(len(shades), 1)
+    figure, axis = new_figure(7.2, 0.7 + len(rows) * max(0.55, 0.2 * len(shades)) + 0.6)
+    seen = set()
+    for raw in raws:
+        place = rows.index((str(raw["method"]), str(raw["row"])))
+        which = shades.index(str(raw["dataset"]))
+        y = place - 0.4 + height * (which + 0.5)
+        colour = palette[str(raw["dataset"])]
+        label = None if which in seen else str(raw["dataset"])
+        seen.add(which)
+        axis.barh(y, raw["difference"], height * 0.86, color=colour, alpha=0.85, label=label)
+        if not missing(raw["difference_low"]):
+            axis.plot([raw["difference_low"], raw["difference_high"]], [y, y], color="#1b1f27", lw=1.1)
+    axis.axvline(0, color="#1b1f27", lw=0.9)
+    axis.set_yticks(range(len(rows)), [f"{m}: {r.replace('inference prompt: ', '')}" for m, r in rows])
+    axis.set_ylim(len(rows) - 0.5, -0.5)
+    axis.set_xlabel("difference in macro AUROC to the unchanged method")
+    axis.grid(axis="y", visible=False)
+    axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
+    title = TITLES.get(table, f"Ablation: {table}")
+    finish(figure, title, evidence.synthetic(), "95% paired intervals")
+    alt = "; ".join(f"{r['method']}, {r['row']}, {r['dataset']}: {r['difference']:+.3f}" for r in raws[:12])
+    caption = (
+        "Paired difference to the method's main cell on the same images; negative: the change costs accuracy."
+    )
+    return Drawing(f"ablation_{table}", title, caption, f"Bars. {alt}.", figure, evidence.synthetic())
+
+
+def heatmap(evidence: Evidence, dataset: str) -> Drawing | None:
+    """AUROC of every method on the most frequent classes."""
+    import pandas as pd
+    import seaborn as sns
+
+    frame = evidence.metrics
+    own = frame[
+        (frame["dataset"] == dataset)
+        & (frame["metric"] == "auroc")
+        & (frame["stratum"] == "all")
+        & ~frame["class"].isin(["macro", "micro", "weighted"])
+        & frame["name"].isin(evidence.mains)
+        & frame["value"].notna()
+    ]
+    if own.empty:
+        return None
+    counts = own.groupby("class")["n_pos"].max().sort_values(ascending=False, kind="stable")
+    chosen = list(counts.index[:HEAT_CLASSES])
+    wide = (
+        own.pivot_table(index="name", columns="class", values="value")
+        .reindex(index=evidence.mains, columns=chosen)
+        .dropna(how="all")
+    )
+    wide = wide.T
+    titles = [evidence.cell(str(n)).title for n in wide.columns]
+    height = 0.9 + 0.21 * len(chosen) + 0.5
+    figure, axis = new_figure(2.9 + 0.62 * len(titles), height)
+    sns.heatmap(
+        pd.DataFrame(wide.to_numpy(), index=[f"{c} ({int(counts[c])})" for c in chosen], columns=titles),
+        ax=axis,
+        cmap=sns.color_palette("vlag_r", as_cmap=True),
+        vmin=0,
+        vmax=1,
+        center=0.5,
+        annot=True,
+        fmt=".2f",
+        annot_kws={"size": 6.5},
+        cbar_kws={"label": "AUROC (0.5: chance)", "shrink": 0.5},
+        linewidths=0.4,
+        linecolor="white",
+    )
+    axis.tick_params(left=False, bottom=False)
+    axis.set(xlabel="", ylabel="")
+    axis.tick_params(axis="y", labelrotation=0, labelsize=7.5)
+    finish(figure, f"AUROC per class, {dataset}", evidence.synthetic([dataset]), "(n): positives")
+    shown = "all" if len(chosen) == len(counts) else f"the {len(chosen)} most frequent"
+    caption = (
+        f"{dataset}: {shown} of {len(counts)} classes with positives, most frequent first; "
+        "in brackets their positives."
+    )
+    mean = float(np.nanmean(wide.to_numpy()))
+    alt = (
+        f"Heatmap of {len(chosen)} classes by {len(titles)} methods on {dataset}; mean AUROC {mean:.2f}. "
+        "The table per class holds the numbers."
+    )
+    return Drawing(
+        f"classes_{dataset}",
+        f"Per class: {dataset}",
+        caption,
+        alt,
+        figure,
+        evidence.synthetic([dataset]),
+        dataset,
+    )
+
+
+def prompt_sensitivity(evidence: Evidence) -> Drawing | None:
+    """Every evaluated wording of every method, one dot each."""
+    names = [n for n in evidence.mains if evidence.prompt_names(n)]
+    if not names:
+        return None
+    palette = colours([evidence.cell(n).method for n in names])
+    datasets = [
+        d
+        for d in evidence.datasets
+        if any(evidence.value(p, d) for n in names for p in evidence.prompt_names(n))
+    ]
+    figure, axes = new_figure(
+        3.3 * len(datasets) + 0.9, 0.62 * len(names) + 1.7, len(datasets), sharey=True, squeeze=False
+    )
+    spread = []
+    for axis, dataset in zip(axes.flat, datasets, strict=True):
+        for place, name in enumerate(names):
+            method = evidence.cell(name).method
+            rows = {n: evidence.value(n, dataset) for n in [name, *evidence.prompt_names(name)]}
+            values = {n: r["value"] for n, r in rows.items() if r is not None}
+            if not values:
+                continue
+            axis.plot(
+                [min(values.values()), max(values.values())],
+                [place, place],
+                color=palette[method],
+                lw=1.6,
+                alpha=0.55,
+            )
+            for n, value in values.items():
+                bare = label_of(evidence, n).endswith("bare class name")
+                shape, fill = ("o", palette[method]) if n == name else ("x" if bare else "|", palette[method])
+                axis.plot(value, place, shape, color=fill, ms=7 if n == name else 8, mew=1.8)
+            spread.append(
+                f"{evidence.cell(name).title} on {dataset}: {max(values.values()) - min(values.values()):.3f}"
+            )
+        axis.axvline(0.5, color="#5b6270", lw=0.9, ls=(0, (3, 2)))
+        axis.set_yticks(range(len(names)), [evidence.cell(n).title for n in names])
+        axis.set_ylim(len(names) - 0.4, -0.6)
+        axis.set(title=dataset, xlabel="macro AUROC")
+        axis.grid(axis="y", visible=False)
+    finish(
+        figure,
+        "Sensitivity to the prompt at inference",
+        evidence.synthetic(),
+        "●  house template   |  other wording   ×  bare class name",
+    )
+    caption = "The same trained models with other prompts; the line spans the lowest and the highest value."
+    return Drawing(
+        "prompt_sensitivity",
+        "Prompt sensitivity",
+        caption,
+        f"Range over prompts. {'; '.join(spread)}.",
+        figure,
+        evidence.synthetic(),
+    )

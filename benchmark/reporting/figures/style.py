@@ -1,0 +1,129 @@
+"""One look for every figure: colour-blind palette, a marker and a dash a method, the mark of twins inside."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmark.core.files import atomic_path
+from benchmark.core.tables import TWIN_NOTICE
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+ORDER = ("carzero", "clip", "medclip", "gloria", "radzero", "brgsa")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.2)), (0, (4, 1.5, 1, 1.5)), (0, (7, 2)), (0, (2, 2)))
+FORMATS = ("svg", "pdf", "png")
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure by name. caption: what it shows and how to read it; alt: the same for who cannot see it."""
+
+    name: str
+    title: str
+    caption: str
+    alt: str
+    figure: Figure
+    synthetic: bool
+    dataset: str = ""
+
+
+def new_figure(
+    width: float, height: float, columns: int = 1, rows: int = 1, **options: Any
+) -> tuple[Figure, Any]:
+    """A figure and its axes, with the house style; independent of any global backend."""
+    import matplotlib as mpl
+    import seaborn as sns
+    from matplotlib.figure import Figure
+
+    sns.set_theme(
+        context="paper",
+        style="ticks",
+        palette="colorblind",
+        font="DejaVu Sans",
+        rc={
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.grid": True,
+            "grid.color": "#e4e6ea",
+            "grid.linewidth": 0.7,
+            "axes.edgecolor": "#5b6270",
+            "text.color": "#1b1f27",
+            "axes.labelcolor": "#1b1f27",
+            "font.size": 9,
+            "axes.titlesize": 9.5,
+            "axes.titleweight": "bold",
+            "axes.labelsize": 8.5,
+            "xtick.labelsize": 8,
+            "ytick.labelsize": 8,
+            "axes.titlelocation": "left",
+            "legend.frameon": False,
+            "figure.dpi": 120,
+            "svg.fonttype": "path",
+            "svg.hashsalt": "cxr-alignbench",
+            "pdf.fonttype": 42,
+        },
+    )
+    mpl.rcParams["axes.axisbelow"] = True
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots(rows, columns, **options)
+
+
+def colours(methods: Sequence[str]) -> dict[str, Any]:
+    """The same colour for a method in every figure."""
+    import seaborn as sns
+
+    palette = sns.color_palette("colorblind", 10)
+    places = {m: i for i, m in enumerate([*ORDER, *[m for m in dict.fromkeys(methods) if m not in ORDER]])}
+    picked = [0, 1, 2, 3, 4, 5, 7, 9, 8, 6]
+    return {m: palette[picked[places[m] % len(picked)]] for m in methods}
+
+
+def marker(method: str) -> str:
+    return MARKERS[ORDER.index(method)] if method in ORDER else MARKERS[-1]
+
+
+def dash(method: str) -> Any:
+    return DASHES[ORDER.index(method)] if method in ORDER else DASHES[-1]
+
+
+def finish(figure: Figure, title: str, synthetic: bool, note: str = "") -> None:
+    """Title, and inside the figure the mark of synthetic data, so that no copy of it loses the mark."""
+    mark = f"{TWIN_NOTICE}  ·  synthetic images, not patients" if synthetic else "official data"
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
+    figure.supxlabel(
+        mark + (f"     {note}" if note else ""),
+        x=0.01,
+        ha="left",
+        fontsize=7.5,
+        fontweight="bold",
+        color="#8a3b00" if synthetic else "#1c5d38",
+    )
+
+
+def save(drawing: Drawing, folder: Path) -> list[Path]:
+    """<name>.svg, .pdf and .png; equal drawings are equal bytes."""
+    paths = []
+    for kind in FORMATS:
+        path = folder / f"{drawing.name}.{kind}"
+        metadata: dict[str, Any] = {
+            "svg": {"Date": None},
+            "pdf": {"CreationDate": None, "ModDate": None},
+        }.get(kind, {})
+        with atomic_path(path) as temporary:
+            drawing.figure.savefig(temporary, format=kind, metadata=metadata, dpi=160, facecolor="white")
+        paths.append(path)
+    return paths
+
+
+def svg_text(drawing: Drawing) -> str:
+    """The figure as one SVG element, without XML preamble."""
+    buffer = io.StringIO()
+    drawing.figure.savefig(buffer, format="svg", metadata={"Date": None}, facecolor="white")
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]

@@ -1,0 +1,1 @@
+"""The page that reviewers open: one HTML file, nothing loaded from elsewhere."""

@@ -1,0 +1,155 @@
+"""Evidence, verdicts, tables and figures → one self-contained HTML file."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmark.reporting.evidence import Evidence, missing
+from benchmark.reporting.figures.style import Drawing, svg_text
+from benchmark.reporting.published import Published
+from benchmark.reporting.table import Table
+from benchmark.reporting.verdicts import Judgement
+
+HERE = Path(__file__).parent
+PLAIN_CLASSES = ("macro", "micro", "weighted")
+
+
+@dataclass(frozen=True)
+class CellPage:
+    """One cell's drill-down. facts: parameter → value; seeds: one mapping a training; reproduce: command."""
+
+    name: str
+    title: str
+    label: str
+    facts: Mapping[str, str]
+    seeds: Sequence[Mapping[str, str]]
+    reproduce: str
+
+
+def render(
+    evidence: Evidence,
+    tables: Sequence[Table],
+    drawings: Sequence[Drawing],
+    judgements: Sequence[Judgement],
+    cells: Sequence[CellPage],
+    prompts: Mapping[str, Mapping[str, str]],
+    published: Published,
+    *,
+    version: str,
+) -> str:
+    """The page. prompts: dataset → class → the text that it was scored with."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["slug"] = slug
+    return environment.get_template("template.html").render(
+        css=(HERE / "style.css").read_text(encoding="utf-8"),
+        script=(HERE / "script.js").read_text(encoding="utf-8"),
+        synthetic=evidence.synthetic(),
+        evidence=evidence,
+        judgements=judgements,
+        answers=_answers(judgements),
+        scale=_scale(judgements),
+        tables=[_table(table) for table in tables],
+        figures=[_figure(drawing) for drawing in drawings],
+        cells=cells,
+        filters=_filters(evidence, tables),
+        published=published,
+        data=_json(_per_class(evidence, prompts)),
+        version=version,
+    )
+
+
+def slug(text: str) -> str:
+    """An id for a fragment."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+
+
+def _answers(judgements: Sequence[Judgement]) -> list[dict[str, Any]]:
+    order = ("contradicted", "supported", "inconclusive", "not run")
+    return [
+        {"answer": answer, "claims": own}
+        for answer in order
+        if (own := [j for j in judgements if j.answer == answer])
+    ]
+
+
+def _scale(judgements: Sequence[Judgement]) -> float:
+    """Half width of the little interval plots, so that they all share one scale."""
+    ends = [abs(v) for j in judgements for v in (j.effect, j.low, j.high) if v is not None]
+    return max([*ends, 0.05])
+
+
+def _table(table: Table) -> dict[str, Any]:
+    rows = []
+    for index, row in enumerate(table.rows):
+        raw = table.raw[index] if table.raw else {}
+        cells = [
+            {"text": row.get(c.key, ""), "right": c.align == "right", "best": (index, c.key) in table.best}
+            for c in table.columns
+        ]
+        keys = {k: str(raw.get(k, "")) for k in ("dataset", "method", "stratum") if raw.get(k)}
+        rows.append({"cells": cells, "keys": keys})
+    return {"table": table, "rows": rows, "id": f"table-{slug(table.name)}"}
+
+
+def _figure(drawing: Drawing) -> dict[str, Any]:
+    encoded = base64.b64encode(svg_text(drawing).encode()).decode()
+    return {
+        "drawing": drawing,
+        "source": f"data:image/svg+xml;base64,{encoded}",
+        "id": f"figure-{slug(drawing.name)}",
+    }
+
+
+def _filters(evidence: Evidence, tables: Sequence[Table]) -> dict[str, list[str]]:
+    found: dict[str, dict[str, None]] = {
+        "dataset": dict.fromkeys(evidence.datasets),
+        "method": {},
+        "stratum": {},
+    }
+    for table in tables:
+        for row in table.raw:
+            for key in ("method", "stratum"):
+                if row.get(key):
+                    found[key][str(row[key])] = None
+    return {key: list(values) for key, values in found.items()}
+
+
+def _per_class(evidence: Evidence, prompts: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+    """cell → dataset → [class, value, low, high, positives, negatives, training studies, note]."""
+    frame = evidence.metrics
+    own = frame[
+        (frame["metric"] == "auroc")
+        & (frame["stratum"] == "all")
+        & ~frame["class"].isin(list(PLAIN_CLASSES))
+        & frame["name"].isin(list(evidence.cells))
+    ]
+    cells: dict[str, dict[str, list[Any]]] = {}
+    for row in own.to_dict("records"):
+        named = evidence.frequency.get(row["dataset"], {}).get(row["class"])
+        numbers = [None if missing(row[k]) else round(float(row[k]), 4) for k in ("value", "low", "high")]
+        counts = [None if missing(row[k]) else int(row[k]) for k in ("n_pos", "n_neg")]
+        note = "" if missing(row["note"]) else row["note"]
+        cells.setdefault(row["name"], {}).setdefault(row["dataset"], []).append(
+            [row["class"], *numbers, *counts, named, note]
+        )
+    return {"cells": cells, "prompts": {d: dict(p) for d, p in prompts.items()}}
+
+
+def _json(value: Any) -> str:
+    """JSON that may stand inside a script element."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
