@@ -92,6 +92,14 @@ def cell(name: CellName) -> None:
 
 
 @app.command()
+def tune(method: Annotated[str, typer.Argument(help="A method; see `bench ls methods`.")]) -> None:
+    """Random search for one method in the space all methods share; writes reports/tuning/<method>.yaml."""
+    from benchmark.pipeline.stages import tune_stage
+
+    typer.echo(tune_stage(method))
+
+
+@app.command()
 def summarise(part: Annotated[str, typer.Argument(help="main, or all with the ablation cells.")]) -> None:
     """Means over seeds, paired comparisons and ranks of what was evaluated."""
     from benchmark.core.errors import ParamsError

@@ -88,6 +88,13 @@ class MethodParams(Strict):
     training: dict[str, Any] = {}
 
 
+class TuningParams(Strict):
+    """The search that chose `method.<name>`: the same number of trials in the same space for every method."""
+
+    trials: PositiveInt = 6
+    seed: NonNegativeInt = 0
+
+
 class CellParams(Strict):
     """One ablation cell: a method with something changed. Unset fields are the method's own."""
 
@@ -115,6 +122,7 @@ class Params(Strict):
     method: dict[str, MethodParams]
     cells: dict[str, CellParams] = {}
     prompt_ablation: PromptAblation = PromptAblation()
+    tuning: TuningParams = TuningParams()
     statistics: dict[str, Any] = {}
     profiles: dict[str, dict[str, Any]] = {}
 

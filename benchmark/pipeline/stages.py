@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 from benchmark.core.errors import DataError
 from benchmark.core.files import write_json
 from benchmark.core.hashing import hash_file
+from benchmark.core.progress import watched
 from benchmark.core.tables import Manifest
 from benchmark.pipeline.evaluate import Target
-from benchmark.pipeline.features import image_store, text_store
+from benchmark.pipeline.features import device, image_store, text_store
 from benchmark.pipeline.params import Cell, Params, ablation_cell, load_params, main_cell
 from benchmark.pipeline.prepare import prepare_dataset, source_of
 from benchmark.pipeline.project import Project
@@ -124,6 +125,33 @@ def cell_stage(name: str) -> str:
         numbers[f"seed-{seed}"] = headline(frames)
     write_json(index_file(now.project, cell, None), numbers)
     return f"{cell.name}: {len(now.params.seeds)} seed(s) trained and evaluated"
+
+
+def tune_stage(method: str) -> str:
+    """Search the shared space for one method on the training twin; reports/tuning/<method>.yaml.
+
+    Starts from the method's options without what an earlier search chose, so that a second search finds the
+    same. Selection sees held-out training patients only.
+    """
+    from benchmark.training.tuning import SPACE, tune
+
+    now = session()
+    cell = main_cell(now.params, method)
+    fixed = {k: v for k, v in cell.options.items() if f"options.{k}" not in SPACE}
+    shared = {k: v for k, v in now.params.training.items() if f"training.{k}" not in SPACE}
+    with watched(f"tune {method}") as report:
+        found = tune(
+            method,
+            now.inputs(cell),
+            now.project.root / "runs" / "tuning" / method,
+            trials=now.params.tuning.trials,
+            seed=now.params.tuning.seed,
+            options=fixed,
+            training={"device": device(), **shared},
+            report=report,
+        )
+    path = found.write(now.project.reports / "tuning")
+    return f"{method}: trial {found.chosen.number} of {len(found.trials)}, {now.project.relative(path)}"
 
 
 def index_file(project: Project, cell: Cell, seed: int | None) -> Path:

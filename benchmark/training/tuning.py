@@ -43,13 +43,12 @@ class Range(BaseModel, frozen=True, extra="forbid"):
 
 
 SPACE: dict[str, Range] = {
-    "training.learning_rate": Range(kind="log", low=2e-4, high=1e-2),
+    "training.learning_rate": Range(kind="log", low=5e-4, high=1e-2),
     "training.weight_decay": Range(kind="choice", values=(0.0, 0.01, 0.1)),
-    "options.width": Range(kind="choice", values=(64, 128, 256)),
     "options.normalise_inputs": Range(kind="choice", values=("none", "layer", "standard")),
 }
 """The same for every method, so that no method gets more freedom than another. Keys: `training.<field>`
-of the recipe, `options.<field>` of the method."""
+of the recipe, `options.<field>` of the method. The width is not searched: it is one for all, set by cost."""
 
 
 @dataclass(frozen=True)

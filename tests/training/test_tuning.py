@@ -39,7 +39,7 @@ def test_a_new_name_shifts_no_other() -> None:
 def test_the_choice_is_the_best_trial_and_is_recorded(many: TrainingData, tmp_path: Path) -> None:
     space = {
         "training.learning_rate": Range(kind="choice", values=(1e-7, 5e-3)),
-        "options.width": SPACE["options.width"],
+        "options.width": Range(kind="choice", values=(64, 128, 256)),
     }
     found = tune("clip", many, tmp_path / "runs", trials=3, space=space, training=QUICK)
     assert found.chosen.score == max(trial.score for trial in found.trials)
