@@ -112,9 +112,8 @@ def class_texts(gathered: Gathered, dataset: str) -> dict[str, str]:
     """class → the text (or texts) that the main cells are scored with on this dataset."""
     from benchmark.data.cards import load_card
 
-    prompts = prompt_set(
-        load_card(dataset), gathered.evidence.sets[dataset]["protocol"], gathered.params.prompts
-    )
+    about = gathered.evidence.sets[dataset]
+    prompts = prompt_set(load_card(about["dataset"]), about["protocol"], gathered.params.prompts)
     texts: dict[str, list[str]] = {}
     for text, owner in zip(prompts.texts, prompts.class_of_text, strict=True):
         texts.setdefault(prompts.classes[owner], []).append(text)

@@ -40,7 +40,7 @@ def published(project: Project) -> Published:
 
 
 def make_tables(gathered: Gathered) -> list[Table]:
-    return all_tables(gathered.evidence, published(gathered.project))
+    return all_tables(gathered.traced, published(gathered.project))
 
 
 def write_tables(project: Project, part: str) -> list[Path]:
@@ -58,7 +58,7 @@ def figure_folder(project: Project) -> Path:
 
 
 def make_figures(gathered: Gathered) -> list[Drawing]:
-    return all_figures(gathered.evidence, gathered.histories, gathered.bands)
+    return all_figures(gathered.traced, gathered.histories, gathered.bands)
 
 
 def write_figures(project: Project, part: str | None = None) -> list[Path]:

@@ -76,6 +76,8 @@ class Gathered:
     @cached_property
     def evidence(self) -> Evidence:
         """Raises BenchError where this part was never summarised."""
+        import pandas as pd
+
         folder = self.project.root / "results" / "summary" / self.part
         if not (folder / "metrics.parquet").is_file():
             raise BenchError(
@@ -100,8 +102,9 @@ class Gathered:
             for run, prompts in metrics[["run_id", "prompts"]].itertuples(index=False)
         ]
         metrics = metrics[metrics["run_id"].isin(list(cells))]
-        seeds, sets = self._per_seed(list(dict.fromkeys(metrics["dataset"])))
-        evidence = Evidence(
+        seeds, sets, checkpoints = self._per_seed(list(dict.fromkeys(metrics["dataset"])))
+        metrics = pd.concat([metrics, *checkpoints], ignore_index=True) if checkpoints else metrics
+        return Evidence(
             part=self.part,
             metrics=metrics,
             comparisons=summary.comparisons,
@@ -110,11 +113,15 @@ class Gathered:
             seeds=seeds,
             runs=self._runs(set(metrics["run_id"])),
             sets=sets,
-            frequency={d: self.frequency(d, about["origin"]) for d, about in sets.items()},
+            frequency={d: self.frequency(d) for d, a in sets.items() if a["dataset"] == d},
             trained_on=self._trained(),
             level=self.config.level,
         )
-        return replace(evidence, trends=dict(self._trends(evidence)))
+
+    @cached_property
+    def traced(self) -> Evidence:
+        """The evidence with trends over training frequency, which read every prediction of the main cells."""
+        return replace(self.evidence, trends=dict(self._trends(self.evidence)))
 
     @property
     def config(self) -> StatisticsConfig:
@@ -128,28 +135,39 @@ class Gathered:
                 for folder in sorted(p for p in seed.iterdir() if (p / METRICS).is_file()):
                     yield name, _number(seed), folder
 
-    def _per_seed(self, datasets: Sequence[str]) -> tuple[pd.DataFrame, dict[str, dict[str, Any]]]:
+    def _per_seed(
+        self, datasets: Sequence[str]
+    ) -> tuple[pd.DataFrame, dict[str, dict[str, Any]], list[pd.DataFrame]]:
+        """Averages of every seed, the evaluation sets, and all rows of official checkpoints.
+
+        Official files of a dataset whose twin is configured are a set of their own, NAME-official; only
+        checkpoints, which have one seed and no summary, are read there.
+        """
         import pandas as pd
 
-        frames, sets = [], {}
+        frames, checkpoints = [], []
+        sets: dict[str, dict[str, Any]] = {}
         for name, seed, folder in self._folders():
             frame, meta = read_table(folder / METRICS)
             dataset, origin = str(frame["dataset"].iloc[0]), str(frame["origin"].iloc[0])
-            if dataset not in datasets or origin != self.origin(dataset):
+            official = self.cells[name].variant == "official"
+            configured = origin == self.origin(dataset)
+            if not official and not (configured and dataset in datasets):
                 continue
-            own = frame["prompts"].iloc[0]
-            keep = frame[(frame["class"] == "macro") | (frame["task"] != "classification")].copy()
-            keep["name"] = [
-                name if p == own or p != p else f"{name}{SEPARATOR}{slug(p)}" for p in keep["prompts"]
+            place = dataset if configured else f"{dataset}-{origin}"
+            frame["dataset"], own = place, frame["prompts"].iloc[0]
+            frame["name"] = [
+                name if p == own or p != p else f"{name}{SEPARATOR}{slug(p)}" for p in frame["prompts"]
             ]
-            keep["label"], keep["seed"] = keep["prompts"], seed
-            frames.append(keep)
-            if dataset not in sets:
-                sets[dataset] = _about(frame, meta, dataset, origin)
+            frame["label"], frame["seed"] = frame["prompts"], seed
+            frames.append(frame[(frame["class"] == "macro") | (frame["task"] != "classification")])
+            if official:
+                checkpoints.append(frame.assign(run_id=name, seed=None).drop(columns="label"))
+            sets.setdefault(place, _about(frame, meta, dataset, origin))
         if not frames:
             raise BenchError("results: no metrics of the configured cells. Run `bench stage evaluate` first.")
-        ordered = {d: sets[d] for d in datasets if d in sets}
-        return pd.concat(frames, ignore_index=True), ordered
+        ordered = {d: sets[d] for d in [*[d for d in datasets if d in sets], *sets]}
+        return pd.concat(frames, ignore_index=True), ordered, checkpoints
 
     def _runs(self, evaluated: set[str]) -> pd.DataFrame:
         import pandas as pd
@@ -206,7 +224,7 @@ class Gathered:
         except DataError:
             return None
 
-    def frequency(self, dataset: str, origin: str) -> dict[str, int]:
+    def frequency(self, dataset: str) -> dict[str, int]:
         """class → training studies whose report names one of its concepts; empty where that is not known."""
         from benchmark.data.cards import load_card
 
@@ -226,6 +244,8 @@ class Gathered:
         from benchmark.data.cards import load_card
         from benchmark.data.dataset import evaluation_set
 
+        if self.evidence.sets.get(dataset, {}).get("dataset", dataset) != dataset:
+            return None
         cell, _, prompts = name.partition(SEPARATOR)
         place = source_name(dataset, self.origin(dataset))
         file = f"predictions-{prompts}.parquet" if prompts else "predictions.parquet"
@@ -277,8 +297,8 @@ class Gathered:
         for name in evidence.mains:
             for dataset in evidence.datasets:
                 counts = evidence.frequency.get(dataset, {})
-                panels = self.panels(name, dataset)
-                if not counts or not panels:
+                panels = self.panels(name, dataset) if counts else []
+                if not panels:
                     continue
                 summary = accumulate(panels)
                 ks = [k for k, c in enumerate(summary.columns) if c.single and c.name in counts]
@@ -379,6 +399,7 @@ def _about(frame: pd.DataFrame, meta: Mapping[str, Any], dataset: str, origin: s
         "images": int(info["images"]),
         "patients": int(info["patients"]),
         "classes": int(classes["class"].nunique()),
+        "official_images": info.get("official_images"),
         "no_positives": list(info.get("no_positives", [])),
         "protocol": info["protocol"],
         "labels": info.get("labels", {}),

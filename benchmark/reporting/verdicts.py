@@ -200,9 +200,19 @@ def _absolute(contrast: Absolute, evidence: Evidence) -> Finding:
     """Our value on official data in the published recipe, at most `margin` from the published one."""
     if why := _missing_rows(evidence, [contrast.a]):
         return Finding(None, why=why + "; needs the official checkpoint on official data")
-    (dataset,) = [d for d in contrast.datasets if isinstance(contrast.datasets, tuple)] or [""]
-    if dataset not in evidence.sets or evidence.origin(dataset) != "official":
+    wanted = contrast.datasets if isinstance(contrast.datasets, tuple) else ()
+    places = [
+        d
+        for d, about in evidence.sets.items()
+        if about["dataset"] in wanted and about["origin"] == "official"
+    ]
+    dataset = next((d for d in places if evidence.value(contrast.a, d)), None)
+    if dataset is None:
         return Finding(None, why="a synthetic twin cannot speak to a published number")
+    about = evidence.sets[dataset]
+    if about.get("official_images") and about["images"] != about["official_images"]:
+        here = f"{about['images']:,} of the {about['official_images']:,} images"
+        return Finding(None, why=f"{here} of the published list are here: not comparable")
     metric = contrast.metric.removesuffix("_macro")
     row = evidence.value(contrast.a, dataset, contrast.stratum, metric=metric)
     if row is None:
@@ -241,7 +251,8 @@ def _judgement(
     datasets = tuple(dict.fromkeys(d for e in found.parts for d in e.datasets))
     level_of = "none"
     if evidence is not None and found.effect is not None:
-        level_of = "twin" if evidence.synthetic(list(datasets)) else "official"
+        published = isinstance(claim.contrast, Absolute)
+        level_of = "official" if published or not evidence.synthetic(list(datasets)) else "twin"
     settled = level_of == "official" or (level_of == "twin" and claim.needs == "twin")
     verdict, wording = _words(claim, answer, level_of, settled, datasets)
     effect = found.effect

@@ -189,6 +189,22 @@ def write_scores(root, dataset, chosen, name, seed, scores, subgroups) -> None:
         write_table(path, metrics, {"cell": cell, "notice": "twin", "evaluation": chosen.info, "note": ""})
 
 
+def add_checkpoint(root: Path, dataset: str, images: int, origin: str = "official") -> None:
+    """What `bench run --checkpoint` leaves: one seed of an official checkpoint on official files."""
+    chosen = prepare(root, dataset, images)
+    scores = np.random.default_rng(1).normal(size=chosen.labels.shape) + 1.5 * (chosen.labels == 1)
+    about = dict(chosen.info) | {"official_images": images}
+    name, place = "carzero-official", f"{dataset}-official"
+    identity = {**identify(name), "dataset": dataset, "origin": origin, "split": about["protocol"]}
+    identity |= {"run_id": "f" * 16, "prompts": "official", "seed": 0}
+    metrics = evaluate(scores, chosen.labels, chosen.patients, chosen.classes, identity=identity)
+    folder = root / "results" / name / "seed-0" / place
+    write_table(folder / "metrics.parquet", metrics, {"cell": name, "evaluation": about, "note": ""})
+    ids = pd.DataFrame({"image_id": chosen.frame["image_id"].to_list(), "patient_id": chosen.patients})
+    frame = pd.concat([ids, pd.DataFrame(scores, columns=list(chosen.classes))], axis=1)
+    Predictions(tuple(chosen.classes), frame, identity).save(folder / "predictions.parquet")
+
+
 def runs(root: Path) -> None:
     for cell in ("clip-main", "carzero-main", "carzero-global"):
         for seed in SEEDS:

@@ -1,26 +1,34 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
+from evidence_case import add_checkpoint
 
 from benchmark.cli import main
 from benchmark.core.errors import BenchError
 from benchmark.pipeline.project import Project
+from benchmark.pipeline.report_site import write_site
 from benchmark.pipeline.report_stages import interaction_of
 from benchmark.pipeline.reporting import gather
 from benchmark.reporting.claims import Claim, load_claims
 from benchmark.reporting.effects import dataset_effect, mean_effect, seed_values
+from benchmark.reporting.published import load_published
+from benchmark.reporting.tables.zero_shot import zero_shot
 from benchmark.reporting.verdicts import judge
 
+PUBLISHED = Path(__file__).resolve().parents[2] / "reports" / "published.yaml"
 SOURCE = {"paper": "P", "where": "Table 1"}
 
 
 def claim(name="x", needs="official", required=False, statement="A beats B.", **contrast):
     contrast = {"kind": "paired", "a": "carzero-main", "b": "clip-main", "datasets": "all"} | contrast
+    contrast = {k: v for k, v in contrast.items() if v is not None}
     return Claim.model_validate(
         {
             "id": name,
@@ -172,20 +180,34 @@ def test_a_twin_never_speaks_to_a_published_number(gathered):
     (own,) = verdict(gathered, found)
     assert own.verdict == "not run"
     assert "synthetic twin" in own.note
-    official = {d: {**about, "origin": "official"} for d, about in gathered.evidence.sets.items()}
-    evidence = replace(gathered.evidence, sets=official, trained_on={"mimic_cxr": "official"})
-    (real,) = judge([found], evidence, interaction_of(gathered))
-    assert real.verdict == "supported"
-    (wide,) = judge(
-        [
-            found.model_copy(
-                update={"contrast": found.contrast.model_copy(update={"published": 0.1, "margin": 0.01})}
-            )
-        ],
-        evidence,
-        interaction_of(gathered),
-    )
-    assert wide.verdict == "contradicted"
+
+
+def test_an_official_checkpoint_on_the_whole_official_list_settles_a_published_number(project, tmp_path):
+    work = tmp_path / "work"
+    shutil.copytree(project, work)
+    add_checkpoint(work, "chexpert", 200)
+    own = gather(Project(work), "all")
+    assert own.evidence.sets["chexpert-official"]["origin"] == "official"
+    assert own.evidence.value("carzero-main", "chexpert-official") is None
+    value = own.evidence.value("carzero-official", "chexpert-official")["value"]
+    contrast = {"kind": "absolute", "a": "carzero-official", "margin": 0.01, "datasets": ["chexpert"]}
+
+    def answer(published: float, gathered=own):
+        (found,) = verdict(gathered, claim(**contrast, published=published, b=None))
+        return found
+
+    assert answer(value + 0.005).verdict == "supported"
+    assert answer(value + 0.005).evidence == "official"
+    assert answer(value - 0.3).verdict == "contradicted"
+    rows = [
+        r for r in zero_shot(own.evidence, load_published(PUBLISHED)).raw if r["cell"] == "carzero-official"
+    ]
+    assert [(r["dataset"], r["origin"]) for r in rows] == [("chexpert-official", "official")]
+    assert rows[0]["verdict"] == "not comparable (200 images, published on 668)"
+    assert "carzero-official" in write_site(Project(work), "all").read_text(encoding="utf-8")
+    part = gather(Project(work), "all")
+    part.evidence.sets["chexpert-official"]["official_images"] = 668
+    assert "not comparable" in answer(value, part).note
 
 
 def test_trained_on_a_twin_is_twin_evidence_even_on_official_sets(gathered):

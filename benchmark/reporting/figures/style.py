@@ -93,7 +93,10 @@ def dash(method: str) -> Any:
 
 
 def finish(figure: Figure, title: str, synthetic: bool, note: str = "") -> None:
-    """Title, and inside the figure the mark of synthetic data, so that no copy of it loses the mark."""
+    """Title, and inside the figure the mark of synthetic data, so that no copy of it loses the mark.
+
+    The layout is solved here, once: solving again at each save would move things by rounding.
+    """
     mark = f"{TWIN_NOTICE}  ·  synthetic images, not patients" if synthetic else "official data"
     figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
     figure.supxlabel(
@@ -104,6 +107,8 @@ def finish(figure: Figure, title: str, synthetic: bool, note: str = "") -> None:
         fontweight="bold",
         color="#8a3b00" if synthetic else "#1c5d38",
     )
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
 
 
 def save(drawing: Drawing, folder: Path) -> list[Path]:

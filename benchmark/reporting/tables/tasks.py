@@ -39,7 +39,8 @@ def task_table(evidence: Evidence, published: Published, task: str) -> Table:
         mean = seed_mean(records(part), evidence.level)
         cell = evidence.cell(name)
         count = common.counts(evidence, dataset, mean)
-        printed = published.find(cell.title, dataset, task=task, stratum=stratum, metric=metric)
+        base = str(evidence.sets[dataset]["dataset"])
+        printed = published.find(cell.title, base, task=task, stratum=stratum, metric=metric)
         doubts: list[str] = []
         verdict = "no published value"
         if printed is not None and cls == "macro":
@@ -55,7 +56,7 @@ def task_table(evidence: Evidence, published: Published, task: str) -> Table:
                 origin=count["origin"],
                 variant=cell.variant,
                 images=int(count["images"]),
-                published_images=published.images.get(dataset),
+                published_images=published.images.get(base),
             ).text
         else:
             printed = None

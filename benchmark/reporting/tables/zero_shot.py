@@ -41,8 +41,9 @@ def zero_shot(evidence: Evidence, published: Published) -> Table:
             if ours is None:
                 continue
             rank = ranks.get((name, dataset, stratum))
+            base = str(evidence.sets[dataset]["dataset"])
             raw = _raw(evidence, published, name, dataset, stratum, ours, rank, names)
-            printed = published.find(evidence.cell(name).title, dataset, stratum=stratum)
+            printed = published.find(evidence.cell(name).title, base, stratum=stratum)
             doubts = [] if printed is None else _doubts(published, printed.notes, printed.source)
             if common.separable(rank):
                 best.add((len(rows), "ours"))
@@ -101,7 +102,8 @@ def _raw(
     names: list[str],
 ) -> dict[str, Any]:
     cell = evidence.cell(name)
-    printed = published.find(cell.title, dataset, stratum=stratum)
+    base = str(evidence.sets[dataset]["dataset"])
+    printed = published.find(cell.title, base, stratum=stratum)
     own = common.limits(ours)
     count = common.counts(evidence, dataset, ours)
     verdict = difference = None
@@ -114,7 +116,7 @@ def _raw(
             origin=str(count["origin"]),
             variant=cell.variant,
             images=int(count["images"]),
-            published_images=published.images.get(dataset),
+            published_images=published.images.get(base),
         )
         verdict = found.text
         difference = own["value"] - printed.value if found.comparable else None

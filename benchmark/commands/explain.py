@@ -1,0 +1,30 @@
+"""`bench explain`: how a number of the tables came about."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from benchmark.commands.common import JsonOption, emit
+
+EPILOG = (
+    "bench explain carzero padchest · bench explain carzero padchest pneumonia · "
+    "bench explain carzero-global chestxray14 --json"
+)
+
+
+def command(
+    cell: Annotated[str, typer.Argument(help="A method's main cell (carzero) or a cell of params.yaml.")],
+    dataset: Annotated[str, typer.Argument(help="An evaluation set with results.")],
+    class_name: Annotated[
+        str | None, typer.Argument(metavar="[CLASS]", help="One class; default: macro.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Seeds, labels, prompt, interval, comparisons, provenance and command behind one AUROC."""
+    from benchmark.pipeline.explain import explain, explain_text
+    from benchmark.pipeline.project import Project
+
+    value = explain(Project.find(), cell, dataset, class_name)
+    emit(value, explain_text(value), as_json)

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from benchmark.cli import main
+from benchmark.core.tables import read_table
+
+
+def test_one_class(inside, capsys):
+    assert main(["explain", "carzero", "chexpert", "Edema", "--json"]) == 0
+    value = json.loads(capsys.readouterr().out)
+    assert value["notice"] == "SYNTHETIC TWIN"
+    frame, _ = read_table(inside / "results" / "carzero-main" / "seed-1" / "chexpert" / "metrics.parquet")
+    own = frame[(frame["class"] == "Edema") & (frame["metric"] == "auroc") & (frame["prompts"] != "name")]
+    assert value["seeds"][1]["value"] == own["value"].item()
+    assert value["value"] == pytest.approx(sum(s["value"] for s in value["seeds"]) / 3, abs=1e-6)
+    assert value["prompt"] == "There is pulmonary edema"
+    assert {run["seed"] for run in value["trainings"]} == {"0", "1", "2"}
+    assert value["training_studies"] is not None
+    (against,) = [c for c in value["comparisons"] if c["other"] == "clip-main"]
+    assert against["delta"] > 0
+    assert "bench stage train carzero" in value["reproduce"]
+
+
+def test_text(inside, capsys):
+    assert main(["explain", "carzero-global", "chestxray14"]) == 0
+    text = capsys.readouterr().out
+    for part in (
+        "SYNTHETIC TWIN",
+        "seeds",
+        "interval",
+        "protocol",
+        "trained on",
+        "bench stage cell carzero-global",
+    ):
+        assert part in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["carzeroo", "chexpert"], "Did you mean"),
+        (["carzero", "chexprt"], "Did you mean 'chexpert'?"),
+        (["carzero", "chexpert", "Edma"], "Did you mean 'Edema'?"),
+    ],
+)
+def test_unknown_names_are_one_line(inside, capsys, arguments, hint):
+    assert main(["explain", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert hint in error
+    assert error.count("\n") == 1
