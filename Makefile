@@ -15,9 +15,12 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	touch $@
 
+# The main tables come first and can be read while the ablations run.
 reproduce: $(VENV)/.installed
+	dvc repro tables
 	dvc repro
 	bench report --where
+	-bench report changes
 
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest
@@ -31,7 +34,7 @@ lint: $(VENV)/.installed
 smoke: $(VENV)/.installed
 	rm -rf scratch/smoke && mkdir -p scratch/smoke
 	git ls-files -z | xargs -0 cp --parents -t scratch/smoke
-	cd scratch/smoke && rm -rf .dvc/config && dvc init --no-scm -f -q && bench stage profile smoke && dvc repro && bench report --where
+	cd scratch/smoke && rm -rf .dvc/config && dvc init --no-scm -f -q && bench stage profile smoke && dvc repro --quiet && bench report --where
 
 lock:
 	uv pip compile pyproject.toml --extra weights --extra dev --universal --python-version 3.11 \
