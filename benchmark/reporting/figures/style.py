@@ -40,6 +40,7 @@ def new_figure(
     import matplotlib as mpl
     import seaborn as sns
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     sns.set_theme(
         context="paper",
@@ -70,7 +71,7 @@ def new_figure(
         },
     )
     mpl.rcParams["axes.axisbelow"] = True
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.07))
     return figure, figure.subplots(rows, columns, **options)
 
 
