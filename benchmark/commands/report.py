@@ -80,16 +80,26 @@ def site(part: Latest = None, as_json: JsonOption = False) -> None:
 
 @app.command()
 def changes(part: PartOption = Part.main, as_json: JsonOption = False) -> int:
-    """Hold the tables against the committed ones: identical, or changed by how much. Exit 1 if changed."""
+    """Hold tables and dvc.lock against the committed ones: identical, or changed by how much.
+
+    Exit 1 if a value of a committed table changed or is missing.
+    """
     from dataclasses import asdict
 
     from benchmark.pipeline.project import Project
     from benchmark.pipeline.report_stages import changes as compare
 
-    found, commit = compare(Project.find(), part.value)
+    found, stages, commit = compare(Project.find(), part.value)
     same = sum(change.state == "identical" for change in found)
     lines = [change.text for change in found]
     lines.append(f"{same} of {len(found)} tables identical to commit {commit}")
-    value = {"commit": commit, "identical": same, "tables": [asdict(change) for change in found]}
+    if stages is not None:
+        lines.append(stages.text)
+    value = {
+        "commit": commit,
+        "identical": same,
+        "tables": [asdict(change) for change in found],
+        "stages": None if stages is None else asdict(stages),
+    }
     emit(value, "\n".join(lines), as_json)
-    return 0 if same == len(found) else 1
+    return 1 if any(change.state in ("changed", "missing") for change in found) else 0

@@ -6,10 +6,13 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+import yaml
+
 from benchmark.core.errors import BenchError, UnknownName
+from benchmark.core.files import read_yaml
 from benchmark.pipeline.project import Project
 from benchmark.pipeline.reporting import Gathered, gather
-from benchmark.reporting.changes import Change, compare_tables
+from benchmark.reporting.changes import Change, Stages, compare_locks, compare_tables
 from benchmark.reporting.claims import Claim, load_claims
 from benchmark.reporting.effects import Effect
 from benchmark.reporting.figures import all_figures
@@ -138,8 +141,8 @@ def interaction_of(gathered: Gathered):  # type: ignore[no-untyped-def]
     return effect
 
 
-def changes(project: Project, part: str) -> tuple[list[Change], str]:
-    """The tables on disk against those committed, and the commit they were compared with.
+def changes(project: Project, part: str) -> tuple[list[Change], Stages | None, str]:
+    """The tables on disk and dvc.lock against those committed, and the commit they were compared with.
 
     Raises BenchError where there are no tables, or no git.
     """
@@ -154,7 +157,18 @@ def changes(project: Project, part: str) -> tuple[list[Change], str]:
         for name in listed.splitlines()
         if name.endswith(".csv")
     }
-    return compare_tables(before, now), _git(project, "rev-parse", "--short", "HEAD").strip()
+    commit = _git(project, "rev-parse", "--short", "HEAD").strip()
+    return compare_tables(before, now), _stages(project), commit
+
+
+def _stages(project: Project) -> Stages | None:
+    """None where dvc.lock was never made."""
+    path = project.root / "dvc.lock"
+    if not path.is_file():
+        return None
+    committed = _git(project, "ls-tree", "--name-only", "HEAD", "dvc.lock").strip()
+    before = yaml.safe_load(_git(project, "show", "HEAD:./dvc.lock")) if committed else {}
+    return compare_locks(before or {}, read_yaml(path) or {})
 
 
 def _git(project: Project, *arguments: str) -> str:

@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 State = Literal["identical", "changed", "new", "missing"]
 MEASURED = frozenset(
@@ -52,6 +52,47 @@ def compare_tables(before: Mapping[str, str], now: Mapping[str, str]) -> list[Ch
         else:
             found.append(_compare(table, _rows(before[name]), _rows(now[name])))
     return found
+
+
+@dataclass(frozen=True)
+class Stages:
+    """Stages of dvc.lock by what they made: same hashes as committed, others, not committed, not made."""
+
+    identical: tuple[str, ...]
+    changed: tuple[str, ...]
+    new: tuple[str, ...]
+    missing: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        total = len(self.identical) + len(self.changed) + len(self.missing)
+        parts = [f"dvc.lock: {len(self.identical)} of {total} committed stages made the same files"]
+        for title in ("changed", "new", "missing"):
+            names = getattr(self, title)
+            if names:
+                more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+                parts.append(f"{title}: {', '.join(names[:8])}{more}")
+        return "; ".join(parts)
+
+
+def compare_locks(before: Mapping[str, Any], now: Mapping[str, Any]) -> Stages:
+    """dvc.lock as parsed YAML, then and now; stages compare by the hashes of their outputs."""
+    old, new = (_outputs(lock) for lock in (before, now))
+    both = sorted(old.keys() & new.keys())
+    return Stages(
+        tuple(name for name in both if old[name] == new[name]),
+        tuple(name for name in both if old[name] != new[name]),
+        tuple(sorted(new.keys() - old.keys())),
+        tuple(sorted(old.keys() - new.keys())),
+    )
+
+
+def _outputs(lock: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    stages = lock.get("stages") or {}
+    return {
+        name: {out["path"]: str(out.get("md5") or out.get("hash")) for out in stage.get("outs") or []}
+        for name, stage in stages.items()
+    }
 
 
 def _rows(text: str) -> dict[tuple[str, ...], dict[str, str]]:

@@ -14,7 +14,7 @@ from benchmark.core.errors import BenchError
 from benchmark.pipeline.project import Project
 from benchmark.pipeline.report_stages import make_tables, write_tables
 from benchmark.pipeline.reporting import gather
-from benchmark.reporting.changes import compare_tables
+from benchmark.reporting.changes import compare_locks, compare_tables
 from benchmark.reporting.published import compare_published, load_published
 from benchmark.reporting.table import Column, Table, comma_separated, latex, markdown
 
@@ -198,6 +198,33 @@ def test_changes_against_the_committed_tables(inside, tmp_path, monkeypatch, cap
     (own,) = [t for t in json.loads(capsys.readouterr().out)["tables"] if t["table"] == "zero_shot"]
     assert own["state"] == "changed"
     assert own["largest"] == pytest.approx(0.125)
+
+
+def test_stages_compare_by_what_they_made():
+    def lock(**outs):
+        return {"stages": {n: {"cmd": "x", "outs": [{"path": n, "md5": md5}]} for n, md5 in outs.items()}}
+
+    found = compare_locks(lock(a="1", b="2", c="3"), lock(a="1", b="9", d="4"))
+    assert (found.identical, found.changed, found.new, found.missing) == (("a",), ("b",), ("d",), ("c",))
+    assert found.text.startswith("dvc.lock: 1 of 3 committed stages made the same files")
+
+
+def test_the_commands_of_the_guide_run(inside, tmp_path, root, monkeypatch, capsys):
+    work = tmp_path / "work"
+    shutil.copytree(inside, work, ignore=shutil.ignore_patterns("reports"))
+    monkeypatch.setenv("CXR_ALIGNBENCH_HOME", str(work))
+    text = (root / "docs" / "read-the-tables.md").read_text(encoding="utf-8")
+    commands = [
+        line.partition("#")[0].split() for line in text.partition("```")[2].partition("```")[0].splitlines()
+    ]
+    commands = [command[1:] for command in commands if command[:1] == ["bench"]]
+    assert len(commands) == 7
+    who = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+    for command in (["init", "-q"], ["add", "params.yaml"], [*who, "commit", "-qm", "x"]):
+        subprocess.run(["git", *command], cwd=work, check=True)
+    for command in commands:
+        assert main(command) == 0, capsys.readouterr().err
+    assert "not committed" in capsys.readouterr().out
 
 
 def test_machine_times_are_no_change():
