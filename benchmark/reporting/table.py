@@ -121,7 +121,9 @@ def latex(table: Table) -> str:
             lines.append(" & ".join(cells) + " \\\\")
         lines += ["\\bottomrule", "\\end{tabular}}"]
         if table.notes and start == starts[-1]:
-            lines.append("\\par\\smallskip\\scriptsize " + "\\par ".join(escape(n) for n in table.notes))
+            lines.append(
+                "\\par\\smallskip\\raggedright\\scriptsize " + "\\par ".join(escape(n) for n in table.notes)
+            )
         lines.append("\\end{table}")
     return "\n".join([*lines, ""])
 

@@ -286,7 +286,7 @@ def _words(
 ) -> tuple[str, str]:
     """(verdict, one sentence)."""
     if answer == "not run":
-        return answer, "the results that this claim needs are not here."
+        return answer, "The results that this claim needs are not here."
     where = ", ".join(datasets)
     if level == "official":
         return answer, f"{answer.capitalize()} on official data ({where})."
@@ -326,9 +326,7 @@ def report_text(judgements: Sequence[Judgement]) -> str:
             numbers = f"  effect {signed_text(j.effect, j.low, j.high)}{corrected}"
         required = "  (required)" if j.required else ""
         lines += [f"{j.claim}: {j.verdict.upper()}{required}{numbers}", f"  claim     {j.statement}"]
-        lines += [
-            f"  evidence  {j.evidence if j.evidence != 'twin' else f'twin ({TWIN_NOTICE})'}: {j.wording}"
-        ]
+        lines += [f"  evidence  {j.evidence}: {j.wording}"]
         if len(j.parts) > 1:
             each = "; ".join(
                 f"{p['dataset']} {signed_text(p['effect'], p['low'], p['high'])}" for p in j.parts

@@ -126,12 +126,12 @@
   };
   all(".cell").forEach((cell) => cell.addEventListener("toggle", () => { if (cell.open) fill(cell); }));
 
-  // A link to a closed part opens it; printing opens everything.
+  // A link to a closed part opens it; in print the notes of tables are open.
   const open = () => {
     const target = location.hash.length > 1 && document.getElementById(decodeURIComponent(location.hash.slice(1)));
     for (let part = target || null; part; part = part.parentElement) if (part.tagName === "DETAILS") part.open = true;
   };
   addEventListener("hashchange", open);
   open();
-  addEventListener("beforeprint", () => all(".claim details, .notes, .idle").forEach((d) => { d.open = true; }));
+  addEventListener("beforeprint", () => all(".notes").forEach((d) => { d.open = true; }));
 })();

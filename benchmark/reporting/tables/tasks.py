@@ -30,7 +30,8 @@ def task_table(evidence: Evidence, published: Published, task: str) -> Table:
     """One row a dataset, method and metric; macro rows and rows over all classes."""
     frame = evidence.seeds[evidence.seeds["task"] == task]
     keys = ["dataset", "name", "class", "stratum", "metric"]
-    rows, raws = [], []
+    rows: list[dict[str, str]] = []
+    raws: list[dict[str, Any]] = []
     notes = common.Footnotes()
     for key, part in frame.groupby(keys, sort=False, dropna=False):
         dataset, name, cls, stratum, metric = (str(k) for k in key)
@@ -133,12 +134,14 @@ def seed_mean(rows: list[dict[str, Any]], level: float) -> dict[str, Any]:
 
 def subgroups(evidence: Evidence) -> Table | None:
     """Macro AUROC per level of sex, age band, view and site, and the gap between best and worst level."""
-    rows, raws = [], []
+    rows: list[dict[str, str]] = []
+    raws: list[dict[str, Any]] = []
     for dataset in evidence.datasets:
         here = evidence.metrics[
             (evidence.metrics["dataset"] == dataset) & (evidence.metrics["class"] == "macro")
         ]
-        levels = [s for s in dict.fromkeys(here["stratum"]) if "=" in str(s)]
+        levels = [str(s) for s in dict.fromkeys(here["stratum"]) if "=" in str(s)]
+        levels.sort(key=lambda s: (s.partition("=")[0], not s.partition("=")[2].startswith("<"), s))
         for group in dict.fromkeys(level.partition("=")[0] for level in levels):
             for name in evidence.mains:
                 own = {
@@ -151,7 +154,8 @@ def subgroups(evidence: Evidence) -> Table | None:
                     continue
                 gap = _gap(evidence, name, dataset, group)
                 cell = evidence.cell(name)
-                raw = {"dataset": dataset, "method": cell.title, "cell": name, "subgroup": group}
+                raw: dict[str, Any] = {"dataset": dataset, "method": cell.title, "cell": name}
+                raw["subgroup"] = group
                 raw |= {
                     f"{k} {field}": v[field] for k, v in known.items() for field in ("value", "low", "high")
                 }
@@ -212,7 +216,8 @@ def cost(evidence: Evidence) -> Table | None:
     """What each cell's training took: means over seeds."""
     if evidence.runs.empty:
         return None
-    rows, raws = [], []
+    rows: list[dict[str, str]] = []
+    raws: list[dict[str, Any]] = []
     for name, part in evidence.runs.groupby("cell", sort=False):
         if str(name) not in evidence.cells:
             continue
