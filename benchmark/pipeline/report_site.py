@@ -62,7 +62,7 @@ def cell_page(gathered: Gathered, cell: Cell, runs: dict[str, str]) -> CellPage:
     return CellPage(
         cell.name,
         info.title,
-        cell.label or cell.variant,
+        info.row or cell.variant,
         facts,
         [seed_facts(cell.name, seed, run, runs) for seed, run in records],
         reproduce(cell),

@@ -93,6 +93,7 @@ class Gathered:
                 cell.label,
                 cell.prompts.style,
                 cell.texts.kind,
+                tuple(self.params.cells[name].options) if name in self.params.cells else (),
             )
             for name, cell in self.cells.items()
         }
@@ -196,6 +197,7 @@ class Gathered:
                                 "model_sha256",
                                 "train_images",
                                 "val_images",
+                                "options",
                             )
                         },
                         "images_seen": seen,

@@ -28,7 +28,8 @@ SEPARATOR = " · "
 
 @dataclass(frozen=True)
 class CellInfo:
-    """One cell of params.yaml. table: the ablation table it belongs to; label: its row there."""
+    """One cell of params.yaml. table: the ablation table it belongs to; label: its row there; changes: the
+    options it sets."""
 
     name: str
     method: str
@@ -37,10 +38,16 @@ class CellInfo:
     label: str
     prompts: str = "template"
     texts: str = "aligned"
+    changes: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
         return TITLES.get(self.method, self.method)
+
+    @property
+    def row(self) -> str:
+        """The label without the method's name, which has a column of its own; empty without a label."""
+        return self.label.removeprefix(self.title).removeprefix(",").strip()
 
     @property
     def main(self) -> bool:

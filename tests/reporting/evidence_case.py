@@ -39,7 +39,8 @@ prompts: {}
 training: {}
 method: {clip: {}, carzero: {}}
 cells:
-  carzero-global: {method: carzero, table: features, label: global only, options: {features: global}}
+  carzero-global:
+    {method: carzero, table: features, label: 'CARZero, global only', options: {features: global}}
 statistics: {}
 """
 
@@ -210,11 +211,12 @@ def runs(root: Path) -> None:
         for seed in SEEDS:
             folder = root / "runs" / cell / f"seed-{seed}"
             folder.mkdir(parents=True)
+            features = "global" if cell.endswith("global") else "both"
             run = {
                 "identity": "0" * 64, "method": cell.split("-")[0], "seed": seed, "seconds": 10.0 + seed,
                 "parameters_trained": 1000, "peak_memory_bytes": 2**30, "device": "CPU", "commit": "d" * 40,
                 "best_epoch": 2, "val_loss": 1.0, "model_sha256": "b" * 64, "train_images": 100,
-                "val_images": 10, "epochs": 3, "options": {"width": 8}, "training": {"epochs": 3},
+                "val_images": 10, "epochs": 3, "options": {"features": features}, "training": {"epochs": 3},
                 "versions": {"torch": "2"}, "steps": 6,
             }  # fmt: skip
             (folder / "run.json").write_text(json.dumps(run), encoding="utf-8")

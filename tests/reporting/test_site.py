@@ -74,7 +74,8 @@ def test_names_cannot_inject_markup(project, tmp_path):
     work = tmp_path / "work"
     shutil.copytree(project, work)
     params = (work / "params.yaml").read_text(encoding="utf-8")
-    hostile = params.replace("label: global only", "label: '</script><script>alert(1)</script>'")
+    hostile = params.replace("CARZero, global only", "</script><script>alert(1)</script>")
+    assert hostile != params
     (work / "params.yaml").write_text(hostile, encoding="utf-8")
     text = write_site(Project(work)).read_text(encoding="utf-8")
     assert "<script>alert(1)" not in text

@@ -111,6 +111,7 @@ def test_ablation_rows_are_paired_with_the_main_cell(gathered, tables):
     assert rows[0]["difference"] == pair["delta"] == pytest.approx(pair["value_a"] - pair["value_b"])
     assert rows[0]["difference"] < 0
     assert rows[0]["p_holm"] >= rows[0]["p"]
+    assert {row["row"] for row in tables["features"].rows} == {"unchanged (features: both)", "global only"}
 
 
 def test_other_prompts_are_rows_of_prompt_alignment_only(tables):

@@ -12,6 +12,7 @@ from evidence_case import add_checkpoint
 
 from benchmark.cli import main
 from benchmark.core.errors import BenchError
+from benchmark.pipeline.params import load_params
 from benchmark.pipeline.project import Project
 from benchmark.pipeline.report_site import write_site
 from benchmark.pipeline.report_stages import interaction_of
@@ -249,6 +250,14 @@ def test_the_ledger_of_the_project(root, inside, capsys):
     (alone,) = json.loads(capsys.readouterr().out)["claims"]
     (among,) = [c for c in value["claims"] if c["claim"] == alone["claim"]]
     assert alone["p_holm"] == among["p_holm"] > alone["p"]
+
+
+def test_every_cell_of_the_ledger_is_in_the_grid(root):
+    params = load_params(root / "params.yaml")
+    grid = {f"{method}-main" for method in params.methods} | set(params.cells)
+    grid |= {f"{method}-official" for method in params.methods}
+    for one in load_claims(root / "reports" / "claims.yaml"):
+        assert {one.contrast.a, getattr(one.contrast, "b", one.contrast.a)} <= grid, one.id
 
 
 def test_required_and_contradicted_is_exit_1(inside, capsys):

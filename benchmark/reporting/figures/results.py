@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from benchmark.reporting.evidence import Evidence, missing
-from benchmark.reporting.figures.style import Drawing, colours, finish, marker, new_figure
+from benchmark.reporting.figures.style import MARKERS, Drawing, colours, finish, marker, new_figure
 from benchmark.reporting.tables.ablation import AVERAGE, TITLES, ablation, label_of
 
 HEAT_CLASSES = 40
+MANY_ROWS = 24
+"""Beyond that many rows inference prompts are left to the figure of prompt sensitivity."""
 
 
 def forest(evidence: Evidence) -> Drawing | None:
@@ -87,28 +89,33 @@ def ablation_bars(evidence: Evidence, table: str) -> Drawing | None:
     if found is None:
         return None
     raws = [r for r in found.raw if r["difference"] is not None]
-    if not raws:
-        return None
     rows = list(dict.fromkeys((str(r["method"]), str(r["row"])) for r in raws))
-    datasets = [d for d in dict.fromkeys(str(r["dataset"]) for r in raws) if d != AVERAGE]
-    shades = [*datasets, AVERAGE]
+    if len(rows) > MANY_ROWS:
+        rows = [row for row in rows if not row[1].startswith("inference prompt")]
+    if not rows:
+        return None
     import seaborn as sns
 
-    palette = dict(zip(shades, sns.color_palette("colorblind", max(len(shades), 3)), strict=False))
-    palette[AVERAGE] = (0.25, 0.27, 0.3)
-    height = 0.8 / max(len(shades), 1)
-    figure, axis = new_figure(7.2, 0.7 + len(rows) * max(0.55, 0.2 * len(shades)) + 0.6)
-    seen = set()
-    for raw in raws:
-        place = rows.index((str(raw["method"]), str(raw["row"])))
-        which = shades.index(str(raw["dataset"]))
-        y = place - 0.4 + height * (which + 0.5)
-        colour = palette[str(raw["dataset"])]
-        label = None if which in seen else str(raw["dataset"])
-        seen.add(which)
-        axis.barh(y, raw["difference"], height * 0.86, color=colour, alpha=0.85, label=label)
-        if not missing(raw["difference_low"]):
-            axis.plot([raw["difference_low"], raw["difference_high"]], [y, y], color="#1b1f27", lw=1.1)
+    datasets = [d for d in dict.fromkeys(str(r["dataset"]) for r in raws) if d != AVERAGE]
+    palette = dict(zip(datasets, sns.color_palette("colorblind", max(len(datasets), 3)), strict=False))
+    figure, axis = new_figure(7.4, 1.5 + 0.46 * len(rows))
+    for place, row in enumerate(rows):
+        own = {str(r["dataset"]): r for r in raws if (str(r["method"]), str(r["row"])) == row}
+        mean = own.get(AVERAGE) or next(iter(own.values()))
+        axis.barh(place, mean["difference"], 0.62, color="#c9ced6")
+        if not missing(mean["difference_low"]):
+            axis.plot(
+                [mean["difference_low"], mean["difference_high"]], [place, place], color="#1b1f27", lw=1.6
+            )
+        for k, dataset in enumerate(d for d in datasets if d in own):
+            y = place + 0.44 * ((k + 0.5) / len(datasets) - 0.5)
+            shape = MARKERS[datasets.index(dataset) % len(MARKERS)]
+            axis.plot(
+                own[dataset]["difference"], y, shape, color=palette[dataset], ms=5, mec="white", mew=0.5
+            )
+    for dataset in datasets:
+        shape = MARKERS[datasets.index(dataset) % len(MARKERS)]
+        axis.plot([], [], shape, color=palette[dataset], ms=5, label=dataset)
     axis.axvline(0, color="#1b1f27", lw=0.9)
     axis.set_yticks(range(len(rows)), [f"{m}: {r.replace('inference prompt: ', '')}" for m, r in rows])
     axis.set_ylim(len(rows) - 0.5, -0.5)
@@ -116,7 +123,9 @@ def ablation_bars(evidence: Evidence, table: str) -> Drawing | None:
     axis.grid(axis="y", visible=False)
     axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
     title = TITLES.get(table, f"Ablation: {table}")
-    finish(figure, title, evidence.synthetic(), "95% paired intervals")
+    finish(
+        figure, title, evidence.synthetic(), "bar: average with paired 95% interval; dots: evaluation sets"
+    )
     alt = "; ".join(f"{r['method']}, {r['row']}, {r['dataset']}: {r['difference']:+.3f}" for r in raws[:12])
     caption = (
         "Paired difference to the method's main cell on the same images; negative: the change costs accuracy."
@@ -201,11 +210,15 @@ def prompt_sensitivity(evidence: Evidence) -> Drawing | None:
         for d in evidence.datasets
         if any(evidence.value(p, d) for n in names for p in evidence.prompt_names(n))
     ]
+    columns = min(len(datasets), 3)
+    down = -(-len(datasets) // columns)
     figure, axes = new_figure(
-        3.3 * len(datasets) + 0.9, 0.62 * len(names) + 1.7, len(datasets), sharey=True, squeeze=False
+        3.1 * columns + 0.9, (0.5 * len(names) + 0.9) * down + 0.6, columns, down, sharey=True, squeeze=False
     )
     spread = []
-    for axis, dataset in zip(axes.flat, datasets, strict=True):
+    for axis in list(axes.flat)[len(datasets) :]:
+        axis.set_visible(False)
+    for axis, dataset in zip(axes.flat, datasets, strict=False):
         for place, name in enumerate(names):
             method = evidence.cell(name).method
             rows = {n: evidence.value(n, dataset) for n in [name, *evidence.prompt_names(name)]}

@@ -81,7 +81,7 @@ def colours(methods: Sequence[str]) -> dict[str, Any]:
 
     palette = sns.color_palette("colorblind", 10)
     places = {m: i for i, m in enumerate([*ORDER, *[m for m in dict.fromkeys(methods) if m not in ORDER]])}
-    picked = [0, 1, 2, 3, 4, 5, 7, 9, 8, 6]
+    picked = [0, 1, 2, 3, 4, 9, 5, 7, 8, 6]
     return {m: palette[picked[places[m] % len(picked)]] for m in methods}
 
 

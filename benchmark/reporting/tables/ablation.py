@@ -35,7 +35,7 @@ def ablation(evidence: Evidence, table: str) -> Table | None:
         ranks = evidence.ranking(names)
         for dataset in [*_shared(evidence, names), AVERAGE]:
             for name in names:
-                raw = _row(evidence, name, names[0], dataset)
+                raw = _row(evidence, name, names, dataset)
                 if raw is None:
                     continue
                 rank = ranks.get((name, dataset, "all"))
@@ -77,14 +77,24 @@ def ablation(evidence: Evidence, table: str) -> Table | None:
 def label_of(evidence: Evidence, name: str) -> str:
     """How a table names a row: its label, its prompts, or that nothing was changed."""
     cell = evidence.cell(name)
-    own = cell.label or ("unchanged" if cell.main else cell.variant)
+    own = cell.row or ("unchanged" if cell.main else cell.variant)
     _, _, prompts = name.partition(SEPARATOR)
     if not prompts:
         return own
     found = evidence.seeds.loc[evidence.seeds["name"] == name, "label"]
-    text = prompts if found.empty else str(found.iloc[0]).partition(":")[2] or str(found.iloc[0])
-    text = "bare class name" if text == "name" else f'"{text}"' if "{}" in text else text
+    style, _, template = (prompts if found.empty else str(found.iloc[0])).partition(":")
+    known = {"name": "bare class name", "ensemble": "ensemble of wordings", "template": f'"{template}"'}
+    text = known.get(style, f'{style}, "{template}"' if template else style)
     return f"inference prompt: {text}" if cell.main else f"{own}, inference prompt: {text}"
+
+
+def main_label(evidence: Evidence, main: str, names: Sequence[str]) -> str:
+    """`unchanged (head: mlp)`: what the main cell has where the other rows of the group differ."""
+    keys = dict.fromkeys(key for n in names for key in evidence.cell(n).changes)
+    runs = evidence.runs[evidence.runs["cell"] == main] if len(evidence.runs) else evidence.runs
+    options = runs["options"].iloc[0] if len(runs) else {}
+    own = ", ".join(f"{key}: {options[key]}" for key in keys if key in options)
+    return f"unchanged ({own})" if own else "unchanged"
 
 
 def _groups(evidence: Evidence, table: str) -> list[list[str]]:
@@ -106,9 +116,10 @@ def _shared(evidence: Evidence, names: Sequence[str]) -> list[str]:
     return [d for d in evidence.datasets if any(evidence.value(n, d) for n in names[1:])]
 
 
-def _row(evidence: Evidence, name: str, main: str, dataset: str) -> dict[str, Any] | None:
-    cell = evidence.cell(name)
-    head = {"method": cell.title, "dataset": dataset, "cell": name, "row": label_of(evidence, name)}
+def _row(evidence: Evidence, name: str, names: Sequence[str], dataset: str) -> dict[str, Any] | None:
+    cell, main = evidence.cell(name), names[0]
+    label = label_of(evidence, name) if name != main else main_label(evidence, main, names)
+    head = {"method": cell.title, "dataset": dataset, "cell": name, "row": label}
     if dataset == AVERAGE:
         return _average(evidence, name, main, head)
     ours = evidence.value(name, dataset)

@@ -64,7 +64,7 @@ def task_table(evidence: Evidence, published: Published, task: str) -> Table:
         raw = {
             "dataset": dataset,
             "cell": name,
-            "method": cell.title + ("" if cell.main else f" ({cell.label or cell.variant})"),
+            "method": cell.title + ("" if cell.main else f" ({cell.row or cell.variant})"),
             "metric": metric,
             "class": cls,
             "stratum": stratum,
@@ -225,7 +225,7 @@ def cost(evidence: Evidence) -> Table | None:
         raw: dict[str, Any] = {
             "cell": name,
             "method": cell.title,
-            "variant": cell.label or cell.variant,
+            "variant": cell.row or cell.variant,
             "seeds": len(part),
             "parameters": int(part["parameters_trained"].iloc[0]),
             "seconds": float(part["seconds"].mean()),
