@@ -21,6 +21,7 @@ from benchmark.reporting.figures.style import save as save_figure
 from benchmark.reporting.published import Published, load_published
 from benchmark.reporting.table import Table, save
 from benchmark.reporting.tables import all_tables
+from benchmark.reporting.tables.ledger import ledger
 from benchmark.reporting.verdicts import Judgement, judge
 
 CLAIMS = "claims.yaml"
@@ -47,9 +48,15 @@ def make_tables(gathered: Gathered) -> list[Table]:
 
 
 def write_tables(project: Project, part: str) -> list[Path]:
-    """reports/tables/<part>/: every table as Markdown, CSV and LaTeX; those of an earlier run go."""
+    """reports/tables/<part>/: every table as Markdown, CSV and LaTeX; those of an earlier run go.
+
+    Part `all` holds the ledger of claims too.
+    """
     gathered = gather(project, part)
     tables = make_tables(gathered)
+    if part == "all":
+        judgements = judge_all(project, gathered=gathered)
+        tables.append(ledger(judgements, part=part, commit=gathered.evidence.commit))
     folder = table_folder(project, part)
     paths = [path for table in tables for path in save(table, folder)]
     remove_others(folder, paths, (".md", ".csv", ".tex"))

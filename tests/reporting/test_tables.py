@@ -156,6 +156,9 @@ def test_latex_compiles(tables, tmp_path):
 def test_same_results_make_the_same_bytes_and_stale_tables_go(inside):
     project = Project(inside)
     first = {p: p.read_bytes() for p in write_tables(project, "all")}
+    claims = (project.reports / "tables" / "all" / "claims.md").read_text(encoding="utf-8")
+    assert "| supported on synthetic twins |" in claims
+    assert "| supported |" not in claims
     stale = project.reports / "tables" / "all" / "old.csv"
     stale.write_text("x", encoding="utf-8")
     second = {p: p.read_bytes() for p in write_tables(project, "all")}
