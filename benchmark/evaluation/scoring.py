@@ -50,6 +50,7 @@ def score(
     index = np.arange(len(images)) if rows is None else np.asarray(rows, dtype=np.int64)
     if part != (0, 1) and out is None:
         raise BenchError("scoring in parts needs a file to join them in; give `out`.")
+    torch.set_flush_denormal(True)
     method = method.to(device).eval()
     texts = len(text)
     prepared = _prepare_texts(method, text, tile[1], device, precision)

@@ -34,6 +34,7 @@ class DataParams(Strict):
 
     train: str = Field(description="dataset whose image-report pairs train every method")
     evaluate: tuple[str, ...] = Field(description="datasets evaluated zero-shot")
+    ablate_on: tuple[str, ...] = Field((), description="datasets of the ablation cells; empty: all")
     roots: dict[str, str] = Field({}, description="dataset → folder of official files; without one, its twin")
     protocols: dict[str, str] = Field({}, description="dataset → evaluation protocol, where not the default")
     train_views: tuple[str, ...] = Field(("PA", "AP"), description="views trained on; empty: every view")
@@ -243,7 +244,7 @@ def ablation_cell(params: Params, name: str) -> Cell:
         prompts=base.prompts,
         more_prompts=base.more_prompts if change.table == "prompt_alignment" else (),
         more_prompts_on=base.more_prompts_on,
-        evaluate=change.evaluate or base.evaluate,
+        evaluate=change.evaluate or params.data.ablate_on or base.evaluate,
         table=change.table,
         label=change.label,
     )
