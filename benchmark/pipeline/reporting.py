@@ -19,12 +19,11 @@ from benchmark.core.errors import BenchError, DataError, MetricUndefined
 from benchmark.core.files import read_json
 from benchmark.core.tables import Manifest, Predictions, read_table
 from benchmark.evaluation.statistics.config import StatisticsConfig
-from benchmark.evaluation.statistics.influence import patient_codes
 from benchmark.evaluation.statistics.paired import Difference, difference
-from benchmark.evaluation.statistics.panel import Panel, build_panels, resolve_strata
-from benchmark.evaluation.statistics.seeds import SeedAccumulator, SeedSummary
+from benchmark.evaluation.statistics.panel import Panel
 from benchmark.evaluation.statistics.trend import frequency_trend
 from benchmark.pipeline.evaluate import METRICS, slug, strata_of
+from benchmark.pipeline.joint import Scores, accumulate, panels_of, strata_contrast
 from benchmark.pipeline.params import Cell, Params, ablation_cell, load_params, main_cell
 from benchmark.pipeline.project import Project, source_name
 from benchmark.pipeline.summary import Summary
@@ -36,18 +35,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PARTS = ("all", "main")
-
-
-@dataclass(frozen=True)
-class Scores:
-    """Predictions of several seeds on one evaluation set. scores: (S, N, C); labels: (N, C)."""
-
-    classes: tuple[str, ...]
-    labels: np.ndarray
-    patients: np.ndarray
-    scores: np.ndarray
-    seeds: tuple[int, ...]
-    strata: dict[str, tuple[str, ...]]
 
 
 @dataclass(eq=False)
@@ -277,23 +264,7 @@ class Gathered:
     def panels(self, name: str, dataset: str) -> list[Panel]:
         """One AUROC panel a seed; empty without predictions."""
         own = self.scores(name, dataset)
-        if own is None:
-            return []
-        codes, clusters, _ = patient_codes(own.patients, len(own.labels))
-        groups = resolve_strata((own.labels == 1).sum(axis=0), list(own.classes), own.strata)
-        return [
-            build_panels(
-                scores,
-                own.labels,
-                codes,
-                clusters,
-                list(own.classes),
-                groups,
-                metrics=("auroc",),
-                dtype=np.float32,
-            )["auroc"]
-            for scores in own.scores
-        ]
+        return [] if own is None else panels_of(own)
 
     def _trends(self, evidence: Evidence) -> Iterator[tuple[tuple[str, str], Curve]]:
         for name in evidence.mains:
@@ -350,31 +321,6 @@ class Gathered:
                 return None
             summaries.append(accumulate([p for p in panels if p is not None]))
         return difference(summaries[0], summaries[1], 0, self.config.level, self.config.power)
-
-
-def accumulate(panels: Sequence[Panel]) -> SeedSummary:
-    accumulator = SeedAccumulator()
-    for panel in panels:
-        accumulator.add(panel)
-    return accumulator.summary()
-
-
-def strata_contrast(panel: Panel, stratum: str, against: str) -> Panel | None:
-    """One column: the macro mean of `stratum` minus that of `against`; None where a stratum is missing."""
-    where = {c.stratum: k for k, c in enumerate(panel.columns) if c.name == "macro"}
-    if stratum not in where or against not in where:
-        return None
-    i, j = where[stratum], where[against]
-    influence = (panel.influence[:, [i]] - panel.influence[:, [j]]).astype(panel.influence.dtype)
-    column = replace(panel.columns[i], stratum=f"{stratum} - {against}")
-    return Panel(
-        panel.metric,
-        (column,),
-        panel.values[[i]] - panel.values[[j]],
-        influence,
-        panel.extra[[i]] + panel.extra[[j]],
-        np.minimum(panel.df[[i]], panel.df[[j]]),
-    )
 
 
 def gather(project: Project, part: str | None = None) -> Gathered:
