@@ -70,5 +70,6 @@ def prepare_dataset(project: Project, params: Params, dataset: str) -> Prepared:
     manifest.save(folder)
     notice = f" ({TWIN_NOTICE})" if origin == "twin" else " (official files)"
     patients = manifest.frame["patient_id"].nunique()
-    text = f"{dataset}: {len(manifest):,} images of {patients:,} patients{notice}"
+    known = f"of {patients:,} patients" if patients else "without patient ids"
+    text = f"{dataset}: {len(manifest):,} images {known}{notice}"
     return Prepared(folder, origin, text)

@@ -10,7 +10,7 @@ from benchmark.core.errors import DataError
 from benchmark.core.files import read_json, write_json
 from benchmark.core.hashing import hash_file
 from benchmark.core.tables import Manifest, read_table, write_table
-from benchmark.pipeline.params import Params, TextParams
+from benchmark.pipeline.params import Params, TextKind, TextParams
 from benchmark.pipeline.project import Project
 
 if TYPE_CHECKING:
@@ -70,12 +70,12 @@ def has_reports(manifest: Manifest) -> bool:
     return bool(manifest.frame["report"].notna().any())
 
 
-def text_kind(texts: TextParams, manifest: Manifest) -> str:
+def text_kind(texts: TextParams, manifest: Manifest) -> TextKind:
     """The kind of training text that is used: sets without reports have only their labels."""
     return texts.kind if has_reports(manifest) else "labels"
 
 
-def texts_of(project: Project, texts: TextParams, manifest: Manifest) -> tuple[list[list[str]], str]:
+def texts_of(project: Project, texts: TextParams, manifest: Manifest) -> tuple[list[list[str]], TextKind]:
     """Training texts of each image and the kind that was used; sets without reports use their labels.
 
     Raises DataError where `llm` names no recorded file or the aligned table is missing.
