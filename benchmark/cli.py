@@ -6,7 +6,6 @@ import importlib
 import sys
 import traceback
 
-import click
 import typer
 
 from benchmark import __version__
@@ -14,6 +13,9 @@ from benchmark.core.errors import BenchError
 
 COMMANDS = ("run", "train", "evaluate", "score", "verify", "parity", "explain", "ls", "doctor")
 GROUPS = ("data", "prompts", "report", "stage")
+
+UsageError: type[Exception] = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
+"""click's base of usage errors; typer carries its own copy of click, so it cannot be imported."""
 
 app = typer.Typer(
     name="bench",
@@ -39,21 +41,10 @@ def options(
 
 def _mount() -> None:
     for name in COMMANDS:
-        try:
-            module = importlib.import_module(f"benchmark.commands.{name}")
-        except ModuleNotFoundError as error:
-            if error.name != f"benchmark.commands.{name}":
-                raise
-            continue
+        module = importlib.import_module(f"benchmark.commands.{name}")
         app.command(name, epilog=getattr(module, "EPILOG", None))(module.command)
     for name in GROUPS:
-        try:
-            module = importlib.import_module(f"benchmark.commands.{name}")
-        except ModuleNotFoundError as error:
-            if error.name != f"benchmark.commands.{name}":
-                raise
-            continue
-        app.add_typer(module.app, name=name)
+        app.add_typer(importlib.import_module(f"benchmark.commands.{name}").app, name=name)
 
 
 _mount()
@@ -68,17 +59,17 @@ def main(argv: list[str] | None = None) -> int:
     try:
         result = app(args=arguments, prog_name="bench", standalone_mode=False)
         return result if isinstance(result, int) else 0
-    except click.exceptions.Exit as stop:
+    except typer.Exit as stop:
         return stop.exit_code
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
+    except UsageError as error:
+        error.show()  # type: ignore[attr-defined]
+        return 2
     except BenchError as error:
         if debug:
             traceback.print_exc()
         sys.stderr.write(f"{' '.join(str(error).split())}\n")
         return error.exit_code
-    except (click.Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt):
         sys.stderr.write("Interrupted. Run the same command again to resume.\n")
         return 130
     except BrokenPipeError:
