@@ -1,4 +1,5 @@
-# make reproduce   environment from the lock, then the whole pipeline, then where the tables are
+# make reproduce   environment from the lock, the main pipeline, then where the tables are
+# make grid        the same with every ablation, the figures and the page
 # make test        environment from the lock, then the tests
 PYTHON ?= python3
 VENV ?= .venv
@@ -7,7 +8,7 @@ export PATH := $(BIN):$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: reproduce test lint smoke lock clean
+.PHONY: reproduce grid test lint smoke lock clean
 
 $(VENV)/.installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -15,9 +16,13 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	touch $@
 
-# The main tables come first and can be read while the ablations run.
+# The main tables: every method, seed and evaluation set.
 reproduce: $(VENV)/.installed
 	dvc repro tables
+	bench report --where
+
+# The whole grid: the ablations too, then figures, verdicts and the page. Goes on where it was stopped.
+grid: $(VENV)/.installed
 	dvc repro
 	bench report --where
 	-bench report changes
