@@ -47,7 +47,7 @@ def report(
 
 @app.command()
 def tables(part: PartOption = Part.main, as_json: JsonOption = False) -> None:
-    """Write reports/tables/<part>/ as Markdown, CSV and LaTeX."""
+    """Write reports/tables/ (main) or reports/grid/ (all) as Markdown, CSV and LaTeX."""
     from benchmark.pipeline.project import Project
     from benchmark.pipeline.report_stages import write_tables
 

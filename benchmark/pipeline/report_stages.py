@@ -29,7 +29,8 @@ PUBLISHED = "published.yaml"
 
 
 def table_folder(project: Project, part: str) -> Path:
-    return project.reports / "tables" / part
+    """reports/tables: the main tables. reports/grid: those with the ablations."""
+    return project.reports / ("tables" if part == "main" else "grid")
 
 
 def source_file(project: Project, name: str) -> Path:
@@ -48,7 +49,7 @@ def make_tables(gathered: Gathered) -> list[Table]:
 
 
 def write_tables(project: Project, part: str) -> list[Path]:
-    """reports/tables/<part>/: every table as Markdown, CSV and LaTeX; those of an earlier run go.
+    """reports/tables/ (main) or reports/grid/ (all): every table as Markdown, CSV and LaTeX; those of an earlier run go.
 
     Part `all` holds the ledger of claims too.
     """

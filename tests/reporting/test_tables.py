@@ -156,10 +156,10 @@ def test_latex_compiles(tables, tmp_path):
 def test_same_results_make_the_same_bytes_and_stale_tables_go(inside):
     project = Project(inside)
     first = {p: p.read_bytes() for p in write_tables(project, "all")}
-    claims = (project.reports / "tables" / "all" / "claims.md").read_text(encoding="utf-8")
+    claims = (project.reports / "grid" / "claims.md").read_text(encoding="utf-8")
     assert "| supported on synthetic twins |" in claims
     assert "| supported |" not in claims
-    stale = project.reports / "tables" / "all" / "old.csv"
+    stale = project.reports / "grid" / "old.csv"
     stale.write_text("x", encoding="utf-8")
     second = {p: p.read_bytes() for p in write_tables(project, "all")}
     assert first == second
@@ -169,9 +169,9 @@ def test_same_results_make_the_same_bytes_and_stale_tables_go(inside):
 def test_commands(inside, capsys):
     assert main(["report", "tables", "--part", "main", "--json"]) == 0
     value = json.loads(capsys.readouterr().out)
-    assert "reports/tables/main/zero_shot.tex" in value["files"]
+    assert "reports/tables/zero_shot.tex" in value["files"]
     assert main(["report", "--where"]) == 0
-    assert "reports/tables/main/" in capsys.readouterr().out
+    assert "reports/tables/" in capsys.readouterr().out
 
 
 def test_without_results_one_line_says_what_to_run(tmp_path, project, monkeypatch, capsys):
@@ -194,7 +194,7 @@ def test_changes_against_the_committed_tables(inside, tmp_path, monkeypatch, cap
     capsys.readouterr()
     assert main(["report", "changes"]) == 0
     assert "identical" in capsys.readouterr().out
-    path = work / "reports" / "tables" / "main" / "zero_shot.csv"
+    path = work / "reports" / "tables" / "zero_shot.csv"
     frame = pd.read_csv(path)
     frame.loc[0, "value"] += 0.125
     frame.to_csv(path, index=False)
