@@ -49,9 +49,9 @@ def make_tables(gathered: Gathered) -> list[Table]:
 
 
 def write_tables(project: Project, part: str) -> list[Path]:
-    """reports/tables/ (main) or reports/grid/ (all): every table as Markdown, CSV and LaTeX; those of an earlier run go.
+    """reports/tables/ (main) or reports/grid/ (all): every table as Markdown, CSV and LaTeX.
 
-    Part `all` holds the ledger of claims too.
+    Tables of an earlier run go. Part `all` holds the ledger of claims too.
     """
     gathered = gather(project, part)
     tables = make_tables(gathered)
