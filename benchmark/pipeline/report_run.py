@@ -122,7 +122,10 @@ def _heading(at: Target, about: dict[str, Any]) -> list[str]:
 def _rows(summary: Summary, at: Target, cells: Sequence[Cell]) -> list[str]:
     metrics = summary.metrics
     here = metrics[(metrics["dataset"] == at.manifest.dataset) & (metrics["class"] == "macro")]
-    lines = [f"  {'method':<34}{'stratum':<14}{'macro AUROC':<25}{'average precision':<25}{'positives':>10}"]
+    wide = max(34, *(len(cell.name) + 2 for cell in cells))
+    lines = [
+        f"  {'method':<{wide}}{'stratum':<14}{'macro AUROC':<25}{'average precision':<25}{'positives':>10}"
+    ]
     for cell in cells:
         own = here[here["run_id"] == cell.name]
         own = own[own["prompts"] == cell.prompts.style]
@@ -133,7 +136,7 @@ def _rows(summary: Summary, at: Target, cells: Sequence[Cell]) -> list[str]:
                 continue
             name = cell.name.removesuffix("-main") if stratum == "all" else ""
             lines.append(
-                f"  {name:<34}{stratum:<14}{_cell(auroc):<25}"
+                f"  {name:<{wide}}{stratum:<14}{_cell(auroc):<25}"
                 f"{_cell(rows.get('average_precision')):<25}{auroc['n_pos']:>10,}"
             )
     return lines
