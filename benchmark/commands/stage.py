@@ -14,15 +14,10 @@ Seeds = Annotated[str | None, typer.Option("--seeds", help="Comma-separated; def
 
 
 def _seeds(text: str | None) -> list[int]:
-    from benchmark.core.errors import ParamsError
+    from benchmark.pipeline.request import parse_seeds
     from benchmark.pipeline.stages import context
 
-    if text is None:
-        return list(context()[1].seeds)
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError:
-        raise ParamsError(f"--seeds {text}: expected whole numbers, as in 0,1,2.") from None
+    return list(context()[1].seeds if text is None else parse_seeds(text))
 
 
 @app.command()

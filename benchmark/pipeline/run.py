@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -152,18 +152,3 @@ def evaluate_one(
     metrics = evaluate_cell(session.project, session.params, cell, seed, method, run, at)
     write_json(done, {"key": key, "sha256": hash_file(folder / METRICS)})
     return metrics
-
-
-def run_cells(
-    session: Session, cells: Sequence[Cell], datasets: Sequence[str], seeds: Sequence[int]
-) -> pd.DataFrame:
-    """Train and evaluate every cell with every seed on every dataset; all metric rows."""
-    import pandas as pd
-
-    frames = []
-    for cell in cells:
-        for seed in seeds:
-            run = train_one(session, cell, seed)
-            for dataset in datasets:
-                frames.append(evaluate_one(session, cell, seed, dataset, run))
-    return pd.concat(frames, ignore_index=True)
