@@ -127,6 +127,8 @@ class Method(nn.Module):
     OFFICIAL: ClassVar[dict[str, Any]] = {}
     """The published hyper-parameters; fields that are not named keep their defaults."""
     OFFICIAL_RECIPE: ClassVar[Recipe | None] = None
+    MAP_IS_ATTENTION: ClassVar[bool] = False
+    """Whether `similarity_map` gives attention weights in [0, 1]; else it gives similarities of any scale."""
 
     def __init__(self, config: MethodConfig, image_dim: int, text_dim: int) -> None:
         super().__init__()
@@ -209,6 +211,11 @@ class Method(nn.Module):
     def similarity_map(self, image: ImageFeatures, text: TextFeatures) -> Tensor | None:
         """(I, T, *grid), or None where the method has no local similarity."""
         return None
+
+    def embeddings(self, image: Prepared, text: Prepared) -> dict[str, tuple[Tensor, Tensor]]:
+        """Vectors of both sides in one shared space, (I, d) and (T, d), by name: `direct`, and what else the
+        method compares. Empty where images and texts meet only in pairs."""
+        return {}
 
     def after_step(self) -> None:
         """Called after each optimiser step (clamps)."""

@@ -130,6 +130,18 @@ class BrgSA(Method):
         prompt = unit(self.prepare_text(text).tensors["embedding"])
         return torch.einsum("ipd,td->itp", patches, prompt).unflatten(-1, image.grid)
 
+    def embeddings(self, image: Prepared, text: Prepared) -> dict[str, tuple[Tensor, Tensor]]:
+        """direct: v and t. bridged: v̂ and t, as in the score. reconstructed: v̂ and t̂, as in the loss."""
+        v, t = image.tensors["embedding"], text.tensors["embedding"]
+        if self.bank is None:
+            return {"direct": (v, t)}
+        rebuilt = image.tensors["reconstruction"]
+        return {
+            "direct": (v, t),
+            "bridged": (rebuilt, t),
+            "reconstructed": (rebuilt, text.tensors["reconstruction"]),
+        }
+
     def codes(self, embedding: Tensor) -> Tensor:
         """(N, d) → (N, K): softmax of the dot products with the bank. Needs `bank: true`."""
         assert self.bank is not None

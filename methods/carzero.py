@@ -87,6 +87,7 @@ class CARZero(Method):
     name = "carzero"
     Config = CARZeroConfig
     config: CARZeroConfig
+    MAP_IS_ATTENTION = True
     OFFICIAL: ClassVar[dict[str, Any]] = {
         "width": 768, "layers": 4, "feedforward": 1024, "head_widths": (1024, 512, 256),
         "mask_padding": False, "text_columns": 97, "init_std": 0.02,

@@ -112,6 +112,9 @@ class CLIP(Method):
         words = self.prepare_text(text).tensors["embedding"]
         return torch.einsum("ipd,td->itp", patches, words).unflatten(-1, image.grid)
 
+    def embeddings(self, image: Prepared, text: Prepared) -> dict[str, tuple[Tensor, Tensor]]:
+        return {"direct": (image.tensors["embedding"], text.tensors["embedding"])}
+
     def after_step(self) -> None:
         with torch.no_grad():
             self.logit_scale.clamp_(0, MAX_LOG_SCALE)

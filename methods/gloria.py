@@ -77,6 +77,7 @@ class GLoRIA(Method):
     name = "gloria"
     Config = GLoRIAConfig
     config: GLoRIAConfig
+    MAP_IS_ATTENTION = True
     OFFICIAL: ClassVar[dict[str, Any]] = {"width": 768}
     OFFICIAL_RECIPE = Recipe(
         optimiser="adam", learning_rate=5e-5, betas=(0.5, 0.999), weight_decay=1e-6, decay_exempt="none",
@@ -144,6 +145,9 @@ class GLoRIA(Method):
             return None
         maps = self.attention(image, text, scoring=True)
         return maps.amax(2).unflatten(-1, image.grid)
+
+    def embeddings(self, image: Prepared, text: Prepared) -> dict[str, tuple[Tensor, Tensor]]:
+        return {"direct": (image.tensors["global"], text.tensors["global"])}
 
     def attention(self, image: ImageFeatures, text: TextFeatures, *, scoring: bool = False) -> Tensor:
         """Attention α of every word over the regions, (I, T, L, P); zero rows where no word counts."""
