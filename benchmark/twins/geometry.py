@@ -5,13 +5,17 @@ Coordinates are (x, y) fractions of the side, origin at the top left. Masks are 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
+from itertools import groupby
+from operator import itemgetter
 
 import cv2
 import numpy as np
 from numpy.typing import ArrayLike
 
 _SHIFT = 5
+_LEVEL = np.float32(1 / 255)
 cv2.setNumThreads(1)
 
 
@@ -22,53 +26,74 @@ def grid(size: int) -> tuple[np.ndarray, np.ndarray]:
     return line[None, :], line[:, None]
 
 
-@lru_cache(maxsize=16)
-def _catmull_rom(steps: int) -> np.ndarray:
-    """(4, steps) weights of four neighbouring knots."""
+@lru_cache(maxsize=64)
+def _catmull_rom(knots: int, closed: bool, steps: int) -> np.ndarray:
+    """(samples, knots) weights of the knots in each sample of a curve."""
     t = np.arange(steps) / steps
     rows = [-t + 2 * t**2 - t**3, 2 - 5 * t**2 + 3 * t**3, t + 4 * t**2 - 3 * t**3, -(t**2) + t**3]
-    return (0.5 * np.stack(rows)).astype(np.float32)
+    local = 0.5 * np.stack(rows, axis=1)  # (steps, 4)
+    same = np.eye(knots)
+    if closed:
+        p = np.concatenate([same[-1:], same, same[:2]])
+    else:
+        p = np.concatenate([2 * same[:1] - same[1:2], same, 2 * same[-1:] - same[-2:-1]])
+    weights = np.concatenate([local @ p[i : i + 4] for i in range(len(p) - 3)])
+    if not closed:
+        weights = np.concatenate([weights, same[-1:]])
+    return np.ascontiguousarray(weights, np.float32)
 
 
 def smooth(points: ArrayLike, closed: bool = False, steps: int = 8) -> np.ndarray:
-    """Catmull-Rom curve through (n, 2) points, `steps` samples a segment."""
+    """Catmull-Rom curve through (..., n, 2) points, `steps` samples a segment."""
     p = np.asarray(points, np.float32)
-    if closed:
-        p = np.concatenate([p[-1:], p, p[:2]])
-    else:
-        p = np.concatenate([2 * p[:1] - p[1:2], p, 2 * p[-1:] - p[-2:-1]])
-    knots = np.stack([p[:-3], p[1:-2], p[2:-1], p[3:]], axis=2)  # (segments, 2, 4)
-    flat = (knots @ _catmull_rom(steps)).transpose(0, 2, 1).reshape(-1, 2)
-    return flat if closed else np.concatenate([flat, p[-2:-1]])
+    curve: np.ndarray = _catmull_rom(p.shape[-2], closed, steps) @ p
+    return curve
 
 
 def _fixed(points: np.ndarray, size: int) -> np.ndarray:
-    return np.round((np.asarray(points, np.float32) * size - 0.5) * (1 << _SHIFT)).astype(np.int32)
+    scaled = np.asarray(points, np.float32) * np.float32(size * (1 << _SHIFT))
+    scaled -= np.float32(0.5 * (1 << _SHIFT))
+    return np.rint(scaled, out=scaled).astype(np.int32)
 
 
 def fill(points: np.ndarray, size: int) -> np.ndarray:
     """Filled outline of (n, 2) points."""
     canvas = np.zeros((size, size), np.uint8)
     cv2.fillPoly(canvas, [_fixed(points, size)], 255, cv2.LINE_AA, _SHIFT)
-    return canvas.astype(np.float32) / 255
+    return canvas * _LEVEL
 
 
 def strokes(
-    curves: list[np.ndarray], width: float | list[float], size: int, closed: bool = False
+    curves: Sequence[np.ndarray] | np.ndarray,
+    width: float | Sequence[float],
+    size: int,
+    closed: bool = False,
 ) -> np.ndarray:
     """Polylines of a width in fractions of the side.
 
     A line thinner than one pixel is drawn one pixel wide and proportionally fainter.
     """
     canvas = np.zeros((size, size), np.uint8)
-    widths = width if isinstance(width, list) else [width] * len(curves)
-    for curve, w in zip(curves, widths, strict=True):
-        pixels = w * size
-        level = 255 if pixels >= 1 else max(int(255 * pixels), 40)
-        cv2.polylines(
-            canvas, [_fixed(curve, size)], closed, level, max(1, round(pixels)), cv2.LINE_AA, _SHIFT
-        )
-    return canvas.astype(np.float32) / 255
+    if isinstance(width, int | float):
+        _stroke(canvas, curves, width, closed)
+    else:
+        pairs = zip(curves, width, strict=True)
+        for w, group in groupby(pairs, key=itemgetter(1)):
+            _stroke(canvas, [curve for curve, _ in group], w, closed)
+    return canvas * _LEVEL
+
+
+def _stroke(
+    canvas: np.ndarray, curves: Sequence[np.ndarray] | np.ndarray, width: float, closed: bool
+) -> None:
+    size = len(canvas)
+    pixels = width * size
+    level = 255 if pixels >= 1 else max(int(255 * pixels), 40)
+    if isinstance(curves, np.ndarray):
+        lines = list(_fixed(curves, size))
+    else:
+        lines = [_fixed(curve, size) for curve in curves]
+    cv2.polylines(canvas, lines, closed, level, max(1, round(pixels)), cv2.LINE_AA, _SHIFT)
 
 
 def dots(spots: list[tuple[float, float]], radius: float, size: int) -> np.ndarray:
@@ -77,7 +102,7 @@ def dots(spots: list[tuple[float, float]], radius: float, size: int) -> np.ndarr
     reach = max(int(radius * size * (1 << _SHIFT)), 1)
     for centre in _fixed(np.asarray(spots), size):
         cv2.circle(canvas, (int(centre[0]), int(centre[1])), reach, 255, -1, cv2.LINE_AA, _SHIFT)
-    return canvas.astype(np.float32) / 255
+    return canvas * _LEVEL
 
 
 def soften(mask: np.ndarray, sigma: float) -> np.ndarray:

@@ -1,0 +1,51 @@
+"""Twin images per second on one core, official files written, for every dataset or those named.
+
+    python perf/twins.py [DATASET ...] [--images 200] [--size 224] [--least 60] [--json]
+
+One process, no workers: the figure is per core. Wall clock and processor time of `build_twin` are both given,
+since other work on the machine disturbs only the first. Exit 1 where processor time allows less than --least.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from benchmark.twins.build import WRITERS, TwinSpec, build_twin
+
+
+def measure(dataset: str, images: int, size: int) -> tuple[float, float]:
+    """Images per second of wall clock and of processor time, after a short run that fills the caches."""
+    with tempfile.TemporaryDirectory() as temporary:
+        root = Path(temporary) / dataset
+        build_twin(dataset, root, TwinSpec(images=8, size=size), 1, workers=1)
+        wall, spent = time.perf_counter(), time.process_time()
+        build_twin(dataset, root, TwinSpec(images=images, size=size), 0, workers=1)
+        return images / (time.perf_counter() - wall), images / (time.process_time() - spent)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    parser.add_argument("datasets", nargs="*", metavar="DATASET")
+    parser.add_argument("--images", type=int, default=200)
+    parser.add_argument("--size", type=int, default=224)
+    parser.add_argument("--least", type=float, default=60.0)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    rows = {}
+    for dataset in options.datasets or WRITERS.names():
+        wall, spent = measure(dataset, options.images, options.size)
+        rows[dataset] = {"images_per_second": wall, "images_per_cpu_second": spent}
+        if not options.json:
+            print(f"{dataset:<18} {wall:5.0f} images/s  {spent:5.0f} by processor time", flush=True)
+    if options.json:
+        sys.stdout.write(json.dumps({"size": options.size, "images": options.images, **rows}) + "\n")
+    return 0 if all(row["images_per_cpu_second"] >= options.least for row in rows.values()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
