@@ -20,7 +20,7 @@ from pydantic import (
 from benchmark.core.errors import ParamsError, closest
 from benchmark.core.files import read_yaml
 
-TextKind = Literal["raw_report", "raw_sentence", "aligned", "llm", "labels"]
+TextKind = Literal["raw_report", "raw_sentence", "aligned_report", "aligned", "llm", "labels"]
 
 
 class Strict(BaseModel):
@@ -63,6 +63,7 @@ class TextParams(Strict):
 
     kind: TextKind = "aligned"
     rule: str = Field("findings+impression", description="which report sections are read")
+    negations: Literal["keep", "drop"] = Field("keep", description="drop: without sentences that only deny")
     llm_file: str | None = Field(None, description="recorded aligned sentences, for kind: llm")
 
 
@@ -106,6 +107,19 @@ class CellParams(Strict):
     training: dict[str, Any] = {}
     texts: dict[str, Any] = {}
     evaluate: tuple[str, ...] | None = None
+    seeds: tuple[NonNegativeInt, ...] | None = Field(
+        None, min_length=1, description="unset: those of the grid"
+    )
+    more_prompts: tuple[str, ...] | None = Field(
+        None,
+        description="styles of prompt_ablation it is evaluated with; unset: all in prompt_alignment, or none",
+    )
+
+    def covers(self, prompts: PromptParams) -> bool:
+        """Whether the cell is evaluated with these prompts of the prompt ablation too."""
+        if self.more_prompts is None:
+            return self.table == "prompt_alignment"
+        return prompts.style in self.more_prompts
 
 
 class Params(Strict):
@@ -148,6 +162,7 @@ class Cell(Strict):
     more_prompts: tuple[PromptParams, ...] = ()
     more_prompts_on: tuple[str, ...] = ()
     evaluate: tuple[str, ...]
+    seeds: tuple[int, ...] | None = None
     table: str = "zero_shot"
     label: str = ""
 
@@ -242,9 +257,10 @@ def ablation_cell(params: Params, name: str) -> Cell:
         training={**base.training, **change.training},
         texts=TextParams.model_validate({**params.texts.model_dump(), **change.texts}),
         prompts=base.prompts,
-        more_prompts=base.more_prompts if change.table == "prompt_alignment" else (),
+        more_prompts=tuple(p for p in base.more_prompts if change.covers(p)),
         more_prompts_on=base.more_prompts_on,
         evaluate=change.evaluate or params.data.ablate_on or base.evaluate,
+        seeds=change.seeds,
         table=change.table,
         label=change.label,
     )

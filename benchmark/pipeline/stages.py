@@ -115,16 +115,17 @@ def evaluate_stage(name: str, seeds: Sequence[int]) -> str:
 
 
 def cell_stage(name: str) -> str:
-    """Train and evaluate one ablation cell with every seed."""
+    """Train and evaluate one ablation cell with its seeds, or those of the grid."""
     now = session()
     cell = cell_named(now.params, name)
     numbers = {}
-    for seed in now.params.seeds:
+    seeds = cell.seeds or now.params.seeds
+    for seed in seeds:
         run = train_one(now, cell, seed)
         frames = {d: evaluate_one(now, cell, seed, d, run) for d in cell.evaluate}
         numbers[f"seed-{seed}"] = headline(frames)
     write_json(index_file(now.project, cell, None), numbers)
-    return f"{cell.name}: {len(now.params.seeds)} seed(s) trained and evaluated"
+    return f"{cell.name}: {len(seeds)} seed(s) trained and evaluated"
 
 
 def tune_stage(method: str) -> str:

@@ -56,7 +56,7 @@ def scored(project: Project, cells: Sequence[Cell], seeds: Sequence[int], at: Ta
     found = []
     place = source_name(at.manifest.dataset, at.manifest.origin)
     for cell in cells:
-        for seed in seeds:
+        for seed in cell.seeds or seeds:
             folder = project.results(cell.name, seed) / place
             if not (folder / METRICS).is_file():
                 continue

@@ -84,16 +84,17 @@ def texts_of(project: Project, texts: TextParams, manifest: Manifest) -> tuple[l
 
     kind = text_kind(texts, manifest)
     table = None
-    if kind == "aligned":
-        table = read_table(project.texts(manifest.dataset, manifest.origin) / TABLE)[0]
-    elif kind == "llm":
+    if kind == "llm":
         if texts.llm_file is None:
             raise DataError(
                 "texts.kind: llm needs texts.llm_file, a file of recorded sentences. "
                 "Make one with `bench prompts align --aligner llm`."
             )
         table = read_table(_inside(project, texts.llm_file))[0]
-    return training_texts(manifest, kind, table=table, rule=texts.rule), kind
+    elif kind in ("aligned", "aligned_report") or (kind != "labels" and texts.negations == "drop"):
+        table = read_table(project.texts(manifest.dataset, manifest.origin) / TABLE)[0]
+    said = training_texts(manifest, kind, table=table, rule=texts.rule, negations=texts.negations)
+    return said, kind
 
 
 def text_provenance(project: Project, texts: TextParams) -> dict[str, Any]:

@@ -21,8 +21,9 @@ from benchmark.prompts.sentences import split_sentences
 if TYPE_CHECKING:
     import pandas as pd
 
-TextKind = Literal["raw_report", "raw_sentence", "aligned", "llm", "labels"]
-KINDS: tuple[TextKind, ...] = ("raw_report", "raw_sentence", "aligned", "llm", "labels")
+TextKind = Literal["raw_report", "raw_sentence", "aligned_report", "aligned", "llm", "labels"]
+KINDS: tuple[TextKind, ...] = ("raw_report", "raw_sentence", "aligned_report", "aligned", "llm", "labels")
+Negations = Literal["keep", "drop"]
 
 
 def study_reports(manifest: Manifest) -> dict[str, str]:
@@ -63,31 +64,43 @@ def training_texts(
     *,
     table: pd.DataFrame | None = None,
     rule: str = "findings+impression",
+    negations: Negations = "keep",
 ) -> list[list[str]]:
     """Texts of each image, in the order of the manifest, without repeats; empty where nothing is said.
 
     raw_report: the selected sections as one text. raw_sentence: its sentences. aligned, llm: the aligned
-    sentences of `table` (made by `align_manifest` or the LLM aligner). labels: "There is <class>" of every
-    positive class, or, where an image has none, "There is no <class>" of every negative one; for datasets
-    without reports.
+    sentences of `table` (made by `align_manifest` or the LLM aligner). aligned_report: those of `aligned` as
+    one text. labels: "There is <class>" of every positive class, or, where an image has none, "There is no
+    <class>" of every negative one; for datasets without reports.
+    negations: `drop` leaves out aligned sentences that deny a finding, and raw sentences of which every
+    finding is denied by `table`; a raw sentence that states something else too stays whole, and so does one
+    without a finding. An image of which nothing is left has no text.
     A method draws one of them a step (CARZero) or takes all as positives (RadZero).
-    Raises UnknownName for a kind, BenchError where `aligned` or `llm` lacks its table.
+    Raises UnknownName for a kind, BenchError where a table is needed and missing.
     """
     if kind not in KINDS:
         raise UnknownName("text kind", kind, KINDS, f"Kinds: {', '.join(KINDS)}.")
+    drop = negations == "drop"
     if kind == "labels":
-        return _from_labels(manifest)
-    if kind in ("aligned", "llm"):
-        if table is None:
-            raise BenchError(
-                f"texts of kind '{kind}' need a table of aligned sentences. Run `bench prompts align`."
-            )
+        return _from_labels(manifest, drop)
+    raw = kind in ("raw_report", "raw_sentence")
+    if raw and not drop:
+        said = {study: _raw(report, kind, rule) for study, report in study_reports(manifest).items()}
+    elif table is None:
+        what = f"'{kind}' without negations" if raw else f"'{kind}'"
+        raise BenchError(
+            f"texts of kind {what} need a table of aligned sentences. Run `bench prompts align`."
+        )
+    elif raw:
+        said = _joined(_without_denials(table), kind == "raw_report")
+    else:
         rows = table[table["aligned"].notna()]
+        if drop:
+            rows = rows[rows["presence"] != "absent"]
         said = {
             str(study): list(dict.fromkeys(group)) for study, group in rows.groupby("study_id")["aligned"]
         }
-    else:
-        said = {study: _raw(report, kind, rule) for study, report in study_reports(manifest).items()}
+        said = _joined(said, kind == "aligned_report", ". ", ".")
     return [list(said.get(study, ())) for study in _studies(manifest)]
 
 
@@ -184,7 +197,25 @@ def _raw(report: str, kind: TextKind, rule: str) -> list[str]:
     return list(dict.fromkeys(s for _, text in parts for s in split_sentences(text)))
 
 
-def _from_labels(manifest: Manifest) -> list[list[str]]:
+def _without_denials(table: pd.DataFrame) -> dict[str, list[str]]:
+    """Study → its report sentences, in order, without repeats and without those that only deny."""
+    denied = table["presence"].eq("absent").fillna(False)
+    sentences = table.assign(denied=denied).groupby(["study_id", "sentence"], sort=True)
+    found: dict[str, list[str]] = {}
+    for (study, _), own in sentences[["text", "denied"]]:
+        if not own["denied"].all():
+            found.setdefault(str(study), []).append(str(own["text"].iloc[0]))
+    return {study: list(dict.fromkeys(own)) for study, own in found.items()}
+
+
+def _joined(
+    said: dict[str, list[str]], whole: bool, between: str = " ", end: str = ""
+) -> dict[str, list[str]]:
+    """The sentences of a study as one text where `whole`, else as they are."""
+    return {study: [between.join(own) + end] for study, own in said.items() if own} if whole else said
+
+
+def _from_labels(manifest: Manifest, drop: bool) -> list[list[str]]:
     from benchmark.data.cards import load_card
     from benchmark.prompts.class_prompts import display_name
 
@@ -196,5 +227,5 @@ def _from_labels(manifest: Manifest) -> list[list[str]]:
     for row in values:
         present = [f"There is {name}" for name, value in zip(shown, row, strict=True) if value == 1]
         absent = [f"There is no {name}" for name, value in zip(shown, row, strict=True) if value == 0]
-        texts.append(list(dict.fromkeys(present or absent)))
+        texts.append(list(dict.fromkeys(present or ([] if drop else absent))))
     return texts

@@ -68,3 +68,29 @@ def test_cells_inherit_their_method(params_file) -> None:
     assert (main.texts.kind, raw.texts.kind, raw.variant) == ("aligned", "raw_report", "raw")
     with pytest.raises(ParamsError, match="no cell 'clip-row'.*'clip-raw'"):
         ablation_cell(params, "clip-row")
+
+
+def test_a_cell_has_its_own_seeds_and_prompts(params_file):
+    whole = load_params(params_file)
+    cell = ablation_cell(whole, "gloria-aligned-report-without-negations")
+    assert (cell.texts.kind, cell.texts.negations) == ("aligned_report", "drop")
+    assert cell.seeds and cell.seeds != whole.seeds
+    assert [p.style for p in cell.prompts_on("chestxray14")] == ["template", "pos-neg"]
+    assert main_cell(whole, "gloria").seeds is None
+    every = ablation_cell(whole, "gloria-raw-report")
+    assert every.more_prompts == whole.prompt_ablation.prompts
+    assert ablation_cell(whole, "gloria-local").more_prompts == ()
+
+
+@pytest.mark.parametrize("method", ["clip", "gloria", "carzero", "radzero"])
+def test_every_combination_of_the_text_factors_is_a_cell(params_file, method):
+    whole = load_params(params_file)
+    cells = [main_cell(whole, method), *[ablation_cell(whole, n) for n in whole.cells]]
+    own = [
+        c
+        for c in cells
+        if c.method == method and c.table in ("zero_shot", "prompt_alignment", "text_factors")
+    ]
+    found = [(c.texts.kind, c.texts.negations) for c in own]
+    kinds = ("raw_report", "raw_sentence", "aligned_report", "aligned")
+    assert sorted(found) == sorted((k, n) for k in kinds for n in ("keep", "drop"))

@@ -59,12 +59,45 @@ def test_aligned_texts_come_from_the_table():
         training_texts(M, "aligned")
 
 
+def test_aligned_sentences_as_one_report():
+    said = training_texts(M, "aligned_report", table=align_manifest(M))
+    assert said[0] == said[2] == ["There is no pleural effusion. There is pneumothorax on the left."]
+    assert said[3] == said[4] == []
+
+
+DENYING = {
+    "d1": "FINDINGS: 1. No effusion. 2. Left pneumothorax. 3. No edema, but cardiomegaly. 4. Portable view.",
+    "d2": "FINDINGS: No effusion. No pneumothorax or edema.",
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "first", "second"),
+    [
+        ("raw_report", ["Left pneumothorax. No edema, but cardiomegaly. Portable view."], []),
+        ("raw_sentence", ["Left pneumothorax.", "No edema, but cardiomegaly.", "Portable view."], []),
+        ("aligned", ["There is pneumothorax on the left", "There is cardiomegaly"], []),
+        ("aligned_report", ["There is pneumothorax on the left. There is cardiomegaly."], []),
+    ],
+)
+def test_texts_without_negations(monkeypatch, kind, first, second):
+    monkeypatch.setattr(f"{__name__}.REPORTS", DENYING)
+    m = manifest(["d1", "d2"])
+    assert training_texts(m, kind, table=align_manifest(m), negations="drop") == [first, second]
+
+
+def test_raw_texts_without_negations_need_the_table():
+    with pytest.raises(BenchError, match="'raw_report' without negations"):
+        training_texts(M, "raw_report", negations="drop")
+
+
 def test_texts_from_labels():
     m = manifest(["s1", "s2"], dataset="chestxray14", Effusion=[1, 0], Hernia=[0, 0])
     assert training_texts(m, "labels") == [
         ["There is pleural effusion"],
         ["There is no pleural effusion", "There is no hernia"],
     ]
+    assert training_texts(m, "labels", negations="drop") == [["There is pleural effusion"], []]
 
 
 def test_nothing_to_align_and_unknown_kind():
