@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -22,6 +22,8 @@ from torch import Tensor
 
 from benchmark.core.errors import BenchError
 from methods.base import Prepared
+
+T = TypeVar("T")
 
 
 class RankLost(BenchError):
@@ -111,6 +113,36 @@ class Group:
         dist.broadcast_object_list(box, 0)
         return box[0]
 
+    def first_then_all(self, work: Callable[[], T]) -> T:
+        """Rank 0 does the work, then the others, who find the files that it wrote.
+
+        Where it raises a BenchError on rank 0, every rank raises it.
+        """
+        if self.size == 1:
+            return work()
+        failure: BenchError | None = None
+        if self.first:
+            try:
+                found = work()
+            except BenchError as error:
+                failure = error
+        said = self.agree(None if failure is None else (str(failure), failure.exit_code))
+        if failure is not None:
+            raise failure
+        if said is not None:
+            told = BenchError(said[0])
+            told.exit_code = said[1]
+            raise told
+        return found if self.first else work()
+
+    def join_rows(self, own: NDArray[Any], bounds: list[int]) -> NDArray[Any]:
+        """(own rows, …) → the rows of all ranks in order; rank r holds bounds[r]:bounds[r + 1]."""
+        if self.size == 1:
+            return own
+        device = torch.device("cuda", torch.cuda.current_device()) if dist.get_backend() == "nccl" else "cpu"
+        found: NDArray[Any] = _joined(torch.from_numpy(own).to(device), bounds).cpu().numpy()
+        return found
+
 
 class _Gather(torch.autograd.Function):
     @staticmethod
@@ -157,10 +189,11 @@ class _OnDemand(dict[str, Tensor]):
 
 
 @contextlib.contextmanager
-def process_group(backend: str | None = None, timeout_seconds: float = 600) -> Iterator[Group]:
+def process_group(backend: str | None = None, timeout_seconds: float = 86_400) -> Iterator[Group]:
     """The group that torchrun describes in the environment, or a group of one without it.
 
-    Raises RankLost where another process dies meanwhile.
+    The time limit is long because ranks wait while rank 0 prepares data; a process that dies closes its
+    connections, which ends the wait of the others at once. Raises RankLost where another process dies.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1 or dist.is_initialized():
@@ -174,8 +207,8 @@ def process_group(backend: str | None = None, timeout_seconds: float = 600) -> I
     except (dist.DistBackendError, dist.DistNetworkError, RuntimeError) as error:
         if isinstance(error, dist.DistBackendError | dist.DistNetworkError) or _connection(error):
             raise RankLost(
-                f"rank {group.rank}: another process of this run ended or stopped answering; "
-                "run the same command again to go on from the last saved state."
+                f"rank {group.rank}: another process of this run ended or stopped answering. "
+                "Run the same command again to go on from the last saved state."
             ) from None
         raise
     finally:
@@ -201,6 +234,9 @@ def _connection(error: RuntimeError) -> bool:
     return any(sign in text for sign in ("connection", "gloo", "timed out", "timeout", "socket", "peer"))
 
 
-def rank_rows(count: int, group: Group) -> NDArray[np.int64]:
-    """This rank's rows in evaluation: every row once over all ranks, none dropped or repeated."""
-    return np.arange(count, dtype=np.int64)[group.part(count)]
+def tile_bounds(count: int, tile: int, group: Group) -> list[int]:
+    """Bounds of each rank's rows in evaluation: every row once over all ranks, none dropped or repeated.
+
+    Ranks part at whole tiles, so that each tile is computed as one process computes it.
+    """
+    return [min(bound * tile, count) for bound in group.bounds(-(-count // tile))]

@@ -228,7 +228,8 @@ class _Run:
             saved = time.perf_counter()
 
     def _update(self, batch: Batch, loaded: Any) -> Tensor:
-        torch.manual_seed(derive_seed(self.seed, "step", self.now["step"], self.group.rank))
+        own = 0 if self.step.draws_jointly else self.group.rank
+        torch.manual_seed(derive_seed(self.seed, "step", self.now["step"], own))
         set_rate(self.optimiser, rate(self.config, self.now["step"], self.total))
         self.optimiser.zero_grad(set_to_none=True)
         loss = self.step.backward(batch, loaded).total.detach()

@@ -18,6 +18,7 @@ from benchmark.core.features import ImageFeatures, TextFeatures
 from benchmark.training.config import TrainConfig
 from benchmark.training.data import Batch, TrainingData
 from benchmark.training.distributed import Group
+from benchmark.training.draws import JointDropout
 from benchmark.training.live import PixelStore, SentenceStore, pad_columns
 from benchmark.training.tiling import Interact, tile_within, tiled_pairs
 from methods.base import Losses, Method
@@ -40,6 +41,12 @@ class Step:
     def live(self) -> bool:
         """Whether an encoder is in the graph."""
         return isinstance(self.data.images, PixelStore) or isinstance(self.data.text, SentenceStore)
+
+    @property
+    def draws_jointly(self) -> bool:
+        """Whether ranks draw dropout as one process does. Tiles and compiled pairs draw for themselves."""
+        alone = self.config.tile is not None or self.config.memory_gib is not None
+        return self.group.size > 1 and not alone and self.interact is None
 
     def load(self, batch: Batch) -> tuple[ImageFeatures, TextFeatures]:
         """This rank's share of a batch's cached features, on the CPU. Nothing where encoders are live."""
@@ -86,12 +93,16 @@ class Step:
     def losses(self, batch: Batch, image: ImageFeatures, text: TextFeatures) -> Losses:
         """Joint loss from this rank's features; the same value on every rank."""
         images, texts = batch.positives.shape
-        with self._autocast():
-            own_image, own_text = self.method.prepare_image(image), self.method.prepare_text(text)
+        draws = JointDropout(self.group, (images, texts))
+        with self._autocast(), draws if self.draws_jointly else contextlib.nullcontext():
+            own_image = self.method.prepare_image(image)
+            draws.phase = "text"
+            own_text = self.method.prepare_text(text)
             all_text = self.group.gather_prepared(own_text, texts)
             tile = self.config.tile
             if tile is None and self.config.memory_gib is not None:
                 tile = tile_within(self.method, own_image, all_text, self.config.memory_gib)
+            draws.phase = "pairs"
             pairs = tiled_pairs(self.method, own_image, all_text, tile, interact=self.interact)
         pairs = {name: self.group.gather(_full(matrix), images) for name, matrix in pairs.items()}
         all_image = self.group.gather_on_demand(own_image, images)

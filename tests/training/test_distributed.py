@@ -18,7 +18,7 @@ from training_cases import make_data
 
 from benchmark.core.errors import ParamsError
 from benchmark.evaluation.scoring import score
-from benchmark.training.distributed import Group
+from benchmark.training.distributed import Group, tile_bounds
 from benchmark.training.loop import load_method, train
 from methods.base import METHODS
 
@@ -61,6 +61,7 @@ def test_two_processes_equal_one(name: str, two: Path, tmp_path: Path) -> None:
     found = torch.load(two / f"{name}.pt", weights_only=True)
     torch.testing.assert_close(found.pop("loss"), expected.pop("loss"), rtol=1e-5, atol=1e-6)
     assert found.keys() == expected.keys()
+    assert max(float(gradient.abs().max()) for gradient in expected.values()) > 1e-2
     for parameter, gradient in expected.items():
         most = max(1.0, float(gradient.abs().max()))
         torch.testing.assert_close(found[parameter], gradient, rtol=1e-4, atol=1e-5 * most, msg=parameter)
@@ -80,8 +81,12 @@ def test_sharded_scores_are_the_whole(two: Path) -> None:
     found = np.load(two / "scores.npy")
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
     assert not list(two.glob("scores.npy.shards*"))
-    rows = [json.loads((two / f"rows-{rank}.json").read_text()) for rank in range(2)]
-    assert rows == [[0, 1, 2, 3], [4, 5, 6]]
+
+
+def test_ranks_part_at_tiles_and_share_every_row() -> None:
+    assert tile_bounds(7, 2, Group(0, 2)) == [0, 4, 7]
+    assert tile_bounds(160, 64, Group(0, 2)) == [0, 128, 160]
+    assert tile_bounds(3, 64, Group(0, 3)) == [0, 3, 3, 3]
 
 
 def test_a_dead_process_ends_the_run_and_leaves_its_state(tmp_path: Path) -> None:
