@@ -25,10 +25,13 @@ if TYPE_CHECKING:
     from benchmark.encoders.base import ImageEncoder, TextEncoder
     from benchmark.encoders.store import FeatureStore, TextStore
     from benchmark.prompts.class_prompts import PromptSet
+    from benchmark.training.distributed import Group
     from methods.base import Method
 
 METRICS = "metrics.parquet"
 EVERY_IMAGE = "every-image"
+TILE = (64, 64)
+"""Images and texts that are scored at once."""
 
 
 @dataclass(frozen=True)
@@ -125,14 +128,19 @@ def prompt_set(card: Card, protocol: str, prompts: PromptParams) -> PromptSet:
     )
 
 
-def predict(method: Method, at: Target, prompts: PromptSet) -> np.ndarray:
-    """(N, C) scores of the chosen images against the classes."""
+def predict(method: Method, at: Target, prompts: PromptSet, group: Group | None = None) -> np.ndarray:
+    """(N, C) scores of the chosen images against the classes; the processes of `group` share the images."""
     from benchmark.evaluation.prompt_scores import class_scores, pooled_prompts
     from benchmark.evaluation.scoring import score
+    from benchmark.training.distributed import Group, local_device, tile_bounds
 
-    store = at.encode(prompts.texts)
+    group = group or Group()
+    store = group.first_then_all(lambda: at.encode(prompts.texts))
     features, reduced = pooled_prompts(store.get(store.rows(prompts.texts)), prompts)
-    return class_scores(score(method, at.images, features, rows=at.rows, device=device()), reduced)
+    bounds = tile_bounds(len(at.rows), TILE[0], group)
+    own = at.rows[bounds[group.rank] : bounds[group.rank + 1]]
+    scores = score(method, at.images, features, TILE, rows=own, device=local_device(device(), group))
+    return class_scores(group.join_rows(scores, bounds), reduced)
 
 
 def evaluate_cell(
@@ -143,10 +151,12 @@ def evaluate_cell(
     method: Method,
     run: Mapping[str, Any],
     at: Target,
+    group: Group | None = None,
 ) -> pd.DataFrame:
     """Score, save predictions and metrics under results/, return the metric rows of all prompts.
 
-    The first prompts of the cell are its own; further ones are rows of the prompt ablation.
+    The first prompts of the cell are its own; further ones are rows of the prompt ablation. The processes of
+    `group` share the scoring; rank 0 does the rest, and the others return no rows.
     """
     import pandas as pd
 
@@ -158,7 +168,9 @@ def evaluate_cell(
     frames = []
     for number, wanted in enumerate(cell.prompts_on(at.manifest.dataset)):
         prompts = prompt_set(at.card, at.chosen.info["protocol"], wanted)
-        scores = predict(method, at, prompts)
+        scores = predict(method, at, prompts, group)
+        if group is not None and not group.first:
+            continue
         label = prompt_label(prompts)
         identity = {
             "run_id": run["identity"][:16],
@@ -186,6 +198,8 @@ def evaluate_cell(
                 seed=derive_seed(0, "bootstrap", at.manifest.dataset),
             )
         )
+    if not frames:
+        return pd.DataFrame()
     metrics = pd.concat(frames, ignore_index=True)
     about = {"cell": cell.name, "notice": at.manifest.origin, "evaluation": at.chosen.info, "note": at.note}
     write_table(folder / METRICS, metrics, about)

@@ -81,16 +81,16 @@ class JointDropout(TorchFunctionMode):
         sides = x.shape[first], x.shape[second]
         if sides == (own, texts):
             return first
-        return second % x.ndim if sides == (texts, own) else None
+        return int(second % x.ndim) if sides == (texts, own) else None
 
     def _own(self, phase: Phase) -> int:
         part = self.group.part(self.batch[phase == "text"])
-        return part.stop - part.start
+        return int(part.stop - part.start)
 
     def _mask(self, x: Tensor, p: float, axis: int) -> Tensor:
         count = self.batch[self.phase == "text"]
         part = self.group.part(count)
-        order = sorted(range(x.ndim), key=lambda a: (-x.stride(a), a))
+        order = sorted(range(x.ndim), key=lambda a: (-x.stride()[a], a))
         shape = [count if a == axis else x.shape[a] for a in order]
         ones = torch.ones(shape, dtype=x.dtype, device=x.device).permute(
             [order.index(a) for a in range(x.ndim)]
