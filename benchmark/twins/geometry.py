@@ -53,7 +53,8 @@ def smooth(points: ArrayLike, closed: bool = False, steps: int = 8) -> np.ndarra
 def _fixed(points: np.ndarray, size: int) -> np.ndarray:
     scaled = np.asarray(points, np.float32) * np.float32(size * (1 << _SHIFT))
     scaled -= np.float32(0.5 * (1 << _SHIFT))
-    return np.rint(scaled, out=scaled).astype(np.int32)
+    whole: np.ndarray = np.rint(scaled, out=scaled).astype(np.int32)
+    return whole
 
 
 def fill(points: np.ndarray, size: int) -> np.ndarray:

@@ -71,38 +71,35 @@ def osteophytes(canvas: Canvas, draw: Draw) -> list[np.ndarray]:
     centres = canvas.curves["spine"]
     half = 0.036 if not canvas.lateral else 0.04
     first = int(rng.integers(5, 8))
-    beaks, plates = [], []
+    flowing = draw.options.get("flowing")
+    spurs = np.zeros((size, size), np.float32)
+    plates = []
     for k in range(draw.options["count"]):
         i = min(first + k, len(centres) - 2)
         x, y = 0.5 * (centres[i] + centres[i + 1])
-        plates += [
-            np.array([(x - half, y - 0.007), (x + half, y - 0.007)]),
-            np.array([(x - half, y + 0.007), (x + half, y + 0.007)]),
-        ]
-        for sign in (-1,) if canvas.lateral else (-1, 1):
-            edge = x + sign * half
-            reach = sign * (0.022 if draw.options.get("flowing") else 0.016) * rng.uniform(0.8, 1.3)
-            beaks.append(
-                np.array(
-                    [
-                        (edge - sign * 0.004, y - 0.022),
-                        (edge + reach, y - 0.003),
-                        (edge + reach, y + 0.003),
-                        (edge - sign * 0.004, y + 0.022),
-                    ]
-                )
+        for edge in (-0.0075, 0.0075):
+            plates.append(
+                smooth([(x - half, y + 1.25 * edge), (x, y + 0.8 * edge), (x + half, y + 1.25 * edge)])
             )
+        for sign in (-1,) if canvas.lateral else (-1, 1):
+            reach = (0.020 if flowing else 0.017) * rng.uniform(0.55, 1.35)
+            for edge in (-1, 1):  # a beak grows from each end plate over the disc
+                root = (x + sign * (half - 0.010), y + edge * 0.026)
+                tip = (x + sign * (half + reach), y + edge * rng.uniform(0.001, 0.005))
+                inside = (x + sign * (half - 0.010), y + edge * 0.006)
+                beak = smooth([root, (x + sign * half, y + edge * 0.016), tip, inside], closed=True, steps=4)
+                spurs = np.maximum(spurs, fill(beak, size))
     gain = 0.7 + 0.35 * draw.strength
-    lines = strokes(plates, 0.006, size)
-    spurs = strokes(beaks, 0.010, size)
-    if draw.options.get("flowing"):
+    if flowing:
         top, low = centres[first], centres[min(first + draw.options["count"], len(centres) - 1)]
-        offset = np.array([-(half + 0.012) if canvas.lateral else -(half + 0.014), 0])
-        spurs = np.maximum(
-            spurs, strokes([smooth([top + offset, 0.5 * (top + low) + offset, low + offset])], 0.016, size)
-        )
-    mask = np.maximum(soften(spurs, 0.0015), 0.7 * soften(lines, 0.001))
-    canvas.add(mask, 0.36 * gain)
+        offset = np.array([-(half + 0.012) if canvas.lateral else -(half + 0.010), 0])
+        wave = [
+            top + (low - top) * t + offset + np.array([0.004 * (-1) ** j, 0])
+            for j, t in enumerate(np.linspace(0, 1, 2 * draw.options["count"]))
+        ]
+        spurs = np.maximum(spurs, strokes([smooth(wave)], 0.013, size))
+    mask = np.maximum(soften(spurs, 0.003), 0.55 * soften(strokes(plates, 0.006, size), 0.0015))
+    canvas.add(mask, 0.27 * gain)
     return [np.clip(1.6 * soften(mask, 0.008), 0, 1)]
 
 
@@ -117,37 +114,21 @@ def wedge(canvas: Canvas, draw: Draw) -> list[np.ndarray]:
     whole = draw.options.get("whole")
     front = half_h * (1 - loss)
     back = front if whole else half_h
-    if canvas.lateral:
-        body = np.array(
-            [(x - half_w, y - front), (x + half_w, y - back), (x + half_w, y + back), (x - half_w, y + front)]
-        )
-    else:
-        body = np.array(
-            [
-                (x - half_w, y - front * 1.1),
-                (x + half_w, y - front),
-                (x + half_w, y + front),
-                (x - half_w, y + front * 1.1),
-            ]
-        )
-    old = fill(
-        np.array(
-            [
-                (x - half_w, y - half_h * 1.15),
-                (x + half_w, y - half_h * 1.15),
-                (x + half_w, y + half_h * 1.15),
-                (x - half_w, y + half_h * 1.15),
-            ]
-        ),
-        size,
+    left, right = (front, back) if canvas.lateral else (front * 1.1, front)
+    sag = 0.75 * min(left, right)  # crushed end plates are hollow
+    body = np.concatenate(
+        [
+            smooth([(x - half_w, y - left), (x, y - sag), (x + half_w, y - right)]),
+            smooth([(x + half_w, y + right), (x, y + sag), (x - half_w, y + left)]),
+        ]
     )
+    corners = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)])
+    old = fill(np.array([x, y]) + corners * (half_w, 1.15 * half_h), size)
     new = fill(body, size)
-    rim = strokes([np.concatenate([body, body[:1]])], 0.007, size)
-    canvas.depth += (
-        0.20 * soften(new, 0.0015)
-        - 0.22 * soften(np.clip(old - new, 0, 1), 0.0015)
-        + 0.20 * soften(rim, 0.001)
-    )
+    plates = np.split(body, 2)
+    rim = strokes(plates, 0.008, size) + 0.4 * strokes([np.concatenate([body, body[:1]])], 0.005, size)
+    gap = soften(np.clip(old - new, 0, 1), 0.004)
+    canvas.depth += 0.14 * soften(new, 0.003) - 0.24 * gap + 0.19 * soften(rim, 0.002)
     if draw.options.get("line"):
         canvas.add(
             strokes(

@@ -54,9 +54,13 @@ def mass_shadow(canvas: Canvas, draw: Draw) -> list[np.ndarray]:
                 ),
                 size,
             ),
-            0.006,
+            0.01,
         )
-        return [canvas.add(body, 0.35 * o["density"])]
+        # Its right border against the lung is what is seen; inwards it passes into the mediastinum.
+        x, y = grid(size)
+        fade = np.clip((spot[0] + 1.2 * r - x) / (1.6 * r), 0, 1) * np.clip((y - 0.42) / 0.12, 0, 1)
+        canvas.add((body * fade).astype(np.float32), 0.42 * o["density"])
+        return [body]
     body = soften(fill(blob(spot, (r, r * rng.uniform(0.85, 1.1)), rng, 0.13), size), 0.07 * r)
     round_ = 0.35 + 0.65 * ellipse(spot, (1.25 * r, 1.25 * r), size)
     canvas.add(body * round_, 0.48 * o["density"] * AIR_DEPTH * (0.75 if canvas.lateral else 1))
@@ -71,11 +75,11 @@ def hernia(canvas: Canvas, draw: Draw) -> list[np.ndarray]:
     spot = (x + rng.uniform(-0.01, 0.025), y - 0.85 * r - 0.02)
     body = ellipse(spot, (1.15 * r, r), size, 0, 0.3)
     gas = ellipse((spot[0], spot[1] - 0.1 * r), (0.85 * r, 0.72 * r), size, 0, 0.3)
-    if rng.random() < 0.6:
+    if rng.random() < 0.8:
         _, rows = grid(size)
         gas = gas * np.clip((spot[1] + 0.15 * r - rows) * size, 0, 1)
-    canvas.add(body, 0.34)
-    canvas.aerate(0.42 * gas.astype(np.float32))
+    canvas.add(body, 0.38)
+    canvas.aerate(0.40 * gas.astype(np.float32))
     return [body * 2]
 
 

@@ -199,8 +199,8 @@ def edema(canvas: Canvas, draw: Draw) -> list[np.ndarray]:
         out = canvas.outward(side) if not canvas.lateral else 0
         wing = ellipse((hilum[0] + out * 0.055, hilum[1] + 0.06), (0.17, 0.24), size, 0, 0.8)
         amount = draw.options["amount"] * (0.55 + 0.45 * draw.strength)
-        alpha = amount * wing * (1 + 0.3 * texture(size, 0.012, rng))
-        masks.append(canvas.opacify(alpha.clip(0, 0.9)) * 2.5)
+        cloud = 1 + 0.16 * texture(size, 0.028, rng) + 0.15 * texture(size, 0.007, rng)
+        masks.append(canvas.opacify((amount * wing * cloud).clip(0, 0.9)) * 2.5)
         if canvas.lateral:
             break
     return masks
@@ -217,9 +217,9 @@ def kerley(canvas: Canvas, draw: Draw) -> list[np.ndarray]:
             i = int(rng.uniform(0.6, 0.93) * len(rows))
             edge = (first[i] if canvas.outward(side) < 0 else last[i]) / size
             y = rows[i] / size
-            inward = -canvas.outward(side) * rng.uniform(0.035, 0.06)
-            curves.append(np.array([(edge, y), (edge + inward, y + rng.normal(0, 0.002))]))
-        masks.append(canvas.add(strokes(curves, 0.0045, size), 0.42 * (0.8 + 0.2 * draw.strength)))
+            inward = -canvas.outward(side) * rng.uniform(0.02, 0.06)
+            curves.append(np.array([(edge, y), (edge + inward, y + rng.normal(0, 0.005))]))
+        masks.append(canvas.add(strokes(curves, 0.0045, size), 0.34 * (0.8 + 0.2 * draw.strength)))
     return masks
 
 

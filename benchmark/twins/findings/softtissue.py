@@ -20,11 +20,11 @@ def calcifications(canvas: Canvas, draw: Draw) -> list[np.ndarray]:
     )
     masks = []
     for _ in range(o["count"]):
-        spot = centre + rng.normal(0, 0.022 if o.get("coarse") else 0.05, 2)
-        r = rng.uniform(0.012, 0.02) if o.get("coarse") else rng.uniform(0.007, 0.012)
+        spot = centre + rng.normal(0, 0.022 if o.get("coarse") else 0.042, 2)
+        r = rng.uniform(0.012, 0.02) if o.get("coarse") else rng.uniform(0.005, 0.013)
         masks.append(
             canvas.add(
-                soften(fill(blob((float(spot[0]), float(spot[1])), (r, r), rng, 0.3), size), 0.001), 0.8
+                soften(fill(blob((float(spot[0]), float(spot[1])), (r, r), rng, 0.3), size), 0.002), 0.75
             )
             * 1.3
         )
