@@ -65,6 +65,8 @@ _CUES: dict[str, tuple[str, ...]] = {
         *("less likely", "unlikely", "be present", "is likely", "are likely", "is probable", "not ruled out"),
         *("is difficult to exclude", "not completely excluded", "is suggested", "are suggested"),
         *("is another consideration", "is a consideration", "are considerations", "remains a consideration"),
+        *("be a consideration", "not well seen", "not well visualized", "not well visualised"),
+        *("not well demonstrated", "not well appreciated"),
         *("is uncertain", "is doubtful", "also be present", "cannot be fully excluded", "not fully excluded"),
     ),
     "hypothetical>": (

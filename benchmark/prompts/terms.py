@@ -15,6 +15,7 @@ _IRREGULAR = {
     "diseases": "disease",
     "emboli": "embolus",
     "foci": "focus",
+    "granulomata": "granuloma",
     "hila": "hilum",
     "apices": "apex",
     "apexes": "apex",
