@@ -82,13 +82,14 @@ def twin(
     seed: Annotated[int | None, typer.Option(min=0, help="By default the seed of params.yaml.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; by default one per core.")] = None,
     sheet: Annotated[
-        Path | None, typer.Option(help="Draw every finding beside a normal into this PNG; builds no twin.")
+        Path | None,
+        typer.Option(help="Draw every finding of the card beside a normal into this PNG or JPEG; no twin."),
     ] = None,
     as_json: JsonOption = False,
 ) -> int:
     """Generate the synthetic twin of a dataset in its official layout. Same seed, same bytes."""
     if sheet is not None:
-        emit(*_sheet(name, sheet), as_json)
+        emit(*_sheet(name, sheet, size or 192, seed or 0), as_json)
         return 0
     from dataclasses import asdict
 
@@ -161,7 +162,7 @@ def _source(name: str, root: Path | None) -> tuple[Path, Origin]:
     return root, "twin" if truth_path(root.absolute()).exists() else "official"
 
 
-def _sheet(name: str, path: Path) -> tuple[dict[str, Any], str]:
+def _sheet(name: str, path: Path, size: int, seed: int) -> tuple[dict[str, Any], str]:
     from benchmark.data.cards import load_card
     from benchmark.prompts.lexicon import load_lexicon
     from benchmark.twins.catalogue import catalogue
@@ -171,7 +172,7 @@ def _sheet(name: str, path: Path) -> tuple[dict[str, Any], str]:
     ids = {i for concepts in load_card(name).concepts.values() for i in concepts}
     wanted = frozenset().union(*(lexicon.descendants(i) for i in ids))
     drawn = [c.id for c in catalogue().values() if c.draw and c.id in wanted]
-    picture = contact_sheet(drawn, size=192, columns=6)
+    picture = contact_sheet(drawn, size=size, columns=6, seed=seed, dataset=name)
     write_sheet(path, picture)
     value = {"sheet": str(path), "concepts": drawn}
     return (

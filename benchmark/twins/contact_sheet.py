@@ -12,13 +12,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from benchmark.core.errors import UnknownName
+from benchmark.core.errors import BenchError, UnknownName
 from benchmark.core.files import atomic_path
 from benchmark.twins.case import Finding, TwinImage, TwinPatient
 from benchmark.twins.catalogue import catalogue
 from benchmark.twins.population import Visit, detail, generator
 from benchmark.twins.render import render
 from benchmark.twins.sites import site
+
+_JPEG = [cv2.IMWRITE_JPEG_QUALITY, 75]
 
 
 def pair(
@@ -45,16 +47,18 @@ def contact_sheet(
     columns: int = 4,
     seed: int = 0,
     boxes: bool = False,
+    dataset: str = "padchest",
 ) -> np.ndarray:
-    """Grid of pairs, normal at the left and the finding at the right, under its name; uint8."""
+    """Grid of pairs in the look of a dataset's site, normal at the left and the finding at the right, under
+    its name; uint8."""
     tiles = []
     for name in concepts:
-        normal, ill, finding = pair(name, view, size, seed)
+        normal, ill, finding = pair(name, view, size, seed, dataset)
         both = np.hstack([normal.pixels, ill.pixels])
         tile = np.zeros((size + 16, 2 * size), np.uint8)
         tile[16:] = (both * 255).round()
         words = " ".join(filter(None, (name, finding.side, finding.location, finding.severity)))
-        cv2.putText(tile, words[: size // 4], (2, 12), cv2.FONT_HERSHEY_SIMPLEX, 0.38, 255, 1, cv2.LINE_AA)
+        cv2.putText(tile, words[: size // 3], (2, 12), cv2.FONT_HERSHEY_SIMPLEX, 0.38, 255, 1, cv2.LINE_AA)
         if boxes:
             for region in ill.regions:
                 x, y, w, h = (int(v) for v in region.box)
@@ -66,9 +70,12 @@ def contact_sheet(
 
 
 def write_sheet(path: Path | str, sheet: np.ndarray) -> None:
-    """PNG, atomically."""
+    """PNG or JPEG, atomically. Raises BenchError for another ending."""
+    options = {".png": [], ".jpg": _JPEG, ".jpeg": _JPEG}.get(Path(path).suffix.lower())
+    if options is None:
+        raise BenchError(f"{path}: a contact sheet is a .png or .jpg file; name one.")
     with atomic_path(path) as temporary:
-        cv2.imwrite(str(temporary), sheet)
+        cv2.imwrite(str(temporary), sheet, options)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

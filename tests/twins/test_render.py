@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmark.core.errors import UnknownName
+from benchmark.core.errors import BenchError, UnknownName
 from benchmark.twins.build import TwinSpec, generate
 from benchmark.twins.catalogue import catalogue
-from benchmark.twins.contact_sheet import contact_sheet, main, pair
+from benchmark.twins.contact_sheet import contact_sheet, main, pair, write_sheet
 from benchmark.twins.findings import shapes  # noqa: F401  fills the table of reshapers
 from benchmark.twins.findings.base import RESHAPERS
 
@@ -98,3 +98,13 @@ def test_contact_sheet_is_written(tmp_path, capsys):
 def test_unknown_concept_suggests():
     with pytest.raises(UnknownName, match="pneumothorax"):
         contact_sheet(["pneumotorax"])
+
+
+def test_contact_sheet_has_the_look_of_a_site():
+    sheets = [contact_sheet(["pneumothorax"], size=96, dataset=d) for d in ("padchest", "vindr_cxr")]
+    assert np.abs(sheets[0].astype(int) - sheets[1]).max() > 20
+
+
+def test_contact_sheet_of_another_ending(tmp_path):
+    with pytest.raises(BenchError, match="sheet.txt: a contact sheet is a .png or .jpg file"):
+        write_sheet(tmp_path / "sheet.txt", np.zeros((4, 4), np.uint8))
