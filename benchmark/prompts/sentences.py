@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 
-_ALWAYS = frozenset({"dr", "mr", "mrs", "ms", "prof", "vs", "cf", "approx", "fig", "e.g", "i.e", "eg", "ie"})
+_ALWAYS = frozenset(
+    {"dr", "st", "mr", "mrs", "ms", "prof", "vs", "cf", "approx", "fig", "e.g", "i.e", "eg", "ie"}
+)
 """Never end a sentence, whatever follows."""
 _ABBREVIATIONS = frozenset(
-    {"st", "ca", "resp", "etc", "al", "inc", "lt", "rt", "min", "max", "cm", "mm", "no"}
+    {"ca", "ser", "im", "img", "resp", "etc", "al", "inc", "lt", "rt", "min", "max", "cm", "mm", "no"}
 )
 """End one where a capital follows."""
+_UNITS = frozenset({"cm", "mm"})
 _STOP = re.compile(r"[.!?]+")
 _LIST_NUMBER = re.compile(r"\(?(\d{1,2})[.)]\s*(?=[^\d\s.])")
 _LAST_WORD = re.compile(r"[A-Za-z][A-Za-z.]*$")
@@ -19,8 +22,8 @@ def split_sentences(text: str) -> list[str]:
     """Sentences in order, list numbers removed, white space normalised, none empty.
 
     A newline ends a sentence. A full stop does not where it stands in a number ("1.5 cm"), behind an
-    abbreviation ("Dr. ___", "vs."), behind an initial of a name, or behind a list number ("1.", "2)"),
-    which starts a sentence instead. `___` is a word. A stop without a following space ends a sentence
+    abbreviation ("Dr. ___", "vs.", "R. lung"), behind an initial of a name, or behind a list number ("1.",
+    "2)"), which starts a sentence instead. `___` is a word. A stop without a following space ends a sentence
     between a lower-case and an upper-case letter ("clear.There").
     """
     found: list[str] = []
@@ -67,13 +70,16 @@ def _ends(text: str, stop: re.Match[str]) -> bool:
     word = _last_word(before)
     if word.lower() in _ALWAYS:
         return False
+    first = after.lstrip()[0]
     if word.lower() in _ABBREVIATIONS:
-        return after.lstrip()[0].isupper()
+        return first.isupper() or (first == "_" and word.lower() in _UNITS)
     if len(word) == 1 and word.isupper():
+        if first.islower():
+            return False
         earlier = _last_word(before[:-1].rstrip(" ."))
         return earlier.lower() not in _ALWAYS and len(earlier) != 1
     if "." in word:
-        return after.lstrip()[0].isupper()
+        return first.isupper()
     return True
 
 
