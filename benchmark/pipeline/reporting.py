@@ -23,8 +23,9 @@ from benchmark.evaluation.statistics.paired import Difference, difference
 from benchmark.evaluation.statistics.panel import Panel
 from benchmark.evaluation.statistics.trend import frequency_trend
 from benchmark.pipeline.evaluate import METRICS, slug, strata_of
+from benchmark.pipeline.factor_effects import factor_effects
 from benchmark.pipeline.joint import Scores, accumulate, panels_of, strata_contrast
-from benchmark.pipeline.params import Cell, Params, ablation_cell, load_params, main_cell
+from benchmark.pipeline.params import TASKS, Cell, Params, ablation_cell, load_params, main_cell
 from benchmark.pipeline.project import Project, source_name
 from benchmark.pipeline.summary import Summary
 from benchmark.pipeline.texts import Named, named_in_training
@@ -80,6 +81,7 @@ class Gathered:
                 cell.label,
                 cell.prompts.style,
                 cell.texts.kind,
+                cell.texts.negations,
                 tuple(self.params.cells[name].options) if name in self.params.cells else (),
             )
             for name, cell in self.cells.items()
@@ -91,6 +93,10 @@ class Gathered:
         ]
         metrics = metrics[metrics["run_id"].isin(list(cells))]
         seeds, sets, checkpoints = self._per_seed(list(dict.fromkeys(metrics["dataset"])))
+        tasks, task_sets = self._tasks()
+        seeds = pd.concat([seeds, *tasks], ignore_index=True)
+        official = [f for f in tasks if self.cells[str(f["run_id"].iloc[0])].variant == "official"]
+        checkpoints += [f.assign(seed=None).drop(columns="label") for f in official]
         metrics = pd.concat([metrics, *checkpoints], ignore_index=True) if checkpoints else metrics
         return Evidence(
             part=self.part,
@@ -101,6 +107,7 @@ class Gathered:
             seeds=seeds,
             runs=self._runs(set(metrics["run_id"])),
             sets=sets,
+            task_sets=task_sets,
             frequency={d: self.frequency(d) for d, a in sets.items() if a["dataset"] == d},
             trained_on=self._trained(),
             level=self.config.level,
@@ -108,8 +115,13 @@ class Gathered:
 
     @cached_property
     def traced(self) -> Evidence:
-        """The evidence with trends over training frequency, which read every prediction of the main cells."""
-        return replace(self.evidence, trends=dict(self._trends(self.evidence)))
+        """The evidence with what needs predictions: trends over training frequency of the main cells, and
+        the effects of what the training text is made of."""
+        return replace(
+            self.evidence,
+            trends=dict(self._trends(self.evidence)),
+            factor_effects=tuple(factor_effects(self.evidence, self.panels, self.config)),
+        )
 
     @property
     def config(self) -> StatisticsConfig:
@@ -156,6 +168,32 @@ class Gathered:
             raise BenchError("results: no metrics of the configured cells. Run `bench stage evaluate` first.")
         ordered = {d: sets[d] for d in [*[d for d in datasets if d in sets], *sets]}
         return pd.concat(frames, ignore_index=True), ordered, checkpoints
+
+    def _tasks(self) -> tuple[list[pd.DataFrame], dict[tuple[str, str], dict[str, Any]]]:
+        """Rows of the other tasks, one frame a cell, seed, task and dataset, and what was evaluated by (task,
+        dataset). Tasks that params.yaml no longer names, and twins of sets with official files, are left out;
+        official files beside a configured twin (checkpoints) are a set of their own."""
+        frames = []
+        sets: dict[tuple[str, str], dict[str, Any]] = {}
+        for name, cell in self.cells.items():
+            for path in sorted((self.project.root / "results" / name).glob("seed-*/*/*.parquet")):
+                if path.stem not in TASKS:
+                    continue
+                frame, meta = read_table(path)
+                dataset, origin = str(frame["dataset"].iloc[0]), str(frame["origin"].iloc[0])
+                configured = origin == self.origin(dataset)
+                if cell.variant != "official" and not (
+                    configured and dataset in getattr(self.params.tasks, path.stem)
+                ):
+                    continue
+                place = dataset if configured else f"{dataset}-{origin}"
+                seed = _number(path.parents[1])
+                frames.append(
+                    frame.assign(dataset=place, run_id=name, name=name, label=frame["prompts"], seed=seed)
+                )
+                sets.setdefault((path.stem, place), _about(frame, meta, dataset, origin))
+        frames.sort(key=lambda f: _place(f, list(self.cells)))
+        return frames, sets
 
     def _runs(self, evaluated: set[str]) -> pd.DataFrame:
         import pandas as pd
@@ -356,6 +394,12 @@ def _about(frame: pd.DataFrame, meta: Mapping[str, Any], dataset: str, origin: s
         "note": meta.get("note", ""),
         "dataset": dataset,
     }
+
+
+def _place(frame: pd.DataFrame, cells: Sequence[str]) -> tuple[int, str, int, int]:
+    """Tasks in their order, then datasets, then cells as configured, then seeds."""
+    first = frame.iloc[0]
+    return TASKS.index(first["task"]), str(first["dataset"]), cells.index(first["name"]), int(first["seed"])
 
 
 def _number(folder: Path) -> int:

@@ -38,6 +38,7 @@ class CellInfo:
     label: str
     prompts: str = "template"
     texts: str = "aligned"
+    negations: str = "keep"
     changes: tuple[str, ...] = ()
 
     @property
@@ -69,13 +70,32 @@ class Curve:
 
 
 @dataclass(frozen=True)
+class FactorEffect:
+    """What one factor of the training text changes in the macro AUROC of a method. name, kind: of the
+    contrast (`reporting.factors`); scoring: positive or positive-negative prompts."""
+
+    method: str
+    dataset: str
+    scoring: str
+    name: str
+    kind: str
+    value: float
+    low: float
+    high: float
+    p: float
+    note: str = ""
+
+
+@dataclass(frozen=True)
 class Evidence:
     """metrics, comparisons, ranks: of one summary (`part`), metrics with a column `name`.
 
     seeds: METRIC_COLUMNS of every seed's averages, with `name`, and `label`, the full text of the prompts.
     runs: one row a cell and seed (parameters_trained, seconds, peak_memory_bytes, images_per_second, …).
     sets: dataset → what was evaluated (origin, images, patients, classes, protocol, note).
+    task_sets: the same of the other tasks, by (task, dataset).
     frequency: dataset → class → training studies that name it. trends: (name, dataset) → AUROC over it.
+    factor_effects: of the training text, per method and dataset.
     """
 
     part: str
@@ -86,8 +106,10 @@ class Evidence:
     seeds: pd.DataFrame
     runs: pd.DataFrame
     sets: dict[str, dict[str, Any]]
+    task_sets: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     frequency: dict[str, dict[str, int]] = field(default_factory=dict)
     trends: dict[tuple[str, str], Curve] = field(default_factory=dict)
+    factor_effects: tuple[FactorEffect, ...] = ()
     trained_on: dict[str, str] = field(default_factory=dict)
     level: float = 0.95
 

@@ -145,7 +145,7 @@ def score(root: Path, dataset: str, chosen) -> Comparison:
 def write_scores(root, dataset, chosen, name, seed, scores, subgroups) -> None:
     own = identify(name)
     cell, _, prompts = name.partition(" · ")
-    label = "name" if prompts else "template:There is {}"
+    label = {"": "template:There is {}", "pos-neg-there-is": "pos-neg:There is {}"}.get(prompts, prompts)
     identity = {
         **own,
         "run_id": "0123456789abcdef",
@@ -170,7 +170,7 @@ def write_scores(root, dataset, chosen, name, seed, scores, subgroups) -> None:
         "versions": {"torch": "2"},
         "trained_on": "mimic_cxr",
     }
-    file = "predictions-name" if prompts else "predictions"
+    file = f"predictions-{prompts}" if prompts else "predictions"
     Predictions(tuple(chosen.classes), frame, info).save(folder / f"{file}.parquet")
     metrics = evaluate(
         scores,
@@ -207,7 +207,7 @@ def add_checkpoint(root: Path, dataset: str, images: int, origin: str = "officia
 
 
 def runs(root: Path) -> None:
-    for cell in ("clip-main", "carzero-main", "carzero-global"):
+    for cell in (name for name in STRENGTH if " · " not in name):
         for seed in SEEDS:
             folder = root / "runs" / cell / f"seed-{seed}"
             folder.mkdir(parents=True)

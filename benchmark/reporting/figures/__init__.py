@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from benchmark.reporting.curves import Band
 from benchmark.reporting.evidence import Evidence
+from benchmark.reporting.figures.factors import text_factor_effects, text_factors
 from benchmark.reporting.figures.results import ablation_bars, forest, heatmap, prompt_sensitivity
 from benchmark.reporting.figures.style import Drawing
 from benchmark.reporting.figures.training import cost_accuracy, frequency, roc_pr, training_curves
@@ -22,13 +23,15 @@ def all_figures(
 ) -> list[Drawing]:
     """Every figure that the evidence has rows for. bands: (name, dataset) → its ROC and precision-recall."""
     kinds = dict.fromkeys(
-        c.table for c in evidence.cells.values() if c.table not in ("zero_shot", "official")
+        c.table for c in evidence.cells.values() if c.table not in ("zero_shot", "official", "text_factors")
     )
     kinds["prompt_alignment"] = None
     found = [
         forest(evidence),
         *[ablation_bars(evidence, kind) for kind in kinds],
         prompt_sensitivity(evidence),
+        text_factors(evidence),
+        text_factor_effects(evidence),
     ]
     for dataset in evidence.datasets:
         own = {n: b for n in evidence.mains if (b := bands(n, dataset)) is not None}

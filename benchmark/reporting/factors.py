@@ -1,0 +1,114 @@
+"""What a training text is made of: unit, negations and wording, and which contrasts tell them apart."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from itertools import combinations, product
+
+from benchmark.reporting.evidence import SEPARATOR, CellInfo, Evidence
+
+FACTORS: dict[str, tuple[str, str]] = {
+    "unit": ("report", "sentence"),
+    "negations": ("kept", "dropped"),
+    "wording": ("raw", "aligned"),
+}
+"""Factor → its levels; the first ones together are the whole raw report."""
+TABLES = ("zero_shot", "prompt_alignment", "text_factors")
+SCORINGS = ("positive", "positive-negative")
+_KINDS = {
+    "raw_report": ("report", "raw"),
+    "raw_sentence": ("sentence", "raw"),
+    "aligned_report": ("report", "aligned"),
+    "aligned": ("sentence", "aligned"),
+}
+
+Levels = tuple[str, str, str]
+Weights = dict[Levels, float]
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """name: `negations`, `unit × negations`, ... kind: `average` (over the levels of the other factors),
+    `alone` (the whole raw report with this changed) or `interaction`. weights: levels → weight, sum 0."""
+
+    name: str
+    kind: str
+    weights: Weights
+
+
+def levels_of(cell: CellInfo) -> Levels | None:
+    """(unit, negations, wording) of a cell that differs from its method's main cell in its texts only."""
+    if cell.table not in TABLES or cell.changes or cell.texts not in _KINDS:
+        return None
+    unit, wording = _KINDS[cell.texts]
+    return unit, "dropped" if cell.negations == "drop" else "kept", wording
+
+
+def designs(evidence: Evidence) -> dict[str, dict[Levels, str]]:
+    """Method → levels → cell with results, in the order of the levels; methods with a row of `text_factors`
+    only."""
+    present = set(evidence.metrics["name"])
+    found: dict[str, dict[Levels, str]] = {}
+    for cell in evidence.cells.values():
+        levels = levels_of(cell)
+        if levels is not None and cell.name in present:
+            found.setdefault(cell.method, {}).setdefault(levels, cell.name)
+    asked = {c.method for c in evidence.cells.values() if c.table == "text_factors" and c.name in present}
+    order = list(product(*FACTORS.values()))
+    return {m: {x: own[x] for x in order if x in own} for m, own in found.items() if m in asked}
+
+
+def datasets_of(evidence: Evidence) -> list[str]:
+    """Where cells of `text_factors` were evaluated; other cells have results elsewhere too."""
+    own = [c.name for c in evidence.cells.values() if c.table == "text_factors"]
+    return [d for d in evidence.datasets if any(evidence.value(name, d) for name in own)]
+
+
+def scored(evidence: Evidence, cell: str, scoring: str) -> str | None:
+    """Name of a cell's row with positive prompts, or with its negations too; None where it has none."""
+    if scoring == SCORINGS[0]:
+        return cell
+    labels = evidence.seeds[["name", "label"]].drop_duplicates().itertuples(index=False)
+    names = [n for n, label in labels if str(n).startswith(cell + SEPARATOR) and label.startswith("pos-neg")]
+    return names[0] if names else None
+
+
+def contrasts(present: Collection[Levels]) -> list[Contrast]:
+    """Average effects, effects on the whole raw report alone, and two-way interactions.
+
+    An average and an interaction need every combination of levels; an effect alone needs its own two.
+    """
+    every = set(product(*FACTORS.values())) <= set(present)
+    names = list(FACTORS)
+    base = _changed(())
+    found = []
+    for k, name in enumerate(names):
+        if every:
+            found.append(Contrast(name, "average", _signs([k])))
+        found.append(Contrast(name, "alone", {_changed([k]): 1.0, base: -1.0}))
+    found.append(Contrast("all three", "alone", {_changed(range(len(names))): 1.0, base: -1.0}))
+    if every:
+        found += [
+            Contrast(f"{names[i]} × {names[j]}", "interaction", _signs([i, j]))
+            for i, j in combinations(range(len(names)), 2)
+        ]
+    return [c for c in found if set(c.weights) <= set(present)]
+
+
+def _changed(factors: Collection[int]) -> Levels:
+    """The whole raw report with the second level of these factors."""
+    unit, negations, wording = (levels[k in factors] for k, levels in enumerate(FACTORS.values()))
+    return unit, negations, wording
+
+
+def _signs(factors: list[int]) -> Weights:
+    """Weights of one factor's effect, or of what two do beyond their sum, averaged over the rest."""
+    levels = list(FACTORS.values())
+    rest = 2 ** (len(levels) - len(factors))
+    weights: Weights = {}
+    for unit, negations, wording in product(*levels):
+        own = (unit, negations, wording)
+        odd = sum(own[k] == levels[k][0] for k in factors) % 2
+        weights[own] = (-1 if odd else 1) / rest
+    return weights

@@ -1,0 +1,164 @@
+"""The decomposition of the training text: eight cells that differ in unit, negations and wording."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import evidence_case
+import numpy as np
+import pytest
+
+from benchmark.pipeline.params import load_params
+from benchmark.pipeline.project import Project
+from benchmark.pipeline.reporting import Gathered
+from benchmark.reporting.factors import FACTORS, contrasts, designs
+from benchmark.reporting.figures import factors as figures
+from benchmark.reporting.published import Published
+from benchmark.reporting.tables import all_tables
+
+CELLS = {
+    ("report", "kept", "raw"): ("carzero-raw-report", "prompt_alignment", "kind: raw_report", -0.5),
+    ("sentence", "kept", "raw"): ("carzero-raw-sentence", "prompt_alignment", "kind: raw_sentence", 0.8),
+    ("report", "dropped", "raw"): (
+        "carzero-rr-drop",
+        "text_factors",
+        "kind: raw_report, negations: drop",
+        0.9,
+    ),
+    ("sentence", "dropped", "raw"): (
+        "carzero-rs-drop",
+        "text_factors",
+        "kind: raw_sentence, negations: drop",
+        1.0,
+    ),
+    ("report", "kept", "aligned"): ("carzero-ar", "text_factors", "kind: aligned_report", 0.0),
+    ("report", "dropped", "aligned"): (
+        "carzero-ar-drop",
+        "text_factors",
+        "kind: aligned_report, negations: drop",
+        1.1,
+    ),
+    ("sentence", "dropped", "aligned"): ("carzero-as-drop", "text_factors", "negations: drop", 1.3),
+}
+EFFECT_ROWS = 3 + 4 + 3
+
+
+@pytest.fixture(scope="module")
+def gathered(tmp_path_factory):
+    root = tmp_path_factory.mktemp("factors")
+    cells = "".join(
+        f"  {name}: {{method: carzero, table: {table}, label: x, texts: {{{texts}}}}}\n"
+        for name, table, texts, _ in CELLS.values()
+    )
+    strength = {"clip-main": 0.4, "carzero-main": 1.2, **{c[0]: c[3] for c in CELLS.values()}}
+    for name in [n for n in strength if n.startswith("carzero")]:
+        strength[f"{name} · pos-neg-there-is"] = 1.2
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evidence_case, "STRENGTH", strength)
+        patch.setattr(evidence_case, "SEEDS", (0, 1))
+        patch.setattr(evidence_case, "subgroups_of", lambda frame: {})
+        before, _, after = evidence_case.PARAMS.partition("cells:\n")
+        patch.setattr(
+            evidence_case, "PARAMS", f"{before}cells:\n{cells}statistics:{after.partition('statistics:')[2]}"
+        )
+        evidence_case.build(root, images=160)
+    return Gathered(Project(root), load_params(root / "params.yaml"), "all")
+
+
+def test_every_combination_is_found(gathered):
+    (method, cells) = next(iter(designs(gathered.evidence).items()))
+    assert method == "carzero"
+    assert list(cells) == list(product(*FACTORS.values()))
+    assert cells["sentence", "kept", "aligned"] == "carzero-main"
+    assert {x: n for x, n in cells.items() if x in CELLS} == {x: c[0] for x, c in CELLS.items()}
+
+
+def test_weights_are_those_of_a_factorial():
+    every = list(product(*FACTORS.values()))
+    found = {(c.name, c.kind): c.weights for c in contrasts(every)}
+    assert len(found) == EFFECT_ROWS
+    for weights in found.values():
+        assert sum(weights.values()) == 0
+        assert sum(abs(w) for w in weights.values()) in (2, 4)
+    value = {
+        x: 10.0 * (x[0] == "sentence") + 2.0 * (x[1] == "dropped") - 5.0 * (x[2] == "aligned") for x in every
+    }
+    value = {x: v + 3.0 * (x[0] == "report" and x[1] == "dropped") for x, v in value.items()}
+    effect = {key: sum(w * value[x] for x, w in weights.items()) for key, weights in found.items()}
+    assert effect["unit", "average"] == 8.5
+    assert effect["negations", "average"] == 3.5
+    assert effect["negations", "alone"] == 5.0
+    assert effect["wording", "average"] == effect["wording", "alone"] == -5.0
+    assert effect["unit × negations", "interaction"] == -3.0
+    assert effect["unit × wording", "interaction"] == effect["negations × wording", "interaction"] == 0
+    assert effect["all three", "alone"] == 7.0
+
+
+def test_a_missing_combination_leaves_what_needs_two_cells():
+    there = [x for x in product(*FACTORS.values()) if x != ("report", "dropped", "aligned")]
+    assert [(c.name, c.kind) for c in contrasts(there)] == [
+        ("unit", "alone"), ("negations", "alone"), ("wording", "alone"), ("all three", "alone"),
+    ]  # fmt: skip
+
+
+def test_effects_are_the_differences_of_the_means(gathered):
+    evidence = gathered.traced
+    cells = designs(evidence)["carzero"]
+    found = {(e.dataset, e.scoring, e.name, e.kind): e for e in evidence.factor_effects}
+    assert len(found) == len(evidence.datasets) * 2 * EFFECT_ROWS
+    value = {x: evidence.value(cell, "chestxray14")["value"] for x, cell in cells.items()}
+    for c in contrasts(cells):
+        own = found["chestxray14", "positive", c.name, c.kind]
+        assert own.value == pytest.approx(sum(w * value[x] for x, w in c.weights.items()), abs=1e-6)
+        assert own.low < own.value < own.high
+    alone = found["chestxray14", "positive", "negations", "alone"]
+    pair = evidence.pair("carzero-rr-drop", "carzero-raw-report", "chestxray14")
+    np.testing.assert_allclose(
+        [alone.value, alone.low, alone.high, alone.p],
+        [pair[k] for k in ("delta", "low", "high", "p")],
+        rtol=1e-4,
+    )
+    assert alone.value > 0.2
+    assert abs(found["chestxray14", "positive-negative", "negations", "average"].value) < 0.05
+
+
+def test_tables_show_both_scorings_and_where_chance_lies(gathered):
+    tables = {
+        t.name: t for t in all_tables(gathered.traced, Published(sources={}, notes={}, images={}, rows=()))
+    }
+    table = tables["text_factors"]
+    assert len(table.rows) == 2 * 8
+    first = table.rows[0]
+    assert (first["unit"], first["negations"], first["wording"], first["chance"]) == (
+        "report",
+        "kept",
+        "raw",
+        "below",
+    )
+    assert first["contrastive"].count("[") == 1
+    assert first["change"].startswith("+0.")
+    assert {r["chance"] for r in table.rows} == {"below", "open", "above"}
+    effects = tables["text_factor_effects"]
+    assert len(effects.rows) == 2 * 2 * EFFECT_ROWS
+    assert any(r["factor"] == "negations: kept → dropped" and r["kind"] == "on average" for r in effects.rows)
+    assert all(0 <= r["p_holm"] <= 1 and r["p_holm"] >= r["p"] for r in effects.raw)
+
+
+def test_figures_name_methods_and_levels(gathered):
+    evidence = gathered.traced
+    combinations, effects = figures.text_factors(evidence), figures.text_factor_effects(evidence)
+    labels = [t.get_text() for t in combinations.figure.axes[0].get_yticklabels()]
+    assert labels[0] == "report · kept · raw"
+    assert len(labels) == 8
+    assert len(combinations.figure.axes) == len(evidence.datasets)
+    names = [t.get_text() for t in effects.figure.axes[0].get_yticklabels()]
+    assert names[:2] == ["unit: report → sentence", "negations: kept → dropped"]
+    assert "CARZero, negations: +" in effects.alt
+
+
+def test_nothing_without_factor_cells(project):
+    evidence = Gathered(Project(project), load_params(project / "params.yaml"), "all").traced
+    assert designs(evidence) == {}
+    assert evidence.factor_effects == ()
+    assert figures.text_factors(evidence) is None
+    assert figures.text_factor_effects(evidence) is None
