@@ -8,6 +8,7 @@ of the cropped view).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -107,3 +108,50 @@ def _place(maps: Tensor, height: int, width: int) -> Tensor:
 def upsampled_view(scores: Tensor, factor: int) -> Tensor:
     """CARZero's own map: every cell repeated `factor` times, in pixels of the cropped view."""
     return torch.repeat_interleave(torch.repeat_interleave(scores, factor, dim=-2), factor, dim=-1)
+
+
+@dataclass(frozen=True)
+class Pointing:
+    """N trials. hit: the official rule, the first maximum. shared: the share of the tied maxima inside a box,
+    so that no order of pixels decides. tied: maps whose maximum is a plateau. chance: share of the image that
+    the boxes cover, the hit rate of a random point."""
+
+    hit: np.ndarray
+    shared: np.ndarray
+    tied: np.ndarray
+    chance: np.ndarray
+
+
+def pointing_game(
+    scores: Tensor,
+    boxes: Sequence[np.ndarray],
+    sizes: Sequence[tuple[int, int]],
+    steps: Preprocessing,
+) -> Pointing:
+    """The pointing game on (N, h, w) patch scores, one map a trial.
+
+    boxes: per trial (K, 4) corners in pixels of the original image, borders included. sizes: (height, width)
+    of its image. Maxima closer than a millionth of the map's range are ties: after the resize a border patch
+    is a plateau up to rounding.
+    """
+    found = []
+    for own, corners, (height, width) in zip(scores.float(), boxes, sizes, strict=True):
+        pixels = map_to_pixels(own, steps, height, width).cpu().numpy()
+        inside = boxes_on_grid(corners, height, width)
+        x, y = highest_point(pixels)
+        top = pixels >= pixels.max() - 1e-6 * float(own.max() - own.min())
+        found.append((inside[y, x], inside[top].mean(), top.sum() > 1, inside.mean()))
+    hit, shared, tied, chance = (
+        (np.array(v) for v in zip(*found, strict=True)) if found else [np.empty(0)] * 4
+    )
+    return Pointing(hit.astype(float), shared.astype(float), tied.astype(bool), chance.astype(float))
+
+
+def boxes_on_grid(boxes: np.ndarray, height: int, width: int) -> np.ndarray:
+    """(height, width) bool, pixels whose integer place lies in any box [x1, y1, x2, y2], borders included."""
+    inside = np.zeros((height, width), dtype=bool)
+    for x1, y1, x2, y2 in np.asarray(boxes, dtype=np.float64).reshape(-1, 4):
+        rows = slice(max(int(np.ceil(y1)), 0), max(int(np.floor(y2)) + 1, 0))
+        columns = slice(max(int(np.ceil(x1)), 0), max(int(np.floor(x2)) + 1, 0))
+        inside[rows, columns] = True
+    return inside

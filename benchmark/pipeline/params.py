@@ -22,6 +22,9 @@ from benchmark.core.files import read_yaml
 
 TextKind = Literal["raw_report", "raw_sentence", "aligned_report", "aligned", "llm", "labels"]
 
+Task = Literal["grounding", "segmentation", "retrieval"]
+TASKS: tuple[Task, ...] = ("grounding", "segmentation", "retrieval")
+
 
 class Strict(BaseModel):
     """Unknown keys are errors; values never change."""
@@ -83,6 +86,15 @@ class PromptAblation(Strict):
     prompts: tuple[PromptParams, ...] = ()
 
 
+class TaskParams(Strict):
+    """Tasks beside classification: the datasets of each. Retrieval measures the modality gap too."""
+
+    grounding: tuple[str, ...] = ()
+    segmentation: tuple[str, ...] = ()
+    retrieval: tuple[str, ...] = ()
+    pairs: int = Field(200, ge=2, description="at most so many image-report pairs in retrieval")
+
+
 class MethodParams(Strict):
     """Hyper-parameters of one method and what of the shared training its tuning chose."""
 
@@ -107,6 +119,9 @@ class CellParams(Strict):
     training: dict[str, Any] = {}
     texts: dict[str, Any] = {}
     evaluate: tuple[str, ...] | None = None
+    tasks: tuple[Task, ...] = Field(
+        (), description="tasks of `tasks` it is evaluated on beside classification"
+    )
     seeds: tuple[NonNegativeInt, ...] | None = Field(
         None, min_length=1, description="unset: those of the grid"
     )
@@ -137,6 +152,7 @@ class Params(Strict):
     method: dict[str, MethodParams]
     cells: dict[str, CellParams] = {}
     prompt_ablation: PromptAblation = PromptAblation()
+    tasks: TaskParams = TaskParams()
     tuning: TuningParams = TuningParams()
     statistics: dict[str, Any] = {}
     profiles: dict[str, dict[str, Any]] = {}
@@ -162,6 +178,7 @@ class Cell(Strict):
     more_prompts: tuple[PromptParams, ...] = ()
     more_prompts_on: tuple[str, ...] = ()
     evaluate: tuple[str, ...]
+    tasks: tuple[Task, ...] = ()
     seeds: tuple[int, ...] | None = None
     table: str = "zero_shot"
     label: str = ""
@@ -238,6 +255,7 @@ def main_cell(params: Params, method: str) -> Cell:
         more_prompts=params.prompt_ablation.prompts if method in params.prompt_ablation.methods else (),
         more_prompts_on=params.prompt_ablation.datasets,
         evaluate=params.data.evaluate,
+        tasks=TASKS,
     )
 
 
@@ -260,6 +278,7 @@ def ablation_cell(params: Params, name: str) -> Cell:
         more_prompts=tuple(p for p in base.more_prompts if change.covers(p)),
         more_prompts_on=base.more_prompts_on,
         evaluate=change.evaluate or params.data.ablate_on or base.evaluate,
+        tasks=change.tasks,
         seeds=change.seeds,
         table=change.table,
         label=change.label,

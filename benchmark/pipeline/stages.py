@@ -14,17 +14,19 @@ from benchmark.core.progress import watched
 from benchmark.core.tables import Manifest
 from benchmark.pipeline.evaluate import Target
 from benchmark.pipeline.features import device, image_store, text_store
-from benchmark.pipeline.params import Cell, Params, ablation_cell, load_params, main_cell
+from benchmark.pipeline.params import Cell, Params, Task, ablation_cell, load_params, main_cell
 from benchmark.pipeline.prepare import prepare_dataset, source_of
 from benchmark.pipeline.project import Project
 from benchmark.pipeline.run import Session, evaluate_one, train_one, trained_run
 from benchmark.pipeline.summary import Summary, summarise
+from benchmark.pipeline.tasks import Tasks
 from benchmark.pipeline.texts import align_texts, texts_of
 from benchmark.pipeline.train import training_source
 
 if TYPE_CHECKING:
     import pandas as pd
 
+TASK_HEADLINES = ("pointing_game", "dice", "pixel_auroc", "recall_at_5_image_to_text", "modality_gap")
 HEADLINES = ("all", "head", "medium", "tail", "never-named")
 
 
@@ -87,7 +89,10 @@ def features_stage() -> str:
     keys[f"{params.data.train} (training)"] = image_store(project, params, source.manifest).key
     texts, kind = texts_of(project, params.texts, source.manifest)
     keys[f"texts ({kind})"] = text_store(project, params, [text for own in texts for text in own]).key
-    for dataset in params.data.evaluate:
+    tasks = params.tasks
+    for dataset in dict.fromkeys(
+        [*params.data.evaluate, *tasks.grounding, *tasks.segmentation, *tasks.retrieval]
+    ):
         keys[dataset] = image_store(project, params, _prepared(project, params, dataset)).key
     write_json(project.root / "data" / "features.json", keys)
     return f"features of {len(keys) - 1} image sets and 1 set of texts are in the cache"
@@ -103,27 +108,29 @@ def train_stage(name: str, seeds: Sequence[int]) -> str:
 
 
 def evaluate_stage(name: str, seeds: Sequence[int]) -> str:
-    """Evaluate one trained cell on every evaluation set and write its headline numbers, one file a seed."""
+    """Evaluate one trained cell on every evaluation set and task; write its headline numbers, one file a
+    seed."""
     now = session()
-    cell = cell_named(now.params, name)
+    cell, tasks = cell_named(now.params, name), Tasks(now)
     for seed in seeds:
         run = trained_run(now.project, cell, seed)
         frames = {d: evaluate_one(now, cell, seed, d, run) for d in cell.evaluate}
+        more = tasks.evaluate(cell, seed, run)
         if cell.variant == "main":
-            write_json(index_file(now.project, cell, seed), headline(frames))
+            write_json(index_file(now.project, cell, seed), headline(frames, more))
     return f"{cell.name}: evaluated on {', '.join(cell.evaluate)}"
 
 
 def cell_stage(name: str) -> str:
     """Train and evaluate one ablation cell with its seeds, or those of the grid."""
     now = session()
-    cell = cell_named(now.params, name)
+    cell, tasks = cell_named(now.params, name), Tasks(now)
     numbers = {}
     seeds = cell.seeds or now.params.seeds
     for seed in seeds:
         run = train_one(now, cell, seed)
         frames = {d: evaluate_one(now, cell, seed, d, run) for d in cell.evaluate}
-        numbers[f"seed-{seed}"] = headline(frames)
+        numbers[f"seed-{seed}"] = headline(frames, tasks.evaluate(cell, seed, run))
     write_json(index_file(now.project, cell, None), numbers)
     return f"{cell.name}: {len(seeds)} seed(s) trained and evaluated"
 
@@ -161,8 +168,11 @@ def index_file(project: Project, cell: Cell, seed: int | None) -> Path:
     return project.root / "results" / "index" / part / f"{cell.name}{end}.json"
 
 
-def headline(frames: dict[str, pd.DataFrame]) -> dict[str, dict[str, float | None]]:
-    """dataset → macro AUROC and average precision of all classes and of each stratum."""
+def headline(
+    frames: dict[str, pd.DataFrame], tasks: dict[tuple[Task, str], pd.DataFrame]
+) -> dict[str, dict[str, float | None]]:
+    """dataset → macro AUROC and average precision of all classes and of each stratum, and the first metrics
+    of its tasks."""
     found: dict[str, dict[str, float | None]] = {}
     for dataset, frame in frames.items():
         own = frame[(frame["class"] == "macro") & frame["stratum"].isin(list(HEADLINES))]
@@ -171,6 +181,14 @@ def headline(frames: dict[str, pd.DataFrame]) -> dict[str, dict[str, float | Non
             f"{metric}_{stratum}": None if value != value else round(float(value), 6)
             for stratum, metric, value in own[["stratum", "metric", "value"]].itertuples(index=False)
         }
+    for (_, dataset), frame in tasks.items():
+        own = frame[(frame["class"] == "macro") & frame["metric"].isin(list(TASK_HEADLINES))]
+        found.setdefault(dataset, {}).update(
+            {
+                metric: None if value != value else round(float(value), 6)
+                for metric, value in own[["metric", "value"]].itertuples(index=False)
+            }
+        )
     return found
 
 

@@ -47,7 +47,11 @@ class Footnotes:
 
 def counts(evidence: Evidence, dataset: str, row: Mapping[str, Any] | None) -> dict[str, Any]:
     """images, patients, positives and origin of a row, unrounded."""
-    about = evidence.sets[dataset]
+    return counts_of(evidence.sets[dataset], row)
+
+
+def counts_of(about: Mapping[str, Any], row: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The same of an evaluation set given as what is known about it."""
     return {
         "images": about.get("images"),
         "patients": about.get("patients") if row is None else known(row.get("n_patients")),

@@ -35,16 +35,18 @@ def task_table(evidence: Evidence, published: Published, task: str) -> Table:
     notes = common.Footnotes()
     for key, part in frame.groupby(keys, sort=False, dropna=False):
         dataset, name, cls, stratum, metric = (str(k) for k in key)
-        if name not in evidence.cells or dataset not in evidence.sets:
+        about = evidence.task_sets.get((task, dataset))
+        if name not in evidence.cells or about is None:
             continue
         mean = seed_mean(records(part), evidence.level)
         cell = evidence.cell(name)
-        count = common.counts(evidence, dataset, mean)
-        base = str(evidence.sets[dataset]["dataset"])
-        printed = published.find(cell.title, base, task=task, stratum=stratum, metric=metric)
+        count = common.counts_of(about, mean)
+        base = str(about["dataset"])
+        own = None if cls == "macro" else cls
+        printed = published.find(cell.title, base, task=task, stratum=stratum, metric=metric, cls=own)
         doubts: list[str] = []
         verdict = "no published value"
-        if printed is not None and cls == "macro":
+        if printed is not None:
             doubts = [
                 f"Source: {published.sources[printed.source]}.",
                 *[published.notes[n] for n in printed.notes],
@@ -59,8 +61,6 @@ def task_table(evidence: Evidence, published: Published, task: str) -> Table:
                 images=int(count["images"]),
                 published_images=published.images.get(base),
             ).text
-        else:
-            printed = None
         raw = {
             "dataset": dataset,
             "cell": name,
@@ -106,7 +106,7 @@ def task_table(evidence: Evidence, published: Published, task: str) -> Table:
             "seeds) with the spread of the seeds; it is conservative.",
             *notes.notes,
         ),
-        synthetic=evidence.synthetic(),
+        synthetic=evidence.synthetic() or any(raw["origin"] == "twin" for raw in raws),
     )
 
 
