@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from benchmark.commands.common import JsonOption, emit
 
+if TYPE_CHECKING:
+    from benchmark.pipeline.processes import Resources
+    from benchmark.pipeline.request import Request
+
 EPILOG = (
     "bench run --method carzero --dataset padchest · "
-    "bench run --method all --dataset all --seeds 0 · "
-    "bench run --method carzero --dataset chestxray14 --data-root /data/ChestX-ray14"
+    "bench run --method all --dataset all --seeds 0 --jobs 4 · "
+    "bench run --method carzero --dataset chestxray14 --data-root /data/ChestX-ray14 · "
+    "bench run --method all --dataset all --profile official --cluster slurm --gpus 1 --partition gpu"
 )
+
+PAST_ONE = "Past one process"
 
 
 def command(
@@ -34,20 +41,60 @@ def command(
     profile: Annotated[
         str | None, typer.Option(help="Profile of params.yaml: smoke, twin, official.")
     ] = None,
+    recipe: Annotated[
+        str, typer.Option(help="equal-budget: as configured; official: each method's own settings.")
+    ] = "equal-budget",
     sets: Annotated[
         list[str] | None, typer.Option("--set", help="Override a parameter: training.epochs=3. Repeatable.")
     ] = None,
     shard: Annotated[
-        str, typer.Option(help="Train and evaluate only the i-th of n parts of the cells: i/n.")
+        str,
+        typer.Option(
+            help="Train and evaluate only the i-th of n parts of the cells: i/n.", rich_help_panel=PAST_ONE
+        ),
     ] = "1/1",
+    jobs: Annotated[
+        int,
+        typer.Option(min=1, help="Processes on this machine, each with its cells.", rich_help_panel=PAST_ONE),
+    ] = 1,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            help="slurm: submit the cells as an array of jobs and return; local: the same on this machine.",
+            rich_help_panel=PAST_ONE,
+        ),
+    ] = None,
+    shards: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Jobs of the array; default: one a cell and seed.", rich_help_panel=PAST_ONE
+        ),
+    ] = None,
+    minutes: Annotated[
+        int,
+        typer.Option(min=1, help="Time limit of a job; it is then queued again.", rich_help_panel=PAST_ONE),
+    ] = 240,
+    gpus: Annotated[int, typer.Option(min=0, help="GPUs of a job.", rich_help_panel=PAST_ONE)] = 0,
+    cpus: Annotated[int, typer.Option(min=1, help="Processor cores of a job.", rich_help_panel=PAST_ONE)] = 4,
+    memory_gb: Annotated[
+        int, typer.Option(min=1, help="Main memory of a job, in GB.", rich_help_panel=PAST_ONE)
+    ] = 16,
+    partition: Annotated[
+        str | None, typer.Option(help="Slurm partition of the jobs.", rich_help_panel=PAST_ONE)
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="With --cluster: print what would be submitted.", rich_help_panel=PAST_ONE
+        ),
+    ] = False,
     as_json: JsonOption = False,
 ) -> int:
     """Prepare what is missing, train or reuse, evaluate, and print the table with intervals.
 
     A run that was killed goes on where it was; finished work is reused and named.
     """
-    from benchmark.pipeline.project import Project
-    from benchmark.pipeline.report_run import carry_out, carry_out_checkpoint
+    from benchmark.core.errors import ParamsError
     from benchmark.pipeline.request import Request, parse_seeds, parse_shard
 
     request = Request(
@@ -59,14 +106,74 @@ def command(
         protocol=protocol,
         seeds=parse_seeds(seeds) if seeds else None,
         profile=profile,
+        recipe=recipe,
         sets=tuple(sets or ()),
         shard=parse_shard(shard),
     )
-    say: Any = lambda line: typer.echo(line, err=True)  # noqa: E731
+    many = jobs > 1 or cluster is not None
+    if many and (checkpoint is not None or request.shard != (0, 1) or (jobs > 1 and cluster is not None)):
+        raise ParamsError("--jobs and --cluster part the cells themselves: give one of them, "
+                          "without --shard and --checkpoint.")  # fmt: skip
+    if dry_run and cluster is None:
+        raise ParamsError("--dry-run says what --cluster would submit; add --cluster slurm.")
+    if cluster is not None:
+        from benchmark.pipeline.processes import Resources
+
+        asked = Resources(shards, minutes, gpus, cpus, memory_gb, partition)
+        return _submit(request, cluster, asked, dry_run, as_json)
+    return carry(request, as_json, checkpoint=checkpoint, tokenizer=tokenizer, jobs=jobs)
+
+
+def carry(
+    request: Request,
+    as_json: bool,
+    *,
+    checkpoint: str | None = None,
+    tokenizer: str | None = None,
+    jobs: int = 1,
+) -> int:
+    """Carry a request out, alone, in a pool or on the ranks of torchrun, and print its table once."""
+    from benchmark.pipeline.processes import run_pool, with_ranks
+    from benchmark.pipeline.project import Project
+    from benchmark.pipeline.report_run import carry_out, carry_out_checkpoint
+
     project = Project.find()
+
+    def say(line: str) -> None:
+        typer.echo(line, err=True)
+
+    if jobs > 1:
+        run_pool(project, request, jobs, say)
     if checkpoint is None:
-        report = carry_out(project, request, say)
+        report, code = with_ranks(lambda group, said: carry_out(project, request, said, group), say)
     else:
-        report = carry_out_checkpoint(project, request, checkpoint, tokenizer, say)
-    emit(report.value, report.text, as_json)
+        report, code = with_ranks(
+            lambda group, said: carry_out_checkpoint(project, request, checkpoint, tokenizer, said, group),
+            say,
+        )
+    if report is not None:
+        emit(report.value, report.text, as_json)
+    return code
+
+
+def _submit(request: Request, cluster: str, asked: Resources, dry_run: bool, as_json: bool) -> int:
+    from benchmark.core.errors import ParamsError
+    from benchmark.pipeline.processes import submit, words_of
+    from benchmark.pipeline.project import Project
+
+    if cluster not in ("slurm", "local"):
+        raise ParamsError(f"--cluster {cluster}: expected slurm or local.")
+    project = Project.find()
+    done = submit(project, request, cluster, asked, dry_run)  # type: ignore[arg-type]
+    settings = ", ".join(f"{key} {value}" for key, value in done.asked.items() if key != "name")
+    verb = "would submit" if dry_run else "submitted"
+    lines = [f"{verb} {len(done.commands)} jobs to {cluster}: {settings}"]
+    ids = done.jobs or ("",) * len(done.commands)
+    lines += [f"  {job:<12}{words_of(command)}" for job, command in zip(ids, done.commands, strict=True)]
+    if not dry_run:
+        lines.append(f"logs: {project.relative(done.logs)}. When the jobs are done, the same command without "
+                     "--cluster prints the table from what they made.")  # fmt: skip
+    value = {"cluster": cluster, "jobs": list(done.jobs), "asked": done.asked, "dry_run": dry_run,
+             "commands": [words_of(command) for command in done.commands]}  # fmt: skip
+    emit(value, "\n".join(lines), as_json)
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -14,18 +15,19 @@ Report = Callable[[int, int], None]
 
 
 def progress() -> Progress:
-    """A rich progress bar; silent where stderr is not a terminal."""
+    """A rich progress bar; silent where stderr is not a terminal, and on all ranks but the first."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
+    silent = not console.is_terminal or os.environ.get("RANK", "0") != "0"
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
         console=console,
-        disable=not console.is_terminal,
+        disable=silent,
     )
 
 

@@ -20,6 +20,8 @@ from benchmark.pipeline.texts import text_kind
 if TYPE_CHECKING:
     import pandas as pd
 
+    from benchmark.training.distributed import Group
+
 SHOWN = ("all", "head", "medium", "tail", "findings", "named", "never-named", "padchest20")
 
 
@@ -31,10 +33,13 @@ class RunReport:
     text: str
 
 
-def carry_out(project: Project, request: Request, say: Say) -> RunReport:
-    """Train or reuse every requested cell and seed, evaluate, summarise."""
+def carry_out(project: Project, request: Request, say: Say, group: Group | None = None) -> RunReport | None:
+    """Train or reuse every requested cell and seed, evaluate, summarise.
+
+    The processes of `group` share batches and scoring; all but the first return None.
+    """
     todo = plan(project, request)
-    session = Session(project, todo.params, say, protocol=request.protocol)
+    session = Session(project, todo.params, say, protocol=request.protocol, group=group)
     for cell, seed in todo.jobs:
         run = train_one(session, cell, seed)
         for dataset in todo.datasets:
@@ -43,8 +48,9 @@ def carry_out(project: Project, request: Request, say: Say) -> RunReport:
 
 
 def carry_out_checkpoint(
-    project: Project, request: Request, checkpoint: str, tokenizer: str | None, say: Say
-) -> RunReport:
+    project: Project, request: Request, checkpoint: str, tokenizer: str | None, say: Say,
+    group: Group | None = None,
+) -> RunReport | None:  # fmt: skip
     """Evaluate an official checkpoint with its own encoders, preprocessing and prompts."""
     from benchmark.encoders.official import load_official
     from benchmark.training.provenance import commit, device_name, versions
@@ -77,15 +83,18 @@ def carry_out_checkpoint(
         "versions": versions(),
         "trained_on": "as published",
     }
-    session = Session(project, todo.params, say, request.protocol, (model.image, model.text))
+    session = Session(project, todo.params, say, request.protocol, (model.image, model.text), group)
     for dataset in todo.datasets:
         evaluate_one(session, cell, 0, dataset, run, model.method)
-    write_json(project.run(cell.name, 0) / "source.json", {k: run[k] for k in ("identity", "trained_on")})
+    if session.processes.first:
+        write_json(project.run(cell.name, 0) / "source.json", {k: run[k] for k in ("identity", "trained_on")})
     return _report(session, Plan(todo.params, (cell,), (0,), todo.datasets, ((cell, 0),)))
 
 
-def _report(session: Session, todo: Plan) -> RunReport:
+def _report(session: Session, todo: Plan) -> RunReport | None:
     targets = [session.target(dataset) for dataset in todo.datasets]
+    if not session.processes.first:
+        return None
     summary = summarise(session.project, session.params, todo.cells, todo.seeds, targets)
     abouts = [_about(at) for at in targets]
     trained = _trained(session, todo.cells)

@@ -15,7 +15,8 @@ from benchmark.pipeline.project import Project
 @dataclass(frozen=True)
 class Request:
     """method, dataset: a name or `all`. data_root, train_root: folders of official files.
-    train: dataset to train on, None for the configured one. shard: (i, n), every n-th cell from the i-th."""
+    train: dataset to train on, None for the configured one. shard: (i, n), every n-th cell from the i-th.
+    recipe: how every method trains, `equal-budget` as configured or each one's `official` settings."""
 
     method: str
     dataset: str
@@ -25,13 +26,14 @@ class Request:
     protocol: str | None = None
     seeds: tuple[int, ...] | None = None
     profile: str | None = None
+    recipe: str = "equal-budget"
     sets: tuple[str, ...] = ()
     shard: tuple[int, int] = (0, 1)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """params: with the request applied. jobs: (cell, seed) of this shard; all_jobs: of every shard."""
+    """params: with the request applied. jobs: (cell, seed) of this shard."""
 
     params: Params
     cells: tuple[Cell, ...]
@@ -67,17 +69,33 @@ def plan(project: Project, request: Request) -> Plan:
     seeds = request.seeds or params.seeds
     suffix = _suffix(project, params, request)
     names = params.methods if request.method == "all" else (request.method,)
-    cells = tuple(_cell(params, name, suffix) for name in names)
+    cells = tuple(_cell(project, params, name, suffix, request) for name in names)
     jobs = [(cell, seed) for cell in cells for seed in seeds]
     index, count = request.shard
     return Plan(params, cells, seeds, tuple(datasets), tuple(jobs[index::count]))
 
 
-def _cell(params: Params, name: str, suffix: str) -> Cell:
-    from methods.base import METHODS
+def _cell(project: Project, params: Params, name: str, suffix: str, request: Request) -> Cell:
+    from benchmark.training.config import ENGINE, train_config
+    from methods.base import METHODS, configure
 
-    METHODS.get(name)
+    method = METHODS.get(name)
     cell = main_cell(params, name)
+    if request.recipe != "equal-budget":
+        # The official values, how this machine computes them, and what `--set` asks for; not what was tuned.
+        configured = main_cell(load_params(project.params), name)
+        options = {k: v for k, v in cell.options.items() if configured.options.get(k) != v}
+        training = {k: v for k, v in cell.training.items() if k in ENGINE or configured.training.get(k) != v}
+        recipe = method.recipe(request.recipe).model_dump(mode="json")
+        cell = cell.model_copy(
+            update={
+                "options": {**method.settings(request.recipe), **options},
+                "training": {**recipe, **training},
+            }
+        )
+        suffix = f"-{request.recipe}-recipe{suffix}"
+    configure(name, cell.options)
+    train_config(cell.training)
     return cell.model_copy(update={"name": cell.name + suffix, "variant": cell.variant + suffix})
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark.core.errors import BenchError
 from benchmark.core.files import read_json, write_json
 from benchmark.core.hashing import hash_file, hash_value
+from benchmark.core.locks import only_writer
 from benchmark.core.tables import Manifest, read_table
 from benchmark.pipeline.evaluate import METRICS, Target, evaluate_cell, target
 from benchmark.pipeline.params import Cell, Params
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 
     from benchmark.encoders.base import ImageEncoder, TextEncoder
     from benchmark.training.data import TrainingData
+    from benchmark.training.distributed import Group
     from methods.base import Method
 
 Say = Callable[[str], None]
@@ -29,7 +33,10 @@ Say = Callable[[str], None]
 
 @dataclass
 class Session:
-    """What several cells of one call share: manifests, training inputs and evaluation targets."""
+    """What several cells of one call share: manifests, training inputs and evaluation targets.
+
+    Under torchrun every rank holds a session: rank 0 prepares what is missing and writes, the others find it.
+    """
 
     project: Project
     params: Params
@@ -37,41 +44,67 @@ class Session:
     protocol: str | None = None
     encoders: tuple[ImageEncoder, TextEncoder] | None = None
     """Of an official checkpoint; None: the shared ones, and a method trained here."""
+    group: Group | None = None
     _manifests: dict[str, Manifest] = field(default_factory=dict)
     _inputs: dict[str, TrainingData] = field(default_factory=dict)
     _targets: dict[str, Target] = field(default_factory=dict)
 
+    @property
+    def processes(self) -> Group:
+        """The processes of this run; one without torchrun."""
+        from benchmark.training.distributed import Group
+
+        return self.group or Group()
+
+    @contextlib.contextmanager
+    def writing(self, what: str, place: Path) -> Iterator[None]:
+        """Rank 0 holds the lock of the folder `place` meanwhile, so that no other run writes there."""
+        if not self.processes.first:
+            yield
+            return
+        lock = self.project.cache / "locks" / ".".join(place.relative_to(self.project.root).parts)
+        with only_writer(lock, lambda: self.say(f"{what}: waiting for another process")):
+            yield
+
     def manifest(self, dataset: str) -> Manifest:
         """The prepared manifest, made where it is missing or its source changed."""
         if dataset not in self._manifests:
-            root, origin = source_of(self.project, self.params, dataset)
-            folder = self.project.prepared(dataset, origin)
-            fresh = (folder / "manifest.parquet").is_file()
-            if fresh:
-                known = Manifest.load(folder)
-                fresh = known.root == root.absolute() or known.root == root
-                self._manifests[dataset] = known
-            if fresh and (origin == "official" or root.is_dir()):
-                self.say(f"{dataset}: reused {len(self._manifests[dataset]):,} images")
-            else:
-                prepared = prepare_dataset(self.project, self.params, dataset)
-                self.say(prepared.message)
-                self._manifests[dataset] = prepared.load()
+            self._manifests[dataset] = self.processes.first_then_all(lambda: self._manifest(dataset))
         return self._manifests[dataset]
+
+    def _manifest(self, dataset: str) -> Manifest:
+        root, origin = source_of(self.project, self.params, dataset)
+        folder = self.project.prepared(dataset, origin)
+        with self.writing(dataset, folder):
+            if (folder / "manifest.parquet").is_file():
+                known = Manifest.load(folder)
+                same = known.root == root.absolute() or known.root == root
+                if same and (origin == "official" or root.is_dir()):
+                    self.say(f"{dataset}: reused {len(known):,} images")
+                    return known
+            prepared = prepare_dataset(self.project, self.params, dataset)
+        self.say(prepared.message)
+        return prepared.load()
 
     def texts(self) -> None:
         """Aligned training sentences, made where they are missing."""
         manifest = self.manifest(self.params.data.train)
+        self.processes.first_then_all(lambda: self._texts(manifest))
+
+    def _texts(self, manifest: Manifest) -> None:
         folder = self.project.texts(manifest.dataset, manifest.origin)
-        if not (folder / COUNTS).is_file():
-            self.say(align_texts(self.project, self.params, manifest))
+        with self.writing(f"{manifest.dataset} texts", folder):
+            if not (folder / COUNTS).is_file():
+                self.say(align_texts(self.project, self.params, manifest))
 
     def inputs(self, cell: Cell) -> TrainingData:
         key = hash_value(cell.texts.model_dump())
         if key not in self._inputs:
             self.texts()
             manifest = self.manifest(self.params.data.train)
-            self._inputs[key] = training_inputs(self.project, self.params, cell, manifest)
+            self._inputs[key] = self.processes.first_then_all(
+                lambda: training_inputs(self.project, self.params, cell, manifest)
+            )
         return self._inputs[key]
 
     def target(self, dataset: str) -> Target:
@@ -82,29 +115,38 @@ class Session:
                 self.texts()
                 named = named_in_training(self.project, source.dataset, source.origin)
                 trained_on = source.dataset
-            self._targets[dataset] = target(
-                self.project,
-                self.params,
-                self.manifest(dataset),
-                protocol=self.protocol,
-                trained_on=trained_on,
-                named=named,
-                encoders=self.encoders,
+            manifest = self.manifest(dataset)
+            self._targets[dataset] = self.processes.first_then_all(
+                lambda: target(
+                    self.project,
+                    self.params,
+                    manifest,
+                    protocol=self.protocol,
+                    trained_on=trained_on,
+                    named=named,
+                    encoders=self.encoders,
+                )
             )
         return self._targets[dataset]
 
 
 def train_one(session: Session, cell: Cell, seed: int) -> dict[str, Any]:
-    """Train or reuse; returns the run record with what it was trained on."""
+    """Train or reuse; returns the run record with what it was trained on.
+
+    Where another process trains the same cell and seed, waits for it and reuses its run.
+    """
     manifest = session.manifest(session.params.data.train)
     data = session.inputs(cell)
-    result = train_cell(session.project, session.params, cell, seed, manifest, data)
     source = {
         "trained_on": manifest.dataset,
         "trained_origin": manifest.origin,
         "cell": cell.model_dump(mode="json"),
     }
-    write_json(result.folder / "source.json", source)
+    folder = session.project.run(cell.name, seed)
+    with session.writing(f"{cell.name} seed {seed}", folder):
+        result = train_cell(session.project, session.params, cell, seed, manifest, data, session.group)
+        if session.processes.first:
+            write_json(folder / "source.json", source)
     verb = "reused" if result.reused else f"trained in {result.seconds:.0f} s"
     session.say(
         f"{cell.name} seed {seed}: {verb}, best epoch {result.best_epoch}, "
@@ -124,12 +166,34 @@ def trained_run(project: Project, cell: Cell, seed: int) -> dict[str, Any]:
 def evaluate_one(
     session: Session, cell: Cell, seed: int, dataset: str, run: dict[str, Any], method: Method | None = None
 ) -> pd.DataFrame:
-    """Metrics of one run on one dataset; those on disk where weights, data and prompts agree."""
+    """Metrics of one run on one dataset; those on disk where weights, data and prompts agree.
+
+    Under torchrun all ranks score and rank 0 returns the metrics, the others no rows.
+    """
+    import pandas as pd
+
     from benchmark.training.loop import load_method
 
     at = session.target(dataset)
+    group = session.processes
     folder = session.project.results(cell.name, seed) / source_name(dataset, at.manifest.origin)
-    key = hash_value(
+    done = folder / "evaluation.json"
+    key = _evaluation_key(session, cell, dataset, run, at)
+    with session.writing(f"{cell.name} seed {seed} on {dataset}", folder):
+        if group.agree(_evaluated(folder, key) if group.first else None):
+            return read_table(folder / METRICS)[0] if group.first else pd.DataFrame()
+        if group.first:
+            done.unlink(missing_ok=True)
+        if method is None:
+            method = load_method(session.project.run(cell.name, seed))
+        metrics = evaluate_cell(session.project, session.params, cell, seed, method, run, at, group)
+        if group.first:
+            write_json(done, {"key": key, "sha256": hash_file(folder / METRICS)})
+    return metrics
+
+
+def _evaluation_key(session: Session, cell: Cell, dataset: str, run: dict[str, Any], at: Target) -> str:
+    return hash_value(
         [
             run["model_sha256"],
             run["options"],
@@ -141,14 +205,11 @@ def evaluate_one(
             at.encoder,
         ]
     )
-    done = folder / "evaluation.json"
-    if done.is_file() and (folder / METRICS).is_file():
-        known = read_json(done)
-        if known["key"] == key and known["sha256"] == hash_file(folder / METRICS):
-            return read_table(folder / METRICS)[0]
-    done.unlink(missing_ok=True)
-    if method is None:
-        method = load_method(session.project.run(cell.name, seed))
-    metrics = evaluate_cell(session.project, session.params, cell, seed, method, run, at)
-    write_json(done, {"key": key, "sha256": hash_file(folder / METRICS)})
-    return metrics
+
+
+def _evaluated(folder: Path, key: str) -> bool:
+    done, metrics = folder / "evaluation.json", folder / METRICS
+    if not (done.is_file() and metrics.is_file()):
+        return False
+    known = read_json(done)
+    return bool(known["key"] == key and known["sha256"] == hash_file(metrics))

@@ -10,6 +10,7 @@ import numpy as np
 
 from benchmark.core.errors import BenchError, DataError
 from benchmark.core.hashing import derive_seed
+from benchmark.core.locks import only_writer
 from benchmark.core.progress import progress
 from benchmark.core.tables import Manifest
 from benchmark.pipeline.features import device, image_store, text_store
@@ -20,6 +21,7 @@ from benchmark.pipeline.tracking import Tracker
 
 if TYPE_CHECKING:
     from benchmark.training.data import TrainingData
+    from benchmark.training.distributed import Group
     from benchmark.training.loop import TrainingResult
 
 FEW_VALIDATION_IMAGES = 64
@@ -95,11 +97,13 @@ def training_inputs(project: Project, params: Params, cell: Cell, manifest: Mani
 
 
 def train_cell(
-    project: Project, params: Params, cell: Cell, seed: int, manifest: Manifest, data: TrainingData
-) -> TrainingResult:
+    project: Project, params: Params, cell: Cell, seed: int, manifest: Manifest, data: TrainingData,
+    group: Group | None = None,
+) -> TrainingResult:  # fmt: skip
     """Train one cell with one seed, or find that a finished run with the same identity is there.
 
-    Every run that is trained is an MLflow run. Raises ParamsError for options the method lacks.
+    The processes of `group` share each batch. Every run that is trained is an MLflow run. Raises ParamsError
+    for options the method lacks.
     """
     from benchmark.training.config import train_config
     from benchmark.training.loop import seeded_method, train
@@ -108,7 +112,8 @@ def train_cell(
     method = seeded_method(cell.method, cell.options, data.images.width, data.text.width, seed)
     follower = _Follower(project, cell, seed, manifest)
     try:
-        result = train(method, data, config, project.run(cell.name, seed), seed, observer=follower)
+        folder = project.run(cell.name, seed)
+        result = train(method, data, config, folder, seed, group=group, observer=follower)
     except BaseException:
         follower.close("FAILED")
         raise
@@ -155,7 +160,9 @@ class _Follower:
             self._bar = progress()
             self._bar.start()
             self._task = self._bar.add_task(f"train {self._name}", total=total)
-            self.tracker = Tracker(self._project.root, self._name, self._tags)
+            # Two processes that make the tables of a new store at once spoil them.
+            with only_writer(self._project.cache / "locks" / "mlflow"):
+                self.tracker = Tracker(self._project.root, self._name, self._tags)
         now = time.monotonic()
         if now - self._logged > 0.2 or done == total:
             self._logged = now

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.core.errors import DataError
-from benchmark.core.files import atomic_path, read_json, write_json
 from benchmark.core.hashing import derive_seed, hash_array, hash_value
 from benchmark.encoders.store import FeatureStore, TextStore
 from benchmark.training.live import PixelStore, SentenceStore
@@ -58,38 +56,6 @@ class TrainingData:
     def sentences(self, example: int) -> Rows:
         """Text rows of one example."""
         return self.text_rows[self.text_offsets[example] : self.text_offsets[example + 1]]
-
-    def save(self, folder: Path | str, images: Path | str, text: Path | str) -> None:
-        """Write the index beside the paths of the two feature stores; `load` reads it back."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        arrays: dict[str, Any] = {
-            "image_rows": self.image_rows, "text_rows": self.text_rows, "text_offsets": self.text_offsets,
-            "train": self.train, "val": self.val,
-            "image_findings": self.image_findings, "text_findings": self.text_findings,
-        }  # fmt: skip
-        with atomic_path(folder / "index.npz") as path:
-            np.savez(path, **{name: array for name, array in arrays.items() if array is not None})
-        write_json(
-            folder / "training.json",
-            {"images": str(images), "text": str(text), "concepts": list(self.concepts), "key": self.key},
-        )
-
-    @classmethod
-    def load(cls, folder: Path | str) -> TrainingData:
-        """Raises BenchError where a file is missing, DataError where the features are not those of `save`."""
-        folder = Path(folder)
-        content = read_json(folder / "training.json")
-        if not (folder / "index.npz").is_file():
-            raise DataError(f"{folder}: index.npz is missing; prepare the training data again.")
-        with np.load(folder / "index.npz", allow_pickle=False) as arrays:
-            index: dict[str, Any] = {name: arrays[name] for name in arrays.files}
-        images = FeatureStore.open(folder / content["images"])
-        text = TextStore.open(folder / content["text"])
-        data = cls(images=images, text=text, concepts=tuple(content["concepts"]), **index)
-        if data.key != content["key"]:
-            raise DataError(f"{folder}: the features changed since this was prepared; prepare it again.")
-        return data
 
 
 def training_data(

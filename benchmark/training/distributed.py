@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -200,20 +202,43 @@ def process_group(backend: str | None = None, timeout_seconds: float = 86_400) -
         yield Group() if size == 1 else Group(dist.get_rank(), dist.get_world_size())
         return
     chosen = backend or ("nccl" if torch.cuda.is_available() else "gloo")
+    if chosen == "nccl":
+        torch.cuda.set_device(local_device("cuda", Group(0, size)))
     dist.init_process_group(chosen, timeout=timedelta(seconds=timeout_seconds))
     group = Group(dist.get_rank(), dist.get_world_size())
     try:
-        yield group
+        with _told_to_end(group):
+            yield group
     except (dist.DistBackendError, dist.DistNetworkError, RuntimeError) as error:
         if isinstance(error, dist.DistBackendError | dist.DistNetworkError) or _connection(error):
-            raise RankLost(
-                f"rank {group.rank}: another process of this run ended or stopped answering. "
-                "Run the same command again to go on from the last saved state."
-            ) from None
+            raise _lost(group, "another process of this run ended or stopped answering") from None
         raise
     finally:
         with contextlib.suppress(Exception):
             dist.destroy_process_group()
+
+
+def _lost(group: Group, what: str) -> RankLost:
+    return RankLost(
+        f"rank {group.rank}: {what}. Run the same command again to go on from the last saved state."
+    )
+
+
+@contextlib.contextmanager
+def _told_to_end(group: Group) -> Iterator[None]:
+    """SIGTERM, which torchrun sends to the ranks that are left when one dies, becomes RankLost."""
+
+    def end(number: int, frame: Any) -> None:
+        raise _lost(group, "the launcher ended this process, as it does when another one died")
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def local_device(device: str, group: Group) -> torch.device:
