@@ -145,7 +145,9 @@ def score(root: Path, dataset: str, chosen) -> Comparison:
 def write_scores(root, dataset, chosen, name, seed, scores, subgroups) -> None:
     own = identify(name)
     cell, _, prompts = name.partition(" · ")
-    label = {"": "template:There is {}", "pos-neg-there-is": "pos-neg:There is {}"}.get(prompts, prompts)
+    label = {"": "template:There is {}", "pos-neg-there-is": "pos-neg:There is {}"}.get(
+        prompts, prompts.replace("template-", "template:")
+    )
     identity = {
         **own,
         "run_id": "0123456789abcdef",

@@ -13,8 +13,10 @@ from benchmark.pipeline.project import Project
 from benchmark.pipeline.reporting import Gathered
 from benchmark.reporting.factors import FACTORS, contrasts, designs
 from benchmark.reporting.figures import factors as figures
+from benchmark.reporting.figures.results import prompt_sensitivity
 from benchmark.reporting.published import Published
 from benchmark.reporting.tables import all_tables
+from benchmark.reporting.tables.ablation import sensitivity
 
 CELLS = {
     ("report", "kept", "raw"): ("carzero-raw-report", "prompt_alignment", "kind: raw_report", -0.5),
@@ -53,6 +55,7 @@ def gathered(tmp_path_factory):
     strength = {"clip-main": 0.4, "carzero-main": 1.2, **{c[0]: c[3] for c in CELLS.values()}}
     for name in [n for n in strength if n.startswith("carzero")]:
         strength[f"{name} · pos-neg-there-is"] = 1.2
+    strength |= {"clip-main · template-a": 0.2, "clip-main · template-b": 0.7, "clip-main · name": 2.0}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(evidence_case, "STRENGTH", strength)
         patch.setattr(evidence_case, "SEEDS", (0, 1))
@@ -154,6 +157,25 @@ def test_figures_name_methods_and_levels(gathered):
     names = [t.get_text() for t in effects.figure.axes[0].get_yticklabels()]
     assert names[:2] == ["unit: report → sentence", "negations: kept → dropped"]
     assert "CARZero, negations: +" in effects.alt
+
+
+def test_sensitivity_spans_the_templates_and_nothing_else(gathered):
+    evidence = gathered.evidence
+    values = sorted(
+        evidence.value(f"clip-main{end}", "chestxray14")["value"]
+        for end in ("", " · template-a", " · template-b")
+    )
+    row = next(
+        r for r in sensitivity(evidence).raw if (r["cell"], r["dataset"]) == ("clip-main", "chestxray14")
+    )
+    assert [row[k] for k in ("templates", "min", "median", "max")] == [3, *values]
+    drawing = prompt_sensitivity(evidence)
+    assert (
+        f"CLIP on chestxray14, 3 templates: {values[0]:.3f} to {values[2]:.3f}, median {values[1]:.3f}"
+        in drawing.alt
+    )
+    spans = [line.get_xdata() for line in drawing.figure.axes[0].lines if len(line.get_xdata()) == 2]
+    assert any(np.allclose(span, [values[0], values[2]]) for span in spans)
 
 
 def test_nothing_without_factor_cells(project):

@@ -19,7 +19,13 @@ def text_factors(evidence: Evidence) -> Drawing | None:
     palette = colours(list(found))
     down = len(datasets)
     figure, axes = new_figure(
-        2.3 * len(found) + 2.3, 2.7 * down + 0.7, len(found), down, sharex=True, sharey=True, squeeze=False
+        max(2.3 * len(found) + 2.3, 7.6),
+        2.7 * down + 0.7,
+        len(found),
+        down,
+        sharex=True,
+        sharey=True,
+        squeeze=False,
     )
     order = list(dict.fromkeys(levels for cells in found.values() for levels in cells))
     said = []
@@ -53,7 +59,7 @@ def text_factors(evidence: Evidence) -> Drawing | None:
         figure,
         title,
         evidence.synthetic(),
-        'filled: "There is X"; open: less "There is no X"; dashed: chance',
+        "filled: positive prompts; open: with negative; dashed: chance",
     )
     caption = (
         "Macro AUROC of methods that differ only in their training text (unit, negations, wording), with 95% "

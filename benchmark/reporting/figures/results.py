@@ -6,11 +6,20 @@ import numpy as np
 
 from benchmark.reporting.evidence import Evidence, missing
 from benchmark.reporting.figures.style import MARKERS, Drawing, colours, finish, marker, new_figure
-from benchmark.reporting.tables.ablation import AVERAGE, TITLES, ablation, label_of
+from benchmark.reporting.tables.ablation import AVERAGE, TITLES, ablation, is_template, label_of
 
 HEAT_CLASSES = 40
 MANY_ROWS = 24
 """Beyond that many rows inference prompts are left to the figure of prompt sensitivity."""
+
+
+MARKS = {
+    "bare class name": ("x", "bare name"),
+    "ensemble": ("*", "ensemble"),
+    "pos-neg": ("+", "with negative"),
+    "synonyms": ("v", "synonyms"),
+}
+"""What the label of a prompt says, its marker and name."""
 
 
 def forest(evidence: Evidence) -> Drawing | None:
@@ -200,7 +209,8 @@ def heatmap(evidence: Evidence, dataset: str) -> Drawing | None:
 
 
 def prompt_sensitivity(evidence: Evidence) -> Drawing | None:
-    """Every evaluated wording of every method, one dot each."""
+    """Every evaluated wording of every method: the spread and median of paraphrased templates, and the other
+    kinds of prompts."""
     names = [n for n in evidence.mains if evidence.prompt_names(n)]
     if not names:
         return None
@@ -213,44 +223,54 @@ def prompt_sensitivity(evidence: Evidence) -> Drawing | None:
     columns = min(len(datasets), 3)
     down = -(-len(datasets) // columns)
     figure, axes = new_figure(
-        3.1 * columns + 0.9, (0.5 * len(names) + 0.9) * down + 0.6, columns, down, sharey=True, squeeze=False
+        3.1 * columns + 2.6,
+        (0.62 * len(names) + 0.9) * down + 0.7,
+        columns,
+        down,
+        sharey=True,
+        squeeze=False,
     )
     spread = []
     for axis in list(axes.flat)[len(datasets) :]:
         axis.set_visible(False)
     for axis, dataset in zip(axes.flat, datasets, strict=False):
         for place, name in enumerate(names):
-            method = evidence.cell(name).method
+            colour = palette[evidence.cell(name).method]
             rows = {n: evidence.value(n, dataset) for n in [name, *evidence.prompt_names(name)]}
             values = {n: r["value"] for n, r in rows.items() if r is not None}
-            if not values:
+            templates = [v for n, v in values.items() if n == name or is_template(evidence, n)]
+            if not templates:
                 continue
-            axis.plot(
-                [min(values.values()), max(values.values())],
-                [place, place],
-                color=palette[method],
-                lw=1.6,
-                alpha=0.55,
-            )
+            axis.plot([min(templates), max(templates)], [place] * 2, color=colour, lw=1.6, alpha=0.55)
+            axis.plot(np.median(templates), place, "d", color="white", mec=colour, ms=7.5, mew=1.4)
             for n, value in values.items():
-                bare = label_of(evidence, n).endswith("bare class name")
-                shape, fill = ("o", palette[method]) if n == name else ("x" if bare else "|", palette[method])
-                axis.plot(value, place, shape, color=fill, ms=7 if n == name else 8, mew=1.8)
+                others = n != name and not is_template(evidence, n)
+                shape = "o" if n == name else _mark(label_of(evidence, n)) if others else "|"
+                axis.plot(value, place + 0.26 * others, shape, color=colour, ms=6 if others else 7, mew=1.6)
             spread.append(
-                f"{evidence.cell(name).title} on {dataset}: {max(values.values()) - min(values.values()):.3f}"
+                f"{evidence.cell(name).title} on {dataset}, {len(templates)} templates: "
+                f"{min(templates):.3f} to {max(templates):.3f}, median {np.median(templates):.3f}"
             )
         axis.axvline(0.5, color="#5b6270", lw=0.9, ls=(0, (3, 2)))
         axis.set_yticks(range(len(names)), [evidence.cell(n).title for n in names])
         axis.set_ylim(len(names) - 0.4, -0.6)
         axis.set(title=dataset, xlabel="macro AUROC")
         axis.grid(axis="y", visible=False)
+    key = axes[0][-1]
+    for shape, words in (("o", "house template"), ("|", "other template"), *MARKS.values()):
+        key.plot([], [], shape, color="#3a404b", ms=6, mew=1.6, label=words)
+    key.plot([], [], "d", color="white", mec="#3a404b", ms=7, mew=1.4, label="median of templates")
+    key.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=7.5)
     finish(
         figure,
         "Sensitivity to the prompt at inference",
         evidence.synthetic(),
-        "●  house template   |  other wording   ×  bare class name",
+        "line: templates; dashed: chance",
     )
-    caption = "The same trained models with other prompts; the line spans the lowest and the highest value."
+    caption = (
+        "The same trained models with other prompts. The line spans the paraphrased templates, the diamond "
+        "is their median; below it other kinds of prompts: bare name, ensemble, with negative, synonyms."
+    )
     return Drawing(
         "prompt_sensitivity",
         "Prompt sensitivity",
@@ -259,3 +279,8 @@ def prompt_sensitivity(evidence: Evidence) -> Drawing | None:
         figure,
         evidence.synthetic(),
     )
+
+
+def _mark(label: str) -> str:
+    """Marker of a prompt that is no template."""
+    return next((shape for words, (shape, _) in MARKS.items() if words in label), "1")

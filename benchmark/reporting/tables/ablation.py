@@ -196,7 +196,7 @@ def sensitivity(evidence: Evidence) -> Table | None:
     """Spread of the macro AUROC over paraphrased templates, per method and dataset."""
     rows, raws = [], []
     for name in [n for n in evidence.cells if n in set(evidence.metrics["name"])]:
-        own = [name, *[n for n in evidence.prompt_names(name) if _is_template(evidence, n)]]
+        own = [name, *[n for n in evidence.prompt_names(name) if is_template(evidence, n)]]
         for dataset in evidence.datasets:
             values = {n: r["value"] for n in own if (r := evidence.value(n, dataset)) is not None}
             if len(values) < 2:
@@ -243,6 +243,7 @@ def _origin(raw: dict[str, Any]) -> dict[str, str]:
     return {"origin": notice(raw["origin"])}
 
 
-def _is_template(evidence: Evidence, name: str) -> bool:
+def is_template(evidence: Evidence, name: str) -> bool:
+    """Whether these other prompts differ from the cell's own in the wording of the template only."""
     found = evidence.seeds.loc[evidence.seeds["name"] == name, "label"]
     return not found.empty and str(found.iloc[0]).startswith("template:")
