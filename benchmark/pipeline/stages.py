@@ -52,12 +52,12 @@ def cell_named(params: Params, name: str) -> Cell:
 
 
 def prepare_stage(dataset: str) -> str:
-    """Read one dataset; data/prepared/<dataset>.json says what was read."""
+    """Read one dataset; data/index/<dataset>.json says what was read."""
     project, params = context()
     done = prepare_dataset(project, params, dataset)
     manifest = done.load()
     write_json(
-        project.root / "data" / "prepared" / f"{dataset}.json",
+        project.root / "data" / "index" / f"{dataset}.json",
         {
             "dataset": dataset,
             "origin": done.origin,
