@@ -50,9 +50,11 @@ def read_json(path: Path | str) -> Any:
     """Raises BenchError, naming the file and line, where the text is not JSON."""
     path = Path(path)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise BenchError(f"{path}: no such file.") from None
+    except UnicodeDecodeError as error:
+        raise BenchError(f"{path}: not UTF-8 text (byte {error.start}). Save it as UTF-8.") from None
     except json.JSONDecodeError as error:
         raise BenchError(f"{path}:{error.lineno}: not valid JSON ({error.msg}).") from None
 
@@ -61,9 +63,11 @@ def read_yaml(path: Path | str) -> Any:
     """Raises BenchError, naming the file and line, where the text is not YAML."""
     path = Path(path)
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return yaml.safe_load(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise BenchError(f"{path}: no such file.") from None
+    except UnicodeDecodeError as error:
+        raise BenchError(f"{path}: not UTF-8 text (byte {error.start}). Save it as UTF-8.") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""

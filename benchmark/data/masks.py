@@ -43,22 +43,28 @@ def decode_relative(texts: Iterable[str], height: int, width: int) -> np.ndarray
     """
     flat = np.zeros(height * width, dtype=bool)
     for text in texts:
-        if text.strip() == "-1":
-            continue
-        try:
-            numbers = np.array(text.split(), dtype=np.int64)
-        except ValueError:
-            raise DataError(f"run lengths '{text[:40]}': expected integers.") from None
-        if len(numbers) == 0 or len(numbers) % 2 or (numbers < 0).any():
-            raise DataError(f"run lengths '{text[:40]}': expected pairs (gap, length), or -1.")
-        ends = np.cumsum(numbers)
-        if ends[-1] > flat.size:
-            raise DataError(
-                f"run lengths '{text[:40]}': a run leaves the image of {height} x {width} pixels."
-            )
-        for start, stop in ends.reshape(-1, 2):
+        for start, stop in relative_runs(text, flat.size):
             flat[start:stop] = True
     return flat.reshape(width, height).T
+
+
+def relative_runs(text: str, pixels: int) -> np.ndarray:
+    """Relative run lengths → (R, 2) starts and ends in an image of so many pixels; none for `-1`.
+
+    Raises DataError for an odd or negative number and for a run that leaves the image.
+    """
+    if text.strip() == "-1":
+        return np.empty((0, 2), dtype=np.int64)
+    try:
+        numbers = np.array(text.split(), dtype=np.int64)
+    except (ValueError, OverflowError):
+        raise DataError(f"run lengths '{text[:40]}': expected integers.") from None
+    if len(numbers) == 0 or len(numbers) % 2 or (numbers < 0).any():
+        raise DataError(f"run lengths '{text[:40]}': expected pairs (gap, length), or -1.")
+    ends = np.cumsum(numbers)
+    if ends[-1] > pixels:
+        raise DataError(f"run lengths '{text[:40]}': a run leaves the image of {pixels:,} pixels.")
+    return ends.reshape(-1, 2)
 
 
 def encode_relative(mask: np.ndarray) -> str:

@@ -88,6 +88,8 @@ def image_size(path: Path | str) -> tuple[int, int]:
     if head.startswith(_JPEG):
         width, height, _ = _jpeg_header(head, str(path))
         return height, width
+    if not head:
+        raise DataError(f"{path}: the file is empty. Fetch it again.")
     header = read_header(path)
     return header.height, header.width
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -61,3 +62,39 @@ def studies() -> Callable[[int], Iterator[TwinStudy]]:
             )
 
     return make
+
+
+@pytest.fixture(scope="session")
+def twins(tmp_path_factory) -> Callable[[str], Path]:
+    """twins(dataset): its twin of 40 images, built when it is first asked for. To be read only."""
+    from benchmark.twins.build import TwinSpec, build_twin
+
+    home = tmp_path_factory.mktemp("twins")
+    made: dict[str, Path] = {}
+
+    def twin(name: str) -> Path:
+        if name not in made:
+            build_twin(name, home / name, TwinSpec(images=40, size=64), seed=5, workers=1)
+            made[name] = home / name
+        return made[name]
+
+    return twin
+
+
+@pytest.fixture
+def twins_copy(twins, tmp_path) -> Callable[[str], Path]:
+    """twins_copy(dataset): a copy of its twin by hard links. Files in it are replaced, never written to."""
+
+    def copy(name: str) -> Path:
+        source, root = twins(name), tmp_path / name
+        for path in sorted(source.rglob("*")):
+            target = root / path.relative_to(source)
+            if path.is_dir():
+                target.mkdir(parents=True, exist_ok=True)
+            else:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.hardlink_to(path)
+        Path(f"{root}.truth.parquet").hardlink_to(f"{source}.truth.parquet")
+        return root
+
+    return copy

@@ -37,6 +37,7 @@ from benchmark.data.readers.common import (
     patient_split,
     read_csv,
     relative,
+    require_ids,
     require_root,
     sexes,
 )
@@ -120,6 +121,7 @@ def read(root: Path, card: Card) -> Manifest:
 
 
 def _check_names(frame: pd.DataFrame, path: Path) -> None:
+    require_ids(frame, "Image Index", path)
     names = frame["Image Index"]
     good = names.str.fullmatch(r"\d{8}_\d{3}\.png")
     if not good.all():

@@ -117,7 +117,7 @@ def _part(path: Path, split: str, card: Card, log: Log) -> pd.DataFrame:
         )
     out["inside"] = inside
     out["patient"], out["study"], out["side"] = pieces[0], pieces[0] + "/" + pieces[1], pieces[2]
-    out["split"] = split
+    out["split"], out["row"] = split, range(1, len(out) + 1)
     log.see(
         "Sex is neither Male nor Female",
         inside[~table["Sex"].isin(["Male", "Female", ""])] if "Sex" in table else [],
@@ -130,7 +130,9 @@ def _manifest(root: Path, card: Card, frame: pd.DataFrame, table: Path, log: Log
     repeated = frame["inside"].duplicated()
     if repeated.any():
         row = int(np.flatnonzero(repeated)[0])
-        raise DataError(f"{table}: image '{frame['inside'].iloc[row]}' occurs twice.")
+        raise DataError(
+            f"{table}: row {frame['row'].iloc[row]}: image '{frame['inside'].iloc[row]}' occurs twice."
+        )
     frame["path"] = _locate(root, frame, table)
     absent = frame["path"].isna()
     log.drop("image file is absent", frame.loc[absent, "inside"])

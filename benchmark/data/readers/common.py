@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 import pandas as pd
@@ -26,6 +26,8 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".dcm", ".dicom")
 STATES = {"1": 1, "1.0": 1, "0": 0, "0.0": 0, "-1": -1, "-1.0": -1, "": None}
 SEXES = {"F": "F", "FEMALE": "F", "M": "M", "MALE": "M"}
 EXAMPLES = 10
+MAX_LINE, MAX_TABLE = 1 << 22, 1 << 32
+"""Characters; the longest official table has some hundred millions."""
 
 
 @dataclass
@@ -118,13 +120,14 @@ def read_csv(
 
     optional: keep only these beside the required columns, where they are there; None keeps every column.
 
-    A missing column, a row of another width than the header, a truncated gzip and wrong bytes raise
-    DataError that names the row. A header that ends in a comma may be one field wider than the rows.
+    A missing column, a row of another width than the header, a truncated gzip, one that unpacks to more than
+    MAX_TABLE characters or to a line of more than MAX_LINE, and wrong bytes raise DataError that names the
+    row. A header that ends in a comma may be one field wider than the rows.
     """
     opener = gzip.open if path.suffix == ".gz" else open
     try:
         with opener(path, "rt", encoding=encoding, newline="") as handle:
-            reader = csv.reader(handle, delimiter=delimiter)
+            reader = csv.reader(bounded_lines(handle, path), delimiter=delimiter)
             header = [name.strip() for name in next(reader, [])]
             columns = _columns(path, header, required, optional, delimiter)
             widths = {len(header), len(header) - 1} if header[-1] == "" else {len(header)}
@@ -150,6 +153,19 @@ def read_csv(
     except csv.Error as error:
         raise DataError(f"{path}: row {len(rows) + 1}: not CSV ({error}). Fetch the file again.") from None
     return pd.DataFrame(rows, columns=list(columns), dtype=str)
+
+
+def bounded_lines(handle: TextIO, path: Path) -> Iterator[str]:
+    """Lines of a text file; a small file that unpacks to a huge one is refused before it fills the memory."""
+    total, number = 0, 0
+    while line := handle.readline(MAX_LINE + 1):
+        total, number = total + len(line), number + 1
+        if len(line) > MAX_LINE or total > MAX_TABLE:
+            what, most = ("a line", MAX_LINE) if len(line) > MAX_LINE else ("a table", MAX_TABLE)
+            raise DataError(
+                f"{path}:{number}: {what} of more than {most:,} characters. Fetch the file again."
+            )
+        yield line
 
 
 def _columns(
@@ -205,6 +221,18 @@ def require_ids(frame: pd.DataFrame, column: str, path: Path) -> None:
         raise DataError(
             f"{path}: row {row + 1}: '{column}' was rounded to {values.iloc[row]} by a spreadsheet. "
             "Use the original file."
+        )
+
+
+def require_names(frame: pd.DataFrame, column: str, path: Path) -> None:
+    """`require_ids` for identifiers that are names of files: none may lead to another folder."""
+    require_ids(frame, column, path)
+    away = frame[column].str.contains(r"[/\\]|^\s*\.", regex=True)
+    if away.any():
+        row = int(np.flatnonzero(away)[0])
+        raise DataError(
+            f"{path}: row {row + 1}: {column} '{frame[column].iloc[row]}' leaves the data root. "
+            "Use the official file."
         )
 
 
@@ -396,6 +424,8 @@ def csv_rows(path: Path) -> Iterator[list[str]]:
     """Rows of a small CSV of irregular width."""
     try:
         with open(path, encoding="utf-8-sig", newline="") as handle:
-            yield from csv.reader(handle)
+            yield from csv.reader(bounded_lines(handle, path))
     except UnicodeDecodeError:
         raise DataError(f"{path}{_bad_line(path)}: not UTF-8 text.") from None
+    except csv.Error as error:
+        raise DataError(f"{path}: not CSV ({error}). Fetch the file again.") from None

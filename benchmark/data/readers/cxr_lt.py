@@ -20,6 +20,7 @@ from benchmark.core.tables import Manifest
 from benchmark.data.cards import Card
 from benchmark.data.readers.common import (
     Log,
+    below,
     find,
     manifest,
     normal_views,
@@ -48,6 +49,8 @@ def read(root: Path, card: Card) -> Manifest:
     places: list[str | None] = []
     for dicom, subject, study, path, source in frame[[*IDS, "path", "source"]].astype(str).to_numpy():
         where = f"{source}: image '{dicom}'"
+        if path:
+            below(root, path, where)
         usual = located(root, tree, official_path(subject, study, dicom), where)
         places.append(usual or (located(root, tree, path, where) if path else None))
     here = np.array([p is not None for p in places])

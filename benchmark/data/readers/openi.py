@@ -30,7 +30,8 @@ from benchmark.data.cards import Card, LabelRule
 from benchmark.data.readers.common import Log, find, image_index, manifest, relative, require_root
 
 ARCHIVE = ("NLMCXR_reports*.tgz", "NLMCXR_reports*.tar.gz")
-LARGEST_REPORT = 4 << 20
+LARGEST_REPORT, LARGEST_ARCHIVE = 4 << 20, 1 << 30
+"""Bytes; the official archive unpacks to a fiftieth of that."""
 SECTIONS = ("COMPARISON", "INDICATION", "FINDINGS", "IMPRESSION")
 
 
@@ -117,6 +118,8 @@ def read_reports(root: Path, card: Card, log: Log) -> list[Report]:
             raise DataError(f"{folders[0]}: no XML report is here. Unpack NLMCXR_reports.tgz again.")
         reports = []
         for path in files:
+            if path.stat().st_size > LARGEST_REPORT:
+                raise DataError(f"{path}: more than {LARGEST_REPORT:,} bytes; no report is that long.")
             with open(path, "rb") as handle:
                 reports.append(_report(handle, str(path)))
     else:
@@ -144,7 +147,13 @@ def read_reports(root: Path, card: Card, log: Log) -> list[Report]:
 def _from_archive(path: Path) -> Iterator[Report]:
     try:
         with tarfile.open(path, "r:gz") as archive:
+            unpacked = 0
             for member in archive:
+                unpacked += member.size
+                if unpacked > LARGEST_ARCHIVE:
+                    raise DataError(
+                        f"{path}: {member.name} takes it over {LARGEST_ARCHIVE:,} bytes. Fetch it again."
+                    )
                 if not member.isfile() or not member.name.endswith(".xml"):
                     continue
                 if member.size > LARGEST_REPORT:

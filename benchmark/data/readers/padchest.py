@@ -32,6 +32,7 @@ from benchmark.data.readers.common import (
     read_csv,
     relative,
     require_ids,
+    require_names,
     require_root,
     sexes,
     text_list,
@@ -82,16 +83,19 @@ def _from_table(
     for column in ("ImageID", "PatientID", "StudyID"):
         frame[column] = frame[column].str.strip()
     frame["number"] = np.arange(1, len(frame) + 1)
+    require_names(frame, "ImageID", path)
     for column in ("PatientID", "StudyID"):
         blank = frame[column].isin(["", "nan"])
         log.drop(f"{column} is blank", frame.loc[blank, "ImageID"])
         frame = frame[~blank].reset_index(drop=True)
-    for column in ("ImageID", "PatientID", "StudyID"):
+    for column in ("PatientID", "StudyID"):
         require_ids(frame, column, path)
     repeated = frame["ImageID"].duplicated()
     if repeated.any():
         row = int(np.flatnonzero(repeated)[0])
-        raise DataError(f"{path}: row {row + 1}: ImageID '{frame['ImageID'].iloc[row]}' occurs twice.")
+        raise DataError(
+            f"{path}: row {frame['number'].iloc[row]}: ImageID '{frame['ImageID'].iloc[row]}' occurs twice."
+        )
     frame["path"] = _paths(root, frame, path, log)
     absent = frame["path"].isna()
     log.drop("image file is absent", frame.loc[absent, "ImageID"])

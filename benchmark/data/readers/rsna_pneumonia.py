@@ -29,7 +29,7 @@ from benchmark.data.readers.common import (
     patient_split,
     read_csv,
     relative,
-    require_ids,
+    require_names,
     require_root,
 )
 from benchmark.data.readers.nih_dicom import SHARES, SPACE, headers, name_list
@@ -44,7 +44,7 @@ def read(root: Path, card: Card) -> Manifest:
     path = find_one(root, ["stage_2_train_labels.csv", "train_labels.csv"], card, "label table", 1)
     log.files["labels"] = relative(path, root)
     table = read_csv(path, ("patientId", *BOX, "Target"))
-    require_ids(table, "patientId", path)
+    require_names(table, "patientId", path)
     table["patientId"] = table["patientId"].str.strip()
     boxes = _boxes(table, path)
     _one_target(table, path)
@@ -98,7 +98,8 @@ def _boxes(table: pd.DataFrame, path: Path) -> pd.DataFrame:
     ):
         if wrong.any():
             row = int(np.flatnonzero(wrong)[0])
-            raise DataError(f"{path}: row {row + 1}: {what}. Use the official file.")
+            held = ",".join(table.iloc[row].astype(str))
+            raise DataError(f"{path}: row {row + 1}: {what} ({held[:80]}). Use the official file.")
     boxes = table[blank == 0].copy()
     numbers = boxes[list(BOX)].apply(pd.to_numeric, errors="coerce")
     bad = numbers.isna().any(axis=1) | (numbers < 0).any(axis=1)

@@ -20,7 +20,7 @@ import pandas as pd
 from benchmark.core.errors import DataError
 from benchmark.core.tables import REGION_COLUMNS, Manifest
 from benchmark.data.cards import Card
-from benchmark.data.masks import bounding_box, decode_relative, encode_mask
+from benchmark.data.masks import bounding_box, decode_relative, encode_mask, relative_runs
 from benchmark.data.readers.common import (
     Log,
     find_one,
@@ -29,7 +29,7 @@ from benchmark.data.readers.common import (
     patient_split,
     read_csv,
     relative,
-    require_ids,
+    require_names,
     require_root,
 )
 from benchmark.data.readers.nih_dicom import SHARES, SPACE, headers, name_list
@@ -42,13 +42,18 @@ def read(root: Path, card: Card) -> Manifest:
     path = find_one(root, ["train-rle.csv", "stage_2_train.csv"], card, "run-length table", 2)
     log.files["labels"] = relative(path, root)
     table = read_csv(path, ("ImageId", "EncodedPixels"))
-    require_ids(table, "ImageId", path)
+    require_names(table, "ImageId", path)
     table["ImageId"] = table["ImageId"].str.strip()
     runs = table["EncodedPixels"] = table["EncodedPixels"].str.strip()
     if (runs == "").any():
         row = int(np.flatnonzero(runs == "")[0])
         raise DataError(f"{path}: row {row + 1}: EncodedPixels is blank; a negative has -1.")
     masks = {str(name): rows.to_list() for name, rows in runs.groupby(table["ImageId"], sort=False)}
+    for row, text in enumerate(runs, 1):
+        try:
+            relative_runs(text, SPACE * SPACE)
+        except DataError as error:
+            raise DataError(f"{path}: row {row}: {error} Use the official file.") from None
     for name, texts in masks.items():
         if "-1" in texts and len(set(texts)) > 1:
             raise DataError(f"{path}: image '{name}' has a mask and -1. Use the official file.")
@@ -89,10 +94,7 @@ def read(root: Path, card: Card) -> Manifest:
 
 
 def _region(name: str, texts: list[str], size: tuple[int, int], card: Card, path: Path) -> tuple[Any, ...]:
-    try:
-        mask = decode_relative(texts, SPACE, SPACE)
-    except DataError as error:
-        raise DataError(f"{path}: image '{name}': {error}") from None
+    mask = decode_relative(texts, SPACE, SPACE)
     if not mask.any():
         raise DataError(f"{path}: image '{name}' has an empty mask; a negative has -1.")
     height, width = size

@@ -28,7 +28,7 @@ from benchmark.data.readers.common import (
     manifest,
     read_csv,
     relative,
-    require_ids,
+    require_names,
     require_root,
     states,
 )
@@ -92,7 +92,7 @@ def read(root: Path, card: Card) -> Manifest:
 def _votes(path: Path, part: str, card: Card, log: Log) -> pd.DataFrame:
     """One row an image: positive votes a class, and the number of readers."""
     table = read_wide_csv(path, ("image_id",))
-    require_ids(table, "image_id", path)
+    require_names(table, "image_id", path)
     table["image_id"] = table["image_id"].str.strip()
     table = table.rename(columns={c: _class(c, card) or c for c in table.columns})
     missing = [c for c in card.classes if c not in table]
@@ -127,7 +127,7 @@ def _class(column: str, card: Card) -> str | None:
 
 def _boxes(path: Path, card: Card) -> pd.DataFrame:
     table = read_csv(path, ("image_id", "class_name", *CORNERS))
-    require_ids(table, "image_id", path)
+    require_names(table, "image_id", path)
     text = table[list(CORNERS)].apply(lambda c: c.str.strip())
     blank = (text == "").sum(axis=1)
     names = table["class_name"].map(lambda c: _class(c, card))

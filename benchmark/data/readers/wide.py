@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import gzip
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from benchmark.data.readers.common import read_csv
+from benchmark.core.errors import DataError
+from benchmark.data.readers.common import bounded_lines, read_csv
 
 
 def read_wide_csv(path: Path, required: Sequence[str]) -> pd.DataFrame:
@@ -22,6 +24,6 @@ def _header(path: Path) -> list[str]:
     opener = gzip.open if path.suffix == ".gz" else open
     try:
         with opener(path, "rt", encoding="utf-8-sig", newline="") as handle:
-            return [name.strip() for name in next(csv.reader(handle), [])]
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error):
+            return [name.strip() for name in next(csv.reader(bounded_lines(handle, path)), [])]
+    except (OSError, EOFError, UnicodeDecodeError, csv.Error, zlib.error, DataError):
         return []
