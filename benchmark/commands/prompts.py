@@ -75,8 +75,11 @@ def align(
         ),
     ] = None,
     as_json: JsonOption = False,
-) -> None:
-    """Write the aligned sentences of reports to a Parquet file, one row a finding."""
+) -> int:
+    """Write the aligned sentences of reports to a Parquet file, one row a finding.
+
+    Exit 1 if a model was asked and answered no sentence acceptably.
+    """
     from benchmark.core.errors import ParamsError
     from benchmark.core.hashing import hash_file
     from benchmark.core.tables import write_table
@@ -136,6 +139,7 @@ def align(
         "sha256": hash_file(out),
     }
     emit(value, _summary(value), as_json)
+    return int(bool(value.get("asked")) and value["failed"] == value["sentences"])
 
 
 @app.command("show")
@@ -265,9 +269,10 @@ def _summary(value: dict[str, Any]) -> str:
         f"{value['studies']:,} reports, {value['sentences']:,} sentences, {value['findings']:,} findings"
     ]
     if "failed" in value:
-        why = ", ".join(f"{n} {reason}" for reason, n in value["reasons"].items())
+        why = ", ".join(f"{n:,} {reason}" for reason, n in value["reasons"].items())
         lines.append(
-            f"asked {value['asked']:,}, reused {value['reused']:,}, failed {value['failed']:,} {why}".rstrip()
+            f"asked {value['asked']:,}, reused {value['reused']:,}, failed {value['failed']:,}"
+            + (f" ({why})" if why else "")
         )
     return "\n".join([*lines, f"{value['out']}  sha256 {value['sha256'][:12]}"])
 

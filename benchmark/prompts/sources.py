@@ -39,7 +39,7 @@ def read_reports(source: Path | str) -> dict[str, str]:
         identifier = _identifier(where, name, data)
         if identifier in found:
             raise DataError(f"{where}: a second report called '{identifier}'. Give the files distinct names.")
-        found[identifier] = data.decode("utf-8", errors="replace")
+        found[identifier] = _text(data)
     found = {identifier: text for identifier, text in found.items() if text.strip()}
     if not found:
         raise DataError(
@@ -92,6 +92,14 @@ def _members(path: Path) -> Iterator[tuple[str, str, bytes]]:
                     yield f"{path}:{member.name}", Path(member.name).name, handle.read()
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
         raise DataError(f"{path}: the archive is damaged ({type(error).__name__}). Fetch it again.") from None
+
+
+def _text(data: bytes) -> str:
+    """UTF-8, with or without byte-order mark; what is not UTF-8 is read as Windows-1252."""
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("cp1252", errors="replace")
 
 
 def _identifier(where: str, name: str, data: bytes) -> str:

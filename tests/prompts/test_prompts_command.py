@@ -3,15 +3,18 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import subprocess
 import sys
 import tarfile
+import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from llm_server import chat, honest, server
+from llm_server import asked, chat, honest, server
 
 from benchmark.cli import main
 from benchmark.core.errors import DataError
@@ -127,6 +130,68 @@ def test_llm_through_the_command_and_nothing_leaks(capsys, caplog, folder, tmp_p
     assert leaks(work, allowed=["*.parquet"]) == []
     for printed in (out, err, again, caplog.text):
         assert PHRASES[0] not in printed
+
+
+def test_a_killed_run_goes_on_where_it_was(capsys, tmp_path, monkeypatch):
+    """SIGKILL in the middle: the same command sends nothing again that was answered before."""
+    monkeypatch.chdir(tmp_path)
+    reports = tmp_path / "reports"
+    reports.mkdir()
+    for n in range(60):
+        (reports / f"r{n:02d}.txt").write_text(f"FINDINGS: Small effusion, {n} mm. No edema on image {n}.")
+
+    def answer(sentences, *_):
+        time.sleep(0.1)
+        return 200, chat(honest(sentences))
+
+    with server(answer) as script:
+        arguments = ["align", "reports", "--aligner", "llm", "--endpoint", script.url, "--model", "m"]
+        arguments += ["--concurrency", "1", "--out", "llm.parquet"]
+        child = subprocess.Popen(
+            [sys.executable, "-m", "benchmark", "prompts", *arguments],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        deadline = time.monotonic() + 60
+        while len(script.seen) < 4 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        child.kill()
+        child.wait()
+        assert not Path("llm.parquet").exists()
+        (record,) = Path(".cache/llm").glob("*.jsonl")
+        answered = record.read_text().count("\n") - 1
+        assert 0 < answered < 120
+        code, out, _ = run(capsys, *arguments, "--json")
+        value = json.loads(out)
+        assert (code, value["failed"], value["sentences"]) == (0, 0, 120)
+        assert (value["reused"], value["asked"]) == (answered, 120 - answered)
+        sent = Counter(script.sentences())
+        assert len(sent) == 120
+        assert sum(sent.values()) - 120 <= max(len(asked(body)) for body in script.seen)
+
+
+def test_a_model_that_answers_nothing_is_exit_1(capsys, folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with server(lambda *_: (200, chat(None, message={"content": None, "refusal": "no"}))) as script:
+        code, out, _ = run(
+            capsys, "align", folder, "--aligner", "llm", "--endpoint", script.url, "--model", "m",
+            "--out", "llm.parquet",
+        )  # fmt: skip
+    assert code == 1
+    assert "failed 3 (3 refused)" in out
+    assert read_table("llm.parquet")[0]["aligned"].isna().all()
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (b"\xef\xbb\xbfIMPRESSION: No edema.\r\n", {"s": "IMPRESSION: No edema.\r\n"}),
+        (b"IMPRESSION: 38.5\xb0 fever.", {"s": "IMPRESSION: 38.5\N{DEGREE SIGN} fever."}),
+    ],
+)
+def test_other_encodings_of_text(tmp_path, data, expected):
+    (tmp_path / "s.txt").write_bytes(data)
+    assert read_reports(tmp_path) == expected
 
 
 BAD = {
