@@ -79,27 +79,29 @@ def site(part: Latest = None, as_json: JsonOption = False) -> None:
 
 
 @app.command()
-def changes(part: PartOption = Part.main, as_json: JsonOption = False) -> int:
+def changes(
+    part: Annotated[
+        Part | None, typer.Option("--part", help="main or all; default: both, where they are made.")
+    ] = None,
+    inform: Annotated[
+        bool, typer.Option("--inform", help="Exit 0 whatever changed, as the last stage of dvc.yaml does.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> int:
     """Hold tables and dvc.lock against the committed ones: identical, or changed by how much.
 
     Exit 1 if a value of a committed table changed or is missing.
     """
-    from dataclasses import asdict
-
+    from benchmark.core.errors import BenchError
     from benchmark.pipeline.project import Project
     from benchmark.pipeline.report_stages import changes as compare
 
-    found, stages, commit = compare(Project.find(), part.value)
-    same = sum(change.state == "identical" for change in found)
-    lines = [change.text for change in found]
-    lines.append(f"{same} of {len(found)} tables identical to commit {commit}")
-    if stages is not None:
-        lines.append(stages.text)
-    value = {
-        "commit": commit,
-        "identical": same,
-        "tables": [asdict(change) for change in found],
-        "stages": None if stages is None else asdict(stages),
-    }
-    emit(value, "\n".join(lines), as_json)
-    return 1 if any(change.state in ("changed", "missing") for change in found) else 0
+    try:
+        found = compare(Project.find(), None if part is None else part.value)
+    except BenchError as error:
+        if not inform:
+            raise
+        emit({"compared": False, "reason": str(error)}, f"nothing was compared: {error}", as_json)
+        return 0
+    emit(found.as_json(), found.text, as_json)
+    return 1 if found.differs and not inform else 0

@@ -12,7 +12,7 @@ from benchmark.core.errors import BenchError, UnknownName
 from benchmark.core.files import read_yaml
 from benchmark.pipeline.project import Project
 from benchmark.pipeline.reporting import Gathered, gather
-from benchmark.reporting.changes import Change, Stages, compare_locks, compare_tables
+from benchmark.reporting.changes import Change, Reproduced, Stages, compare_locks, compare_tables
 from benchmark.reporting.claims import Claim, load_claims
 from benchmark.reporting.effects import Effect
 from benchmark.reporting.figures import all_figures
@@ -149,24 +149,33 @@ def interaction_of(gathered: Gathered):  # type: ignore[no-untyped-def]
     return effect
 
 
-def changes(project: Project, part: str) -> tuple[list[Change], Stages | None, str]:
-    """The tables on disk and dvc.lock against those committed, and the commit they were compared with.
+def changes(project: Project, part: str | None = None) -> Reproduced:
+    """The tables on disk and dvc.lock against those committed. part None: both, where they are made.
 
     Raises BenchError where there are no tables, or no git.
     """
-    folder = table_folder(project, part)
+    folders = {name: table_folder(project, name) for name in ("main", "all")}
+    made = [name for name, folder in folders.items() if list(folder.glob("*.csv"))]
+    wanted = made if part is None else [part]
+    if not wanted or wanted[0] not in made:
+        name = part or "main"
+        raise BenchError(
+            f"{project.relative(folders[name])}: no tables. Run `bench report tables --part {name}`."
+        )
+    commit = _git(project, "rev-parse", "--short", "HEAD").strip()
+    parts = {project.relative(folders[name]): _table_changes(project, folders[name]) for name in wanted}
+    return Reproduced(commit, parts, _stages(project))
+
+
+def _table_changes(project: Project, folder: Path) -> list[Change]:
     now = {path.name: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.csv"))}
-    if not now:
-        raise BenchError(f"{project.relative(folder)}: no tables. Run `bench report tables --part {part}`.")
-    relative = project.relative(folder)
-    listed = _git(project, "ls-tree", "-r", "--name-only", "HEAD", f"{relative}/")
+    listed = _git(project, "ls-tree", "-r", "--name-only", "HEAD", f"{project.relative(folder)}/")
     before = {
         Path(name).name: _git(project, "show", f"HEAD:./{name}")
         for name in listed.splitlines()
         if name.endswith(".csv")
     }
-    commit = _git(project, "rev-parse", "--short", "HEAD").strip()
-    return compare_tables(before, now), _stages(project), commit
+    return compare_tables(before, now)
 
 
 def _stages(project: Project) -> Stages | None:

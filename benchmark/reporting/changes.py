@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 State = Literal["identical", "changed", "new", "missing"]
@@ -66,13 +66,54 @@ class Stages:
     @property
     def text(self) -> str:
         total = len(self.identical) + len(self.changed) + len(self.missing)
-        parts = [f"dvc.lock: {len(self.identical)} of {total} committed stages made the same files"]
+        parts = [f"dvc.lock: {len(self.identical)} of {total} committed stages have the same outputs"]
         for title in ("changed", "new", "missing"):
             names = getattr(self, title)
             if names:
                 more = f" and {len(names) - 8} more" if len(names) > 8 else ""
                 parts.append(f"{title}: {', '.join(names[:8])}{more}")
         return "; ".join(parts)
+
+
+@dataclass(frozen=True)
+class Reproduced:
+    """commit: what was compared with. parts: folder of tables → its changes. stages: None without
+    dvc.lock."""
+
+    commit: str
+    parts: dict[str, list[Change]]
+    stages: Stages | None
+
+    @property
+    def differs(self) -> bool:
+        """Whether a committed table changed or was not made."""
+        return any(c.state in ("changed", "missing") for found in self.parts.values() for c in found)
+
+    @property
+    def text(self) -> str:
+        """For people: the tables of each folder, then the stages. A folder of which nothing is committed is
+        one line."""
+        lines = []
+        for folder, found in self.parts.items():
+            if all(change.state == "new" for change in found):
+                lines.append(f"{folder}: {len(found)} tables, none of them committed at {self.commit}")
+                continue
+            same = sum(change.state == "identical" for change in found)
+            lines.append(f"{folder}: {same} of {len(found)} tables identical to commit {self.commit}")
+            lines += [f"  {change.text}" for change in found]
+        if self.stages is not None:
+            lines.append(self.stages.text)
+        return "\n".join(lines)
+
+    def as_json(self) -> dict[str, Any]:
+        """One object."""
+        return {
+            "compared": True,
+            "commit": self.commit,
+            "differs": self.differs,
+            "tables": {folder: [asdict(c) for c in found] for folder, found in self.parts.items()},
+            "stages": None if self.stages is None else asdict(self.stages),
+        }
 
 
 def compare_locks(before: Mapping[str, Any], now: Mapping[str, Any]) -> Stages:
@@ -92,6 +133,7 @@ def _outputs(lock: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     return {
         name: {out["path"]: str(out.get("md5") or out.get("hash")) for out in stage.get("outs") or []}
         for name, stage in stages.items()
+        if stage.get("outs")
     }
 
 

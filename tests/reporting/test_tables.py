@@ -198,10 +198,26 @@ def test_changes_against_the_committed_tables(inside, tmp_path, monkeypatch, cap
     frame = pd.read_csv(path)
     frame.loc[0, "value"] += 0.125
     frame.to_csv(path, index=False)
+    assert main(["report", "changes", "--inform"]) == 0
+    assert "zero_shot: 1 of" in capsys.readouterr().out
     assert main(["report", "changes", "--json"]) == 1
-    (own,) = [t for t in json.loads(capsys.readouterr().out)["tables"] if t["table"] == "zero_shot"]
+    value = json.loads(capsys.readouterr().out)
+    assert value["differs"]
+    (own,) = [t for t in value["tables"]["reports/tables"] if t["table"] == "zero_shot"]
     assert own["state"] == "changed"
     assert own["largest"] == pytest.approx(0.125)
+
+
+def test_without_git_the_last_stage_says_so_and_goes_on(inside, tmp_path, monkeypatch, capsys):
+    work = tmp_path / "work"
+    shutil.copytree(inside, work, ignore=shutil.ignore_patterns("reports"))
+    monkeypatch.setenv("CXR_ALIGNBENCH_HOME", str(work))
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
+    assert main(["report", "tables"]) == 0
+    assert main(["report", "changes"]) == 2
+    capsys.readouterr()
+    assert main(["report", "changes", "--inform"]) == 0
+    assert "nothing was compared" in capsys.readouterr().out
 
 
 def test_stages_compare_by_what_they_made():
@@ -210,7 +226,7 @@ def test_stages_compare_by_what_they_made():
 
     found = compare_locks(lock(a="1", b="2", c="3"), lock(a="1", b="9", d="4"))
     assert (found.identical, found.changed, found.new, found.missing) == (("a",), ("b",), ("d",), ("c",))
-    assert found.text.startswith("dvc.lock: 1 of 3 committed stages made the same files")
+    assert found.text.startswith("dvc.lock: 1 of 3 committed stages have the same outputs")
 
 
 def test_the_commands_of_the_guide_run(inside, tmp_path, root, monkeypatch, capsys):
@@ -228,7 +244,7 @@ def test_the_commands_of_the_guide_run(inside, tmp_path, root, monkeypatch, caps
         subprocess.run(["git", *command], cwd=work, check=True)
     for command in commands:
         assert main(command) == 0, capsys.readouterr().err
-    assert "not committed" in capsys.readouterr().out
+    assert "none of them committed" in capsys.readouterr().out
 
 
 def test_machine_times_are_no_change():
