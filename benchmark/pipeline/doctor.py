@@ -67,19 +67,22 @@ def examine(project: Project) -> dict[str, Any]:
 def _data(project: Project, problems: list[str]) -> dict[str, str]:
     from benchmark.data.cards import card_names
     from benchmark.pipeline.params import load_params
+    from benchmark.pipeline.prepare import source_of
 
     try:
-        roots = load_params(project.params).data.roots
+        params = load_params(project.params)
     except BenchError as error:
         problems.append(str(error))
-        roots = {}
+        return dict.fromkeys(card_names(), "unknown")
+    roots = params.data.roots
     state = {}
     for name in card_names():
         if name in roots:
-            here = Path(roots[name]).expanduser()
             state[name] = f"official files at {roots[name]}"
-            if not (here if here.is_absolute() else project.root / here).is_dir():
-                problems.append(f"{name}: data root {roots[name]} is not a folder.")
+            try:
+                source_of(project, params, name)
+            except BenchError as error:
+                problems.append(str(error))
         else:
             state[name] = "twin made" if project.twin(name).is_dir() else "twin, made on demand"
     return state

@@ -38,7 +38,9 @@ class DataParams(Strict):
     train: str = Field(description="dataset whose image-report pairs train every method")
     evaluate: tuple[str, ...] = Field(description="datasets evaluated zero-shot")
     ablate_on: tuple[str, ...] = Field((), description="datasets of the ablation cells; empty: all")
-    roots: dict[str, str] = Field({}, description="dataset → folder of official files; without one, its twin")
+    roots: dict[str, str] = Field(
+        {}, description="dataset → folder of official files, $NAME from the environment"
+    )
     protocols: dict[str, str] = Field({}, description="dataset → evaluation protocol, where not the default")
     train_views: tuple[str, ...] = Field(("PA", "AP"), description="views trained on; empty: every view")
     train_images: PositiveInt | None = Field(None, description="at most so many training images")
@@ -92,7 +94,7 @@ class TaskParams(Strict):
     grounding: tuple[str, ...] = ()
     segmentation: tuple[str, ...] = ()
     retrieval: tuple[str, ...] = ()
-    pairs: int = Field(200, ge=2, description="at most so many image-report pairs in retrieval")
+    pairs: int = Field(default=200, ge=2, description="at most so many image-report pairs in retrieval")
 
 
 class MethodParams(Strict):
@@ -141,6 +143,10 @@ class Params(Strict):
     """The whole file, profile applied."""
 
     profile: str
+    recipe: Literal["equal-budget", "official"] = Field(
+        "equal-budget",
+        description="what `method` and `training` change: one budget for all, or each paper's own",
+    )
     methods: tuple[str, ...]
     seeds: tuple[NonNegativeInt, ...] = Field(min_length=1)
     data: DataParams
@@ -244,12 +250,13 @@ def _assign(raw: dict[str, Any], keys: list[str], value: Any, item: str) -> None
 def main_cell(params: Params, method: str) -> Cell:
     """The row of `method` in the main table. Raises ParamsError where the method has no entry."""
     own = params.method.get(method, MethodParams())
+    options, recipe = _published(method) if params.recipe == "official" else ({}, {})
     return Cell(
         name=f"{method}-main",
         method=method,
         variant="main",
-        options=own.options,
-        training={**params.training, **own.training},
+        options={**options, **own.options},
+        training={**recipe, **params.training, **own.training},
         texts=params.texts,
         prompts=params.prompts,
         more_prompts=params.prompt_ablation.prompts if method in params.prompt_ablation.methods else (),
@@ -257,6 +264,14 @@ def main_cell(params: Params, method: str) -> Cell:
         evaluate=params.data.evaluate,
         tasks=TASKS,
     )
+
+
+def _published(method: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Options and training of a method as its authors published them."""
+    from methods.base import METHODS
+
+    kind = METHODS.get(method)
+    return kind.settings("official"), kind.recipe("official").model_dump(mode="json")
 
 
 def ablation_cell(params: Params, name: str) -> Cell:

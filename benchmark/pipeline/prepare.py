@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +35,7 @@ def make_twin(project: Project, params: Params, dataset: str) -> str:
     A dataset whose official files are configured gets a note there instead.
     """
     if dataset in params.data.roots:
+        source_of(project, params, dataset)
         write_text(project.twin(dataset) / OFFICIAL_NOTE, f"{dataset} is read from data.roots; no twin.\n")
         return f"{dataset}: official files are configured, no twin is made"
     from benchmark.twins.build import TwinSpec, build_twin
@@ -44,14 +47,24 @@ def make_twin(project: Project, params: Params, dataset: str) -> str:
 
 
 def source_of(project: Project, params: Params, dataset: str) -> tuple[Path, Origin]:
-    """The data root of a dataset and whether it holds official files or the twin."""
+    """The data root of a dataset and whether it holds official files or the twin.
+
+    A configured root may name an environment variable. Raises DataError where it is unset or no folder.
+    """
     root = params.data.roots.get(dataset)
     if root is None:
         return project.twin(dataset), "twin"
-    path = Path(root).expanduser()
+    text = os.path.expandvars(root)
+    unset = re.search(r"\$\{?(\w+)", text)
+    if unset:
+        raise DataError(
+            f"{dataset}: data root {root}: ${unset[1]} is not set. Export it as the folder of the official "
+            f"files, or correct data.roots.{dataset} in params.yaml."
+        )
+    path = Path(text).expanduser()
     path = path if path.is_absolute() else project.root / path
     if not path.is_dir():
-        raise DataError(f"{dataset}: data root {root} is not a folder. Correct --data-root or data.roots.")
+        raise DataError(f"{dataset}: data root {text} is not a folder. Correct --data-root or data.roots.")
     return path, "official"
 
 
