@@ -1,6 +1,6 @@
 """Clustered bootstrap and analytic interval against a loop over scikit-learn, same work, one run.
 
-    python perf/statistics.py [--images 39053] [--classes 192] [--draws 2000] [--json]
+    python perf/intervals.py [--images 39053] [--classes 192] [--draws 2000] [--json]
 
 The loop is timed on a slice of draws and classes and scaled to the whole; the first draws of both sides are
 compared, so that the ratio is between equal results.
