@@ -1,4 +1,4 @@
-"""Random search under one budget for all methods; the choice is made on held-out patients only."""
+"""Stratified search under one budget for all methods; the choice is made on held-out patients only."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import yaml
 from pydantic import BaseModel, Field
+from scipy.stats.qmc import LatinHypercube
 
 from benchmark.core.errors import BenchError
 from benchmark.core.files import write_text
@@ -32,18 +33,20 @@ class Range(BaseModel, frozen=True, extra="forbid"):
     high: float | None = None
     values: tuple[Any, ...] = Field(default=())
 
-    def draw(self, rng: np.random.Generator) -> Any:
+    def at(self, quantile: float) -> Any:
+        """The value below which a share `quantile` in [0, 1) of the range lies."""
         if self.kind == "choice":
-            return self.values[int(rng.integers(len(self.values)))]
+            return self.values[int(quantile * len(self.values))]
         assert self.low is not None
         assert self.high is not None
         if self.kind == "log":
-            return float(f"{math.exp(rng.uniform(math.log(self.low), math.log(self.high))):.3g}")
-        return float(f"{rng.uniform(self.low, self.high):.3g}")
+            low, high = math.log(self.low), math.log(self.high)
+            return float(f"{math.exp(low + quantile * (high - low)):.3g}")
+        return float(f"{self.low + quantile * (self.high - self.low):.3g}")
 
 
 SPACE: dict[str, Range] = {
-    "training.learning_rate": Range(kind="log", low=5e-4, high=1e-2),
+    "training.learning_rate": Range(kind="log", low=1e-3, high=1e-2),
     "training.weight_decay": Range(kind="choice", values=(0.0, 0.01, 0.1)),
     "options.normalise_inputs": Range(kind="choice", values=("none", "layer", "standard")),
 }
@@ -101,17 +104,17 @@ class Tuning:
         return _part(self.chosen.values, part)
 
 
-def draw(space: Mapping[str, Range], seed: int, trial: int) -> dict[str, Any]:
-    """Values of one trial. Each name has its own generator, so a new name shifts no other.
+def draws(space: Mapping[str, Range], seed: int, trials: int) -> list[dict[str, Any]]:
+    """Values of each trial; the first draws nothing: it is the recipe and the method as they are.
 
-    Trial 0 draws nothing: it is the recipe and the method as they are.
+    The others are a Latin hypercube (scipy.stats.qmc): every range is cut into as many parts as there are
+    trials and each part is tried once, so that few trials do not confound a rate with a choice.
     """
-    if trial == 0:
-        return {}
-    return {
-        name: item.draw(np.random.default_rng(derive_seed(seed, "tuning", trial, name)))
-        for name, item in sorted(space.items())
-    }
+    names = sorted(space)
+    rng = np.random.default_rng(derive_seed(seed, "tuning"))
+    sampler = LatinHypercube(len(names), optimization="random-cd", rng=rng)
+    points = sampler.random(max(trials - 1, 0))
+    return [{}, *({n: space[n].at(float(q)) for n, q in zip(names, p, strict=True)} for p in points)]
 
 
 def tune(
@@ -136,8 +139,7 @@ def tune(
     own_seed = derive_seed(seed, "tuning run") % 2**31
     done: list[Trial] = []
     groups = 0
-    for number in range(trials):
-        values = draw(space, seed, number)
+    for number, values in enumerate(draws(space, seed, trials)):
         config = train_config({**(training or {}), **_part(values, "training")}, recipe)
         chosen = {**(options or {}), **_part(values, "options")}
         place = Path(folder) / f"trial-{number}"

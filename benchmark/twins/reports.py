@@ -238,7 +238,7 @@ def _denials(drawn: set[str], site: Site, rng: np.random.Generator, few: bool) -
         *map(str, rng.permutation(usual)),
         *([str(rng.choice(rare))] if rare and rng.random() < 0.5 else []),
     ]
-    total = int(rng.integers(1, 4 if few else 5))
+    total = int(rng.integers(1, 3 if few else 4))
     pool = pool[:total]
     while pool:
         take = min(len(pool), int(rng.integers(1, 4)))
@@ -254,7 +254,7 @@ def _denials(drawn: set[str], site: Site, rng: np.random.Generator, few: bool) -
         text = template[rng.integers(len(template))].format(**names)
         out.append(Sentence(_tidy(text), "findings", tuple(Finding(c, "absent") for c in group)))
     for stated, texts in CALM.items():
-        if rng.random() < (0.2 if few else 0.4) and all(free(c) for c in stated):
+        if rng.random() < (0.1 if few else 0.3) and all(free(c) for c in stated):
             if len(stated) > 1 and drawn - set(PSEUDO):
                 continue
             text = texts[rng.integers(len(texts))]

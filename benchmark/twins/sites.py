@@ -11,9 +11,7 @@ NEVER_NAMED = (
     "scoliosis",
     "kyphosis",
     "air trapping",
-    "costophrenic angle blunting",
     "apical pleural thickening",
-    "vascular hilar enlargement",
     "fibrotic band",
     "aortic elongation",
 )
@@ -54,7 +52,7 @@ class Site(BaseModel, frozen=True, extra="forbid"):
     hedge: float = 0.05
 
 
-_MORE = {"vascular hilar enlargement": 0.066, "scoliosis": 0.07, "aortic elongation": 0.076}
+_MORE = {"scoliosis": 0.07, "aortic elongation": 0.076}
 _PORTABLE = {
     "endotracheal tube": 9.0,
     "NSG tube": 8.0,
@@ -132,20 +130,21 @@ SITES: dict[str, Site] = {
     for site in (
         Site(
             name="mimic_cxr",
-            style=Style(gamma=0.92, sharpen=0.65, spread=0.13, border=0.25, marker="R"),
-            views={"AP": 0.42, "PA+L": 0.30, "PA": 0.18, "AP+L": 0.05, "PA+L+L": 0.05},
+            style=Style(gamma=0.92, sharpen=0.65, spread=0.16, border=0.25, marker="R"),
+            views={"AP": 0.52, "PA": 0.30, "PA+L": 0.12, "AP+L": 0.03, "PA+L+L": 0.03},
             visits=2.0,
             age=(62.0, 17.0),
-            healthy=0.2,
-            common=0.7,
-            rates=_PORTABLE,
+            healthy=0.15,
+            common=1.0,
+            floor=0.005,
+            rates={**_PORTABLE, "pulmonary edema": 25.0, "pneumothorax": 15.0},
             silent=_UNSPOKEN,
             hedge=0.08,
         ),
         Site(
             name="padchest",
             style=Style(
-                gamma=0.80, sharpen=0.35, scatter=0.15, spread=0.11, border=0.15, marker="D", high=2.9
+                gamma=0.85, sharpen=0.45, scatter=0.08, spread=0.11, border=0.15, marker="D", high=2.8
             ),
             views={"PA+L": 0.42, "PA": 0.24, "AP": 0.22, "L": 0.03, "PA+L+L": 0.04, "AP+L": 0.05},
             visits=1.35,

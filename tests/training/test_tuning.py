@@ -1,4 +1,4 @@
-"""The search is seeded per name, has one budget, and chooses by held-out sentences."""
+"""The search is seeded and stratified, has one budget, and chooses by held-out sentences."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from training_cases import IMAGE_DIM, TEXT_DIM, make_data
 from benchmark.core.errors import BenchError, MetricUndefined
 from benchmark.training.data import TrainingData
 from benchmark.training.loop import seeded_method
-from benchmark.training.tuning import SPACE, Range, draw, tune
+from benchmark.training.tuning import SPACE, Range, draws, tune
 from benchmark.training.validation import match, sentence_match, truth
 
 QUICK = {"epochs": 4, "batch_size": 16, "learning_rate": 1e-7}
@@ -25,15 +25,18 @@ def many() -> TrainingData:
     return make_data(240)
 
 
-def test_a_new_name_shifts_no_other() -> None:
-    first = [draw(SPACE, 0, trial) for trial in range(6)]
-    more = {**SPACE, "options.a": Range(kind="uniform", low=0, high=1)}
-    for trial, values in enumerate(first):
-        wider = draw(more, 0, trial)
-        assert {k: wider[k] for k in values} == values
-    assert first[0] == {}
-    assert len({tuple(values.items()) for values in first}) == 6
-    assert draw(SPACE, 1, 1) != first[1]
+def test_every_part_of_every_range_is_tried_once() -> None:
+    found = draws(SPACE, 0, 13)
+    assert found[0] == {}
+    assert len(found) == 13
+    for name in ("training.weight_decay", "options.normalise_inputs"):
+        counts = {v: sum(trial[name] == v for trial in found[1:]) for v in SPACE[name].values}
+        assert set(counts.values()) == {4}
+    rates = np.sort(np.log10([trial["training.learning_rate"] for trial in found[1:]]))
+    part = 1 / 12  # the range is one decade
+    assert all(-3 + i * part - 1e-3 <= rate <= -3 + (i + 1) * part + 1e-3 for i, rate in enumerate(rates))
+    assert draws(SPACE, 0, 13) == found
+    assert draws(SPACE, 1, 13) != found
 
 
 def test_the_choice_is_the_best_trial_and_is_recorded(many: TrainingData, tmp_path: Path) -> None:
