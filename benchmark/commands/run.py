@@ -24,7 +24,10 @@ PAST_ONE = "Past one process"
 
 def command(
     method: Annotated[str, typer.Option("--method", help="A method, or all; see `bench ls methods`.")],
-    dataset: Annotated[str, typer.Option("--dataset", help="A dataset, or all; see `bench ls datasets`.")],
+    dataset: Annotated[
+        str,
+        typer.Option("--dataset", help="A dataset, main (data.evaluate) or all; see `bench ls datasets`."),
+    ],
     data_root: Annotated[
         str | None, typer.Option(help="Folder of the dataset's official files. Without it: the twin.")
     ] = None,

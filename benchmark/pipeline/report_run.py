@@ -12,6 +12,7 @@ from benchmark.core.tables import TWIN_NOTICE
 from benchmark.pipeline.evaluate import Target
 from benchmark.pipeline.params import Cell
 from benchmark.pipeline.project import Project
+from benchmark.pipeline.report_tasks import TaskResults, value_text
 from benchmark.pipeline.request import Plan, Request, plan
 from benchmark.pipeline.run import Say, Session, evaluate_one, train_one
 from benchmark.pipeline.summary import Summary, summarise
@@ -40,11 +41,13 @@ def carry_out(project: Project, request: Request, say: Say, group: Group | None 
     """
     todo = plan(project, request)
     session = Session(project, todo.params, say, protocol=request.protocol, group=group)
+    tasks = TaskResults(session)
     for cell, seed in todo.jobs:
         run = train_one(session, cell, seed)
         for dataset in todo.datasets:
             evaluate_one(session, cell, seed, dataset, run)
-    return _report(session, todo)
+            tasks.add(cell, seed, dataset, run)
+    return _report(session, todo, tasks)
 
 
 def carry_out_checkpoint(
@@ -84,14 +87,16 @@ def carry_out_checkpoint(
         "trained_on": "as published",
     }
     session = Session(project, todo.params, say, request.protocol, (model.image, model.text), group)
+    tasks = TaskResults(session)
     for dataset in todo.datasets:
         evaluate_one(session, cell, 0, dataset, run, model.method)
+        tasks.add(cell, 0, dataset, run, model.method)
     if session.processes.first:
         write_json(project.run(cell.name, 0) / "source.json", {k: run[k] for k in ("identity", "trained_on")})
-    return _report(session, Plan(todo.params, (cell,), (0,), todo.datasets, ((cell, 0),)))
+    return _report(session, Plan(todo.params, (cell,), (0,), todo.datasets, ((cell, 0),)), tasks)
 
 
-def _report(session: Session, todo: Plan) -> RunReport | None:
+def _report(session: Session, todo: Plan, tasks: TaskResults) -> RunReport | None:
     targets = [session.target(dataset) for dataset in todo.datasets]
     if not session.processes.first:
         return None
@@ -106,12 +111,46 @@ def _report(session: Session, todo: Plan) -> RunReport | None:
         "metrics": _records(summary.metrics),
         "comparisons": _records(summary.comparisons),
         "ranks": _records(summary.ranks),
+        "tasks": tasks.rows(),
     }
     lines = []
+    if len(targets) > 1:
+        lines += [*_overview(summary, abouts, todo.cells, tasks), ""]
     for at, about in zip(targets, abouts, strict=True):
-        lines += [*_heading(at, about), *_rows(summary, at, todo.cells), ""]
+        shown = tasks.lines(at.manifest.dataset, todo.cells)
+        lines += [*_heading(at, about), *(shown or _rows(summary, at, todo.cells)), ""]
     lines.append(trained)
     return RunReport(value, "\n".join(lines))
+
+
+def _overview(
+    summary: Summary, abouts: Sequence[dict[str, Any]], cells: Sequence[Cell], tasks: TaskResults
+) -> list[str]:
+    """One row a dataset, one column a method."""
+    metrics = summary.metrics
+    macro = metrics[
+        (metrics["class"] == "macro") & (metrics["stratum"] == "all") & (metrics["metric"] == "auroc")
+    ]
+    names = [cell.name.removesuffix("-main") for cell in cells]
+    wide = max(24, *(len(name) + 2 for name in names))
+    lines = [
+        f"{'dataset':<20}{'images':>7}{'classes':>9}  {'metric':<16}" + "".join(f"{n:<{wide}}" for n in names)
+    ]
+    for about in abouts:
+        dataset = about["dataset"]
+        metric, values = tasks.headline(dataset), []
+        for cell in cells:
+            if metric is not None:
+                row = tasks.mean(dataset, cell, metric)
+            else:
+                own = macro[(macro["dataset"] == dataset) & (macro["run_id"] == cell.name)]
+                row = next(iter(_records(own[own["prompts"] == cell.prompts.style])), None)
+            values.append(f"{value_text(row):<{wide}}")
+        shown = (metric or "macro AUROC").replace("_", " ")
+        lines.append(
+            f"{dataset:<20}{about['images']:>7,}{about['classes']:>9}  {shown:<16}{''.join(values)}".rstrip()
+        )
+    return lines
 
 
 def _heading(at: Target, about: dict[str, Any]) -> list[str]:
@@ -141,22 +180,14 @@ def _rows(summary: Summary, at: Target, cells: Sequence[Cell]) -> list[str]:
         for stratum in SHOWN:
             rows = {row["metric"]: row for row in _records(own[own["stratum"] == stratum])}
             auroc = rows.get("auroc")
-            if auroc is None or auroc["value"] is None:
+            if auroc is None or (auroc["value"] is None and stratum != "all"):
                 continue
             name = cell.name.removesuffix("-main") if stratum == "all" else ""
             lines.append(
-                f"  {name:<{wide}}{stratum:<14}{_cell(auroc):<25}"
-                f"{_cell(rows.get('average_precision')):<25}{auroc['n_pos']:>10,}"
+                f"  {name:<{wide}}{stratum:<14}{value_text(auroc):<25}"
+                f"{value_text(rows.get('average_precision')):<25}{auroc['n_pos']:>10,}"
             )
     return lines
-
-
-def _cell(row: dict[str, Any] | None) -> str:
-    if row is None or row["value"] is None:
-        return "undefined"
-    if row["low"] is None:
-        return f"{row['value']:.3f} [no interval]"
-    return f"{row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
 
 
 def _notice(at: Target) -> str:

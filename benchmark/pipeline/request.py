@@ -8,13 +8,16 @@ from pathlib import Path
 
 from benchmark.core.errors import BenchError, ParamsError
 from benchmark.core.hashing import hash_value
-from benchmark.pipeline.params import Cell, Params, load_params, main_cell
+from benchmark.pipeline.params import TASKS, Cell, Params, Task, TaskParams, load_params, main_cell
 from benchmark.pipeline.project import Project
+
+ALL, MAIN = "all", "main"
 
 
 @dataclass(frozen=True)
 class Request:
-    """method, dataset: a name or `all`. data_root, train_root: folders of official files.
+    """method: a name or `all`. dataset: a name, `all` (every set that can be read here) or `main` (those of
+    `data.evaluate`). data_root, train_root: folders of official files.
     train: dataset to train on, None for the configured one. shard: (i, n), every n-th cell from the i-th.
     recipe: how every method trains, `equal-budget` as configured or each one's `official` settings."""
 
@@ -51,12 +54,12 @@ def plan(project: Project, request: Request) -> Plan:
     from benchmark.data.cards import load_card
 
     params = load_params(project.params, request.profile, request.sets)
-    datasets = params.data.evaluate if request.dataset == "all" else (request.dataset,)
+    datasets = _datasets(params, request.dataset)
     for name in dict.fromkeys([*datasets, request.train or params.data.train]):
         load_card(name)
     roots = dict(params.data.roots)
     if request.data_root is not None:
-        if request.dataset == "all":
+        if request.dataset in (ALL, MAIN):
             raise ParamsError(
                 "--data-root goes with one --dataset; use data.roots in params.yaml for several."
             )
@@ -68,11 +71,46 @@ def plan(project: Project, request: Request) -> Plan:
     params = params.model_copy(update={"data": data})
     seeds = request.seeds or params.seeds
     suffix = _suffix(project, params, request)
+    params = params.model_copy(update={"tasks": _tasks(params, datasets, request.protocol)})
     names = params.methods if request.method == "all" else (request.method,)
     cells = tuple(_cell(project, params, name, suffix, request) for name in names)
     jobs = [(cell, seed) for cell in cells for seed in seeds]
     index, count = request.shard
     return Plan(params, cells, seeds, tuple(datasets), tuple(jobs[index::count]))
+
+
+def _datasets(params: Params, asked: str) -> tuple[str, ...]:
+    """`all`: the configured sets, then every other card that is for evaluation and has files or a twin."""
+    from benchmark.data.cards import card_names, load_card
+    from benchmark.twins.build import WRITERS
+
+    if asked == MAIN:
+        return params.data.evaluate
+    if asked != ALL:
+        return (asked,)
+    readable = {*WRITERS.names(), *params.data.roots}
+    more = [name for name in card_names() if name in readable and load_card(name).role != "training"]
+    return tuple(dict.fromkeys([*params.data.evaluate, *more]))
+
+
+def _tasks(params: Params, datasets: tuple[str, ...], protocol: str | None) -> TaskParams:
+    """The configured tasks, and those of sets whose protocol asks for maps instead of scores."""
+    tasks = params.tasks
+    for name in datasets:
+        task = protocol_task(params, name, protocol)
+        if task is not None and name not in getattr(tasks, task):
+            tasks = tasks.model_copy(update={task: (*getattr(tasks, task), name)})
+    return tasks
+
+
+def protocol_task(params: Params, dataset: str, protocol: str | None) -> Task | None:
+    """Grounding or segmentation, where the protocol that is evaluated is one of these."""
+    from benchmark.data.cards import load_card
+
+    card = load_card(dataset)
+    wanted = protocol or params.data.protocols.get(dataset) or card.default_protocol
+    task = card.protocols[wanted].task if wanted in card.protocols else None
+    return next((t for t in TASKS if t == task), None)
 
 
 def _cell(project: Project, params: Params, name: str, suffix: str, request: Request) -> Cell:

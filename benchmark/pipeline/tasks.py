@@ -64,8 +64,8 @@ class Tasks:
         return found
 
     def target(self, task: Task, dataset: str) -> Target:
-        """The dataset as the first protocol of this task evaluates it, official ones first; retrieval takes
-        the images of the classification protocol."""
+        """The dataset as a protocol of this task evaluates it: the one asked for, the card's default, an
+        official one, another; retrieval takes the images of the classification protocol."""
         if (task, dataset) not in self._targets:
             session = self.session
             if task == "retrieval":
@@ -84,7 +84,8 @@ class Tasks:
                 f"params.yaml: tasks.{task} lists '{dataset}', whose card has no protocol of this task. "
                 "Take it out, or see `bench ls datasets`."
             )
-        names.sort(key=lambda name: not card.protocols[name].official)
+        asked = self.session.protocol or card.default_protocol
+        names.sort(key=lambda name: (name != asked, not card.protocols[name].official))
         for name in names:
             try:
                 return target(

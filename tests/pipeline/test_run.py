@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -47,12 +48,48 @@ def test_json_is_one_object_with_unrounded_numbers(small_project, bench) -> None
 
 
 def test_several_methods_are_compared(small_project, bench) -> None:
-    code, out, err = bench(small_project, "run", "--method", "all", "--dataset", "all", "--json")
+    code, out, err = bench(small_project, "run", "--method", "all", "--dataset", "main", "--json")
     assert code == 0, err
     value = json.loads(out)
     macro = [c for c in value["comparisons"] if c["class"] == "macro" and c["stratum"] == "all"]
     assert {(c["method_a"], c["method_b"]) for c in macro} == {("clip-main", "carzero-main")}
     assert all(c["p_holm"] is not None and c["n_seeds_a"] == 2 for c in macro)
+
+
+@pytest.mark.slow
+def test_all_datasets_have_one_row_each(small_project, tmp_path, bench) -> None:
+    """Every card that is for evaluation: twins are made as they are needed, MS-CXR is scored by its boxes."""
+    import yaml
+
+    from benchmark.data.cards import card_names, load_card
+
+    params = yaml.safe_load((small_project / "params.yaml").read_text())
+    params["twins"].update(size=64, images=dict.fromkeys(card_names(), 24))
+    params["methods"], params["training"]["epochs"] = ["carzero"], 1
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    command = ("run", "--method", "carzero", "--seeds", "0", "--set", "twins.images.mimic_cxr=80")
+    code, out, err = bench(tmp_path, *command, "--dataset", "all")
+    assert code == 0, err
+    head, *rows = out.split("\n\n")[0].splitlines()
+    assert head.split() == ["dataset", "images", "classes", "metric", *head.split()[4:]]
+    wanted = {name for name in card_names() if load_card(name).role != "training"}
+    assert [row.split()[0] for row in rows][:1] == ["chestxray14"]
+    assert {row.split()[0]: row for row in rows}.keys() == wanted
+    assert len(rows) == len(wanted) == 11
+    assert re.search(r"^ms_cxr +\d+ +8 +pointing game +0\.\d{3} \[0\.\d{3}, 0\.\d{3}\]$", out, re.M)
+    code, out, err = bench(tmp_path, *command, "--dataset", "ms_cxr", "--json")
+    tasks = json.loads(out)["tasks"]
+    assert {row["metric"] for row in tasks} >= {"pointing_game", "pointing_game_ties_shared"}
+    assert {row["split"] for row in tasks} == {"phrases"}
+
+
+def test_all_and_main_go_without_data_root(small_project, bench) -> None:
+    for name in ("all", "main"):
+        code, out, err = bench(
+            small_project, "run", "--method", "clip", "--dataset", name, "--data-root", "."
+        )
+        assert (code, out) == (2, "")
+        assert "--data-root goes with one --dataset" in err
 
 
 def test_changed_parameters_get_a_cell_of_their_own(small_project, bench) -> None:
