@@ -33,5 +33,5 @@ def factor_effects(
                 effect = contrast(own, list(wanted.weights.values()), k, config.level, config.power)
                 yield FactorEffect(
                     method, dataset, scoring, wanted.name, wanted.kind,
-                    effect.value, effect.low, effect.high, effect.p, effect.note,
+                    effect.value, effect.low, effect.high, effect.p, wanted.over, effect.note,
                 )  # fmt: skip

@@ -72,7 +72,8 @@ class Curve:
 @dataclass(frozen=True)
 class FactorEffect:
     """What one factor of the training text changes in the macro AUROC of a method. name, kind: of the
-    contrast (`reporting.factors`); scoring: positive or positive-negative prompts."""
+    contrast (`reporting.factors`); scoring: positive or positive-negative prompts; over: combinations of the
+    other factors that it averages."""
 
     method: str
     dataset: str
@@ -83,6 +84,7 @@ class FactorEffect:
     low: float
     high: float
     p: float
+    over: int = 1
     note: str = ""
 
 

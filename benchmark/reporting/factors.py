@@ -30,11 +30,13 @@ Weights = dict[Levels, float]
 @dataclass(frozen=True)
 class Contrast:
     """name: `negations`, `unit × negations`, ... kind: `average` (over the levels of the other factors),
-    `alone` (the whole raw report with this changed) or `interaction`. weights: levels → weight, sum 0."""
+    `alone` (the whole raw report with this changed) or `interaction`. weights: levels → weight, sum 0.
+    over: combinations of the other factors that it averages."""
 
     name: str
     kind: str
     weights: Weights
+    over: int
 
 
 def levels_of(cell: CellInfo) -> Levels | None:
@@ -77,22 +79,17 @@ def scored(evidence: Evidence, cell: str, scoring: str) -> str | None:
 def contrasts(present: Collection[Levels]) -> list[Contrast]:
     """Average effects, effects on the whole raw report alone, and two-way interactions.
 
-    An average and an interaction need every combination of levels; an effect alone needs its own two.
+    Averages and interactions are over the combinations of the other factors of which every level is present;
+    those without any are left out.
     """
-    every = set(product(*FACTORS.values())) <= set(present)
-    names = list(FACTORS)
-    base = _changed(())
+    names, base = list(FACTORS), _changed(())
     found = []
     for k, name in enumerate(names):
-        if every:
-            found.append(Contrast(name, "average", _signs([k])))
-        found.append(Contrast(name, "alone", {_changed([k]): 1.0, base: -1.0}))
-    found.append(Contrast("all three", "alone", {_changed(range(len(names))): 1.0, base: -1.0}))
-    if every:
-        found += [
-            Contrast(f"{names[i]} × {names[j]}", "interaction", _signs([i, j]))
-            for i, j in combinations(range(len(names)), 2)
-        ]
+        found += _over_the_rest(name, "average", [k], present)
+        found.append(Contrast(name, "alone", {_changed([k]): 1.0, base: -1.0}, 1))
+    found.append(Contrast("all three", "alone", {_changed(range(len(names))): 1.0, base: -1.0}, 1))
+    for i, j in combinations(range(len(names)), 2):
+        found += _over_the_rest(f"{names[i]} × {names[j]}", "interaction", [i, j], present)
     return [c for c in found if set(c.weights) <= set(present)]
 
 
@@ -102,13 +99,17 @@ def _changed(factors: Collection[int]) -> Levels:
     return unit, negations, wording
 
 
-def _signs(factors: list[int]) -> Weights:
-    """Weights of one factor's effect, or of what two do beyond their sum, averaged over the rest."""
+def _over_the_rest(name: str, kind: str, factors: list[int], present: Collection[Levels]) -> list[Contrast]:
+    """The effect of one factor, or what two do beyond the sum of their own, averaged over the others."""
     levels = list(FACTORS.values())
-    rest = 2 ** (len(levels) - len(factors))
-    weights: Weights = {}
+    blocks: dict[tuple[str, ...], Weights] = {}
     for unit, negations, wording in product(*levels):
         own = (unit, negations, wording)
+        rest = tuple(level for k, level in enumerate(own) if k not in factors)
         odd = sum(own[k] == levels[k][0] for k in factors) % 2
-        weights[own] = (-1 if odd else 1) / rest
-    return weights
+        blocks.setdefault(rest, {})[own] = -1.0 if odd else 1.0
+    whole = [block for block in blocks.values() if set(block) <= set(present)]
+    if not whole:
+        return []
+    weights = {own: sign / len(whole) for block in whole for own, sign in block.items()}
+    return [Contrast(name, kind, weights, len(whole))]

@@ -97,10 +97,28 @@ def test_weights_are_those_of_a_factorial():
     assert effect["all three", "alone"] == 7.0
 
 
-def test_a_missing_combination_leaves_what_needs_two_cells():
-    there = [x for x in product(*FACTORS.values()) if x != ("report", "dropped", "aligned")]
+def test_missing_combinations_leave_the_averages_of_the_others():
+    there = [x for x in product(*FACTORS.values()) if x[0] == "sentence" or x[2] == "raw"]
+    found = {(c.name, c.kind): c for c in contrasts(there)}
+    assert {key: c.over for key, c in found.items()} == {
+        ("unit", "average"): 2,
+        ("unit", "alone"): 1,
+        ("negations", "average"): 3,
+        ("negations", "alone"): 1,
+        ("wording", "average"): 2,
+        ("all three", "alone"): 1,
+        ("unit × negations", "interaction"): 1,
+        ("negations × wording", "interaction"): 1,
+    }
+    for c in found.values():
+        assert sum(c.weights.values()) == pytest.approx(0)
+    assert found["negations", "average"].weights["report", "dropped", "raw"] == pytest.approx(1 / 3)
+
+
+def test_a_whole_report_with_nothing_to_compare():
+    there = [("report", "kept", "raw"), ("sentence", "kept", "raw"), ("sentence", "dropped", "aligned")]
     assert [(c.name, c.kind) for c in contrasts(there)] == [
-        ("unit", "alone"), ("negations", "alone"), ("wording", "alone"), ("all three", "alone"),
+        ("unit", "average"), ("unit", "alone"), ("all three", "alone"),
     ]  # fmt: skip
 
 

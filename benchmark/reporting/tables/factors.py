@@ -116,6 +116,7 @@ def text_factor_effects(evidence: Evidence) -> Table | None:
             "prompts": effect.scoring,
             "factor": factor_label(effect.name),
             "kind": KINDS[effect.kind],
+            "over": effect.over,
             "change": effect.value,
             "change_low": effect.low,
             "change_high": effect.high,
@@ -127,7 +128,7 @@ def text_factor_effects(evidence: Evidence) -> Table | None:
         change = signed_text(effect.value, effect.low, effect.high)
         rows.append(
             {
-                **{k: str(raw[k]) for k in ("method", "dataset", "prompts", "factor", "kind")},
+                **{k: str(raw[k]) for k in ("method", "dataset", "prompts", "factor", "kind", "over")},
                 "change": change + notes.mark([effect.note] if effect.note else []),
                 "p": p_text(float(p)),
                 "origin": notice(evidence.origin(effect.dataset)),
@@ -142,6 +143,7 @@ def text_factor_effects(evidence: Evidence) -> Table | None:
             Column("prompts", "Prompts", "left"),
             Column("factor", "Factor", "left"),
             Column("kind", "Estimated", "left"),
+            Column("over", "Over"),
             Column("change", "Change in macro AUROC"),
             Column("p", "p (Holm)"),
             common.ORIGIN,
@@ -149,8 +151,9 @@ def text_factor_effects(evidence: Evidence) -> Table | None:
         rows=tuple(rows),
         raw=tuple(raws),
         notes=(
-            "On average: mean over all combinations of the other two factors. Alone: the whole raw report "
-            "with nothing else changed. Together: what two factors do beyond the sum of their own effects.",
+            "On average: mean over the combinations of the other factors that were trained with every level; "
+            "Over: how many. Alone: the whole raw report with nothing else changed. Together: what two "
+            "factors do beyond the sum of their own effects.",
             "95% intervals over patients (all cells on the same images) and trainings; p: Holm-corrected "
             "over all rows here.",
             WHAT,
