@@ -84,9 +84,8 @@ class TaskResults:
                 row = self.mean(dataset, cell, metric)
                 if row is not None:
                     title = metric.replace("_", " ")
-                    out.append(
-                        f"  {name:<{wide}}{title:<28}{row['split']:<14}{value_text(row):<25}{row['n_pos']:>8,}"
-                    )
+                    head = f"  {name:<{wide}}{title:<28}{row['split']:<14}"
+                    out.append(f"{head}{value_text(row):<25}{row['n_pos']:>8,}")
                     name = ""
             if name:
                 out.append(f"  {name:<{wide}}no maps of two dimensions")
