@@ -14,6 +14,9 @@ MEASURED = frozenset(
 )
 """Columns of the machine and the day, never of the method: left out of the comparison."""
 
+HISTORY = "history.csv"
+"""Training curves hold seconds."""
+
 
 @dataclass(frozen=True)
 class Change:
@@ -129,12 +132,15 @@ def compare_locks(before: Mapping[str, Any], now: Mapping[str, Any]) -> Stages:
 
 
 def _outputs(lock: Mapping[str, Any]) -> dict[str, dict[str, str]]:
-    stages = lock.get("stages") or {}
-    return {
-        name: {out["path"]: str(out.get("md5") or out.get("hash")) for out in stage.get("outs") or []}
-        for name, stage in stages.items()
-        if stage.get("outs")
-    }
+    """Stage → hash of each output that does not hold times: those differ from run to run. Tables are compared
+    value by value instead."""
+    found = {}
+    for name, stage in (lock.get("stages") or {}).items():
+        outs = {out["path"]: str(out.get("md5") or out.get("hash")) for out in stage.get("outs") or []}
+        kept = {p: md5 for p, md5 in outs.items() if not p.startswith("reports/") and not p.endswith(HISTORY)}
+        if kept:
+            found[name] = kept
+    return found
 
 
 def _rows(text: str) -> dict[tuple[str, ...], dict[str, str]]:
