@@ -87,8 +87,19 @@ def cell(name: CellName) -> None:
 
 
 @app.command()
+def cells(
+    table: Annotated[str, typer.Argument(help="An ablation table: a value of `table` under cells.")],
+    jobs: Annotated[int | None, typer.Option("--jobs", min=1, help="Processes; default: one a core.")] = None,
+) -> None:
+    """Train and evaluate the ablation cells of one table with every seed, side by side."""
+    from benchmark.pipeline.stages import cells_stage
+
+    typer.echo(cells_stage(table, jobs))
+
+
+@app.command()
 def tune(method: Annotated[str, typer.Argument(help="A method; see `bench ls methods`.")]) -> None:
-    """Random search for one method in the space all methods share; writes reports/tuning/<method>.yaml."""
+    """Stratified search for one method in the space that all share; writes reports/tuning/<method>.yaml."""
     from benchmark.pipeline.stages import tune_stage
 
     typer.echo(tune_stage(method))

@@ -12,15 +12,17 @@ if TYPE_CHECKING:
 
 Report = Callable[[int, int], None]
 """Called with (done, total)."""
+QUIET = "CXR_ALIGNBENCH_QUIET"
+"""Environment variable of the processes of a pool, whose parent shows the bar."""
 
 
 def progress() -> Progress:
-    """A rich progress bar; silent where stderr is not a terminal, and on all ranks but the first."""
+    """A rich progress bar; silent without a terminal, on ranks but the first and in a pool."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
-    silent = not console.is_terminal or os.environ.get("RANK", "0") != "0"
+    silent = not console.is_terminal or os.environ.get("RANK", "0") != "0" or QUIET in os.environ
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),

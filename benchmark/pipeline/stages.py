@@ -123,16 +123,22 @@ def evaluate_stage(name: str, seeds: Sequence[int]) -> str:
 
 def cell_stage(name: str) -> str:
     """Train and evaluate one ablation cell with its seeds, or those of the grid."""
+    from benchmark.pipeline.cells import carry_out_job
+
     now = session()
     cell, tasks = cell_named(now.params, name), Tasks(now)
-    numbers = {}
     seeds = cell.seeds or now.params.seeds
     for seed in seeds:
-        run = train_one(now, cell, seed)
-        frames = {d: evaluate_one(now, cell, seed, d, run) for d in cell.evaluate}
-        numbers[f"seed-{seed}"] = headline(frames, tasks.evaluate(cell, seed, run))
-    write_json(index_file(now.project, cell, None), numbers)
+        carry_out_job(now, tasks, cell, seed)
     return f"{cell.name}: {len(seeds)} seed(s) trained and evaluated"
+
+
+def cells_stage(table: str, processes: int | None) -> str:
+    """Train and evaluate the ablation cells of one table, one a core at a time."""
+    from benchmark.pipeline.cells import carry_out_table
+
+    now = session()
+    return carry_out_table(now.project, now.params, table, processes, now.say)
 
 
 def tune_stage(method: str) -> str:
@@ -162,10 +168,9 @@ def tune_stage(method: str) -> str:
     return f"{method}: trial {found.chosen.number} of {len(found.trials)}, {now.project.relative(path)}"
 
 
-def index_file(project: Project, cell: Cell, seed: int | None) -> Path:
-    """Where the headline numbers of an evaluated cell lie, for `dvc metrics`."""
-    part, end = ("cells", "") if seed is None else ("main", f"-seed-{seed}")
-    return project.root / "results" / "index" / part / f"{cell.name}{end}.json"
+def index_file(project: Project, cell: Cell, seed: int) -> Path:
+    """Where the headline numbers of an evaluated main cell lie, for `dvc metrics`."""
+    return project.root / "results" / "index" / "main" / f"{cell.name}-seed-{seed}.json"
 
 
 def headline(

@@ -12,7 +12,7 @@ from methods.base import EQUAL_BUDGET, Recipe
 
 ENGINE = (
     "tile", "memory_gib", "compile", "prefetch", "encoder_chunk", "checkpoint_seconds", "device",
-    "deterministic",
+    "deterministic", "threads",
 )  # fmt: skip
 """Fields that change how fast or in how much memory, not what is computed: no part of a run's identity."""
 
@@ -40,6 +40,7 @@ class TrainConfig(Recipe, frozen=True, extra="forbid"):
     checkpoint_seconds: float = Field(default=60.0, ge=0)
     device: str = "cpu"
     deterministic: bool = True
+    threads: int | None = Field(default=None, gt=0, description="of the CPU; None, as many as torch takes")
 
     def identity(self) -> dict[str, Any]:
         """The fields that decide the trained numbers."""

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from benchmark.core.errors import BenchError
 from benchmark.core.files import atomic_path, read_json, write_json
-from benchmark.core.hashing import derive_seed, hash_array, hash_file, hash_value
+from benchmark.core.hashing import derive_seed, hash_array, hash_file, hash_sources, hash_value
 from benchmark.training.config import TrainConfig
 from benchmark.training.data import Batch, TrainingData, epoch_batches, validation_batches
 from benchmark.training.distributed import Group, local_device
@@ -32,7 +32,6 @@ from methods.base import Method, build
 
 MODEL, RUN, HISTORY, BEST = "model.safetensors", "run.json", "history.csv", "best.safetensors"
 STATISTICS_IMAGES = 2048
-CODE_VERSION = 1
 
 
 class Diverged(BenchError):
@@ -113,6 +112,11 @@ def train(
     return _Run(method, data, config, Path(folder), seed, group or Group(), observer).go()
 
 
+def _code(method: Method) -> str:
+    """What decides a trained number beside data and settings: an edit of any of it trains again."""
+    return hash_sources("benchmark.training", "methods.base", "methods.blocks", type(method).__module__)
+
+
 class _Run:
     def __init__(
         self, method: Method, data: TrainingData, config: TrainConfig, folder: Path, seed: int,
@@ -130,7 +134,7 @@ class _Run:
             if isinstance(store, PixelStore | SentenceStore)
         }
         self.identity = hash_value([
-            CODE_VERSION, method.name, method.config.model_dump(mode="json"), config.identity(), seed,
+            _code(method), method.name, method.config.model_dump(mode="json"), config.identity(), seed,
             data.key, _weights_hash(method),
         ])  # fmt: skip
 
@@ -156,6 +160,8 @@ class _Run:
     def _prepare(self) -> None:
         # Sharp attention leaves denormal weights, on which a CPU is many times slower (GLoRIA: 8 times).
         torch.set_flush_denormal(True)
+        if self.config.threads is not None:
+            torch.set_num_threads(self.config.threads)
         if not self.encoders:
             self._fit_inputs()
         for module in (self.method, *self.encoders.values()):

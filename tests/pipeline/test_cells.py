@@ -1,0 +1,53 @@
+"""The cells of an ablation table: all of them in dvc.yaml; a pool and one process give the same numbers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import yaml
+
+CELLS = {
+    "clip-dot": {"method": "clip", "table": "similarity", "label": "dot", "options": {"similarity": "dot"}},
+    "clip-raw": {
+        "method": "clip", "table": "similarity", "label": "raw", "seeds": [1],
+        "texts": {"kind": "raw_sentence"},
+    },
+}  # fmt: skip
+
+
+def test_dvc_runs_every_table_that_a_cell_names(root: Path) -> None:
+    stages = yaml.safe_load((root / "dvc.yaml").read_text())["stages"]
+    cells = yaml.safe_load((root / "params.yaml").read_text())["cells"]
+    assert set(stages["cells"]["foreach"]) == {cell["table"] for cell in cells.values()}
+
+
+def test_a_pool_and_one_process_give_the_same_numbers(fresh_copy: Path, bench) -> None:
+    params = yaml.safe_load((fresh_copy / "params.yaml").read_text())
+    params["cells"] = CELLS
+    params["training"]["threads"] = 1
+    (fresh_copy / "params.yaml").write_text(yaml.safe_dump(params))
+    index = fresh_copy / "results" / "index" / "cells" / "similarity.json"
+
+    code, out, _ = bench(fresh_copy, "stage", "cells", "similarity", "--jobs", "1")
+    assert code == 0
+    assert "2 cells, 3 runs" in out
+    alone = json.loads(index.read_text())
+    assert {cell: list(seeds) for cell, seeds in alone.items()} == {
+        "clip-dot": ["seed-0", "seed-1"],
+        "clip-raw": ["seed-1"],
+    }
+    for folder in (fresh_copy / "runs").iterdir():
+        for file in folder.rglob("run.json"):
+            file.unlink()
+    code, _, err = bench(fresh_copy, "stage", "cells", "similarity", "--jobs", "2")
+    assert code == 0
+    assert "clip-dot seed 0: trained" in err
+    assert json.loads(index.read_text()) == alone
+
+    code, _, err = bench(fresh_copy, "stage", "cells", "similarity", "--jobs", "1")
+    assert code == 0
+    assert "clip-dot seed 0: reused" in err
+    code, out, _ = bench(fresh_copy, "stage", "cells", "other")
+    assert code == 0
+    assert "no cell of this profile" in out
