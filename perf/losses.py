@@ -1,6 +1,6 @@
 """GLoRIA's local loss: all captions at once beside a Python loop over captions, in one run.
 
-    python perf/losses.py [--batch 32] [--width 768] [--grid 19] [--words 20] [--repeat 3]
+    python perf/losses.py [--batch 32] [--width 768] [--grid 19] [--words 20] [--repeat 3] [--device cpu|cuda]
 
 Official size: width 768, 19 x 19 regions, 97 columns, captions of up to `--words` words. The loop repeats
 each caption for every image, as upstream does (gloria_loss.py: local_loss). Loss and gradients are
@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from benchmark.training.provenance import device_name
 from methods.blocks import contrast
 from methods.gloria import pool_words, word_similarity
 
@@ -28,7 +29,8 @@ def vectorised(regions: Tensor, words: Tensor, mask: Tensor) -> Tensor:
     """Our local loss. regions: (B, P, d); words: (B, L, d); mask: (B, L)."""
     similarity = word_similarity(regions, words, mask, TEMP1)
     rows, columns = contrast(
-        TEMP3 * pool_words(TEMP2 * similarity, mask, "sum"), torch.eye(len(regions), dtype=torch.bool)
+        TEMP3 * pool_words(TEMP2 * similarity, mask, "sum"),
+        torch.eye(len(regions), dtype=torch.bool, device=regions.device),
     )
     return rows + columns
 
@@ -50,7 +52,7 @@ def looped(regions: Tensor, words: Tensor, mask: Tensor) -> Tensor:
         cosine = ((query * attended).sum(1) / norms).view(batch, length)
         similarities.append((TEMP2 * cosine).exp().sum(1, keepdim=True).log())
     logits = TEMP3 * torch.cat(similarities, 1)  # (B, T)
-    target = torch.arange(batch)
+    target = torch.arange(batch, device=regions.device)
     return functional.cross_entropy(logits, target) + functional.cross_entropy(logits.T, target)
 
 
@@ -59,23 +61,32 @@ def timed(
 ) -> tuple[float, float, list[Tensor]]:
     """Wall and CPU seconds of forward and backward, then loss and gradients."""
     leaves = [x.detach().clone().requires_grad_() for x in inputs[:2]]
+    _wait()
     wall, cpu = time.perf_counter(), time.process_time()
     value = loss(*leaves, inputs[2])
     torch.autograd.backward(value)
+    _wait()
     spent = time.perf_counter() - wall, time.process_time() - cpu
     return *spent, [value.detach(), *(leaf.grad for leaf in leaves if leaf.grad is not None)]
+
+
+def _wait() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     for name, default in (("batch", 32), ("width", 768), ("grid", 19), ("words", 20), ("repeat", 3)):
         parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
     torch.manual_seed(0)
     lengths = torch.randint(3, options.words + 1, (options.batch, 1))
     mask = torch.arange(int(lengths.max())) < lengths
     words = torch.randn(options.batch, mask.shape[1], options.width) * mask[..., None]
     regions = torch.randn(options.batch, options.grid**2, options.width) * 0.1
+    mask, words, regions = (tensor.to(options.device) for tensor in (mask, words, regions))
     best: dict[str, tuple[float, float]] = {}
     results: dict[str, list[Tensor]] = {}
     for _ in range(options.repeat):
@@ -83,7 +94,8 @@ def main() -> None:
             wall, cpu, results[name] = timed(loss, (regions, words, mask))
             known = best.get(name, (wall, cpu))
             best[name] = min(known[0], wall), min(known[1], cpu)
-    print(f"CPU, {torch.get_num_threads()} threads; torch {torch.__version__}; batch {options.batch}")
+    name, threads = device_name(torch.device(options.device)), torch.get_num_threads()
+    print(f"{name}, {threads} threads; torch {torch.__version__}; batch {options.batch}")
     for name, (wall, cpu) in best.items():
         print(f"  {name:<22} {wall:8.3f} s wall {cpu:8.3f} s CPU")
     slow, fast = best.values()
