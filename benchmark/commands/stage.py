@@ -114,3 +114,17 @@ def summarise(part: Annotated[str, typer.Argument(help="main, or all with the ab
     if part not in ("main", "all"):
         raise ParamsError(f"bench stage summarise {part}: expected main or all.")
     typer.echo(summarise_stage(part))
+
+
+@app.command()
+def difficulty() -> None:
+    """Compare zero-shot results with a supervised probe of the same features; reports/difficulty/."""
+    from benchmark.pipeline.difficulty import write_difficulty
+    from benchmark.pipeline.stages import session
+
+    now = session()
+    typer.echo(
+        write_difficulty(
+            now, now.project.reports / "tables" / "per_class.csv", now.project.reports / "difficulty"
+        )
+    )

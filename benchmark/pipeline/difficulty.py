@@ -1,0 +1,124 @@
+"""How hard the evaluation sets are: a supervised ceiling beside zero-shot results and training frequency."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from benchmark.core.errors import DataError
+from benchmark.core.files import atomic_path, write_text
+from benchmark.core.progress import watched
+from benchmark.pipeline.run import Session
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from benchmark.encoders.store import FeatureStore
+
+FREQUENCIES = (
+    (0, 0, "never named"),
+    (1, 30, "rare (1-30)"),
+    (31, 300, "medium (31-300)"),
+    (301, None, "common (over 300)"),
+)
+"""Groups of classes by the number of training studies that state them."""
+
+
+def difficulty(session: Session, per_class: Path) -> pd.DataFrame:
+    """One row a dataset and class: `ceiling` of the linear probe (NaN where too few positives), the training
+    studies that name it, and `<cell>` zero-shot AUROC, mean over seeds.
+
+    per_class: the table of the main results. Raises DataError where it is missing.
+    """
+    import pandas as pd
+
+    from benchmark.evaluation.probe import linear_probe
+
+    if not per_class.is_file():
+        raise DataError(f"{per_class}: no per-class results. Run `bench report tables --part main` first.")
+    table = pd.read_csv(per_class)
+    cells = [c.removesuffix(" value") for c in table.columns if c.endswith(" value")]
+    table = table.rename(columns={f"{cell} value": cell for cell in cells})
+    frames = []
+    for dataset in session.params.data.evaluate:
+        at = session.target(dataset)
+        features = probe_features(at.images, at.rows)
+        with watched(f"linear probe on {dataset}") as report:
+            ceilings = linear_probe(
+                features, at.chosen.labels, at.chosen.patients, at.chosen.classes, report=report
+            )
+        own = table[table["dataset"] == dataset].copy()
+        own["ceiling"] = own["class"].map({c.name: c.auroc for c in ceilings})
+        frames.append(own[["dataset", "class", "named", "positives", "ceiling", *cells]])
+    return pd.concat(frames, ignore_index=True)
+
+
+def probe_features(images: FeatureStore, rows: np.ndarray) -> np.ndarray:
+    """(N, 2D) float32: the pooled features and the largest value of each channel over the patches."""
+    parts = []
+    for start in range(0, len(rows), 256):
+        got = images.get(rows[start : start + 256])
+        parts.append(np.concatenate([got.pooled.numpy(), got.local.amax(1).numpy()], 1))
+    return np.concatenate(parts)
+
+
+def summary(frame: pd.DataFrame) -> pd.DataFrame:
+    """Mean AUROC a dataset and training frequency: classes, those with a ceiling, the ceiling, every cell."""
+    import pandas as pd
+
+    cells = [c for c in frame.columns if c not in ("dataset", "class", "named", "positives", "ceiling")]
+    rows = []
+    for dataset, own in frame.groupby("dataset", sort=False):
+        for low, high, name in (*FREQUENCIES, (0, None, "all")):
+            part = own[(own["named"] >= low) & (True if high is None else own["named"] <= high)]
+            if len(part):
+                probed = part["ceiling"].notna()
+                rows.append(
+                    {
+                        "dataset": dataset,
+                        "training studies": name,
+                        "classes": len(part),
+                        "probed": int(probed.sum()),
+                        "ceiling": part["ceiling"].mean(),
+                        **part[cells].mean().to_dict(),
+                    }
+                )
+    return pd.DataFrame(rows)
+
+
+def write_difficulty(session: Session, per_class: Path, folder: Path) -> str:
+    """difficulty.csv (a row a class), difficulty.md (the summary) and difficulty.png under `folder`."""
+    from benchmark.reporting.figures.difficulty import draw_difficulty
+
+    frame = difficulty(session, per_class)
+    origins = {session.manifest(d).origin for d in session.params.data.evaluate}
+    label = (
+        "SYNTHETIC TWIN" if origins == {"twin"} else "official data" if origins == {"official"} else "mixed"
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    with atomic_path(folder / "difficulty.csv") as path:
+        frame.assign(evidence=label).to_csv(path, index=False, float_format="%.4f")
+    table = summary(frame)
+    lines = [
+        f"**{label}.** Ceiling: a supervised linear probe on the shared features, over the classes with 15 "
+        "or more positives. Zero-shot: mean over seeds and over all classes of the group.",
+        "",
+        *_markdown(table),
+        "",
+    ]
+    write_text(folder / "difficulty.md", "\n".join(lines))
+    draw_difficulty(frame, label, folder / "difficulty.png")
+    return f"{int(frame['ceiling'].notna().sum())} of {len(frame)} classes probed, {folder}"
+
+
+def _markdown(table: pd.DataFrame) -> list[str]:
+    def cell(value: object) -> str:
+        if isinstance(value, float):
+            return "" if value != value else f"{value:.3f}"
+        return str(value)
+
+    head = [name.removesuffix("-main") for name in table.columns]
+    rows = [[cell(value) for value in row] for row in table.itertuples(index=False)]
+    return [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)]
