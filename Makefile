@@ -1,5 +1,5 @@
-# make reproduce   environment from the lock, the main pipeline, then where the tables are
-# make grid        the same with every ablation, the figures and the page
+# make reproduce   environment from the lock, the main tables and their page, then where they are
+# make grid        the same with every ablation
 # make test        environment from the lock, then the tests
 PYTHON ?= python3
 VENV ?= .venv
@@ -16,9 +16,11 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	touch $@
 
-# The main tables: every method, seed and evaluation set.
+# The main tables: every method, seed and evaluation set; then figures and page of what is there.
 reproduce: $(VENV)/.installed
 	dvc repro changes
+	bench report figures
+	bench report site
 	bench report --where
 
 # The whole grid: the ablations too, then figures, verdicts and the page. Goes on where it was stopped.
