@@ -16,9 +16,12 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark.core.errors import BenchError
+from benchmark.core.errors import BenchError, ParamsError
 from benchmark.core.tables import Predictions
 from benchmark.pipeline.processes import with_ranks
+from benchmark.pipeline.project import Project
+from benchmark.pipeline.request import Request, plan
+from benchmark.training.config import train_config
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -150,6 +153,24 @@ def test_a_failed_pool_says_why(small_project, tmp_path, bench) -> None:
     code, out, err = bench(home, "run", "--method", "all", "--dataset", "all", "--seeds", "0", "--jobs", "2")
     assert (code, out) == (1, "")
     assert "2 of 2 processes failed; shard 1/2:" in err.splitlines()[-1]
+
+
+def test_the_official_recipe_is_a_cell_of_its_own(root, tmp_path) -> None:
+    shutil.copy(root / "params.yaml", tmp_path)
+
+    def cell(**more):
+        return plan(Project(tmp_path), Request("carzero", "padchest", seeds=(0,), **more)).cells[0]
+
+    official = cell(recipe="official", sets=("training.epochs=1", "training.tile=[8, 8]"))
+    assert official.name.startswith("carzero-main-official-recipe-")
+    assert official.options["layers"] == 4
+    config = train_config(official.training)
+    assert (config.betas, config.precision, config.epochs, config.tile) == (
+        (0.5, 0.999), "float16 mixed", 1, (8, 8),
+    )  # fmt: skip
+    assert cell().name == "carzero-main"
+    with pytest.raises(ParamsError, match="no recipe 'offical' of carzero"):
+        cell(recipe="offical")
 
 
 ARRAY = ("run", "--method", "all", "--dataset", "chestxray14", "--cluster")
