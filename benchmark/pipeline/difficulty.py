@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmark.core.errors import DataError
-from benchmark.core.files import atomic_path, write_text
+from benchmark.core.files import atomic_path, read_json, write_text
 from benchmark.core.progress import watched
+from benchmark.pipeline.params import main_cell
 from benchmark.pipeline.run import Session
+from benchmark.pipeline.stages import index_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,8 +90,23 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def seed_spread(session: Session) -> pd.DataFrame:
+    """One row a main cell and dataset: `above_chance`, the mean macro AUROC minus one half, and `seed_sd`."""
+    import pandas as pd
+
+    rows = []
+    for method in session.params.methods:
+        cell = main_cell(session.params, method)
+        seeds = [read_json(index_file(session.project, cell, seed)) for seed in session.params.seeds]
+        for dataset in session.params.data.evaluate:
+            values = np.array([seed[dataset]["auroc_all"] for seed in seeds], dtype=float)
+            spread = float(values.std(ddof=1)) if len(values) > 1 else float("nan")
+            rows.append((cell.name, dataset, float(values.mean()) - 0.5, spread))
+    return pd.DataFrame(rows, columns=["cell", "dataset", "above_chance", "seed_sd"])
+
+
 def write_difficulty(session: Session, per_class: Path, folder: Path) -> str:
-    """difficulty.csv (a row a class), difficulty.md (the summary) and difficulty.png under `folder`."""
+    """difficulty.csv (a row a class), seeds.csv, difficulty.md (both summarised), difficulty.png."""
     from benchmark.reporting.figures.difficulty import draw_difficulty
 
     frame = difficulty(session, per_class)
@@ -100,12 +117,19 @@ def write_difficulty(session: Session, per_class: Path, folder: Path) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_path(folder / "difficulty.csv") as path:
         frame.assign(evidence=label).to_csv(path, index=False, float_format="%.4f")
+    spread = seed_spread(session)
+    with atomic_path(folder / "seeds.csv") as path:
+        spread.assign(evidence=label).to_csv(path, index=False, float_format="%.4f")
     table = summary(frame)
     lines = [
         f"**{label}.** Ceiling: a supervised linear probe on the shared features, over the classes with 15 "
         "or more positives. Zero-shot: mean over seeds and over all classes of the group.",
         "",
         *_markdown(table),
+        "",
+        "What a method's mean adds to chance, and how far its seeds lie apart (standard deviation):",
+        "",
+        *_markdown(spread),
         "",
     ]
     write_text(folder / "difficulty.md", "\n".join(lines))
