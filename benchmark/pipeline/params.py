@@ -69,6 +69,9 @@ class TextParams(Strict):
     kind: TextKind = "aligned"
     rule: str = Field("findings+impression", description="which report sections are read")
     negations: Literal["keep", "drop"] = Field("keep", description="drop: without sentences that only deny")
+    bare_names: Literal["keep", "drop"] = Field(
+        "keep", description="drop: without raw sentences that state a finding by its bare name"
+    )
     llm_file: str | None = Field(None, description="recorded aligned sentences, for kind: llm")
 
 

@@ -52,7 +52,9 @@ def cell_page(gathered: Gathered, cell: Cell, runs: dict[str, str]) -> CellPage:
         "image and text encoder": ", ".join(
             dict.fromkeys(a["encoder"] for a in gathered.evidence.sets.values())
         ),
-        "training texts": f"{cell.texts.kind}, {cell.texts.rule}",
+        "training texts": f"{cell.texts.kind}, {cell.texts.rule}"
+        + (", without negations" if cell.texts.negations == "drop" else "")
+        + (", without bare names in positives" if cell.texts.bare_names == "drop" else ""),
         "inference prompt": f"{cell.prompts.style}: {cell.prompts.template} ({cell.prompts.aggregation})",
         **{f"option {k}": _plain(v) for k, v in sorted(options.items())},
         **{f"training {k}": _plain(v) for k, v in sorted(training.items())},

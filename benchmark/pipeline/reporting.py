@@ -82,6 +82,7 @@ class Gathered:
                 cell.prompts.style,
                 cell.texts.kind,
                 cell.texts.negations,
+                cell.texts.bare_names,
                 tuple(self.params.cells[name].options) if name in self.params.cells else (),
             )
             for name, cell in self.cells.items()

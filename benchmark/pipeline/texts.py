@@ -91,9 +91,13 @@ def texts_of(project: Project, texts: TextParams, manifest: Manifest) -> tuple[l
                 "Make one with `bench prompts align --aligner llm`."
             )
         table = read_table(_inside(project, texts.llm_file))[0]
-    elif kind in ("aligned", "aligned_report") or (kind != "labels" and texts.negations == "drop"):
+    elif kind in ("aligned", "aligned_report") or (
+        kind != "labels" and "drop" in (texts.negations, texts.bare_names)
+    ):
         table = read_table(project.texts(manifest.dataset, manifest.origin) / TABLE)[0]
-    said = training_texts(manifest, kind, table=table, rule=texts.rule, negations=texts.negations)
+    said = training_texts(
+        manifest, kind, table=table, rule=texts.rule, negations=texts.negations, bare_names=texts.bare_names
+    )
     return said, kind
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -65,6 +66,7 @@ def training_texts(
     table: pd.DataFrame | None = None,
     rule: str = "findings+impression",
     negations: Negations = "keep",
+    bare_names: Negations = "keep",
 ) -> list[list[str]]:
     """Texts of each image, in the order of the manifest, without repeats; empty where nothing is said.
 
@@ -75,24 +77,28 @@ def training_texts(
     negations: `drop` leaves out aligned sentences that deny a finding, and raw sentences of which every
     finding is denied by `table`; a raw sentence that states something else too stays whole, and so does one
     without a finding. An image of which nothing is left has no text.
+    bare_names: `drop` leaves out raw sentences that state a finding as present by the very name that prompts
+    use, so that such names stand in denials only.
     A method draws one of them a step (CARZero) or takes all as positives (RadZero).
     Raises UnknownName for a kind, BenchError where a table is needed and missing.
     """
     if kind not in KINDS:
         raise UnknownName("text kind", kind, KINDS, f"Kinds: {', '.join(KINDS)}.")
-    drop = negations == "drop"
+    drop, unnamed = negations == "drop", bare_names == "drop"
     if kind == "labels":
         return _from_labels(manifest, drop)
     raw = kind in ("raw_report", "raw_sentence")
-    if raw and not drop:
+    if unnamed and not raw:
+        raise BenchError(f"texts.bare_names: drop goes with raw texts, not with '{kind}', which are names.")
+    if raw and not drop and not unnamed:
         said = {study: _raw(report, kind, rule) for study, report in study_reports(manifest).items()}
     elif table is None:
-        what = f"'{kind}' without negations" if raw else f"'{kind}'"
+        what = f"'{kind}' without some sentences" if raw else f"'{kind}'"
         raise BenchError(
             f"texts of kind {what} need a table of aligned sentences. Run `bench prompts align`."
         )
     elif raw:
-        said = _joined(_without_denials(table), kind == "raw_report")
+        said = _joined(_raw_sentences(table, drop, unnamed), kind == "raw_report")
     else:
         rows = table[table["aligned"].notna()]
         if drop:
@@ -197,15 +203,31 @@ def _raw(report: str, kind: TextKind, rule: str) -> list[str]:
     return list(dict.fromkeys(s for _, text in parts for s in split_sentences(text)))
 
 
-def _without_denials(table: pd.DataFrame) -> dict[str, list[str]]:
-    """Study → its report sentences, in order, without repeats and without those that only deny."""
+def _raw_sentences(table: pd.DataFrame, no_denials: bool, no_names: bool) -> dict[str, list[str]]:
+    """Study → its report sentences, in order, without repeats; without those that only deny, or that state a
+    finding by its bare name, where asked."""
+    lexicon = load_lexicon()
     denied = table["presence"].eq("absent").fillna(False)
-    sentences = table.assign(denied=denied).groupby(["study_id", "sentence"], sort=True)
+    present = table["presence"].eq("present").fillna(False)
+    named = [
+        bool(stated) and any(f" {name} " in f" {_words(text)} " for name in _names(lexicon, concept))
+        for stated, concept, text in zip(present, table["concept"], table["text"], strict=True)
+    ]
+    sentences = table.assign(denied=denied, named=named).groupby(["study_id", "sentence"], sort=True)
     found: dict[str, list[str]] = {}
-    for (study, _), own in sentences[["text", "denied"]]:
-        if not own["denied"].all():
+    for (study, _), own in sentences[["text", "denied", "named"]]:
+        if not (no_denials and own["denied"].all()) and not (no_names and own["named"].any()):
             found.setdefault(str(study), []).append(str(own["text"].iloc[0]))
     return {study: list(dict.fromkeys(own)) for study, own in found.items()}
+
+
+def _names(lexicon: Lexicon, concept: str) -> list[str]:
+    """The names of a concept and of what lies above it, which make the same class positive."""
+    return [lexicon[c].name.lower() for c in (concept, *lexicon.ancestors(concept))]
+
+
+def _words(text: str) -> str:
+    return " ".join(re.findall(r"[a-z'-]+", text.lower()))
 
 
 def _joined(

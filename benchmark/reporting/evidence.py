@@ -39,6 +39,7 @@ class CellInfo:
     prompts: str = "template"
     texts: str = "aligned"
     negations: str = "keep"
+    bare_names: str = "keep"
     changes: tuple[str, ...] = ()
 
     @property

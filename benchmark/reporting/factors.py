@@ -14,6 +14,8 @@ FACTORS: dict[str, tuple[str, str]] = {
     "wording": ("raw", "aligned"),
 }
 """Factor → its levels; the first ones together are the whole raw report."""
+UNNAMED = "raw, unnamed"
+"""A third wording: raw, without sentences that state a finding by its bare name."""
 TABLES = ("zero_shot", "prompt_alignment", "text_factors")
 SCORINGS = ("positive", "positive-negative")
 _KINDS = {
@@ -30,8 +32,8 @@ Weights = dict[Levels, float]
 @dataclass(frozen=True)
 class Contrast:
     """name: `negations`, `unit × negations`, ... kind: `average` (over the levels of the other factors),
-    `alone` (the whole raw report with this changed) or `interaction`. weights: levels → weight, sum 0.
-    over: combinations of the other factors that it averages."""
+    `alone` (the whole raw report, or a named unit, with this changed) or `interaction`.
+    weights: levels → weight, sum 0. over: combinations of the other factors that it averages."""
 
     name: str
     kind: str
@@ -44,6 +46,7 @@ def levels_of(cell: CellInfo) -> Levels | None:
     if cell.table not in TABLES or cell.changes or cell.texts not in _KINDS:
         return None
     unit, wording = _KINDS[cell.texts]
+    wording = UNNAMED if cell.bare_names == "drop" else wording
     return unit, "dropped" if cell.negations == "drop" else "kept", wording
 
 
@@ -57,7 +60,8 @@ def designs(evidence: Evidence) -> dict[str, dict[Levels, str]]:
         if levels is not None and cell.name in present:
             found.setdefault(cell.method, {}).setdefault(levels, cell.name)
     asked = {c.method for c in evidence.cells.values() if c.table == "text_factors" and c.name in present}
-    order = list(product(*FACTORS.values()))
+    wordings = ("raw", UNNAMED, "aligned")
+    order = list(product(FACTORS["unit"], FACTORS["negations"], wordings))
     return {m: {x: own[x] for x in order if x in own} for m, own in found.items() if m in asked}
 
 
@@ -88,6 +92,10 @@ def contrasts(present: Collection[Levels]) -> list[Contrast]:
         found += _over_the_rest(name, "average", [k], present)
         found.append(Contrast(name, "alone", {_changed([k]): 1.0, base: -1.0}, 1))
     found.append(Contrast("all three", "alone", {_changed(range(len(names))): 1.0, base: -1.0}, 1))
+    units, (kept, _), (raw, _) = FACTORS.values()
+    for unit in units:
+        weights = {(unit, kept, UNNAMED): 1.0, (unit, kept, raw): -1.0}
+        found.append(Contrast(f"bare names, {unit}", "alone", weights, 1))
     for i, j in combinations(range(len(names)), 2):
         found += _over_the_rest(f"{names[i]} × {names[j]}", "interaction", [i, j], present)
     return [c for c in found if set(c.weights) <= set(present)]

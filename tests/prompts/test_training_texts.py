@@ -86,8 +86,22 @@ def test_texts_without_negations(monkeypatch, kind, first, second):
     assert training_texts(m, kind, table=align_manifest(m), negations="drop") == [first, second]
 
 
+def test_raw_texts_without_bare_names_in_positives(monkeypatch):
+    said = "FINDINGS: No pleural effusion. Mild cardiomegaly. The heart is enlarged. Pleural effusion, small."
+    monkeypatch.setattr(f"{__name__}.REPORTS", {"d1": said})
+    m = manifest(["d1"])
+    table = align_manifest(m)
+    kept = ["No pleural effusion.", "The heart is enlarged."]
+    assert training_texts(m, "raw_sentence", table=table, bare_names="drop") == [kept]
+    assert training_texts(m, "raw_report", table=table, bare_names="drop") == [[" ".join(kept)]]
+    both = training_texts(m, "raw_sentence", table=table, bare_names="drop", negations="drop")
+    assert both == [kept[1:]]
+    with pytest.raises(BenchError, match="goes with raw texts"):
+        training_texts(m, "aligned", table=table, bare_names="drop")
+
+
 def test_raw_texts_without_negations_need_the_table():
-    with pytest.raises(BenchError, match="'raw_report' without negations"):
+    with pytest.raises(BenchError, match="'raw_report' without some sentences"):
         training_texts(M, "raw_report", negations="drop")
 
 

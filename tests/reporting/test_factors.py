@@ -11,7 +11,7 @@ import pytest
 from benchmark.pipeline.params import load_params
 from benchmark.pipeline.project import Project
 from benchmark.pipeline.reporting import Gathered
-from benchmark.reporting.factors import FACTORS, contrasts, designs
+from benchmark.reporting.factors import FACTORS, UNNAMED, contrasts, designs
 from benchmark.reporting.figures import factors as figures
 from benchmark.reporting.figures.results import prompt_sensitivity
 from benchmark.reporting.published import Published
@@ -20,6 +20,12 @@ from benchmark.reporting.tables.ablation import sensitivity
 
 CELLS = {
     ("report", "kept", "raw"): ("carzero-raw-report", "prompt_alignment", "kind: raw_report", -0.5),
+    ("report", "kept", "raw, unnamed"): (
+        "carzero-rr-unnamed",
+        "text_factors",
+        "kind: raw_report, bare_names: drop",
+        -0.9,
+    ),
     ("sentence", "kept", "raw"): ("carzero-raw-sentence", "prompt_alignment", "kind: raw_sentence", 0.8),
     ("report", "dropped", "raw"): (
         "carzero-rr-drop",
@@ -71,7 +77,9 @@ def gathered(tmp_path_factory):
 def test_every_combination_is_found(gathered):
     (method, cells) = next(iter(designs(gathered.evidence).items()))
     assert method == "carzero"
-    assert list(cells) == list(product(*FACTORS.values()))
+    every = [x for x in cells if x[2] != UNNAMED]
+    assert every == list(product(*FACTORS.values()))
+    assert len(cells) == len(every) + 1
     assert cells["sentence", "kept", "aligned"] == "carzero-main"
     assert {x: n for x, n in cells.items() if x in CELLS} == {x: c[0] for x, c in CELLS.items()}
 
@@ -126,7 +134,9 @@ def test_effects_are_the_differences_of_the_means(gathered):
     evidence = gathered.traced
     cells = designs(evidence)["carzero"]
     found = {(e.dataset, e.scoring, e.name, e.kind): e for e in evidence.factor_effects}
-    assert len(found) == len(evidence.datasets) * 2 * EFFECT_ROWS
+    assert len(found) == len(evidence.datasets) * 2 * (EFFECT_ROWS + 1)
+    bare = found["chestxray14", "positive", "bare names, report", "alone"]
+    assert bare.high < 0
     value = {x: evidence.value(cell, "chestxray14")["value"] for x, cell in cells.items()}
     for c in contrasts(cells):
         own = found["chestxray14", "positive", c.name, c.kind]
@@ -148,7 +158,7 @@ def test_tables_show_both_scorings_and_where_chance_lies(gathered):
         t.name: t for t in all_tables(gathered.traced, Published(sources={}, notes={}, images={}, rows=()))
     }
     table = tables["text_factors"]
-    assert len(table.rows) == 2 * 8
+    assert len(table.rows) == 2 * 9
     first = table.rows[0]
     assert (first["unit"], first["negations"], first["wording"], first["chance"]) == (
         "report",
@@ -160,7 +170,7 @@ def test_tables_show_both_scorings_and_where_chance_lies(gathered):
     assert first["change"].startswith("+0.")
     assert {r["chance"] for r in table.rows} == {"below", "open", "above"}
     effects = tables["text_factor_effects"]
-    assert len(effects.rows) == 2 * 2 * EFFECT_ROWS
+    assert len(effects.rows) == 2 * 2 * (EFFECT_ROWS + 1)
     assert any(r["factor"] == "negations: kept → dropped" and r["kind"] == "on average" for r in effects.rows)
     assert all(0 <= r["p_holm"] <= 1 and r["p_holm"] >= r["p"] for r in effects.raw)
 
@@ -170,7 +180,7 @@ def test_figures_name_methods_and_levels(gathered):
     combinations, effects = figures.text_factors(evidence), figures.text_factor_effects(evidence)
     labels = [t.get_text() for t in combinations.figure.axes[0].get_yticklabels()]
     assert labels[0] == "report · kept · raw"
-    assert len(labels) == 8
+    assert len(labels) == 9
     assert len(combinations.figure.axes) == len(evidence.datasets)
     names = [t.get_text() for t in effects.figure.axes[0].get_yticklabels()]
     assert names[:2] == ["unit: report → sentence", "negations: kept → dropped"]

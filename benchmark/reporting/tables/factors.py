@@ -22,7 +22,8 @@ from benchmark.reporting.tables import common
 
 WHAT = (
     "Report: the selected sections as one text; sentence: one random sentence an image and step (RadZero: "
-    'all as positives). Dropped: without sentences that only deny. Raw: as written; aligned: "There is …".'
+    "all as positives). Dropped: without sentences that only deny. Raw: as written; raw, unnamed: without "
+    'sentences that state a finding by its bare name; aligned: "There is …".'
 )
 
 
@@ -169,6 +170,8 @@ _CHANGE = {"value": "delta", "low": "low", "high": "high"}
 
 def factor_label(name: str) -> str:
     """`negations: kept → dropped`; interactions keep their name."""
+    if name.startswith("bare names"):
+        return f"{name}: kept → dropped"
     if name not in FACTORS:
         return name
     first, second = FACTORS[name]
