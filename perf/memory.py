@@ -1,83 +1,76 @@
 """CARZero's pairs in training: recomputed tiles beside all pairs at once, in one run.
 
-    python perf/memory.py [--batch 48] [--tile 24] [--target-batch 256] [--target-tile 32]
+    python perf/memory.py [--target 256] [--batch 128] [--tile 32] [--device cpu|cuda]
 
 Official size: width 768, 4 layers, 196 patches, 97 words, dropout on; loss, forward and backward of the
 pairwise part, whose inputs (keys, values and queries of every image and text) are prepared beforehand.
 
-Memory is the largest sum of live tensor bytes, from the allocator's own events (torch.profiler), less the
-gradients of the weights. It is taken twice: `pairs` lets gradients reach the weights only, so that nothing
-but the pairs is counted; `with input gradients` adds the gradients of the inputs, which both ways hold and
-which grow with the batch, not with its square. The target batch, which would not fit this machine untiled,
-is computed: pairs at once grow with the square of the batch, those of a tile with the square of the tile.
-`--batch 256 --tile 32` measures it where there is the memory. Time is CPU time of the process, since other
-work disturbs wall time; both are those of the runs with input gradients. Values are compared without
-dropout, which draws per tile.
+Measured, each in a process of its own: what the peak memory of the process (on CUDA, of the allocator)
+grows by from the first pair to the last gradient, and the time: CPU seconds, since other work disturbs the
+clock; on CUDA, seconds of the clock. `--batch` is the largest batch that is also run with all pairs at once;
+on CUDA give it the target where the card has the memory.
+
+Computed, where the target does not fit: what the pairs of a small batch allocate (torch.profiler's events)
+grows with the square of the batch, the gradients of inputs with the batch. The same sum for `--batch` stands
+beside what was measured there. Values are compared without dropout, which draws per tile.
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
+import os
 import time
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+
+os.environ.setdefault("KINETO_LOG_LEVEL", "99")
 
 import torch
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 from benchmark.core.features import ImageFeatures, TextFeatures
+from benchmark.training.provenance import device_name
 from benchmark.training.tiling import tiled_pairs
 from methods.base import Prepared
 from methods.carzero import CARZero
 
 WIDTH, GRID, WORDS = 768, (14, 14), 97
+SMALL = 32
 GIB = 2**30
+MEMORY_TARGET, TIME_TARGET = 8.0, 1.4
+
+
+def model(device: str) -> CARZero:
+    torch.manual_seed(0)
+    settings = CARZero.settings("official") | {"mask_padding": True, "init_std": 0.04}
+    return CARZero(CARZero.Config(**settings), WIDTH, WIDTH).train().to(device)
 
 
 def inputs(method: CARZero, batch: int) -> tuple[Prepared, Prepared]:
     patches = GRID[0] * GRID[1]
+    device = next(method.parameters()).device
     image = ImageFeatures(torch.randn(batch, WIDTH), torch.randn(batch, patches, WIDTH), GRID)
     mask = torch.ones(batch, WORDS, dtype=torch.bool)
     text = TextFeatures(torch.randn(batch, WIDTH), torch.randn(batch, WORDS, WIDTH), mask)
     with torch.no_grad():
-        return method.prepare_image(image), method.prepare_text(text)
+        return method.prepare_image(image.to(device)), method.prepare_text(text.to(device))
 
 
 def run(
-    method: CARZero, parts: tuple[Prepared, Prepared], tile: int | None, input_gradients: bool
-) -> tuple[float, list[Tensor]]:
-    """Forward and backward; seconds, then loss and the gradients of the weights."""
+    method: CARZero, parts: tuple[Prepared, Prepared], tile: int | None, input_gradients: bool = True
+) -> list[Tensor]:
+    """Forward and backward; loss and the gradients of the weights."""
     image, text = (_leaves(part, input_gradients) for part in parts)
     method.zero_grad(set_to_none=True)
-    torch.manual_seed(1)
-    start = time.process_time()
     size = None if tile is None else (tile, tile)
     pairs = tiled_pairs(method, image, text, size)
-    eye = torch.eye(len(image), dtype=torch.bool)
+    eye = torch.eye(len(image), dtype=torch.bool, device=pairs["image_memory"].device)
     loss = method.objective(pairs, eye, image, text, None).total
     torch.autograd.backward(loss)
-    spent = time.process_time() - start
-    return spent, [loss.detach(), *(p.grad for p in method.parameters() if p.grad is not None)]
-
-
-def peak(
-    method: CARZero, parts: tuple[Prepared, Prepared], tile: int | None, input_gradients: bool
-) -> tuple[float, float]:
-    """GiB at the largest sum of bytes allocated and not yet freed while `run` runs; CPU seconds."""
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
-        spent, _ = run(method, parts, tile, input_gradients)
-    live = highest = 0
-    for _, size in sorted(_allocations(record)):
-        live += size
-        highest = max(highest, live)
-    weights = sum(parameter.nbytes for parameter in method.parameters())
-    return (highest - weights) / GIB, spent
-
-
-def _allocations(record: Any) -> list[tuple[int, int]]:
-    """(time, bytes) of every allocation (positive) and release (negative)."""
-    events = record.profiler.kineto_results.events()
-    return [(event.start_ns(), event.nbytes()) for event in events if event.name() == "[memory]"]
+    return [loss.detach(), *(p.grad for p in method.parameters() if p.grad is not None)]
 
 
 def _leaves(part: Prepared, gradients: bool) -> Prepared:
@@ -88,45 +81,125 @@ def _leaves(part: Prepared, gradients: bool) -> Prepared:
     return Prepared(own, len(part))
 
 
-def difference(found: list[Tensor], expected: list[Tensor]) -> float:
-    """Largest difference over the size of each tensor (at least 0.02, as gradients are compared)."""
-    gaps = [(a - b).abs().max() / b.abs().max().clamp(min=0.02) for a, b in zip(found, expected, strict=True)]
+def measured(device: str, batch: int, tile: int | None) -> tuple[float, float]:
+    """(GiB, seconds) of one step in a fresh process. Stops the script where that process is killed."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_measure, args=(theirs, device, batch, tile))
+    process.start()
+    theirs.close()
+    try:
+        found: tuple[float, float] = ours.recv()
+    except EOFError:
+        raise SystemExit(f"batch {batch} did not fit; give a smaller --batch") from None
+    process.join()
+    return found
+
+
+def _measure(pipe: Any, device: str, batch: int, tile: int | None) -> None:
+    method = model(device)
+    parts = inputs(method, batch)
+    run(method, inputs(method, 4), tile)  # libraries allocate on first use
+    clock, grown = _clock(device), _growth(device)
+    start = clock()
+    run(method, parts, tile)
+    pipe.send((grown() / GIB, clock() - start))
+
+
+def _clock(device: str) -> Callable[[], float]:
+    if device == "cpu":
+        return time.process_time
+
+    def now() -> float:
+        torch.cuda.synchronize()
+        return time.perf_counter()
+
+    return now
+
+
+def _growth(device: str) -> Callable[[], int]:
+    """Starts a measurement; bytes that the peak has grown by since."""
+    if device != "cpu":
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        return lambda: torch.cuda.max_memory_allocated() - before
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from what is held now
+    before = _status("VmRSS")
+    return lambda: _status("VmHWM") - before
+
+
+def _status(field: str) -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(f"{field}:"):
+            return int(line.split()[1]) * 1024
+    raise SystemExit(f"no {field} in /proc/self/status; this script needs Linux")
+
+
+def allocated(batch: int) -> float:
+    """GiB that the pairs of a batch allocate at once, without gradients of weights and inputs."""
+    method = model("cpu")
+    parts = inputs(method, batch)
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
+        run(method, parts, None, False)
+    live = highest = 0
+    for _, size in sorted(_allocations(record)):
+        live += size
+        highest = max(highest, live)
+    return (highest - sum(parameter.nbytes for parameter in method.parameters())) / GIB
+
+
+def _allocations(record: Any) -> list[tuple[int, int]]:
+    """(time, bytes) of every allocation (positive) and release (negative)."""
+    events = record.profiler.kineto_results.events()
+    return [(event.start_ns(), event.nbytes()) for event in events if event.name() == "[memory]"]
+
+
+def difference(device: str) -> float:
+    """Largest difference of loss and gradients over the size of each (at least 0.02), tiled and not."""
+    method = model(device).eval()
+    parts = inputs(method, SMALL)
+    pairs = zip(run(method, parts, SMALL // 3), run(method, parts, None), strict=True)
+    gaps = [(a - b).abs().max() / b.abs().max().clamp(min=0.02) for a, b in pairs]
     return float(torch.stack(gaps).max())
 
 
-def line(title: str, whole: float, tiled: float, unit: str, note: str) -> None:
-    print(f"  {title:<22} at once {whole:8.3f} {unit}, tiled {tiled:8.3f} {unit}, {note}")
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    defaults = (("batch", 48), ("tile", 24), ("target-batch", 256), ("target-tile", 32))
-    for name, default in defaults:
-        parser.add_argument(f"--{name}", type=int, default=default)
-    options = parser.parse_args()
-    batch, tile, target, side = options.batch, options.tile, options.target_batch, options.target_tile
-    torch.manual_seed(0)
-    settings = CARZero.settings("official") | {"mask_padding": True, "init_std": 0.04}
-    method = CARZero(CARZero.Config(**settings), WIDTH, WIDTH).train()
-    parts = inputs(method, batch)
-    held = sum(t.nbytes for part in parts for t in part.tensors.values()) / GIB
-    print(f"CPU, {torch.get_num_threads()} threads; torch {torch.__version__}; dropout on")
-    print(f"batch {batch}, tiles of {tile} x {tile}, prepared inputs {held:.2f} GiB: measured")
-    whole, tiled = (peak(method, parts, size, False)[0] for size in (None, tile))
-    line("pairs", whole, tiled, "GiB", f"1/{whole / tiled:.1f}")
-    (all_whole, slow), (all_tiled, recomputed) = (peak(method, parts, size, True) for size in (None, tile))
-    line("with input gradients", all_whole, all_tiled, "GiB", f"1/{all_whole / all_tiled:.1f}")
-    line("CPU time", slow, recomputed, "s  ", f"x {recomputed / slow:.2f} (at most 1.4)")
-    method.eval()
-    gap = difference(run(method, parts, tile, True)[1], run(method, parts, None, True)[1])
-    print(f"  largest difference of loss and gradients {gap:.1e} of their size (at most 1e-5)")
-    print(f"batch {target}, tiles of {side} x {side}: computed")
-    pairs, one, gradients = whole * (target / batch) ** 2, tiled * (side / tile) ** 2, held * target / batch
-    line("pairs", pairs, one, "GiB", f"1/{pairs / one:.1f} (at most 1/8)")
-    ratio = (pairs + gradients) / (one + gradients)
-    line("with input gradients", pairs + gradients, one + gradients, "GiB", f"1/{ratio:.1f}")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--target", type=int, default=256, help="batch of the official training")
+    parser.add_argument("--batch", type=int, default=128, help="batch that is run both ways")
+    parser.add_argument("--tile", type=int, default=32)
+    parser.add_argument("--device", default="cpu")
+    chosen = parser.parse_args()
+    device, batch, tile, target = chosen.device, chosen.batch, chosen.tile, chosen.target
+    threads = f", {torch.get_num_threads()} threads" if device == "cpu" else ""
+    print(
+        f"{device_name(torch.device(device))}{threads}; torch {torch.__version__}; tiles of {tile} x {tile}"
+    )
+    gap = difference(device)
+    print(f"loss and gradients differ by {gap:.1e} of their size (at most 1e-5)")
     if gap > 1e-5:
         raise SystemExit("the numbers differ")
+    (tiled, recomputed), (whole, once) = (measured(device, batch, size) for size in (tile, None))
+    print(f"batch {batch}, measured: at once {whole:.2f} GiB, {once:.1f} s")
+    print(f"batch {batch}, measured: tiled {tiled:.2f} GiB, {recomputed:.1f} s")
+    print(f"  1/{whole / tiled:.1f} of the memory, x {recomputed / once:.2f} of the time")
+    far, seconds = (tiled, recomputed) if batch == target else measured(device, target, tile)
+    print(f"batch {target}, measured: tiled {far:.2f} GiB, {seconds:.1f} s")
+    source = "measured"
+    if batch != target:
+        held = sum(t.nbytes for part in inputs(model("cpu"), SMALL) for t in part.tensors.values()) / GIB
+        pairs = allocated(SMALL)
+        known, whole = (pairs * (n / SMALL) ** 2 + held * n / SMALL for n in (batch, target))
+        source = f"computed (the same sum gives {known:.2f} GiB at batch {batch})"
+    print(f"batch {target}, {source}: at once {whole:.2f} GiB")
+    memory, cost = whole / far, recomputed / once
+    met = "reached" if memory >= MEMORY_TARGET and cost <= TIME_TARGET else "MISSED"
+    print(
+        f"at most 1/{MEMORY_TARGET:.0f} of the memory at batch {target}, x {TIME_TARGET} of the time: {met}"
+    )
+    print(f"  1/{memory:.1f} of the memory at batch {target}, x {cost:.2f} of the time at batch {batch}")
 
 
 if __name__ == "__main__":
