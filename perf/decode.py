@@ -4,10 +4,9 @@
 
 Pillow is used as anyone would: `Image.open(path).resize((view, view))` with its default filter, in a pool of
 processes of the same size as ours; `box` is Pillow with the quickest filter that averages. The view is the
-square of CARZero's official preprocessing; where the reduction is no whole number (--view 224), averaging
-costs more and the ratio for JPEG is lower. Rounds alternate, the best of each counts, and the processor time
-per image stands beside it, since other work on the machine does not disturb that. No file is hashed here.
-Exit 1 where a ratio of images per second is below --least.
+square of CARZero's official preprocessing; --view 224 is that of most encoders. Rounds alternate, the best
+of each counts, and the processor time per image stands beside it, since other work on the machine does not
+disturb that. No file is hashed here. Exit 1 where a ratio of images per second is below --least.
 """
 
 from __future__ import annotations

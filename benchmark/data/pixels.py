@@ -15,6 +15,7 @@ from PIL import Image
 
 from benchmark.core.errors import DataError, ParamsError
 from benchmark.core.preprocessing import Preprocessing
+from benchmark.data.area import resize_area
 from benchmark.data.dicom import read_dicom, read_header
 
 MAX_BYTES = 1 << 29
@@ -221,7 +222,7 @@ def preprocess(pixels: np.ndarray, steps: Preprocessing) -> np.ndarray:
     size = (plan.resized[1], plan.resized[0])
     if size != (grey.shape[1], grey.shape[0]):
         if steps.interpolation == "area":
-            grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
+            grey = resize_area(grey, *plan.resized)
         else:
             grey = np.asarray(Image.fromarray(grey).resize(size, _INTERPOLATION[steps.interpolation]))
     side = plan.side
