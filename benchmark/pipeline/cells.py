@@ -30,10 +30,12 @@ class Job:
 
 
 def jobs_of(params: Params, table: str) -> list[Job]:
-    """Every seed of the cells of one table, one seed of all cells first, so that a table fills evenly."""
+    """Every seed of the cells of one table. Whole reports, the longest to train on, come first, so that none
+    is left running alone; then one seed of all cells, so that a table fills evenly."""
     cells = [ablation_cell(params, name) for name, change in params.cells.items() if change.table == table]
-    jobs = [Job(cell.name, seed) for cell in cells for seed in cell.seeds or params.seeds]
-    return sorted(jobs, key=lambda job: job.seed)
+    jobs = [(cell, Job(cell.name, seed)) for cell in cells for seed in cell.seeds or params.seeds]
+    jobs.sort(key=lambda pair: (not pair[0].texts.kind.endswith("report"), pair[1].seed))
+    return [job for _, job in jobs]
 
 
 def carry_out_table(project: Project, params: Params, table: str, processes: int | None, say: Say) -> str:
