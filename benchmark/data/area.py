@@ -15,18 +15,29 @@ import cv2
 import numpy as np
 
 _LARGEST = 256
+_STRIP = 128
+"""Old rows at a time: what is in work stays in the cache, and no large memory is taken and given back."""
 
 
 def resize_area(grey: np.ndarray, height: int, width: int) -> np.ndarray:
     """(H, W) uint8 → (height, width), equal to cv2.resize with INTER_AREA in every pixel."""
     down, across = _edges(grey.shape[0], height), _edges(grey.shape[1], width)
-    if down is None or across is None or grey.size >= 1 << 23 or max(grey.shape) > 1 << 13:  # int32 sums
+    if down is None or across is None or grey.shape[1] > 1 << 13:  # sums of a strip are int32
         return np.asarray(cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA))
-    total = cv2.integral(grey)
-    boxes = _bands(_bands(total, down, 0), across, 1)
+    out = np.empty((height, width), np.uint8)
     share = np.float32(1 / (down.numerator * across.numerator))
-    mean = boxes * share
-    return np.rint(mean, out=mean).astype(np.uint8)
+    times = max(_STRIP // down.numerator, 1)
+    strip = _edges(times * down.numerator, times * down.denominator)
+    for part in range(0, height // down.denominator, times):
+        old, new = part * down.numerator, part * down.denominator
+        if old + times * down.numerator > len(grey):  # the last strip is shorter
+            strip = _edges(len(grey) - old, height - new)
+        assert strip is not None
+        total = cv2.integral(grey[old : old + times * down.numerator])
+        mean = _bands(_bands(total, strip, 0), across, 1) * share
+        np.rint(mean, out=mean)
+        out[new : new + len(mean)] = mean
+    return out
 
 
 class _Edges:
