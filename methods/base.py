@@ -11,9 +11,10 @@ import torch
 from pydantic import BaseModel, Field, ValidationError
 from torch import Tensor, nn
 
-from benchmark.core.errors import ParamsError, closest
+from benchmark.core.errors import ParamsError
 from benchmark.core.features import ImageFeatures, TextFeatures
 from benchmark.core.registry import Registry
+from benchmark.core.validation import first_complaint
 
 Pairs = dict[str, Tensor]
 """Named (I, T) matrices of one tile: what the loss needs of every image-text pair."""
@@ -291,14 +292,10 @@ def configure(name: str, options: Mapping[str, Any]) -> MethodConfig:
     try:
         return kind.Config(**options)
     except ValidationError as error:
-        first = error.errors()[0]
-        option = ".".join(str(part) for part in first["loc"]) or "options"
-        if first["type"] == "extra_forbidden":
-            near = closest(option, kind.Config.model_fields)
-            guess = f" Did you mean '{near}'?" if near else ""
-            raise ParamsError(
-                f"{name}: unknown option '{option}'.{guess} See `bench ls methods {name}`."
-            ) from None
+        first = first_complaint(error, lambda _: kind.Config.model_fields)
+        more = f"See `bench ls methods {name}`."
+        if first.unknown:
+            raise ParamsError(f"{name}: unknown option '{first.key}'.{first.guess} {more}") from None
         raise ParamsError(
-            f"{name}.{option}: {first['msg']}, got {first['input']!r}. See `bench ls methods {name}`."
+            f"{name}.{first.key or 'options'}: {first.reason}, got {first.got!r}. {more}"
         ) from None

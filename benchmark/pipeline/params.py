@@ -19,6 +19,7 @@ from pydantic import (
 
 from benchmark.core.errors import ParamsError, closest
 from benchmark.core.files import read_yaml
+from benchmark.core.validation import first_complaint
 
 TextKind = Literal["raw_report", "raw_sentence", "aligned_report", "aligned", "llm", "labels"]
 
@@ -305,17 +306,12 @@ def ablation_cell(params: Params, name: str) -> Cell:
 
 def explain(error: ValidationError, where: Path | str, model: type[BaseModel]) -> str:
     """The first problem of a validation as one line: file and line, key, reason, nearest key."""
-    first = error.errors()[0]
-    keys = [str(part) for part in first["loc"]]
-    dotted = ".".join(keys)
-    line = _line_of(where, keys) if isinstance(where, Path) else None
+    first = first_complaint(error, lambda parent: _fields(model, parent))
+    line = _line_of(where, list(first.keys)) if isinstance(where, Path) else None
     place = f"{where}:{line}" if line else str(where)
-    if first["type"] == "extra_forbidden":
-        near = closest(keys[-1], _fields(model, keys[:-1]))
-        hint = f" Did you mean '{near}'?" if near else ""
-        return f"{place}: unknown key '{dotted}'.{hint}"
-    reason = first["msg"].removeprefix("Value error, ")
-    return f"{place}: {dotted or 'file'}: {reason} (got {first.get('input')!r:.80})."
+    if first.unknown:
+        return f"{place}: unknown key '{first.key}'.{first.guess}"
+    return f"{place}: {first.key or 'file'}: {first.reason} (got {first.got!r:.80})."
 
 
 def _fields(model: type[BaseModel], path: list[str]) -> list[str]:

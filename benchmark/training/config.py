@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
-from benchmark.core.errors import ParamsError, closest
+from benchmark.core.errors import ParamsError
+from benchmark.core.validation import first_complaint
 from methods.base import EQUAL_BUDGET, Recipe
 
 ENGINE = (
@@ -52,10 +53,7 @@ def train_config(options: Mapping[str, Any] | None = None, recipe: Recipe = EQUA
     try:
         return TrainConfig.model_validate({**recipe.model_dump(), **(options or {})})
     except ValidationError as error:
-        first = error.errors()[0]
-        option = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "extra_forbidden":
-            near = closest(option, TrainConfig.model_fields)
-            guess = f" Did you mean '{near}'?" if near else ""
-            raise ParamsError(f"training: unknown option '{option}'.{guess}") from None
-        raise ParamsError(f"training.{option}: {first['msg']}, got {first['input']!r:.80}.") from None
+        first = first_complaint(error, lambda _: TrainConfig.model_fields)
+        if first.unknown:
+            raise ParamsError(f"training: unknown option '{first.key}'.{first.guess}") from None
+        raise ParamsError(f"training.{first.key}: {first.reason}, got {first.got!r:.80}.") from None
