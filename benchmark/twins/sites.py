@@ -146,7 +146,7 @@ SITES: dict[str, Site] = {
             style=Style(
                 gamma=0.85, sharpen=0.45, scatter=0.08, spread=0.11, border=0.15, marker="D", high=2.8
             ),
-            views={"PA+L": 0.42, "PA": 0.24, "AP": 0.22, "L": 0.03, "PA+L+L": 0.04, "AP+L": 0.05},
+            views={"PA+L": 0.26, "PA": 0.40, "AP": 0.28, "L": 0.01, "PA+L+L": 0.02, "AP+L": 0.03},
             visits=1.35,
             age=(61.0, 19.0),
             healthy=0.28,
