@@ -1,7 +1,8 @@
-"""How hard the evaluation sets are: a supervised ceiling beside zero-shot results and training frequency."""
+"""How hard the evaluation sets are: a supervised probe beside zero-shot results and training frequency."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,13 +11,16 @@ import numpy as np
 from benchmark.core.errors import DataError
 from benchmark.core.files import atomic_path, read_json, write_text
 from benchmark.core.progress import watched
+from benchmark.pipeline.features import image_store
 from benchmark.pipeline.params import main_cell
 from benchmark.pipeline.run import Session
 from benchmark.pipeline.stages import index_file
+from benchmark.pipeline.train import training_source
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from benchmark.data.cards import Card
     from benchmark.encoders.store import FeatureStore
 
 FREQUENCIES = (
@@ -29,13 +33,15 @@ FREQUENCIES = (
 
 
 def difficulty(session: Session, per_class: Path) -> pd.DataFrame:
-    """One row a dataset and class: `ceiling` of the linear probe (NaN where too few positives), the training
-    studies that name it, and `<cell>` zero-shot AUROC, mean over seeds.
+    """One row a dataset and class: `probe`, AUROC of the supervised probe (NaN where the training images have
+    too few positives), the training studies that name it, and `<cell>` zero-shot AUROC, mean over seeds.
 
-    per_class: the table of the main results. Raises DataError where it is missing.
+    per_class: the table of the main results. Raises DataError where it is missing, or where the training data
+    are not a twin, whose true labels the probe needs.
     """
     import pandas as pd
 
+    from benchmark.data.cards import load_card
     from benchmark.evaluation.probe import linear_probe
 
     if not per_class.is_file():
@@ -43,18 +49,53 @@ def difficulty(session: Session, per_class: Path) -> pd.DataFrame:
     table = pd.read_csv(per_class)
     cells = [c.removesuffix(" value") for c in table.columns if c.endswith(" value")]
     table = table.rename(columns={f"{cell} value": cell for cell in cells})
+    images, drawn = training_truth(session)
     frames = []
     for dataset in session.params.data.evaluate:
         at = session.target(dataset)
+        labels = labels_of(drawn, load_card(dataset), at.chosen.classes)
         features = probe_features(at.images, at.rows)
         with watched(f"linear probe on {dataset}") as report:
-            ceilings = linear_probe(
-                features, at.chosen.labels, at.chosen.patients, at.chosen.classes, report=report
-            )
+            found = linear_probe(images, labels, features, at.chosen.labels, at.chosen.classes, report=report)
         own = table[table["dataset"] == dataset].copy()
-        own["ceiling"] = own["class"].map({c.name: c.auroc for c in ceilings})
-        frames.append(own[["dataset", "class", "named", "positives", "ceiling", *cells]])
+        own["probe"] = own["class"].map({c.name: c.auroc for c in found})
+        frames.append(own[["dataset", "class", "named", "positives", "probe", *cells]])
     return pd.concat(frames, ignore_index=True)
+
+
+def training_truth(session: Session) -> tuple[np.ndarray, list[frozenset[str]]]:
+    """Features (M, D) of the images that methods train on, and the concepts drawn in each."""
+    import pandas as pd
+
+    manifest = session.manifest(session.params.data.train)
+    path = session.project.twin(manifest.dataset)
+    path = path.with_name(path.name + ".truth.parquet")
+    if manifest.origin != "twin" or not path.is_file():
+        raise DataError(
+            f"{path}: no truth of the training images. The probe is for twins; train on one, or leave "
+            "the stage `difficulty` out."
+        )
+    source = training_source(session.params, manifest).manifest
+    store = image_store(session.project, session.params, source)
+    truth = pd.read_parquet(path, columns=["image_id", "source", "concept", "presence"])
+    truth = truth[(truth["source"] == "image") & (truth["presence"] == "present")]
+    drawn = truth.groupby("image_id")["concept"].agg(frozenset).to_dict()
+    concepts = [drawn.get(name, frozenset()) for name in source.frame["image_id"]]
+    return probe_features(store, np.arange(len(store))), concepts
+
+
+def labels_of(drawn: Sequence[frozenset[str]], card: Card, classes: Sequence[str]) -> np.ndarray:
+    """(M, C) int8: whether an image shows one of a class's concepts, or something below it."""
+    from benchmark.prompts.lexicon import load_lexicon
+
+    lexicon = load_lexicon()
+    wanted = [
+        frozenset(card.concepts.get(name, ())).union(
+            *(lexicon.descendants(c) for c in card.concepts.get(name, ()) if c in lexicon)
+        )
+        for name in classes
+    ]
+    return np.array([[bool(own & w) for w in wanted] for own in drawn], dtype=np.int8)
 
 
 def probe_features(images: FeatureStore, rows: np.ndarray) -> np.ndarray:
@@ -67,23 +108,23 @@ def probe_features(images: FeatureStore, rows: np.ndarray) -> np.ndarray:
 
 
 def summary(frame: pd.DataFrame) -> pd.DataFrame:
-    """Mean AUROC a dataset and training frequency: classes, those with a ceiling, the ceiling, every cell."""
+    """Mean AUROC a dataset and training frequency: classes, those probed, the probe, every cell."""
     import pandas as pd
 
-    cells = [c for c in frame.columns if c not in ("dataset", "class", "named", "positives", "ceiling")]
+    cells = [c for c in frame.columns if c not in ("dataset", "class", "named", "positives", "probe")]
     rows = []
     for dataset, own in frame.groupby("dataset", sort=False):
         for low, high, name in (*FREQUENCIES, (0, None, "all")):
             part = own[(own["named"] >= low) & (True if high is None else own["named"] <= high)]
             if len(part):
-                probed = part["ceiling"].notna()
+                probed = part["probe"].notna()
                 rows.append(
                     {
                         "dataset": dataset,
                         "training studies": name,
                         "classes": len(part),
                         "probed": int(probed.sum()),
-                        "ceiling": part["ceiling"].mean(),
+                        "probe": part["probe"].mean(),
                         **part[cells].mean().to_dict(),
                     }
                 )
@@ -122,8 +163,9 @@ def write_difficulty(session: Session, per_class: Path, folder: Path) -> str:
         spread.assign(evidence=label).to_csv(path, index=False, float_format="%.4f")
     table = summary(frame)
     lines = [
-        f"**{label}.** Ceiling: a supervised linear probe on the shared features, over the classes with 15 "
-        "or more positives. Zero-shot: mean over seeds and over all classes of the group.",
+        f"**{label}.** Probe: supervised, linear, on the shared features of the training images with their "
+        "true labels, over the classes with 15 or more of them. Methods: zero-shot, mean over seeds and over "
+        "all classes of the group.",
         "",
         *_markdown(table),
         "",
@@ -134,7 +176,7 @@ def write_difficulty(session: Session, per_class: Path, folder: Path) -> str:
     ]
     write_text(folder / "difficulty.md", "\n".join(lines))
     draw_difficulty(frame, label, folder / "difficulty.png")
-    return f"{int(frame['ceiling'].notna().sum())} of {len(frame)} classes probed, {folder}"
+    return f"{int(frame['probe'].notna().sum())} of {len(frame)} classes probed, {folder}"
 
 
 def _markdown(table: pd.DataFrame) -> list[str]:

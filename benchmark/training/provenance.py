@@ -15,19 +15,29 @@ PACKAGES = ("cxr-alignbench", "torch", "timm", "open_clip_torch", "transformers"
 
 
 def commit() -> str | None:
-    """The checkout's commit, `-dirty` where tracked files differ; None outside one."""
+    """The checkout's commit, `-dirty` where tracked files differ; None outside one.
+
+    What the pipeline itself writes does not count: dvc.lock and reports.
+    """
+    head = _git("rev-parse", "HEAD")
+    if not head:
+        return None
+    changed = _git(
+        "status", "--porcelain", "--untracked-files=no", "--", ":/", ":(exclude,top)dvc.lock",
+        ":(exclude,top)reports",
+    )  # fmt: skip
+    return head + ("-dirty" if changed else "")
+
+
+def _git(*arguments: str) -> str | None:
     root = Path(__file__).resolve().parents[2]
     try:
         found = subprocess.run(
-            ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
-            capture_output=True,
-            text=True,
-            timeout=20,
-            check=True,
+            ["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=20, check=True
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return found.stdout.strip() or None
+    return found.stdout.strip()
 
 
 def versions() -> dict[str, str]:

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 def draw_difficulty(frame: pd.DataFrame, label: str, path: Path) -> None:
-    """A panel a method. frame: columns `class`, `ceiling`, `named` and one a cell; `label` stands in the
+    """A panel a method. frame: columns `class`, `probe`, `named` and one a cell; `label` stands in the
     title. Hollow points are classes that no training text names."""
-    cells = [c for c in frame.columns if c not in ("dataset", "class", "named", "positives", "ceiling")]
-    shown = frame[frame["ceiling"].notna()]
+    cells = [c for c in frame.columns if c not in ("dataset", "class", "named", "positives", "probe")]
+    shown = frame[frame["probe"].notna()]
     columns = min(3, len(cells))
     rows = -(-len(cells) // columns)
     figure, axes = new_figure(
@@ -29,7 +29,7 @@ def draw_difficulty(frame: pd.DataFrame, label: str, path: Path) -> None:
         axis.axhline(0.5, color="#5b6270", lw=0.6)
         for named, part in shown.groupby(shown["named"] > 0):
             axis.scatter(
-                part["ceiling"],
+                part["probe"],
                 part[cell],
                 s=14,
                 marker=marker(method),

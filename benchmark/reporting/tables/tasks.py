@@ -38,7 +38,7 @@ def task_table(evidence: Evidence, published: Published, task: str) -> Table:
         about = evidence.task_sets.get((task, dataset))
         if name not in evidence.cells or about is None:
             continue
-        mean = seed_mean(records(part), evidence.level)
+        mean = _within(seed_mean(records(part), evidence.level), metric)
         cell = evidence.cell(name)
         count = common.counts_of(about, mean)
         base = str(about["dataset"])
@@ -130,6 +130,13 @@ def seed_mean(rows: list[dict[str, Any]], level: float) -> dict[str, Any]:
     df = total**2 / (spread**2 / (len(values) - 1)) if spread > 0 else np.inf
     reach = float(stats.t.ppf(0.5 + level / 2, df)) * float(np.sqrt(total))
     return {**known, "value": value, "low": value - reach, "high": value + reach}
+
+
+def _within(mean: dict[str, Any], metric: str) -> dict[str, Any]:
+    """The interval of a share cut at 0 and 1, beyond which no share lies; gaps and cosines are no shares."""
+    if "gap" in metric or "cosine" in metric or mean["low"] is None:
+        return mean
+    return {**mean, "low": max(mean["low"], 0.0), "high": min(mean["high"], 1.0)}
 
 
 def subgroups(evidence: Evidence) -> Table | None:
