@@ -23,14 +23,14 @@ TWIN = ("--method", "clip", "--dataset", "chestxray14")
 RUN = ("run", "--method", "clip", "--dataset", "chestxray14", "--seeds", "0")
 
 
-def test_one_cell_prints_the_twins_table_and_reuses_it(small_project, bench) -> None:
-    code, out, err = bench(small_project, *RUN)
+def test_one_cell_prints_the_twins_table_and_reuses_it(fresh_copy, bench) -> None:
+    code, out, err = bench(fresh_copy, *RUN)
     assert code == 0, err
     assert "SYNTHETIC TWIN" in out
     assert "macro AUROC" in out
     assert "[" in next(line for line in out.splitlines() if line.strip().startswith("clip"))
     assert "trained in" in err
-    code, again, err = bench(small_project, *RUN)
+    code, again, err = bench(fresh_copy, *RUN)
     assert (code, again) == (0, out)
     assert "reused" in err
     assert "trained in" not in err
