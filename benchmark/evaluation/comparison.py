@@ -16,7 +16,7 @@ from benchmark.evaluation.statistics.config import StatisticsConfig
 from benchmark.evaluation.statistics.influence import patient_codes
 from benchmark.evaluation.statistics.intervals import join
 from benchmark.evaluation.statistics.multiplicity import benjamini_hochberg, holm
-from benchmark.evaluation.statistics.paired import difference
+from benchmark.evaluation.statistics.paired import contrasts
 from benchmark.evaluation.statistics.panel import build_panels, resolve_strata
 from benchmark.evaluation.statistics.ranks import rank_methods
 from benchmark.evaluation.statistics.seeds import SeedAccumulator, SeedSummary
@@ -174,8 +174,9 @@ def compare(
     for first, second in combinations(comparison.methods, 2):
         for metric, a in comparison.summaries[first].items():
             b = comparison.summaries[second][metric]
-            for k, column in enumerate(a.columns):
-                found = difference(a, b, k, config.level, config.power)
+            tested = contrasts((a, b), (1.0, -1.0), config.level, config.power)
+            mean_a, mean_b = a.mean, b.mean
+            for k, (column, found) in enumerate(zip(a.columns, tested, strict=True)):
                 rows.append(
                     {
                         **place,
@@ -184,8 +185,8 @@ def compare(
                         "metric": metric,
                         "method_a": first,
                         "method_b": second,
-                        "value_a": float(a.mean[k]),
-                        "value_b": float(b.mean[k]),
+                        "value_a": float(mean_a[k]),
+                        "value_b": float(mean_b[k]),
                         "delta": found.value,
                         "low": found.low,
                         "high": found.high,

@@ -11,32 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from benchmark.core.errors import DataError, MetricUndefined
+from benchmark.core.errors import MetricUndefined
 
 SEARCH = np.linspace(0.0, 1.0, 101)
 """The official search grid: 0, 0.01, …, 1."""
-
-
-def decode_relative_runs(text: str, height: int, width: int) -> np.ndarray:
-    """SIIM run lengths → (height, width) uint8.
-
-    Pairs (gap since the end of the previous run, length), zero-based, column-major; "-1" is an empty mask.
-    Raises DataError where the text is malformed or runs past the image.
-    """
-    numbers = [int(n) for n in text.split()] if _is_integers(text) else None
-    if numbers == [-1]:
-        return np.zeros((height, width), dtype=np.uint8)
-    if numbers is None or len(numbers) % 2:
-        raise DataError("run lengths: expected pairs of integers or -1.")
-    flat = np.zeros(height * width, dtype=np.uint8)
-    place = 0
-    for gap, length in zip(numbers[::2], numbers[1::2], strict=True):
-        place += gap
-        if gap < 0 or length < 0 or place + length > flat.size:
-            raise DataError(f"run lengths: a run leaves the image of {height} x {width} pixels.")
-        flat[place : place + length] = 1
-        place += length
-    return flat.reshape(width, height).T
 
 
 def boxes_to_mask(boxes: Sequence[Sequence[float]], height: int, width: int) -> np.ndarray:
@@ -100,8 +78,3 @@ def pixel_auroc(probabilities: np.ndarray, masks: np.ndarray) -> float:
     if truth.all() or not truth.any():
         raise MetricUndefined("pixel AUROC: all pixels belong to one class.")
     return float(roc_auc_score(truth, probabilities.ravel()))
-
-
-def _is_integers(text: str) -> bool:
-    parts = text.split()
-    return bool(parts) and all(part.lstrip("-").isdigit() for part in parts)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmark.core.hashing import derive_seed, hash_strings, hash_value
+from benchmark.core.hashing import derive_seed, hash_sources, hash_strings, hash_value
 from benchmark.core.tables import Manifest, Predictions, write_table
 from benchmark.pipeline.features import device, encode_images, encode_texts, image_store, text_store
 from benchmark.pipeline.params import Cell, Params, PromptParams
@@ -32,6 +32,16 @@ METRICS = "metrics.parquet"
 EVERY_IMAGE = "every-image"
 TILE = (64, 64)
 """Images and texts that are scored at once."""
+
+
+def code_key(method: str, *modules: str) -> str:
+    """Hash of the sources that scores and metrics of a method rest on, with `modules`: part of the key of
+    what is reused, so that an edited metric is computed again."""
+    from methods.base import METHODS
+
+    own = METHODS.get(method).__module__
+    shared = ("benchmark.evaluation", "benchmark.prompts.class_prompts", "methods.base", "methods.blocks")
+    return hash_sources(*shared, own, *modules)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 
 from benchmark.evaluation.statistics.config import StatisticsConfig
-from benchmark.evaluation.statistics.contrast import contrast
+from benchmark.evaluation.statistics.paired import contrasts as tested
 from benchmark.evaluation.statistics.panel import Panel
 from benchmark.pipeline.joint import accumulate
 from benchmark.reporting.evidence import Evidence, FactorEffect
@@ -30,7 +30,8 @@ def factor_effects(
             for wanted in contrasts(there):
                 own = [there[levels] for levels in wanted.weights]
                 k = next(i for i, c in enumerate(own[0].columns) if (c.name, c.stratum) == MACRO)
-                effect = contrast(own, list(wanted.weights.values()), k, config.level, config.power)
+                weights = list(wanted.weights.values())
+                effect = tested(own, weights, config.level, config.power, columns=(k,))[0]
                 yield FactorEffect(
                     method, dataset, scoring, wanted.name, wanted.kind,
                     effect.value, effect.low, effect.high, effect.p, wanted.over, effect.note,

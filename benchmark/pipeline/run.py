@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from benchmark.core.errors import BenchError
 from benchmark.core.files import read_json, write_json
-from benchmark.core.hashing import hash_file, hash_sources, hash_value
+from benchmark.core.hashing import hash_file, hash_value
 from benchmark.core.locks import only_writer
 from benchmark.core.tables import Manifest, read_table
-from benchmark.pipeline.evaluate import METRICS, Target, evaluate_cell, target
+from benchmark.pipeline.evaluate import METRICS, Target, code_key, evaluate_cell, target
 from benchmark.pipeline.params import Cell, Params
 from benchmark.pipeline.prepare import prepare_dataset, source_of
 from benchmark.pipeline.project import Project, source_name
@@ -193,13 +193,9 @@ def evaluate_one(
 
 
 def _evaluation_key(session: Session, cell: Cell, dataset: str, run: dict[str, Any], at: Target) -> str:
-    from methods.base import METHODS
-
-    method = METHODS.get(cell.method).__module__
-    code = hash_sources("benchmark.evaluation", "benchmark.prompts.class_prompts", "methods.base", method)
     return hash_value(
         [
-            code,
+            code_key(cell.method),
             run["model_sha256"],
             run["options"],
             at.images.key,

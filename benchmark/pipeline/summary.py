@@ -95,7 +95,8 @@ def aligned_scores(predictions: Predictions, at: Target) -> np.ndarray:
 def summarise(
     project: Project, params: Params, cells: Sequence[Cell], seeds: Sequence[int], targets: Sequence[Target]
 ) -> Summary:
-    """Means over seeds, paired comparisons corrected over classes × methods × datasets, ranks."""
+    """Means over seeds; paired comparisons, corrected over classes, methods and datasets of one family; ranks
+    of the main cells."""
     import pandas as pd
 
     from benchmark.evaluation.comparison import (
@@ -110,7 +111,8 @@ def summarise(
     from benchmark.evaluation.evaluate import StatisticsConfig
 
     config = StatisticsConfig.model_validate(params.statistics)
-    means, comparisons = [], []
+    means: list[pd.DataFrame] = []
+    families: dict[tuple[str, str], list[pd.DataFrame]] = {}
     for at in targets:
         files = scored(project, cells, seeds, at)
         if not files:
@@ -123,30 +125,40 @@ def summarise(
         }
         identity = {file.name: {**place, **_identity(at.encoder, file)} for file in files}
         means.append(over_seeds(comparison, identity=identity, config=config))
-        for names in families(files):
+        for family, names in families_of(files).items():
             part = Comparison({n: comparison.summaries[n] for n in names}, comparison.grouped)
-            comparisons.append(compare(part, identity=place, config=config))
+            families.setdefault(family, []).append(compare(part, identity=place, config=config))
     if not means:
         raise DataError("no predictions to summarise. Run `bench stage evaluate` first.")
     metrics = pd.concat(means, ignore_index=True)
-    if not comparisons:
-        empty = pd.DataFrame(columns=list(COMPARISON_COLUMNS))
-        return Summary(metrics, empty, pd.DataFrame(columns=list(RANK_COLUMNS)))
-    pairs = ["dataset", "class", "stratum", "metric", "method_a", "method_b"]
-    paired = correct(pd.concat(comparisons, ignore_index=True).drop_duplicates(pairs, ignore_index=True))
-    return Summary(metrics, paired, ranking(paired, level=config.level))
+    paired = {f: correct(pd.concat(parts, ignore_index=True)) for f, parts in families.items()}
+    comparisons = pd.DataFrame(columns=list(COMPARISON_COLUMNS))
+    ranks = pd.DataFrame(columns=list(RANK_COLUMNS))
+    if paired:
+        comparisons = pd.concat(paired.values(), ignore_index=True)
+    if MAINS in paired:
+        ranks = ranking(paired[MAINS], level=config.level)
+    return Summary(metrics, comparisons, ranks)
 
 
-def families(files: Sequence[Scored]) -> list[list[str]]:
-    """Which rows are compared with which: the main cells with one another, and the cells of one method with
-    that method's main cell and with one another. Comparing everything would only cost power."""
-    main = list(dict.fromkeys(f.name for f in files if f.name == f"{f.cell.method}-main"))
-    groups = [main] if len(main) > 1 else []
-    for method in dict.fromkeys(f.cell.method for f in files):
-        own = list(dict.fromkeys(f.name for f in files if f.cell.method == method))
-        if len(own) > 1:
-            groups.append(own)
-    return groups
+MAINS = ("", "")
+
+
+def families_of(files: Sequence[Scored]) -> dict[tuple[str, str], list[str]]:
+    """Which rows are compared with which, by (method, table): under MAINS the main cells with one another;
+    then the cells of one method and ablation table with that method's main cell and with one another. Other
+    prompts of a main cell stand with those of its prompt alignment. Each family is corrected on its own:
+    comparing everything would only cost power."""
+    mains = {f.cell.method: f.name for f in files if f.cell.variant == "main" and f.name == f.cell.name}
+    found: dict[tuple[str, str], list[str]] = {MAINS: list(mains.values())}
+    for file in files:
+        if file.name in mains.values():
+            continue
+        table = "prompt_alignment" if file.cell.variant == "main" else file.cell.table
+        family = found.setdefault((file.cell.method, table), [])
+        own = [mains[file.cell.method]] if file.cell.method in mains else []
+        family += [n for n in (*own, file.name) if n not in family]
+    return {family: names for family, names in found.items() if len(names) > 1}
 
 
 def _identity(encoder: str, file: Scored) -> dict[str, Any]:

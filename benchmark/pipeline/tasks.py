@@ -16,7 +16,7 @@ from benchmark.core.errors import DataError, ParamsError
 from benchmark.core.files import read_json, write_json
 from benchmark.core.hashing import derive_seed, hash_file, hash_value
 from benchmark.core.tables import read_table, write_table
-from benchmark.pipeline.evaluate import Target, prompt_label, prompt_set, target
+from benchmark.pipeline.evaluate import Target, code_key, prompt_label, prompt_set, target
 from benchmark.pipeline.features import device, shared_image_encoder
 from benchmark.pipeline.params import Cell, Task
 from benchmark.pipeline.project import source_name
@@ -114,7 +114,7 @@ class Tasks:
         table, mark = folder / f"{task}.parquet", folder / f"{task}.json"
         key = hash_value(
             [
-                2,
+                code_key(cell.method, "benchmark.pipeline.tasks", "benchmark.pipeline.task_rows"),
                 run["model_sha256"],
                 run["options"],
                 at.images.key,

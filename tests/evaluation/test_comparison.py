@@ -20,7 +20,7 @@ from benchmark.evaluation.comparison import (
 from benchmark.evaluation.evaluate import evaluate
 from benchmark.evaluation.statistics.bootstrap import bootstrap
 from benchmark.evaluation.statistics.multiplicity import benjamini_hochberg, holm
-from benchmark.evaluation.statistics.paired import minimum_detectable, predicted_power
+from benchmark.evaluation.statistics.paired import contrasts, difference, minimum_detectable, predicted_power
 from benchmark.evaluation.statistics.ranks import rank_methods
 
 
@@ -120,6 +120,25 @@ def test_same_method_with_other_seeds_is_seldom_called_different():
         p.append(frame[frame["class"] == "macro"].p.iloc[0])
     assert (np.array(p) < 0.05).mean() <= 0.125
     assert 0.3 < np.mean(p) < 0.7
+
+
+def test_a_contrast_of_four_with_two_alike_is_the_paired_comparison():
+    runs, labels, patients = experiment(np.random.default_rng(6), seeds=1)
+    alike = [Run(name, run.seed, run.scores) for name in ("c", "d") for run in runs if run.method == "a"]
+    summaries = summarise_runs([*runs, *alike], labels, patients, ["x", "y"]).summaries
+    four = [summaries[name]["auroc"] for name in "abcd"]
+    found = contrasts(four, (1, -1, -1, 1), 0.95, 0.8)
+    for k, column in enumerate(four[0].columns):
+        pair = difference(four[0], four[1], k, 0.95, 0.8)
+        if np.isnan(pair.value):
+            assert np.isnan(found[k].value)
+            assert found[k].note == column.note
+            continue
+        assert found[k].value == pytest.approx(pair.value, abs=1e-12)
+        assert found[k].se == pytest.approx(pair.se, rel=1e-5)
+        assert found[k].p == pytest.approx(pair.p, rel=1e-4)
+        assert found[k].note == pair.note
+    assert [d.value for d in contrasts(four, (1, -1, -1, 1), 0.95, 0.8, columns=(1,))] == [found[1].value]
 
 
 def test_a_seed_given_twice_is_refused():

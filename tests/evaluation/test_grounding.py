@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark.core.errors import BenchError, DataError, MetricUndefined
+from benchmark.core.errors import BenchError, MetricUndefined
 from benchmark.core.preprocessing import Preprocessing
 from benchmark.evaluation.grounding import (
     UNSEEN,
@@ -20,7 +20,6 @@ from benchmark.evaluation.grounding import (
 )
 from benchmark.evaluation.segmentation import (
     boxes_to_mask,
-    decode_relative_runs,
     dice,
     empty_specificity,
     pixel_auroc,
@@ -82,15 +81,6 @@ def test_first_of_tied_maxima_and_inclusive_boxes() -> None:
 
 def test_repeated_view() -> None:
     assert upsampled_view(torch.tensor([[1, 2]]), 2).tolist() == [[1, 1, 2, 2]] * 2
-
-
-def test_relative_runs() -> None:
-    mask = decode_relative_runs("1 2 2 1", 3, 2)  # column-major: pixels 1, 2, then 2 further on pixel 5
-    assert mask.tolist() == [[0, 0], [1, 0], [1, 1]]
-    assert decode_relative_runs(" -1", 2, 2).sum() == 0
-    for text in ("1", "", "a b", "0 9", "-2 3"):
-        with pytest.raises(DataError):
-            decode_relative_runs(text, 2, 2)
 
 
 def test_boxes_are_truncated_and_half_open() -> None:

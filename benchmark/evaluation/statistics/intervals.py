@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import special, stats
@@ -55,16 +56,22 @@ def spread_df(influence: np.ndarray) -> float:
 
     Equals about P for normal influences and the number of patients that matter where few dominate.
     """
+    return float(spread_dfs(influence[:, None])[0])
+
+
+def spread_dfs(influence: np.ndarray) -> np.ndarray:
+    """The same of every column: (P, K) → (K,)."""
     square = np.square(influence, dtype=np.float64)
-    total = float(square.sum())
-    if total <= 0:
-        return 1.0
-    noise = float(square @ square) - total**2 / len(square)
-    return float(np.clip(2 * total**2 / max(noise, 1e-300), 1.0, len(square)))
+    total, patients = square.sum(axis=0), len(square)
+    noise = np.square(square).sum(axis=0) - total**2 / patients
+    df = np.clip(2 * total**2 / np.maximum(noise, 1e-300), 1.0, patients)
+    return np.where(total > 0, df, 1.0)
 
 
-def satterthwaite(parts: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    """Total variance and its degrees of freedom from independent (variance, df) parts."""
+def satterthwaite(parts: Sequence[tuple[Any, Any]]) -> tuple[Any, Any]:
+    """Total variance and its degrees of freedom from independent (variance, df) parts, floats or arrays of
+    one shape."""
     total = sum(v for v, _ in parts)
-    below = sum(v**2 / df for v, df in parts if v > 0 and np.isfinite(df))
-    return total, (total**2 / below if below > 0 else np.inf)
+    below = sum(np.where((np.asarray(v) > 0) & np.isfinite(df), np.square(v) / df, 0.0) for v, df in parts)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return total, np.where(below > 0, np.square(total) / below, np.inf)[()]

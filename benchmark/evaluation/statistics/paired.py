@@ -1,28 +1,31 @@
-"""Paired comparison of two methods on the same images, with seeds as a random effect.
+"""Linear contrasts of methods on the same images, with seeds as a random effect: paired comparisons, and the
+effects of factors and their interactions.
 
-    Var(x̄_A - x̄_B) = MS · (1/S_A + 1/S_B) + (Cov₂A + Cov₂B - 2 Cov₃)
+    Var(Σ wᵢ x̄ᵢ) = MS · Σ wᵢ² / Sᵢ + Σᵢⱼ wᵢ wⱼ Covᵢⱼ
 
-MS is pooled over the two methods; Cov₃ is the covariance of different methods through shared patients.
-The test is Δ / SE against t with Satterthwaite's degrees of freedom. With one seed each and one image a
-patient this is the paired test of DeLong et al. 1988; with clusters Obuchowski's 1997. Sources:
-Obuchowski & Rockette 1995; Hillis 2014 (readers nested in tests, as seeds are in methods); minimum
-detectable effect: Bloom 1995.
+MS is pooled over the methods with several seeds; Covᵢⱼ is Cov₂ of one method where i = j and the covariance
+of two methods through shared patients otherwise. The test is Σ wᵢ x̄ᵢ / SE against t with Satterthwaite's
+degrees of freedom. With the weights 1 and -1, one seed each and one image a patient this is the paired test
+of DeLong et al. 1988; with clusters Obuchowski's 1997. Sources: Obuchowski & Rockette 1995; Hillis 2014
+(readers nested in tests, as seeds are in methods); minimum detectable effect: Bloom 1995.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
 
-from benchmark.evaluation.statistics.intervals import join, satterthwaite, spread_df
+from benchmark.evaluation.statistics.intervals import join, satterthwaite, spread_dfs
 from benchmark.evaluation.statistics.seeds import ONE_SEED, SeedSummary
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A - B. p is two-sided and uncorrected; mde: the true difference found with the wanted power."""
+    """A - B, or another contrast. p is two-sided and uncorrected; mde: the true difference found with the
+    wanted power."""
 
     value: float
     low: float
@@ -54,40 +57,72 @@ def predicted_power(effect: float, se: float, df: float, level: float) -> float:
 
 def difference(a: SeedSummary, b: SeedSummary, k: int, level: float, power: float) -> Difference:
     """Compare column k of two summaries over the same images and classes."""
-    column = a.columns[k]
-    value = float(a.mean[k] - b.mean[k])
-    if np.isnan(value):
-        return Difference(*UNKNOWN, column.note)
-    if column.single and column.pos_patients < 2:
-        return Difference(value, *UNKNOWN[1:], "test undefined: positives of one patient")
-    paired = a.influence[:, k].astype(np.float64) - b.influence[:, k]
-    case = float(paired @ paired)
-    for s in (a, b):
+    return contrasts((a, b), (1.0, -1.0), level, power, columns=(k,))[0]
+
+
+def contrasts(
+    summaries: Sequence[SeedSummary],
+    weights: Sequence[float],
+    level: float,
+    power: float,
+    columns: Sequence[int] | None = None,
+) -> list[Difference]:
+    """Σ wᵢ x̄ᵢ of every column (default: all) of summaries over the same images and classes.
+
+    weights: one a summary; their sum is 0 in a contrast. Where a value is undefined, so is the contrast.
+    Raises ValueError where the numbers of summaries and weights differ.
+    """
+    pairs = list(zip(summaries, weights, strict=True))
+    ks = np.arange(len(summaries[0].columns)) if columns is None else np.asarray(columns, dtype=int)
+    about = [summaries[0].columns[k] for k in ks]
+    value = np.sum([w * s.mean[ks] for s, w in pairs], axis=0)
+    combined = np.sum([w * s.influence[:, ks].astype(np.float64) for s, w in pairs], axis=0)
+    case = np.square(combined).sum(axis=0)
+    for s, w in pairs:
         if s.seeds > 1:
-            own = float(np.square(s.influence[:, k], dtype=np.float64).sum())
-            case -= max(own - float(s.covariance[k]), 0.0)
-    case_df = spread_df(paired)
-    if column.single:
-        case_df = min(case_df, column.pos_patients - 1.0)
-    parts = [(max(case, 0.0), max(case_df, 1.0))]
-    note = ""
-    repeats = [(s.seeds - 1, float(s.between[k])) for s in (a, b) if s.seeds > 1]
+            own = np.square(s.influence[:, ks], dtype=np.float64).sum(axis=0)
+            case -= w**2 * np.maximum(own - s.covariance[ks], 0.0)
+    most = np.array([c.pos_patients - 1.0 if c.single else np.inf for c in about])
+    case_df = np.maximum(np.minimum(spread_dfs(combined), most), 1.0)
+    parts: list[tuple[np.ndarray, np.ndarray | float]] = [(np.maximum(case, 0.0), case_df)]
+    repeats = [(s.seeds - 1, s.between[ks]) for s, _ in pairs if s.seeds > 1]
+    free = sum(f for f, _ in repeats)
     if repeats:
-        free = sum(f for f, _ in repeats)
-        pooled = sum(f * v for f, v in repeats) / free
-        parts.append((pooled * (1 / a.seeds + 1 / b.seeds), float(free)))
-    if len(repeats) == 1:
-        note = "one of the two has one seed: variance between trainings taken from the other"
-    elif not repeats:
-        note = ONE_SEED
+        pooled = np.sum([f * v for f, v in repeats], axis=0) / free
+        parts.append((pooled * sum(w**2 / s.seeds for s, w in pairs), float(free)))
     variance, df = satterthwaite(parts)
-    if variance <= 0:
-        same = "identical scores" if value == 0 else "test undefined: no spread in the sample"
-        p = 1.0 if value == 0 else np.nan
-        return Difference(value, value, value, 0.0, np.nan, p, np.nan, join(same, note))
-    df = max(df, 1.0)
-    se = float(np.sqrt(variance))
-    half = float(stats.t.ppf(0.5 + level / 2, df)) * se
-    p = float(2 * stats.t.sf(abs(value) / se, df))
-    mde = minimum_detectable(se, df, level, power)
-    return Difference(value, value - half, value + half, se, df, p, mde, join(column.note, note))
+    df = np.maximum(df, 1.0)
+    se = np.sqrt(variance)
+    half = stats.t.ppf(0.5 + level / 2, df) * se
+    with np.errstate(divide="ignore", invalid="ignore"):
+        p = 2 * stats.t.sf(np.abs(value) / se, df)
+    mde = (stats.t.ppf(0.5 + level / 2, df) + stats.t.ppf(power, df)) * se
+    seeds = _seed_note(len(repeats), len(pairs))
+    found = []
+    for j, column in enumerate(about):
+        own_value = float(value[j])
+        if np.isnan(own_value):
+            found.append(Difference(*UNKNOWN, column.note))
+        elif column.single and column.pos_patients < 2:
+            found.append(Difference(own_value, *UNKNOWN[1:], "test undefined: positives of one patient"))
+        elif variance[j] <= 0:
+            same = "identical scores" if own_value == 0 else "test undefined: no spread in the sample"
+            own_p = 1.0 if own_value == 0 else np.nan
+            note = join(same, seeds)
+            found.append(Difference(own_value, own_value, own_value, 0.0, np.nan, own_p, np.nan, note))
+        else:
+            low, high = own_value - float(half[j]), own_value + float(half[j])
+            error, freedom, chance, least = (float(x[j]) for x in (se, df, p, mde))
+            note = join(column.note, seeds)
+            found.append(Difference(own_value, low, high, error, freedom, chance, least, note))
+    return found
+
+
+def _seed_note(repeated: int, methods: int) -> str:
+    if not repeated:
+        return ONE_SEED
+    if repeated == methods:
+        return ""
+    if methods == 2:
+        return "one of the two has one seed: variance between trainings taken from the other"
+    return "some have one seed: variance between trainings taken from the others"

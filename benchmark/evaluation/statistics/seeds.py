@@ -22,7 +22,7 @@ from benchmark.evaluation.statistics.intervals import (
     Interval,
     join,
     satterthwaite,
-    spread_df,
+    spread_dfs,
 )
 from benchmark.evaluation.statistics.panel import Column, Panel, column_interval
 
@@ -62,7 +62,8 @@ class SeedSummary:
         if self.seeds > 1:
             parts.append((self.between[k] / self.seeds, self.seeds - 1.0))
         variance, df = satterthwaite(parts)
-        interval = column_interval(self.metric, self.columns[k], float(self.mean[k]), variance, df, level)
+        value = float(self.mean[k])
+        interval = column_interval(self.metric, self.columns[k], value, float(variance), float(df), level)
         lone = ONE_SEED if self.seeds == 1 and not np.isnan(interval.value) else ""
         return Interval(interval.value, interval.low, interval.high, join(interval.note, lone))
 
@@ -99,7 +100,7 @@ class SeedAccumulator:
             covariance = (covariance - np.mean(self._own, axis=0) / seeds) * seeds / (seeds - 1)
             between = values.var(axis=0, ddof=1)
         single = np.array([c.single for c in panel.columns])
-        spread = np.array([spread_df(influence[:, k]) for k in range(influence.shape[1])])
+        spread = spread_dfs(influence)
         df = np.where(single, panel.df, spread)
         extra = np.mean(self._extra, axis=0)
         return SeedSummary(

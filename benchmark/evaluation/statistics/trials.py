@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmark.evaluation.statistics.intervals import Interval, linear_interval, spread_df
+from benchmark.evaluation.statistics.intervals import Interval, linear_interval, spread_df, spread_dfs
 from benchmark.evaluation.statistics.panel import Column, Panel
 
 
@@ -54,7 +54,7 @@ def trial_panel(metric: str, groups: Sequence[Trials], clusters: int, note: str 
     whole = [patient_influence(g.values, g.codes, clusters) for g in used]
     influence.append(np.mean(whole, axis=0) if used else np.zeros(clusters))
     stacked = np.stack(influence, axis=1)
-    df = np.array([spread_df(stacked[:, k]) for k in range(stacked.shape[1])])
+    df = spread_dfs(stacked)
     return Panel(metric, tuple(columns), np.array(values), stacked, np.zeros(len(columns)), df)
 
 

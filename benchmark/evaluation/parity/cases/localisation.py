@@ -7,6 +7,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from benchmark.core.preprocessing import Preprocessing
+from benchmark.data.masks import decode_relative
 from benchmark.evaluation import grounding, segmentation
 from benchmark.evaluation.parity.check import EXACT, Checker, Tolerance
 from benchmark.evaluation.parity.fixture import Fixture
@@ -71,12 +72,11 @@ def zero_shot_segmentation(fixture: Fixture, checker: Checker) -> None:
 
 def _run_length_masks(fixture: Fixture, height: int, width: int) -> np.ndarray:
     """The rows of one image are united; images in order of first appearance."""
-    masks: dict[str, np.ndarray] = {}
+    texts: dict[str, list[str]] = {}
     rows = zip(fixture.strings("in/siim_image_id"), fixture.strings("in/siim_rle"), strict=True)
     for image, text in rows:
-        mask = segmentation.decode_relative_runs(text, height, width)
-        masks[image] = mask if image not in masks else np.maximum(masks[image], mask)
-    return np.stack(list(masks.values()))
+        texts.setdefault(image, []).append(text)
+    return np.stack([decode_relative(own, height, width) for own in texts.values()]).astype(np.uint8)
 
 
 def _box_masks(fixture: Fixture, height: int, width: int) -> np.ndarray:
