@@ -19,8 +19,7 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 # The main tables: every method, seed and evaluation set; then figures and page of what is there.
 reproduce: $(VENV)/.installed
 	dvc repro changes
-	bench report figures
-	bench report site
+	bench report all
 	bench report --where
 
 # The whole grid: the ablations too, then figures, verdicts and the page. Goes on where it was stopped.

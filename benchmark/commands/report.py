@@ -49,10 +49,10 @@ def report(
 def tables(part: PartOption = Part.main, as_json: JsonOption = False) -> None:
     """Write reports/tables/ (main) or reports/grid/ (all) as Markdown, CSV and LaTeX."""
     from benchmark.pipeline.project import Project
-    from benchmark.pipeline.report_stages import write_tables
+    from benchmark.pipeline.report_stages import Report, write_tables
 
     project = Project.find()
-    paths = [project.relative(path) for path in write_tables(project, part.value)]
+    paths = [project.relative(path) for path in write_tables(Report(project, part.value))]
     emit({"part": part.value, "files": paths}, "\n".join(p for p in paths if p.endswith(".md")), as_json)
 
 
@@ -60,10 +60,10 @@ def tables(part: PartOption = Part.main, as_json: JsonOption = False) -> None:
 def figures(part: Latest = None, as_json: JsonOption = False) -> None:
     """Write reports/figures/ as SVG, PDF and PNG."""
     from benchmark.pipeline.project import Project
-    from benchmark.pipeline.report_stages import write_figures
+    from benchmark.pipeline.report_stages import Report, write_figures
 
     project = Project.find()
-    paths = [project.relative(path) for path in write_figures(project, part.value if part else None)]
+    paths = [project.relative(path) for path in write_figures(Report(project, part.value if part else None))]
     emit({"files": paths}, "\n".join(p for p in paths if p.endswith(".png")), as_json)
 
 
@@ -72,10 +72,26 @@ def site(part: Latest = None, as_json: JsonOption = False) -> None:
     """Write reports/site/index.html: verdicts, tables, figures and cells in one file that loads nothing."""
     from benchmark.pipeline.project import Project
     from benchmark.pipeline.report_site import write_site
+    from benchmark.pipeline.report_stages import Report
 
     project = Project.find()
-    page = project.relative(write_site(project, part.value if part else None))
+    page = project.relative(write_site(Report(project, part.value if part else None)))
     emit({"page": page}, page, as_json)
+
+
+@app.command("all")
+def everything(part: Latest = None, as_json: JsonOption = False) -> None:
+    """Write tables, figures and the page from one reading of the results."""
+    from benchmark.pipeline.project import Project
+    from benchmark.pipeline.report_site import write_site
+    from benchmark.pipeline.report_stages import Report, write_figures, write_tables
+
+    project = Project.find()
+    report = Report(project, part.value if part else None)
+    files = [*write_tables(report), *write_figures(report), write_site(report)]
+    paths = [project.relative(path) for path in files]
+    shown = [p for p in paths if p.endswith((".md", ".png", ".html"))]
+    emit({"part": report.gathered.part, "files": paths}, "\n".join(shown), as_json)
 
 
 @app.command()

@@ -88,10 +88,10 @@ def cell(name: CellName) -> None:
 
 @app.command()
 def cells(
-    table: Annotated[str, typer.Argument(help="An ablation table: a value of `table` under cells.")],
+    table: Annotated[str, typer.Argument(help="An ablation table: a value of `table` under cells; or main.")],
     jobs: Annotated[int | None, typer.Option("--jobs", min=1, help="Processes; default: one a core.")] = None,
 ) -> None:
-    """Train and evaluate the ablation cells of one table with every seed, side by side."""
+    """Train and evaluate the main cells, or those of one ablation table, with every seed, side by side."""
     from benchmark.pipeline.stages import cells_stage
 
     typer.echo(cells_stage(table, jobs))

@@ -1,4 +1,5 @@
-"""The ablation cells of one table, side by side: every core trains a cell and seed of its own."""
+"""The main cells, or the ablation cells of one table, side by side: every core trains a cell and seed of its
+own."""
 
 from __future__ import annotations
 
@@ -12,13 +13,17 @@ from typing import Any
 
 from benchmark.core.files import write_json
 from benchmark.core.progress import QUIET, watched
-from benchmark.pipeline.params import Cell, Params, ablation_cell, load_params
+from benchmark.pipeline.params import Cell, Params, ablation_cell, cell_named, load_params, main_cell
 from benchmark.pipeline.project import Project
 from benchmark.pipeline.run import Session, evaluate_one, train_one
 from benchmark.pipeline.tasks import Tasks
 
 Say = Callable[[str], None]
 Headline = dict[str, Any]
+
+
+MAIN = "main"
+"""Stands for the main cells where a table is asked for."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,11 @@ class Job:
 def jobs_of(params: Params, table: str) -> list[Job]:
     """Every seed of the cells of one table. Whole reports, the longest to train on, come first, so that none
     is left running alone; then one seed of all cells, so that a table fills evenly."""
-    cells = [ablation_cell(params, name) for name, change in params.cells.items() if change.table == table]
+    if table == MAIN:
+        cells = [main_cell(params, method) for method in params.methods]
+    else:
+        names = [name for name, change in params.cells.items() if change.table == table]
+        cells = [ablation_cell(params, name) for name in names]
     jobs = [(cell, Job(cell.name, seed)) for cell in cells for seed in cell.seeds or params.seeds]
     jobs.sort(key=lambda pair: (not pair[0].texts.kind.endswith("report"), pair[1].seed))
     return [job for _, job in jobs]
@@ -40,6 +49,8 @@ def jobs_of(params: Params, table: str) -> list[Job]:
 
 def carry_out_table(project: Project, params: Params, table: str, processes: int | None, say: Say) -> str:
     """Train and evaluate the cells of `table`; results/index/cells/<table>.json holds their headline numbers.
+    Those of the main cells are written by the stage that records each of them; results/index/pool.json only
+    says which are done, so that it changes with the list and not with the numbers.
 
     processes: None, one a core. Finished cells are reused. The first error of a job is raised once the jobs
     that had begun have ended.
@@ -52,6 +63,10 @@ def carry_out_table(project: Project, params: Params, table: str, processes: int
         for number, (job, found) in enumerate(done, 1):
             numbers.setdefault(job.cell, {})[f"seed-{job.seed}"] = found
             report(number, len(jobs))
+    if table == MAIN:
+        seeds = {cell: sorted(found) for cell, found in sorted(numbers.items())}
+        write_json(project.root / "results" / "index" / "pool.json", seeds)
+        return f"{len(seeds)} main cells, {len(jobs)} runs trained and evaluated"
     ordered = {cell: dict(sorted(numbers[cell].items())) for cell in sorted(numbers)}
     write_json(project.root / "results" / "index" / "cells" / f"{table}.json", ordered)
     if not jobs:
@@ -72,7 +87,7 @@ def _alone(project: Project, params: Params, jobs: list[Job], say: Say) -> Itera
     session = Session(project, params, say)
     tasks = Tasks(session)
     for job in jobs:
-        yield job, carry_out_job(session, tasks, ablation_cell(params, job.cell), job.seed)
+        yield job, carry_out_job(session, tasks, cell_named(params, job.cell), job.seed)
 
 
 def _pool(project: Project, jobs: list[Job], count: int, say: Say) -> Iterator[tuple[Job, Headline]]:
@@ -111,5 +126,5 @@ def _start(root: Path) -> None:
 
 def _work(job: Job) -> tuple[Headline, list[str]]:
     _lines.clear()
-    found = carry_out_job(_session, _tasks, ablation_cell(_session.params, job.cell), job.seed)
+    found = carry_out_job(_session, _tasks, cell_named(_session.params, job.cell), job.seed)
     return found, [line for line in _lines if line.startswith(job.cell)]

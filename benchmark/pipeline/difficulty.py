@@ -138,7 +138,8 @@ def seed_spread(session: Session) -> pd.DataFrame:
     rows = []
     for method in session.params.methods:
         cell = main_cell(session.params, method)
-        seeds = [read_json(index_file(session.project, cell, seed)) for seed in session.params.seeds]
+        known = read_json(index_file(session.project, cell))
+        seeds = [known[f"seed-{seed}"] for seed in session.params.seeds]
         for dataset in session.params.data.evaluate:
             values = np.array([seed[dataset]["auroc_all"] for seed in seeds], dtype=float)
             spread = float(values.std(ddof=1)) if len(values) > 1 else float("nan")

@@ -304,6 +304,16 @@ def ablation_cell(params: Params, name: str) -> Cell:
     )
 
 
+def cell_named(params: Params, name: str) -> Cell:
+    """A method's main cell (`carzero`, `carzero-main`) or a cell of params.yaml."""
+    method = name.removesuffix("-main")
+    if name in params.cells:
+        return ablation_cell(params, name)
+    if method in params.method:
+        return main_cell(params, method)
+    return ablation_cell(params, name)
+
+
 def explain(error: ValidationError, where: Path | str, model: type[BaseModel]) -> str:
     """The first problem of a validation as one line: file and line, key, reason, nearest key."""
     first = first_complaint(error, lambda parent: _fields(model, parent))

@@ -13,23 +13,23 @@ from benchmark.core.files import read_json, write_text
 from benchmark.pipeline.evaluate import prompt_set
 from benchmark.pipeline.params import Cell
 from benchmark.pipeline.project import Project
-from benchmark.pipeline.report_stages import judge_all, make_figures, make_tables, published
-from benchmark.pipeline.reporting import Gathered, gather
+from benchmark.pipeline.report_stages import Report, published
+from benchmark.pipeline.reporting import Gathered
 from benchmark.pipeline.tracking import tracking_uri
 from benchmark.reporting.site.page import CellPage, render
 
 
-def write_site(project: Project, part: str | None = None) -> Path:
+def write_site(report: Report) -> Path:
     """reports/site/index.html, with the figures of the same results inside."""
-    gathered = gather(project, part)
+    project, gathered = report.project, report.gathered
     evidence = gathered.evidence
     present = set(evidence.metrics["run_id"])
     runs = mlflow_runs(project)
     text = render(
         evidence,
-        make_tables(gathered),
-        make_figures(gathered),
-        judge_all(project, gathered=gathered),
+        report.tables,
+        report.drawings,
+        report.judgements,
         [cell_page(gathered, cell, runs) for name, cell in gathered.cells.items() if name in present],
         {dataset: class_texts(gathered, dataset) for dataset in evidence.datasets},
         published(project),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 import yaml
@@ -48,17 +49,35 @@ def make_tables(gathered: Gathered) -> list[Table]:
     return all_tables(gathered.traced, published(gathered.project))
 
 
-def write_tables(project: Project, part: str) -> list[Path]:
+class Report:
+    """One part's results with what is made of them, each made once."""
+
+    def __init__(self, project: Project, part: str | None = None) -> None:
+        self.project = project
+        self.gathered = gather(project, part)
+
+    @cached_property
+    def tables(self) -> list[Table]:
+        return make_tables(self.gathered)
+
+    @cached_property
+    def drawings(self) -> list[Drawing]:
+        return all_figures(self.gathered.traced, self.gathered.histories, self.gathered.bands)
+
+    @cached_property
+    def judgements(self) -> list[Judgement]:
+        return judge_all(self.project, gathered=self.gathered)
+
+
+def write_tables(report: Report) -> list[Path]:
     """reports/tables/ (main) or reports/grid/ (all): every table as Markdown, CSV and LaTeX.
 
     Tables of an earlier run go. Part `all` holds the ledger of claims too.
     """
-    gathered = gather(project, part)
-    tables = make_tables(gathered)
+    tables, part = list(report.tables), report.gathered.part
     if part == "all":
-        judgements = judge_all(project, gathered=gathered)
-        tables.append(ledger(judgements, part=part, commit=gathered.evidence.commit))
-    folder = table_folder(project, part)
+        tables.append(ledger(report.judgements, part=part, commit=report.gathered.evidence.commit))
+    folder = table_folder(report.project, part)
     paths = [path for table in tables for path in save(table, folder)]
     remove_others(folder, paths, (".md", ".csv", ".tex"))
     return paths
@@ -68,15 +87,10 @@ def figure_folder(project: Project) -> Path:
     return project.reports / "figures"
 
 
-def make_figures(gathered: Gathered) -> list[Drawing]:
-    return all_figures(gathered.traced, gathered.histories, gathered.bands)
-
-
-def write_figures(project: Project, part: str | None = None) -> list[Path]:
+def write_figures(report: Report) -> list[Path]:
     """reports/figures/: every figure as SVG, PDF and PNG; those of an earlier run go."""
-    drawings = make_figures(gather(project, part))
-    folder = figure_folder(project)
-    paths = [path for drawing in drawings for path in save_figure(drawing, folder)]
+    folder = figure_folder(report.project)
+    paths = [path for drawing in report.drawings for path in save_figure(drawing, folder)]
     remove_others(folder, paths, (".svg", ".pdf", ".png"))
     return paths
 

@@ -14,7 +14,7 @@ from benchmark.core.progress import watched
 from benchmark.core.tables import Manifest
 from benchmark.pipeline.evaluate import Target
 from benchmark.pipeline.features import device, image_store, text_store
-from benchmark.pipeline.params import Cell, Params, Task, ablation_cell, load_params, main_cell
+from benchmark.pipeline.params import Cell, Params, Task, ablation_cell, cell_named, load_params, main_cell
 from benchmark.pipeline.prepare import prepare_dataset, source_of
 from benchmark.pipeline.project import Project
 from benchmark.pipeline.run import Session, evaluate_one, train_one, trained_run
@@ -39,16 +39,6 @@ def context() -> tuple[Project, Params]:
 def session() -> Session:
     project, params = context()
     return Session(project, params, lambda line: print(line, file=sys.stderr))
-
-
-def cell_named(params: Params, name: str) -> Cell:
-    """A method's main cell (`carzero`, `carzero-main`) or a cell of params.yaml."""
-    method = name.removesuffix("-main")
-    if name in params.cells:
-        return ablation_cell(params, name)
-    if method in params.method:
-        return main_cell(params, method)
-    return ablation_cell(params, name)
 
 
 def prepare_stage(dataset: str) -> str:
@@ -108,16 +98,16 @@ def train_stage(name: str, seeds: Sequence[int]) -> str:
 
 
 def evaluate_stage(name: str, seeds: Sequence[int]) -> str:
-    """Evaluate one trained cell on every evaluation set and task; write its headline numbers, one file a
-    seed."""
+    """Evaluate one trained cell on every evaluation set and task; write the headline numbers of its seeds."""
     now = session()
     cell, tasks = cell_named(now.params, name), Tasks(now)
+    numbers = {}
     for seed in seeds:
         run = trained_run(now.project, cell, seed)
         frames = {d: evaluate_one(now, cell, seed, d, run) for d in cell.evaluate}
-        more = tasks.evaluate(cell, seed, run)
-        if cell.variant == "main":
-            write_json(index_file(now.project, cell, seed), headline(frames, more))
+        numbers[f"seed-{seed}"] = headline(frames, tasks.evaluate(cell, seed, run))
+    if cell.variant == "main":
+        write_json(index_file(now.project, cell), numbers)
     return f"{cell.name}: evaluated on {', '.join(cell.evaluate)}"
 
 
@@ -134,7 +124,7 @@ def cell_stage(name: str) -> str:
 
 
 def cells_stage(table: str, processes: int | None) -> str:
-    """Train and evaluate the ablation cells of one table, one a core at a time."""
+    """Train and evaluate the main cells (`main`) or the ablation cells of one table, one a core at a time."""
     from benchmark.pipeline.cells import carry_out_table
 
     now = session()
@@ -168,9 +158,9 @@ def tune_stage(method: str) -> str:
     return f"{method}: trial {found.chosen.number} of {len(found.trials)}, {now.project.relative(path)}"
 
 
-def index_file(project: Project, cell: Cell, seed: int) -> Path:
-    """Where the headline numbers of an evaluated main cell lie, for `dvc metrics`."""
-    return project.root / "results" / "index" / "main" / f"{cell.name}-seed-{seed}.json"
+def index_file(project: Project, cell: Cell) -> Path:
+    """Where the headline numbers of an evaluated main cell lie, by seed, for `dvc metrics`."""
+    return project.root / "results" / "index" / "main" / f"{cell.name}.json"
 
 
 def headline(

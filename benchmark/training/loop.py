@@ -24,7 +24,7 @@ from benchmark.training.data import Batch, TrainingData, epoch_batches, validati
 from benchmark.training.distributed import Group, local_device
 from benchmark.training.live import PixelStore, SentenceStore
 from benchmark.training.optimiser import optimiser, rate, set_rate
-from benchmark.training.provenance import commit, device_name, peak_memory_bytes, versions
+from benchmark.training.provenance import commit, device_name, peak_memory_bytes, reset_peak_memory, versions
 from benchmark.training.state import NAME as STATE
 from benchmark.training.state import load_state, save_state
 from benchmark.training.step import Step
@@ -166,8 +166,7 @@ class _Run:
             self._fit_inputs()
         for module in (self.method, *self.encoders.values()):
             module.to(self.device)
-        if self.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(self.device)
+        reset_peak_memory(self.device)
         self.group.broadcast([*self.method.parameters(), *self.method.buffers()])
         self.optimiser = optimiser(self.config, self.method, self.encoders.values())
         self.scaler = torch.amp.GradScaler(

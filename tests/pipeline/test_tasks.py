@@ -64,7 +64,7 @@ def test_every_task_gets_rows_tables_and_headlines(task_project, bench) -> None:
             "empty_specificity", "recall_at_1_image_to_text", "recall_at_10_text_to_image", "modality_gap",
             "paired_cosine"} <= set(values)  # fmt: skip
     assert 0 <= values["modality_gap"] <= 2
-    index = read_json(task_project / "results" / "index" / "main" / "clip-main-seed-0.json")
+    index = read_json(task_project / "results" / "index" / "main" / "clip-main.json")["seed-0"]
     assert index["siim_pneumothorax"]["dice"] == pytest.approx(values["dice"], abs=1e-6)
     assert index["chestxdet10"]["pointing_game"] == pytest.approx(values["pointing_game"], abs=1e-6)
 

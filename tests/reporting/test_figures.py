@@ -6,15 +6,14 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from benchmark.cli import main
 from benchmark.pipeline.project import Project
-from benchmark.pipeline.report_stages import make_figures
-from benchmark.pipeline.reporting import gather
+from benchmark.pipeline.report_stages import Report
 from benchmark.reporting.curves import bands
 from benchmark.reporting.figures.style import colours, save, svg_text
 
 
 @pytest.fixture(scope="module")
 def drawings(project):
-    return {d.name: d for d in make_figures(gather(Project(project), "all"))}
+    return {d.name: d for d in Report(Project(project), "all").drawings}
 
 
 def test_every_figure_is_drawn_with_its_mark_inside(drawings):

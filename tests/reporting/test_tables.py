@@ -12,7 +12,7 @@ import yaml
 from benchmark.cli import main
 from benchmark.core.errors import BenchError
 from benchmark.pipeline.project import Project
-from benchmark.pipeline.report_stages import make_tables, write_tables
+from benchmark.pipeline.report_stages import Report, make_tables, write_tables
 from benchmark.pipeline.reporting import gather
 from benchmark.reporting.changes import compare_locks, compare_tables
 from benchmark.reporting.published import compare_published, load_published
@@ -155,13 +155,13 @@ def test_latex_compiles(tables, tmp_path):
 
 def test_same_results_make_the_same_bytes_and_stale_tables_go(inside):
     project = Project(inside)
-    first = {p: p.read_bytes() for p in write_tables(project, "all")}
+    first = {p: p.read_bytes() for p in write_tables(Report(project, "all"))}
     claims = (project.reports / "grid" / "claims.md").read_text(encoding="utf-8")
     assert "| supported on synthetic twins |" in claims
     assert "| supported |" not in claims
     stale = project.reports / "grid" / "old.csv"
     stale.write_text("x", encoding="utf-8")
-    second = {p: p.read_bytes() for p in write_tables(project, "all")}
+    second = {p: p.read_bytes() for p in write_tables(Report(project, "all"))}
     assert first == second
     assert not stale.exists()
 

@@ -15,7 +15,7 @@ from benchmark.core.errors import BenchError
 from benchmark.pipeline.params import load_params
 from benchmark.pipeline.project import Project
 from benchmark.pipeline.report_site import write_site
-from benchmark.pipeline.report_stages import interaction_of
+from benchmark.pipeline.report_stages import Report, interaction_of
 from benchmark.pipeline.reporting import gather
 from benchmark.reporting.claims import Claim, load_claims
 from benchmark.reporting.effects import dataset_effect, mean_effect, seed_values
@@ -205,7 +205,7 @@ def test_an_official_checkpoint_on_the_whole_official_list_settles_a_published_n
     ]
     assert [(r["dataset"], r["origin"]) for r in rows] == [("chexpert-official", "official")]
     assert rows[0]["verdict"] == "not comparable (200 images, published on 668)"
-    assert "carzero-official" in write_site(Project(work), "all").read_text(encoding="utf-8")
+    assert "carzero-official" in write_site(Report(Project(work), "all")).read_text(encoding="utf-8")
     part = gather(Project(work), "all")
     part.evidence.sets["chexpert-official"]["official_images"] = 668
     assert "not comparable" in answer(value, part).note

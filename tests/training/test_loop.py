@@ -16,6 +16,7 @@ from benchmark.core.errors import ParamsError
 from benchmark.training.config import train_config
 from benchmark.training.data import TrainingData, epoch_batches
 from benchmark.training.loop import Diverged, load_method, seeded_method, train
+from benchmark.training.provenance import peak_memory_bytes, reset_peak_memory
 from methods.base import METHODS, Method
 
 QUICK = {"epochs": 3, "batch_size": 9, "checkpoint_seconds": 0.0}
@@ -133,3 +134,13 @@ def test_unknown_options_are_named() -> None:
         train_config({"learningrate": 1})
     with pytest.raises(ParamsError, match=r"training\.epochs"):
         train_config({"epochs": 0})
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux can reset the peak")
+def test_the_peak_of_one_training_is_not_that_of_the_one_before() -> None:
+    cpu = torch.device("cpu")
+    large = torch.ones(100_000_000)
+    before = peak_memory_bytes(cpu)
+    del large
+    reset_peak_memory(cpu)
+    assert peak_memory_bytes(cpu) < before - 200_000_000

@@ -276,7 +276,8 @@ def cost(evidence: Evidence) -> Table | None:
         rows=tuple(rows),
         raw=tuple(raws),
         notes=(
-            "Encoders are frozen and their features cached, so times are of the alignment alone. "
+            "Encoders are frozen and their features cached, so times are of the alignment alone. On a CPU a "
+            "cell has one thread, and as many cells are trained at once as there are cores. "
             "Peak memory is of the whole process. Times depend on what else the machine did.",
         ),
         synthetic=evidence.synthetic(),
