@@ -61,8 +61,11 @@ class Absolute(Contrast):
 
 
 class Gap(Contrast):
+    """metric_b: what `b` is measured by, where its score lies in another space than that of `a`."""
+
     kind: Literal["gap"]
     b: str
+    metric_b: str = ""
 
 
 class Claim(Strict):

@@ -172,8 +172,11 @@ def _gap(contrast: Gap, evidence: Evidence) -> Finding:
     datasets = evidence.datasets if isinstance(contrast.datasets, str) else list(contrast.datasets)
     for dataset in datasets:
         a, b = (
-            seed_values(evidence, n, [dataset], contrast.stratum, contrast.metric)
-            for n in (contrast.a, contrast.b)
+            seed_values(evidence, n, [dataset], contrast.stratum, metric)
+            for n, metric in (
+                (contrast.a, contrast.metric),
+                (contrast.b, contrast.metric_b or contrast.metric),
+            )
         )
         if len(a) == len(b) and len(a) > 1:
             paired = (b - a)[:, 0]

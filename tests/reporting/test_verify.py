@@ -235,6 +235,16 @@ def test_gap_is_smaller_is_better(gathered):
     )
     assert found.answer == "supported"
     assert found.effect == pytest.approx(0.4, abs=0.01)
+    bridged = [{**r, "metric": "modality_gap_bridged"} for r in rows if r["name"] == "carzero-main"]
+    other = [{**r, "value": 0.9} for r in rows if r["name"] == "carzero-main"]
+    apart = [r for r in rows if r["name"] == "clip-main"]
+    seeds = pd.concat([gathered.evidence.seeds, pd.DataFrame(bridged + other + apart)], ignore_index=True)
+    (found,) = judge(
+        [claim(kind="gap", metric="modality_gap_bridged", metric_b="modality_gap")],
+        replace(gathered.evidence, seeds=seeds),
+        interaction_of(gathered),
+    )
+    assert found.effect == pytest.approx(0.4, abs=0.01)
 
 
 def test_the_ledger_of_the_project(root, inside, capsys):
