@@ -89,11 +89,13 @@ def features_stage() -> str:
 
 
 def train_stage(name: str, seeds: Sequence[int]) -> str:
-    """Train one cell."""
+    """Train one cell; results/index/weights/ holds the hash of each seed's weights of a main cell."""
     now = session()
     cell = cell_named(now.params, name)
-    for seed in seeds:
-        train_one(now, cell, seed)
+    runs = {f"seed-{seed}": train_one(now, cell, seed) for seed in seeds}
+    if cell.variant == "main":
+        hashes = {seed: run["model_sha256"] for seed, run in runs.items()}
+        write_json(now.project.root / "results" / "index" / "weights" / f"{cell.name}.json", hashes)
     return f"{cell.name}: {len(seeds)} seed(s) trained"
 
 

@@ -14,9 +14,6 @@ MEASURED = frozenset(
 )
 """Columns of the machine and the day, never of the method: left out of the comparison."""
 
-HISTORY = "history.csv"
-"""Training curves hold seconds."""
-
 
 @dataclass(frozen=True)
 class Change:
@@ -132,12 +129,11 @@ def compare_locks(before: Mapping[str, Any], now: Mapping[str, Any]) -> Stages:
 
 
 def _outputs(lock: Mapping[str, Any]) -> dict[str, dict[str, str]]:
-    """Stage → hash of each output that does not hold times: those differ from run to run. Tables are compared
-    value by value instead."""
+    """Stage → hash of each output. Tables are compared value by value instead."""
     found = {}
     for name, stage in (lock.get("stages") or {}).items():
         outs = {out["path"]: str(out.get("md5") or out.get("hash")) for out in stage.get("outs") or []}
-        kept = {p: md5 for p, md5 in outs.items() if not p.startswith("reports/") and not p.endswith(HISTORY)}
+        kept = {p: md5 for p, md5 in outs.items() if not p.startswith("reports/")}
         if kept:
             found[name] = kept
     return found

@@ -72,7 +72,7 @@ def test_cells_inherit_their_method(params_file) -> None:
 
 def test_a_cell_has_its_own_seeds_and_prompts(params_file):
     whole = load_params(params_file)
-    cell = ablation_cell(whole, "carzero-aligned-report-without-negations")
+    cell = ablation_cell(whole, "clip-aligned-report-without-negations")
     assert (cell.texts.kind, cell.texts.negations) == ("aligned_report", "drop")
     assert cell.seeds
     assert cell.seeds != whole.seeds
@@ -83,18 +83,26 @@ def test_a_cell_has_its_own_seeds_and_prompts(params_file):
     assert ablation_cell(whole, "gloria-local").more_prompts == ()
 
 
-@pytest.mark.parametrize("method", ["clip", "carzero", "radzero"])
-def test_every_combination_of_the_text_factors_is_a_cell(params_file, method):
-    whole = load_params(params_file)
-    cells = [main_cell(whole, method), *[ablation_cell(whole, n) for n in whole.cells]]
-    own = [
-        c
-        for c in cells
-        if c.method == method and c.table in ("zero_shot", "prompt_alignment", "text_factors")
-    ]
-    found = [(c.texts.kind, c.texts.negations) for c in own if c.texts.bare_names == "keep"]
-    unnamed = [(c.texts.kind, c.texts.negations) for c in own if c.texts.bare_names == "drop"]
-    expected = [] if method == "radzero" else [("raw_report", "keep"), ("raw_sentence", "keep")]
-    assert unnamed == expected
+def text_factors(params, method):
+    """(kind, negations, bare names) of the cells whose training texts alone differ."""
+    cells = [main_cell(params, method), *[ablation_cell(params, n) for n in params.cells]]
+    tables = ("zero_shot", "prompt_alignment", "text_factors")
+    own = [c.texts for c in cells if c.method == method and c.table in tables]
+    return {(t.kind, t.negations, t.bare_names) for t in own}
+
+
+def test_every_combination_of_the_text_factors_is_a_cell_of_clip(params_file):
     kinds = ("raw_report", "raw_sentence", "aligned_report", "aligned")
-    assert sorted(found) == sorted((k, n) for k in kinds for n in ("keep", "drop"))
+    expected = {(k, n, "keep") for k in kinds for n in ("keep", "drop")}
+    expected |= {("raw_report", "keep", "drop"), ("raw_sentence", "keep", "drop")}
+    assert text_factors(load_params(params_file), "clip") == expected
+
+
+@pytest.mark.parametrize("method", ["gloria", "carzero", "radzero"])
+def test_other_methods_have_whole_reports_and_one_change_at_a_time(params_file, method):
+    found = text_factors(load_params(params_file), method)
+    whole = [("raw_report", "keep", "keep"), ("raw_sentence", "keep", "keep"), ("aligned", "keep", "keep")]
+    assert set(whole) <= found
+    kind = "raw_sentence" if method == "gloria" else "raw_report"
+    names = set() if method == "radzero" else {(kind, "keep", "drop")}
+    assert found == {*whole, (kind, "drop", "keep"), *names}
