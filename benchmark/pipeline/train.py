@@ -105,10 +105,14 @@ def train_cell(
     The processes of `group` share each batch. Every run that is trained is an MLflow run. Raises ParamsError
     for options the method lacks.
     """
+    import torch
+
     from benchmark.training.config import train_config
     from benchmark.training.loop import seeded_method, train
 
     config = train_config({"device": device(), **cell.training})
+    if config.threads is not None:  # before the initial weights: an orthogonal one rounds by the threads
+        torch.set_num_threads(config.threads)
     method = seeded_method(cell.method, cell.options, data.images.width, data.text.width, seed)
     follower = _Follower(project, cell, seed, manifest)
     try:
