@@ -62,7 +62,7 @@ def inputs(method: CARZero, batch: int) -> tuple[Prepared, Prepared]:
 def run(
     method: CARZero, parts: tuple[Prepared, Prepared], tile: int | None, input_gradients: bool = True
 ) -> list[Tensor]:
-    """Forward and backward; loss and the gradients of the weights."""
+    """Forward and backward; loss and the gradients of the weights, 0 where the pairs do not use one."""
     image, text = (_leaves(part, input_gradients) for part in parts)
     method.zero_grad(set_to_none=True)
     size = None if tile is None else (tile, tile)
@@ -70,7 +70,8 @@ def run(
     eye = torch.eye(len(image), dtype=torch.bool, device=pairs["image_memory"].device)
     loss = method.objective(pairs, eye, image, text, None).total
     torch.autograd.backward(loss)
-    return [loss.detach(), *(p.grad for p in method.parameters() if p.grad is not None)]
+    gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in method.parameters()]
+    return [loss.detach(), *gradients]
 
 
 def _leaves(part: Prepared, gradients: bool) -> Prepared:
