@@ -100,7 +100,7 @@ def ablation_bars(evidence: Evidence, table: str) -> Drawing | None:
     raws = [r for r in found.raw if r["difference"] is not None]
     rows = list(dict.fromkeys((str(r["method"]), str(r["row"])) for r in raws))
     if len(rows) > MANY_ROWS:
-        rows = [row for row in rows if not row[1].startswith("inference prompt")]
+        rows = [row for row in rows if "inference prompt" not in row[1]]
     if not rows:
         return None
     import seaborn as sns
@@ -208,10 +208,20 @@ def heatmap(evidence: Evidence, dataset: str) -> Drawing | None:
     )
 
 
+def _prompted(evidence: Evidence, name: str) -> str:
+    """`CLIP`, or `CLIP, raw report`."""
+    cell = evidence.cell(name)
+    return cell.title if cell.main else f"{cell.title}, {cell.row or cell.variant}"
+
+
 def prompt_sensitivity(evidence: Evidence) -> Drawing | None:
-    """Every evaluated wording of every method: the spread and median of paraphrased templates, and the other
-    kinds of prompts."""
-    names = [n for n in evidence.mains if evidence.prompt_names(n)]
+    """Every evaluated wording of every method and training text: the spread and median of paraphrased
+    templates, and the other kinds of prompts."""
+    present = set(evidence.metrics["name"])
+    shown = [n for n, c in evidence.cells.items() if c.main or c.table == "prompt_alignment"]
+    cells = [n for n in shown if n in present and evidence.prompt_names(n)]
+    methods = list(dict.fromkeys(evidence.cell(n).method for n in cells))
+    names = sorted(cells, key=lambda n: methods.index(evidence.cell(n).method))
     if not names:
         return None
     palette = colours([evidence.cell(n).method for n in names])
@@ -248,11 +258,11 @@ def prompt_sensitivity(evidence: Evidence) -> Drawing | None:
                 shape = "o" if n == name else _mark(label_of(evidence, n)) if others else "|"
                 axis.plot(value, place + 0.26 * others, shape, color=colour, ms=6 if others else 7, mew=1.6)
             spread.append(
-                f"{evidence.cell(name).title} on {dataset}, {len(templates)} templates: "
+                f"{_prompted(evidence, name)} on {dataset}, {len(templates)} templates: "
                 f"{min(templates):.3f} to {max(templates):.3f}, median {np.median(templates):.3f}"
             )
         axis.axvline(0.5, color="#5b6270", lw=0.9, ls=(0, (3, 2)))
-        axis.set_yticks(range(len(names)), [evidence.cell(n).title for n in names])
+        axis.set_yticks(range(len(names)), [_prompted(evidence, n) for n in names])
         axis.set_ylim(len(names) - 0.4, -0.6)
         axis.set(title=dataset, xlabel="macro AUROC")
         axis.grid(axis="y", visible=False)
