@@ -34,7 +34,6 @@ NOT_RUN = {
     "make smoke": "builds the environment from the package index; a job of CI of its own",
     "pip install 'cxr-alignbench[cluster]'": "needs the package index",
     "dvc repro": "runs the whole grid; `make smoke` runs it at the smallest size in CI",
-    "dvc repro features": "runs stages of the grid; `make smoke` runs them all in CI",
     "dvc repro report": "runs the whole grid; `make smoke` runs it at the smallest size in CI",
     "dvc exp run -S training.epochs=3": "runs the whole grid",
     "dvc exp run changes -S training.epochs=3": "runs the main tables",
