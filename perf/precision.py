@@ -41,7 +41,7 @@ def main() -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
     import torch
 
-    from benchmark.pipeline.features import device
+    from benchmark.stages.features import device
     from benchmark.training.provenance import device_name
 
     if chosen.device not in (None, device()):
@@ -63,9 +63,9 @@ Rows = tuple[np.ndarray, np.ndarray]
 
 def compare(place: Path, method: str, chosen: argparse.Namespace) -> tuple[Rows, Rows, Rows]:
     """Trained and scored on single; trained on single and scored from half; trained and scored on half."""
-    from benchmark.pipeline.params import load_params, main_cell
-    from benchmark.pipeline.project import Project
-    from benchmark.pipeline.run import Session, evaluate_one, train_one
+    from benchmark.grid.layout import Project
+    from benchmark.grid.params import load_params, main_cell
+    from benchmark.stages.run import Session, evaluate_one, train_one
 
     project, sessions, cells = Project(place), [], []
     for precision in PRECISIONS:

@@ -97,7 +97,7 @@ def twin(
     from benchmark.core.tables import TWIN_NOTICE
     from benchmark.data.cards import load_card
     from benchmark.data.decoded import cores
-    from benchmark.pipeline.stages import context
+    from benchmark.stages.entry import context
     from benchmark.twins.build import TwinSpec, build_twin
 
     load_card(name)
@@ -131,7 +131,7 @@ def prepare(
     """Read official files, or a twin, into manifest.parquet (and regions.parquet)."""
     from benchmark.core.tables import TWIN_NOTICE
     from benchmark.data.dataset import read_dataset
-    from benchmark.pipeline.project import Project
+    from benchmark.grid.layout import Project
 
     root, origin = _source(name, data_root)
     manifest = read_dataset(name, root, origin)
@@ -151,7 +151,7 @@ def _source(name: str, root: Path | None) -> tuple[Path, Origin]:
     """The folder to read, and whether it is a twin: a twin has its truth beside it."""
     from benchmark.core.errors import DataError
     from benchmark.data.cards import load_card
-    from benchmark.pipeline.project import Project
+    from benchmark.grid.layout import Project
     from benchmark.twins.build import truth_path
 
     load_card(name)

@@ -9,8 +9,8 @@ EPILOG = "bench doctor · bench doctor --json"
 
 def command(as_json: JsonOption = False) -> int:
     """Check versions, devices, disk and data roots. Exit 1 where something would stop a run."""
-    from benchmark.pipeline.doctor import examine
-    from benchmark.pipeline.project import Project
+    from benchmark.grid.layout import Project
+    from benchmark.stages.doctor import examine
 
     report = examine(Project.find())
     lines = [

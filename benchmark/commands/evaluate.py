@@ -17,8 +17,8 @@ def command(
     as_json: JsonOption = False,
 ) -> int:
     """Score a trained cell on every evaluation set; results that are still right are reused."""
-    from benchmark.pipeline.request import parse_seeds
-    from benchmark.pipeline.stages import context, evaluate_stage
+    from benchmark.grid.request import parse_seeds
+    from benchmark.stages.entry import context, evaluate_stage
 
     line = evaluate_stage(cell, parse_seeds(seeds) if seeds else context()[1].seeds)
     emit({"cell": cell, "message": line}, line, as_json)

@@ -23,8 +23,8 @@ def command(
     as_json: JsonOption = False,
 ) -> None:
     """Seeds, labels, prompt, interval, comparisons, provenance and command behind one AUROC."""
-    from benchmark.pipeline.explain import explain, explain_text
-    from benchmark.pipeline.project import Project
+    from benchmark.grid.layout import Project
+    from benchmark.reporting.explain import explain, explain_text
 
     value = explain(Project.find(), cell, dataset, class_name)
     emit(value, explain_text(value), as_json)

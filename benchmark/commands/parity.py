@@ -28,8 +28,8 @@ def command(
 
     Exit 0: all within tolerance; 1: an output is off; 2: an unknown or incomplete fixture.
     """
-    from benchmark.evaluation.parity.report import as_object, as_text
-    from benchmark.evaluation.parity.runner import run_parity
+    from benchmark.official.parity.report import as_object, as_text
+    from benchmark.official.parity.runner import run_parity
 
     rows = run_parity(fixtures)
     emit(as_object(rows), as_text(rows, everything), as_json)

@@ -36,8 +36,8 @@ def report(
 ) -> None:
     if context.invoked_subcommand is not None:
         return
-    from benchmark.pipeline.project import Project
-    from benchmark.pipeline.report_stages import where as places
+    from benchmark.grid.layout import Project
+    from benchmark.reporting.outputs import where as places
 
     if not where:
         typer.echo(context.get_help())
@@ -48,8 +48,8 @@ def report(
 @app.command()
 def tables(part: PartOption = Part.main, as_json: JsonOption = False) -> None:
     """Write reports/tables/ (main) or reports/grid/ (all) as Markdown, CSV and LaTeX."""
-    from benchmark.pipeline.project import Project
-    from benchmark.pipeline.report_stages import Report, write_tables
+    from benchmark.grid.layout import Project
+    from benchmark.reporting.outputs import Report, write_tables
 
     project = Project.find()
     paths = [project.relative(path) for path in write_tables(Report(project, part.value))]
@@ -59,8 +59,8 @@ def tables(part: PartOption = Part.main, as_json: JsonOption = False) -> None:
 @app.command()
 def figures(part: Latest = None, as_json: JsonOption = False) -> None:
     """Write reports/figures/ as SVG, PDF and PNG."""
-    from benchmark.pipeline.project import Project
-    from benchmark.pipeline.report_stages import Report, write_figures
+    from benchmark.grid.layout import Project
+    from benchmark.reporting.outputs import Report, write_figures
 
     project = Project.find()
     paths = [project.relative(path) for path in write_figures(Report(project, part.value if part else None))]
@@ -70,9 +70,9 @@ def figures(part: Latest = None, as_json: JsonOption = False) -> None:
 @app.command()
 def site(part: Latest = None, as_json: JsonOption = False) -> None:
     """Write reports/site/index.html: verdicts, tables, figures and cells in one file that loads nothing."""
-    from benchmark.pipeline.project import Project
-    from benchmark.pipeline.report_site import write_site
-    from benchmark.pipeline.report_stages import Report
+    from benchmark.grid.layout import Project
+    from benchmark.reporting.outputs import Report
+    from benchmark.reporting.site.content import write_site
 
     project = Project.find()
     page = project.relative(write_site(Report(project, part.value if part else None)))
@@ -82,9 +82,9 @@ def site(part: Latest = None, as_json: JsonOption = False) -> None:
 @app.command("all")
 def everything(part: Latest = None, as_json: JsonOption = False) -> None:
     """Write tables, figures and the page from one reading of the results."""
-    from benchmark.pipeline.project import Project
-    from benchmark.pipeline.report_site import write_site
-    from benchmark.pipeline.report_stages import Report, write_figures, write_tables
+    from benchmark.grid.layout import Project
+    from benchmark.reporting.outputs import Report, write_figures, write_tables
+    from benchmark.reporting.site.content import write_site
 
     project = Project.find()
     report = Report(project, part.value if part else None)
@@ -109,8 +109,8 @@ def changes(
     Exit 1 if a value of a committed table changed or is missing.
     """
     from benchmark.core.errors import BenchError
-    from benchmark.pipeline.project import Project
-    from benchmark.pipeline.report_stages import changes as compare
+    from benchmark.grid.layout import Project
+    from benchmark.reporting.outputs import changes as compare
 
     try:
         found = compare(Project.find(), None if part is None else part.value)

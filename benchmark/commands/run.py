@@ -9,8 +9,8 @@ import typer
 from benchmark.commands.common import JsonOption, emit
 
 if TYPE_CHECKING:
-    from benchmark.pipeline.processes import Resources
-    from benchmark.pipeline.request import Request
+    from benchmark.grid.request import Request
+    from benchmark.stages.processes import Resources
 
 EPILOG = (
     "bench run --method carzero --dataset padchest · "
@@ -98,7 +98,7 @@ def command(
     A run that was killed goes on where it was; finished work is reused and named.
     """
     from benchmark.core.errors import ParamsError
-    from benchmark.pipeline.request import Request, parse_seeds, parse_shard
+    from benchmark.grid.request import Request, parse_seeds, parse_shard
 
     request = Request(
         method=method,
@@ -120,7 +120,7 @@ def command(
     if dry_run and cluster is None:
         raise ParamsError("--dry-run says what --cluster would submit; add --cluster slurm.")
     if cluster is not None:
-        from benchmark.pipeline.processes import Resources
+        from benchmark.stages.processes import Resources
 
         asked = Resources(shards, minutes, gpus, cpus, memory_gb, partition)
         return _submit(request, cluster, asked, dry_run, as_json)
@@ -136,9 +136,9 @@ def carry(
     jobs: int = 1,
 ) -> int:
     """Carry a request out, alone, in a pool or on the ranks of torchrun, and print its table once."""
-    from benchmark.pipeline.processes import run_pool, with_ranks
-    from benchmark.pipeline.project import Project
-    from benchmark.pipeline.report_run import carry_out, carry_out_checkpoint
+    from benchmark.grid.layout import Project
+    from benchmark.reporting.run_report import carry_out, carry_out_checkpoint
+    from benchmark.stages.processes import run_pool, with_ranks
 
     project = Project.find()
 
@@ -161,8 +161,8 @@ def carry(
 
 def _submit(request: Request, cluster: str, asked: Resources, dry_run: bool, as_json: bool) -> int:
     from benchmark.core.errors import ParamsError
-    from benchmark.pipeline.processes import submit, words_of
-    from benchmark.pipeline.project import Project
+    from benchmark.grid.layout import Project
+    from benchmark.stages.processes import submit, words_of
 
     if cluster not in ("slurm", "local"):
         raise ParamsError(f"--cluster {cluster}: expected slurm or local.")

@@ -114,8 +114,8 @@ def command(
 
     Images join by id and classes by name; whatever does not fit is refused, or counted under a policy.
     """
-    from benchmark.evaluation.score_files import ScoreRequest, score_files
-    from benchmark.evaluation.score_text import as_object, as_text, write_rows
+    from benchmark.score.files import ScoreRequest, score_files
+    from benchmark.score.text import as_object, as_text, write_rows
 
     result = score_files(
         ScoreRequest(

@@ -14,8 +14,8 @@ Seeds = Annotated[str | None, typer.Option("--seeds", help="Comma-separated; def
 
 
 def _seeds(text: str | None) -> list[int]:
-    from benchmark.pipeline.request import parse_seeds
-    from benchmark.pipeline.stages import context
+    from benchmark.grid.request import parse_seeds
+    from benchmark.stages.entry import context
 
     return list(context()[1].seeds if text is None else parse_seeds(text))
 
@@ -23,8 +23,8 @@ def _seeds(text: str | None) -> list[int]:
 @app.command()
 def profile(name: Annotated[str, typer.Argument(help="A key of `profiles` in params.yaml.")]) -> None:
     """Write a profile's values into params.yaml."""
-    from benchmark.pipeline.profiles import write_profile
-    from benchmark.pipeline.project import Project
+    from benchmark.grid.layout import Project
+    from benchmark.grid.profiles import write_profile
 
     typer.echo(write_profile(Project.find(), name))
 
@@ -32,8 +32,8 @@ def profile(name: Annotated[str, typer.Argument(help="A key of `profiles` in par
 @app.command()
 def twin(dataset: Dataset) -> None:
     """Generate the synthetic twin of a dataset in its official layout."""
-    from benchmark.pipeline.prepare import make_twin
-    from benchmark.pipeline.stages import context
+    from benchmark.stages.entry import context
+    from benchmark.stages.prepare import make_twin
 
     typer.echo(make_twin(*context(), dataset))
 
@@ -41,7 +41,7 @@ def twin(dataset: Dataset) -> None:
 @app.command()
 def prepare(dataset: Dataset) -> None:
     """Read official files (or the twin) into data/prepared/<dataset>/manifest.parquet."""
-    from benchmark.pipeline.stages import prepare_stage
+    from benchmark.stages.entry import prepare_stage
 
     typer.echo(prepare_stage(dataset))
 
@@ -49,7 +49,7 @@ def prepare(dataset: Dataset) -> None:
 @app.command()
 def texts() -> None:
     """Align the training reports by rule."""
-    from benchmark.pipeline.stages import texts_stage
+    from benchmark.stages.entry import texts_stage
 
     typer.echo(texts_stage())
 
@@ -57,7 +57,7 @@ def texts() -> None:
 @app.command()
 def features() -> None:
     """Encode images and texts once, for every method to share."""
-    from benchmark.pipeline.stages import features_stage
+    from benchmark.stages.entry import features_stage
 
     typer.echo(features_stage())
 
@@ -65,7 +65,7 @@ def features() -> None:
 @app.command()
 def train(cell: CellName, seeds: Seeds = None) -> None:
     """Train one cell of the table."""
-    from benchmark.pipeline.stages import train_stage
+    from benchmark.stages.entry import train_stage
 
     typer.echo(train_stage(cell, _seeds(seeds)))
 
@@ -73,7 +73,7 @@ def train(cell: CellName, seeds: Seeds = None) -> None:
 @app.command()
 def evaluate(cell: CellName, seeds: Seeds = None) -> None:
     """Evaluate one trained cell on every evaluation set."""
-    from benchmark.pipeline.stages import evaluate_stage
+    from benchmark.stages.entry import evaluate_stage
 
     typer.echo(evaluate_stage(cell, _seeds(seeds)))
 
@@ -81,7 +81,7 @@ def evaluate(cell: CellName, seeds: Seeds = None) -> None:
 @app.command()
 def cell(name: CellName) -> None:
     """Train and evaluate one ablation cell with every seed."""
-    from benchmark.pipeline.stages import cell_stage
+    from benchmark.stages.entry import cell_stage
 
     typer.echo(cell_stage(name))
 
@@ -92,7 +92,7 @@ def cells(
     jobs: Annotated[int | None, typer.Option("--jobs", min=1, help="Processes; default: one a core.")] = None,
 ) -> None:
     """Train and evaluate the main cells, or those of one ablation table, with every seed, side by side."""
-    from benchmark.pipeline.stages import cells_stage
+    from benchmark.stages.entry import cells_stage
 
     typer.echo(cells_stage(table, jobs))
 
@@ -100,7 +100,7 @@ def cells(
 @app.command()
 def tune(method: Annotated[str, typer.Argument(help="A method; see `bench ls methods`.")]) -> None:
     """Stratified search for one method in the space that all share; writes reports/tuning/<method>.yaml."""
-    from benchmark.pipeline.stages import tune_stage
+    from benchmark.stages.entry import tune_stage
 
     typer.echo(tune_stage(method))
 
@@ -109,7 +109,7 @@ def tune(method: Annotated[str, typer.Argument(help="A method; see `bench ls met
 def summarise(part: Annotated[str, typer.Argument(help="main, or all with the ablation cells.")]) -> None:
     """Means over seeds, paired comparisons and ranks of what was evaluated."""
     from benchmark.core.errors import ParamsError
-    from benchmark.pipeline.stages import summarise_stage
+    from benchmark.stages.entry import summarise_stage
 
     if part not in ("main", "all"):
         raise ParamsError(f"bench stage summarise {part}: expected main or all.")
@@ -119,8 +119,8 @@ def summarise(part: Annotated[str, typer.Argument(help="main, or all with the ab
 @app.command()
 def difficulty() -> None:
     """Compare zero-shot results with a supervised probe of the same features; reports/difficulty/."""
-    from benchmark.pipeline.difficulty import write_difficulty
-    from benchmark.pipeline.stages import session
+    from benchmark.stages.difficulty import write_difficulty
+    from benchmark.stages.entry import session
 
     now = session()
     typer.echo(

@@ -40,7 +40,7 @@ def command(
     A finished run is reused, an unfinished one goes on from its last saved state.
     """
     from benchmark.commands.run import carry
-    from benchmark.pipeline.request import Request, parse_seeds
+    from benchmark.grid.request import Request, parse_seeds
 
     request = Request(
         method=method,

@@ -23,8 +23,8 @@ def command(
     on synthetic twins is never a result about patients and is worded so. Exit 1 if a required claim is
     contradicted.
     """
-    from benchmark.pipeline.project import Project
-    from benchmark.pipeline.report_stages import verify
+    from benchmark.grid.layout import Project
+    from benchmark.reporting.outputs import verify
     from benchmark.reporting.verdicts import report_text
 
     judgements = verify(Project.find(), claims or [])

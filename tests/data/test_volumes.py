@@ -8,7 +8,7 @@ import torch
 
 from benchmark.core.errors import BenchError, DataError
 from benchmark.data.volumes import AIR, crop_or_pad, network_input, prepare_volume, resample
-from benchmark.encoders.vit3d import ViT3D, sincos_table
+from benchmark.official.vit3d import ViT3D, sincos_table
 
 
 def test_same_spacing_changes_nothing() -> None:

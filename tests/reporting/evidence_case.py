@@ -21,9 +21,9 @@ from benchmark.evaluation.comparison import (
     summarise_runs,
 )
 from benchmark.evaluation.evaluate import StatisticsConfig, evaluate
-from benchmark.pipeline.evaluate import subgroups_of
-from benchmark.pipeline.params import load_params
-from benchmark.pipeline.summary import Summary
+from benchmark.grid.params import load_params
+from benchmark.stages.evaluate import subgroups_of
+from benchmark.stages.summarise import Summary
 
 STRENGTH = {"clip-main": 0.4, "carzero-main": 1.4, "carzero-global": 0.7, "carzero-main · name": 1.0}
 SEEDS = (0, 1, 2)

@@ -8,12 +8,12 @@ import evidence_case
 import numpy as np
 import pytest
 
-from benchmark.pipeline.params import load_params
-from benchmark.pipeline.project import Project
-from benchmark.pipeline.reporting import Gathered
+from benchmark.grid.layout import Project
+from benchmark.grid.params import load_params
 from benchmark.reporting.factors import FACTORS, UNNAMED, contrasts, designs
 from benchmark.reporting.figures import factors as figures
 from benchmark.reporting.figures.results import prompt_sensitivity
+from benchmark.reporting.gather import Gathered
 from benchmark.reporting.published import Published
 from benchmark.reporting.tables import all_tables
 from benchmark.reporting.tables.ablation import sensitivity

@@ -5,10 +5,10 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from benchmark.cli import main
-from benchmark.pipeline.project import Project
-from benchmark.pipeline.report_stages import Report
+from benchmark.grid.layout import Project
 from benchmark.reporting.curves import bands
 from benchmark.reporting.figures.style import colours, save, svg_text
+from benchmark.reporting.outputs import Report
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,9 @@ import subprocess
 import pytest
 
 from benchmark.cli import main
-from benchmark.pipeline.project import Project
-from benchmark.pipeline.report_site import write_site
-from benchmark.pipeline.report_stages import Report
+from benchmark.grid.layout import Project
+from benchmark.reporting.outputs import Report
+from benchmark.reporting.site.content import write_site
 
 CHROMIUM = next(
     (p for n in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(n))), None

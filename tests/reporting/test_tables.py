@@ -11,10 +11,10 @@ import yaml
 
 from benchmark.cli import main
 from benchmark.core.errors import BenchError
-from benchmark.pipeline.project import Project
-from benchmark.pipeline.report_stages import Report, make_tables, write_tables
-from benchmark.pipeline.reporting import gather
+from benchmark.grid.layout import Project
 from benchmark.reporting.changes import compare_locks, compare_tables
+from benchmark.reporting.gather import gather
+from benchmark.reporting.outputs import Report, make_tables, write_tables
 from benchmark.reporting.published import compare_published, load_published
 from benchmark.reporting.table import Column, Table, comma_separated, latex, markdown
 

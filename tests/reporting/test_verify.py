@@ -12,14 +12,14 @@ from evidence_case import add_checkpoint
 
 from benchmark.cli import main
 from benchmark.core.errors import BenchError
-from benchmark.pipeline.params import load_params
-from benchmark.pipeline.project import Project
-from benchmark.pipeline.report_site import write_site
-from benchmark.pipeline.report_stages import Report, interaction_of
-from benchmark.pipeline.reporting import gather
+from benchmark.grid.layout import Project
+from benchmark.grid.params import load_params
 from benchmark.reporting.claims import Claim, load_claims
 from benchmark.reporting.effects import dataset_effect, mean_effect, seed_values
+from benchmark.reporting.gather import gather
+from benchmark.reporting.outputs import Report, interaction_of
 from benchmark.reporting.published import load_published
+from benchmark.reporting.site.content import write_site
 from benchmark.reporting.tables.zero_shot import zero_shot
 from benchmark.reporting.verdicts import judge
 

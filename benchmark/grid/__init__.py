@@ -1,0 +1,1 @@
+"""What is run: parameters, cells, requests, and where every file lies."""

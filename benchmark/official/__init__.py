@@ -1,0 +1,1 @@
+"""Released checkpoints, their towers, text cleaning and metrics, and the parity with official outputs."""

@@ -1,0 +1,274 @@
+"""Official checkpoints as they were released: method, both encoders and preprocessing from one file.
+
+`load_official("carzero", "best_model.ckpt", tokenizer=…)` builds what the official inference builds, at the
+sizes of the weights. Every tensor of the file is used, or left out by a rule that names it; everything
+else is an error that lists missing and surplus names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmark.core.checkpoints import listed, load_checkpoint, load_strictly, take
+from benchmark.core.errors import BenchError, UnknownName
+from benchmark.core.files import read_json
+from benchmark.core.preprocessing import Preprocessing
+from benchmark.encoders.base import ImageEncoder, TextEncoder
+from methods.base import METHODS, Method
+
+PREFIXES = {"carzero": "CARZero.", "gloria": "gloria.", "brgsa": "gloria.", "radzero": "base_model.model."}
+"""Lightning and adapter prefixes: what follows the last occurrence is the tensor's name."""
+
+
+@dataclass(frozen=True)
+class OfficialModel:
+    """method, image and text encoder in eval mode. unused: tensors of the file that the official inference
+    does not use either, by name."""
+
+    method: Method
+    image: ImageEncoder
+    text: TextEncoder
+    unused: tuple[str, ...] = field(default=())
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        return self.image.preprocessing
+
+
+@dataclass(frozen=True)
+class _Source:
+    """What a builder gets: tensors, where they came from, the tokenizer and further settings."""
+
+    state: dict[str, Tensor]
+    path: Path
+    tokenizer: Path | str | None
+    settings: Mapping[str, Any]
+
+
+_Builder = Callable[[_Source], tuple[ImageEncoder, TextEncoder, set[str]]]
+
+
+def load_official(
+    method: str,
+    checkpoint: Path | str,
+    *,
+    tokenizer: Path | str | None = None,
+    options: Mapping[str, Any] | None = None,
+    heads: int | None = None,
+    **settings: Any,
+) -> OfficialModel:
+    """Method and encoders of an official checkpoint.
+
+    method: carzero, gloria, medclip, radzero, brgsa or clip (CheXzero's flat layout). checkpoint: as
+    `load_checkpoint` reads it. tokenizer: folder or hub name (not for clip). options: overrides of the
+    method's official options. heads: attention heads of the encoders, width / 64 where not given.
+    settings: `pooling` (medclip), `mean`, `std`, `size` (radzero).
+    Raises BenchError where the file does not fit, listing missing and surplus names.
+    """
+    if method not in _BUILDERS:
+        raise UnknownName("official checkpoint layout", method, _BUILDERS)
+    path = Path(checkpoint)
+    state = load_checkpoint(path, PREFIXES.get(method, ""))
+    source = _Source(state, path, tokenizer, {"heads": heads, **settings})
+    image, text, unused = _BUILDERS[method](source)
+    module = _method(method, state, options or {}, image, text)
+    return OfficialModel(module.eval(), image.eval(), text.eval(), tuple(sorted(unused)))
+
+
+def _method(
+    name: str, state: dict[str, Tensor], options: Mapping[str, Any], image: ImageEncoder, text: TextEncoder
+) -> Method:
+    kind = METHODS.get(name)
+    if name == "clip":
+        settings = {**kind.settings("official"), "width": image.width, "project": "never", **options}
+        module = kind(kind.Config(**settings), image.width, text.width)
+        module.load_state_dict({"logit_scale": state["logit_scale"]})
+        return module
+    module = kind(kind.Config(**{**kind.official_options(state), **options}), image.width, text.width)
+    module.load_state_dict(kind.import_official(state))
+    return module
+
+
+def _carzero(source: _Source) -> tuple[ImageEncoder, TextEncoder, set[str]]:
+    from benchmark.official.images import OfficialViT
+    from benchmark.official.texts import WordBert
+
+    state, heads = source.state, source.settings["heads"]
+    image = OfficialViT(take(state, "img_encoder.model."), str(source.path), heads)
+    text = WordBert(
+        take(state, "text_encoder.model."), source.tokenizer, str(source.path), "carzero-bert", heads
+    )
+    known = ("img_encoder.model.", "text_encoder.model.", "fusion_module.")
+    _refuse_others(state, known, source.path)
+    unused = {
+        name
+        for name in state
+        if name == "fusion_module.logit_scale" or ".self_attn." in name or ".norm1." in name
+        if name.startswith("fusion_module.")
+    }
+    return image, text, unused | _old_buffers(state)
+
+
+def _gloria(source: _Source) -> tuple[ImageEncoder, TextEncoder, set[str]]:
+    from benchmark.official.images import OfficialResNet
+    from benchmark.official.texts import WordBert
+
+    state = source.state
+    image = OfficialResNet(take(state, "img_encoder.model."), str(source.path), gloria=True)
+    text = WordBert(
+        take(state, "text_encoder.model."),
+        source.tokenizer,
+        str(source.path),
+        "gloria-bert",
+        source.settings["heads"],
+    )
+    known = (
+        "img_encoder.model.",
+        "text_encoder.model.",
+        "img_encoder.global_embedder.",
+        "img_encoder.local_embedder.",
+    )
+    _refuse_others(state, known, source.path)
+    return image, text, _old_buffers(state)
+
+
+def _medclip(source: _Source) -> tuple[ImageEncoder, TextEncoder, set[str]]:
+    from benchmark.official.images import OfficialResNet, OfficialSwin
+    from benchmark.official.texts import MedCLIPText
+
+    state, where = source.state, str(source.path)
+    vision = take(state, "vision_model.model.")
+    classifier = vision.pop("fc.weight", None)  # the ResNet's projection, which the method takes
+    image: ImageEncoder
+    if classifier is None:
+        image = OfficialSwin(vision, where)
+    else:
+        image = OfficialResNet(vision, where, gloria=False)
+    pooling = source.settings.get("pooling", "masked")
+    language = take(state, "text_model.model.")
+    text = MedCLIPText(language, source.tokenizer, where, pooling, source.settings["heads"])
+    known = (
+        "vision_model.model.",
+        "vision_model.projection_head.",
+        "text_model.model.",
+        "text_model.projection_head.",
+        "logit_scale",
+    )
+    _refuse_others(state, known, source.path)
+    return image, text, _old_buffers(state)
+
+
+def _radzero(source: _Source) -> tuple[ImageEncoder, TextEncoder, set[str]]:
+    from benchmark.official.images import OfficialDino
+    from benchmark.official.texts import MPNetText
+
+    state, where = source.state, str(source.path)
+    mean, std = _processor(source)
+    image = OfficialDino(
+        take(state, "vision_model."),
+        where,
+        mean,
+        std,
+        source.settings.get("size", 518),
+        source.settings["heads"],
+    )
+    text = MPNetText(take(state, "text_model."), source.tokenizer, where)
+    known = ("vision_model.", "text_model.", "align_transformer.", "loss_fns.RadZeroLoss.")
+    _refuse_others(state, known, source.path)
+    return image, text, {n for n in state if n == "vision_model.embeddings.mask_token" or ".pooler." in n}
+
+
+def _processor(source: _Source) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and std of RadZero's image processor, which the weights do not hold."""
+    if "mean" in source.settings and "std" in source.settings:
+        return tuple(source.settings["mean"]), tuple(source.settings["std"])
+    file = source.path.with_name("preprocessor_config.json")
+    if not file.is_file():
+        raise BenchError(
+            f"{file}: not found. RadZero's weights do not hold the image mean and std; put the vision "
+            "encoder's preprocessor_config.json beside the checkpoint."
+        )
+    content = read_json(file)
+    try:
+        return tuple(content["image_mean"]), tuple(content["image_std"])
+    except (KeyError, TypeError):
+        raise BenchError(f"{file}: holds no image_mean and image_std.") from None
+
+
+def _brgsa(source: _Source) -> tuple[ImageEncoder, TextEncoder, set[str]]:
+    from benchmark.official.images import OfficialVolumes
+    from benchmark.official.texts import WordBert
+
+    state, where, heads = source.state, str(source.path), source.settings["heads"]
+    image = OfficialVolumes(take(state, "img_encoder.model."), where, heads)
+    text = WordBert(take(state, "text_encoder.model."), source.tokenizer, where, "brgsa-bert", heads)
+    known = (
+        "img_encoder.model.",
+        "img_encoder.global_embedder.",
+        "img_encoder.local_embedder.",
+        "text_encoder.model.",
+        "text_encoder.emb_global.",
+        "text_encoder.emb_local.",
+        "dictionarylearning.dictionary.",
+    )
+    _refuse_others(state, known, source.path)
+    unused = {name for name in state if ".local_embedder." in name or ".emb_local." in name}
+    return image, text, unused | _old_buffers(state)
+
+
+def _clip(source: _Source) -> tuple[ImageEncoder, TextEncoder, set[str]]:
+    from open_clip.model import build_model_from_openai_state_dict
+
+    from benchmark.official.images import OfficialClipImage
+    from benchmark.official.texts import ClipText
+
+    needed = (
+        "visual.conv1.weight",
+        "visual.proj",
+        "text_projection",
+        "token_embedding.weight",
+        "logit_scale",
+    )
+    missing = [name for name in needed if name not in source.state]
+    if missing:
+        raise BenchError(f"{source.path}: no flat CLIP state dict, it lacks {listed(missing)}.")
+    extra = {"input_resolution", "context_length", "vocab_size"}
+    state = {name: value for name, value in source.state.items() if name not in extra}
+    try:
+        model = build_model_from_openai_state_dict(dict(state), cast_dtype=torch.float32).float()
+    except (KeyError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise BenchError(f"{source.path}: does not fit a CLIP vision transformer ({reason}).") from None
+    load_strictly(model, state, "CLIP model")  # again: the builder rounds weights to half precision
+    unused = {name for name in source.state if name in extra}
+    return OfficialClipImage(model.visual, str(source.path)), ClipText(model, str(source.path)), unused
+
+
+_BUILDERS: dict[str, _Builder] = {
+    "brgsa": _brgsa,
+    "carzero": _carzero,
+    "clip": _clip,
+    "gloria": _gloria,
+    "medclip": _medclip,
+    "radzero": _radzero,
+}
+
+
+def _refuse_others(state: Mapping[str, Tensor], known: tuple[str, ...], path: Path) -> None:
+    surplus = sorted(name for name in state if not name.startswith(known))
+    if surplus:
+        raise BenchError(
+            f"{path}: tensors that belong to no part of the model: {listed(surplus)}. "
+            "Check the file and --method."
+        )
+
+
+def _old_buffers(state: Mapping[str, Tensor]) -> set[str]:
+    """Integer buffers that old library releases stored."""
+    return {n for n in state if n.endswith(("embeddings.position_ids", "relative_position_index"))}

@@ -1,0 +1,214 @@
+"""What `bench report`, `bench verify` and `bench explain` call: gather, fold, write."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+import yaml
+
+from benchmark.core.errors import BenchError, UnknownName
+from benchmark.core.files import read_yaml
+from benchmark.grid.layout import Project
+from benchmark.reporting.changes import Change, Reproduced, Stages, compare_locks, compare_tables
+from benchmark.reporting.claims import Claim, load_claims
+from benchmark.reporting.effects import Effect
+from benchmark.reporting.figures import all_figures
+from benchmark.reporting.figures.style import Drawing
+from benchmark.reporting.figures.style import save as save_figure
+from benchmark.reporting.gather import Gathered, gather
+from benchmark.reporting.published import Published, load_published
+from benchmark.reporting.table import Table, save
+from benchmark.reporting.tables import all_tables
+from benchmark.reporting.tables.ledger import ledger
+from benchmark.reporting.verdicts import Judgement, judge
+
+CLAIMS = "claims.yaml"
+PUBLISHED = "published.yaml"
+
+
+def table_folder(project: Project, part: str) -> Path:
+    """reports/tables: the main tables. reports/grid: those with the ablations."""
+    return project.reports / ("tables" if part == "main" else "grid")
+
+
+def source_file(project: Project, name: str) -> Path:
+    """reports/<name> of the project, or the one beside the code (a project elsewhere has none)."""
+    own = project.reports / name
+    shipped = Path(__file__).resolve().parents[2] / "reports" / name
+    return own if own.is_file() or not shipped.is_file() else shipped
+
+
+def published(project: Project) -> Published:
+    return load_published(source_file(project, PUBLISHED))
+
+
+def make_tables(gathered: Gathered) -> list[Table]:
+    return all_tables(gathered.traced, published(gathered.project))
+
+
+class Report:
+    """One part's results with what is made of them, each made once."""
+
+    def __init__(self, project: Project, part: str | None = None) -> None:
+        self.project = project
+        self.gathered = gather(project, part)
+
+    @cached_property
+    def tables(self) -> list[Table]:
+        return make_tables(self.gathered)
+
+    @cached_property
+    def drawings(self) -> list[Drawing]:
+        return all_figures(self.gathered.traced, self.gathered.histories, self.gathered.bands)
+
+    @cached_property
+    def judgements(self) -> list[Judgement]:
+        return judge_all(self.project, gathered=self.gathered)
+
+
+def write_tables(report: Report) -> list[Path]:
+    """reports/tables/ (main) or reports/grid/ (all): every table as Markdown, CSV and LaTeX.
+
+    Tables of an earlier run go. Part `all` holds the ledger of claims too.
+    """
+    tables, part = list(report.tables), report.gathered.part
+    if part == "all":
+        tables.append(ledger(report.judgements, part=part, commit=report.gathered.evidence.commit))
+    folder = table_folder(report.project, part)
+    paths = [path for table in tables for path in save(table, folder)]
+    remove_others(folder, paths, (".md", ".csv", ".tex"))
+    return paths
+
+
+def figure_folder(project: Project) -> Path:
+    return project.reports / "figures"
+
+
+def write_figures(report: Report) -> list[Path]:
+    """reports/figures/: every figure as SVG, PDF and PNG; those of an earlier run go."""
+    folder = figure_folder(report.project)
+    paths = [path for drawing in report.drawings for path in save_figure(drawing, folder)]
+    remove_others(folder, paths, (".svg", ".pdf", ".png"))
+    return paths
+
+
+def remove_others(folder: Path, kept: Sequence[Path], suffixes: Sequence[str]) -> None:
+    for stale in set(folder.glob("*.*")) - set(kept):
+        if stale.suffix in suffixes:
+            stale.unlink()
+
+
+def where(project: Project) -> list[str]:
+    """Where the reports lie, for people; what is missing says how to make it."""
+    lines = []
+    for part in ("main", "all"):
+        folder = table_folder(project, part)
+        count = len(list(folder.glob("*.md")))
+        if count:
+            lines.append(f"tables   {project.relative(folder)}/ ({count} tables as .md, .csv and .tex)")
+        else:
+            lines.append(f"tables   none of part '{part}'. Run `bench report tables --part {part}`.")
+    figures = project.reports / "figures"
+    count = len(list(figures.glob("*.png")))
+    lines.append(
+        f"figures  {project.relative(figures)}/ ({count} figures)"
+        if count
+        else "figures  none. Run `bench report figures`."
+    )
+    page = project.reports / "site" / "index.html"
+    lines.append(
+        f"page     {project.relative(page)}" if page.is_file() else "page     none. Run `bench report site`."
+    )
+    return lines
+
+
+def verify(project: Project, wanted: Sequence[str]) -> list[Judgement]:
+    """Judge the whole ledger (its claims are corrected together) and return those asked for.
+
+    Raises UnknownName for a claim that the ledger does not hold.
+    """
+    claims = load_claims(source_file(project, CLAIMS))
+    known = [claim.id for claim in claims]
+    for name in wanted:
+        if name not in known:
+            raise UnknownName("claim", name, known, "See reports/claims.yaml.")
+    judgements = judge_all(project, claims)
+    return [j for j in judgements if not wanted or j.claim in wanted]
+
+
+def judge_all(
+    project: Project, claims: Sequence[Claim] | None = None, gathered: Gathered | None = None
+) -> list[Judgement]:
+    """Every claim; `not run` throughout where nothing was summarised."""
+    claims = claims or load_claims(source_file(project, CLAIMS))
+    if gathered is None:
+        if not list((project.root / "results" / "summary").glob("*/metrics.parquet")):
+            return judge(claims, None, lambda *_: None)
+        gathered = gather(project)
+    return judge(claims, gathered.evidence, interaction_of(gathered))
+
+
+def interaction_of(gathered: Gathered):  # type: ignore[no-untyped-def]
+    """The joint effect of two strata, as reporting asks for it."""
+
+    def effect(a: str, b: str, dataset: str, stratum: str, against: str) -> Effect | None:
+        found = gathered.interaction(a, b, dataset, stratum, against)
+        if found is None or found.value != found.value:
+            return None
+        return Effect(found.value, found.low, found.high, found.se, found.df, (dataset,), found.note)
+
+    return effect
+
+
+def changes(project: Project, part: str | None = None) -> Reproduced:
+    """The tables on disk and dvc.lock against those committed. part None: both, where they are made.
+
+    Raises BenchError where there are no tables, or no git.
+    """
+    folders = {name: table_folder(project, name) for name in ("main", "all")}
+    made = [name for name, folder in folders.items() if list(folder.glob("*.csv"))]
+    wanted = made if part is None else [part]
+    if not wanted or wanted[0] not in made:
+        name = part or "main"
+        raise BenchError(
+            f"{project.relative(folders[name])}: no tables. Run `bench report tables --part {name}`."
+        )
+    commit = _git(project, "rev-parse", "--short", "HEAD").strip()
+    parts = {project.relative(folders[name]): _table_changes(project, folders[name]) for name in wanted}
+    return Reproduced(commit, parts, _stages(project))
+
+
+def _table_changes(project: Project, folder: Path) -> list[Change]:
+    now = {path.name: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.csv"))}
+    listed = _git(project, "ls-tree", "-r", "--name-only", "HEAD", f"{project.relative(folder)}/")
+    before = {
+        Path(name).name: _git(project, "show", f"HEAD:./{name}")
+        for name in listed.splitlines()
+        if name.endswith(".csv")
+    }
+    return compare_tables(before, now)
+
+
+def _stages(project: Project) -> Stages | None:
+    """None where dvc.lock was never made."""
+    path = project.root / "dvc.lock"
+    if not path.is_file():
+        return None
+    committed = _git(project, "ls-tree", "--name-only", "HEAD", "dvc.lock").strip()
+    before = yaml.safe_load(_git(project, "show", "HEAD:./dvc.lock")) if committed else {}
+    return compare_locks(before or {}, read_yaml(path) or {})
+
+
+def _git(project: Project, *arguments: str) -> str:
+    try:
+        done = subprocess.run(
+            ["git", *arguments], cwd=project.root, capture_output=True, text=True, check=True
+        )
+    except FileNotFoundError:
+        raise BenchError("git is not installed; there is nothing committed to compare with.") from None
+    except subprocess.CalledProcessError:
+        raise BenchError(f"{project.root}: no git history here to compare with.") from None
+    return done.stdout

@@ -1,0 +1,234 @@
+"""What `bench run` does and prints."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from benchmark.core.files import write_json
+from benchmark.core.hashing import hash_file
+from benchmark.core.tables import TWIN_NOTICE
+from benchmark.grid.layout import Project
+from benchmark.grid.params import Cell
+from benchmark.grid.request import Plan, Request, plan
+from benchmark.reporting.task_results import TaskResults, value_text
+from benchmark.stages.evaluate import Target
+from benchmark.stages.run import Say, Session, evaluate_one, train_one
+from benchmark.stages.summarise import Summary, summarise
+from benchmark.stages.texts import text_kind
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from benchmark.training.distributed import Group
+
+SHOWN = ("all", "head", "medium", "tail", "findings", "named", "never-named", "padchest20")
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """value: everything, unrounded. text: the table for people."""
+
+    value: dict[str, Any]
+    text: str
+
+
+def carry_out(project: Project, request: Request, say: Say, group: Group | None = None) -> RunReport | None:
+    """Train or reuse every requested cell and seed, evaluate, summarise.
+
+    The processes of `group` share batches and scoring; all but the first return None.
+    """
+    todo = plan(project, request)
+    session = Session(project, todo.params, say, protocol=request.protocol, group=group)
+    tasks = TaskResults(session)
+    for cell, seed in todo.jobs:
+        run = train_one(session, cell, seed)
+        for dataset in todo.datasets:
+            evaluate_one(session, cell, seed, dataset, run)
+            tasks.add(cell, seed, dataset, run)
+    return _report(session, todo, tasks)
+
+
+def carry_out_checkpoint(
+    project: Project, request: Request, checkpoint: str, tokenizer: str | None, say: Say,
+    group: Group | None = None,
+) -> RunReport | None:  # fmt: skip
+    """Evaluate an official checkpoint with its own encoders, preprocessing and prompts."""
+    from benchmark.official.checkpoints import load_official
+    from benchmark.training.provenance import commit, device_name, versions
+
+    todo = plan(project, request)
+    cell = todo.cells[0].model_copy(
+        update={
+            "name": f"{request.method}-official",
+            "variant": "official",
+            "prompts": todo.params.prompts.model_copy(update={"style": "official"}),
+            "more_prompts": (),
+        }
+    )
+    model = load_official(request.method, checkpoint, tokenizer=tokenizer)
+    digest = hash_file(checkpoint)
+    say(
+        f"{request.method}: official checkpoint {digest[:12]}, {len(model.unused)} tensors that it never uses"
+    )
+    import torch
+
+    from benchmark.stages.features import device
+
+    run = {
+        "identity": digest,
+        "method": request.method,
+        "model_sha256": digest,
+        "options": model.method.config.model_dump(mode="json"),
+        "commit": commit(),
+        "device": device_name(torch.device(device())),
+        "versions": versions(),
+        "trained_on": "as published",
+    }
+    session = Session(project, todo.params, say, request.protocol, (model.image, model.text), group)
+    tasks = TaskResults(session)
+    for dataset in todo.datasets:
+        evaluate_one(session, cell, 0, dataset, run, model.method)
+        tasks.add(cell, 0, dataset, run, model.method)
+    if session.processes.first:
+        write_json(project.run(cell.name, 0) / "source.json", {k: run[k] for k in ("identity", "trained_on")})
+    return _report(session, Plan(todo.params, (cell,), (0,), todo.datasets, ((cell, 0),)), tasks)
+
+
+def _report(session: Session, todo: Plan, tasks: TaskResults) -> RunReport | None:
+    targets = [session.target(dataset) for dataset in todo.datasets]
+    if not session.processes.first:
+        return None
+    summary = summarise(session.project, session.params, todo.cells, todo.seeds, targets)
+    abouts = [_about(at) for at in targets]
+    trained = _trained(session, todo.cells)
+    value: dict[str, Any] = {
+        "notices": sorted({_notice(at) for at in targets}),
+        "datasets": abouts,
+        "trained_on": trained,
+        "seeds": list(todo.seeds),
+        "metrics": _records(summary.metrics),
+        "comparisons": _records(summary.comparisons),
+        "ranks": _records(summary.ranks),
+        "tasks": tasks.rows(),
+    }
+    lines = []
+    if len(targets) > 1:
+        lines += [*_overview(summary, abouts, todo.cells, tasks), ""]
+    for at, about in zip(targets, abouts, strict=True):
+        shown = tasks.lines(at.manifest.dataset, todo.cells)
+        lines += [*_heading(at, about), *(shown or _rows(summary, at, todo.cells)), ""]
+    lines.append(trained)
+    return RunReport(value, "\n".join(lines))
+
+
+def _overview(
+    summary: Summary, abouts: Sequence[dict[str, Any]], cells: Sequence[Cell], tasks: TaskResults
+) -> list[str]:
+    """One row a dataset, one column a method."""
+    metrics = summary.metrics
+    macro = metrics[
+        (metrics["class"] == "macro") & (metrics["stratum"] == "all") & (metrics["metric"] == "auroc")
+    ]
+    names = [cell.name.removesuffix("-main") for cell in cells]
+    wide = max(24, *(len(name) + 2 for name in names))
+    lines = [
+        f"{'dataset':<20}{'images':>7}{'classes':>9}  {'metric':<16}" + "".join(f"{n:<{wide}}" for n in names)
+    ]
+    for about in abouts:
+        dataset = about["dataset"]
+        metric, values = tasks.headline(dataset), []
+        for cell in cells:
+            if metric is not None:
+                row = tasks.mean(dataset, cell, metric)
+            else:
+                own = macro[(macro["dataset"] == dataset) & (macro["run_id"] == cell.name)]
+                row = next(iter(_records(own[own["prompts"] == cell.prompts.style])), None)
+            values.append(f"{value_text(row):<{wide}}")
+        shown = (metric or "macro AUROC").replace("_", " ")
+        lines.append(
+            f"{dataset:<20}{about['images']:>7,}{about['classes']:>9}  {shown:<16}{''.join(values)}".rstrip()
+        )
+    return lines
+
+
+def _heading(at: Target, about: dict[str, Any]) -> list[str]:
+    lines = [f"{at.manifest.dataset}: {about['images']:,} images of {about['patients']:,} patients, "
+             f"{about['classes']} classes, protocol '{about['protocol']}'  {_notice(at)}"]  # fmt: skip
+    if at.manifest.origin == "official":
+        files = ", ".join(f"{what}: {name}" for what, name in about["files"].items())
+        lines.append(f"  official files found  {files or 'none listed by the reader'}")
+        lines.append(f"  images read  {len(at.manifest):,}")
+    if at.note:
+        lines.append(f"  {at.note}")
+    if about["no_positives"]:
+        lines.append(f"  no positives (AUROC undefined, left out of the mean): {_few(about['no_positives'])}")
+    return lines
+
+
+def _rows(summary: Summary, at: Target, cells: Sequence[Cell]) -> list[str]:
+    metrics = summary.metrics
+    here = metrics[(metrics["dataset"] == at.manifest.dataset) & (metrics["class"] == "macro")]
+    wide = max(34, *(len(cell.name) + 2 for cell in cells))
+    lines = [
+        f"  {'method':<{wide}}{'stratum':<14}{'macro AUROC':<25}{'average precision':<25}{'positives':>10}"
+    ]
+    for cell in cells:
+        own = here[here["run_id"] == cell.name]
+        own = own[own["prompts"] == cell.prompts.style]
+        for stratum in SHOWN:
+            rows = {row["metric"]: row for row in _records(own[own["stratum"] == stratum])}
+            auroc = rows.get("auroc")
+            if auroc is None or (auroc["value"] is None and stratum != "all"):
+                continue
+            name = cell.name.removesuffix("-main") if stratum == "all" else ""
+            lines.append(
+                f"  {name:<{wide}}{stratum:<14}{value_text(auroc):<25}"
+                f"{value_text(rows.get('average_precision')):<25}{auroc['n_pos']:>10,}"
+            )
+    return lines
+
+
+def _notice(at: Target) -> str:
+    return TWIN_NOTICE if at.manifest.origin == "twin" else "OFFICIAL DATA"
+
+
+def _trained(session: Session, cells: Sequence[Cell]) -> str:
+    if session.encoders is not None:
+        return "Weights: the official checkpoint, with its own encoders and preprocessing."
+    manifest = session.manifest(session.params.data.train)
+    kind = TWIN_NOTICE if manifest.origin == "twin" else "official files"
+    return (
+        f"Trained on {manifest.dataset} ({kind}), texts: {text_kind(cells[0].texts, manifest)}, encoders "
+        f"{session.params.encoders.image} + {session.params.encoders.text}, frozen. "
+        "Intervals: 95%, patients resampled; with several seeds they include the spread of training."
+    )
+
+
+def _about(at: Target) -> dict[str, Any]:
+    info, files = at.chosen.info, at.manifest.info.get("files", {})
+    return {
+        "dataset": at.manifest.dataset,
+        "origin": at.manifest.origin,
+        "notice": _notice(at),
+        "images": len(at.chosen),
+        "images_read": len(at.manifest),
+        "classes": len(at.chosen.classes),
+        "files": {str(k): str(v) for k, v in files.items()},
+        "note": at.note,
+        **{
+            k: info[k]
+            for k in ("protocol", "official", "official_images", "patients", "no_positives", "views")
+        },
+    }
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names) if len(names) <= 6 else f"{len(names)} classes, among them {', '.join(names[:4])}"
+
+
+def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows for JSON; undefined is null."""
+    plain = frame.astype(object).where(frame.notna(), None)
+    return [{str(k): v for k, v in row.items()} for row in plain.to_dict("records")]

@@ -1,0 +1,141 @@
+"""What the page and `bench explain` say of a cell: parameters, seeds, prompts, provenance, how to make it."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from benchmark import __version__
+from benchmark.core.errors import BenchError
+from benchmark.core.files import read_json, write_text
+from benchmark.grid.layout import Project
+from benchmark.grid.params import Cell
+from benchmark.reporting.gather import Gathered
+from benchmark.reporting.outputs import Report, published
+from benchmark.reporting.site.page import CellPage, render
+from benchmark.stages.evaluate import prompt_set
+from benchmark.stages.tracking import tracking_uri
+
+
+def write_site(report: Report) -> Path:
+    """reports/site/index.html, with the figures of the same results inside."""
+    project, gathered = report.project, report.gathered
+    evidence = gathered.evidence
+    present = set(evidence.metrics["run_id"])
+    runs = mlflow_runs(project)
+    text = render(
+        evidence,
+        report.tables,
+        report.drawings,
+        report.judgements,
+        [cell_page(gathered, cell, runs) for name, cell in gathered.cells.items() if name in present],
+        {dataset: class_texts(gathered, dataset) for dataset in evidence.datasets},
+        published(project),
+        version=__version__,
+    )
+    page = project.reports / "site" / "index.html"
+    write_text(page, text)
+    return page
+
+
+def cell_page(gathered: Gathered, cell: Cell, runs: dict[str, str]) -> CellPage:
+    """One cell's drill-down; what the run recorded comes before what params.yaml says."""
+    records = run_records(gathered.project, cell.name)
+    first = records[0][1] if records else {}
+    options = {**cell.options, **first.get("options", {})}
+    training = {
+        k: v for k, v in {**cell.training, **first.get("training", {})}.items() if v not in (None, [], {})
+    }
+    facts = {
+        "image and text encoder": ", ".join(
+            dict.fromkeys(a["encoder"] for a in gathered.evidence.sets.values())
+        ),
+        "training texts": f"{cell.texts.kind}, {cell.texts.rule}"
+        + (", without negations" if cell.texts.negations == "drop" else "")
+        + (", without bare names in positives" if cell.texts.bare_names == "drop" else ""),
+        "inference prompt": f"{cell.prompts.style}: {cell.prompts.template} ({cell.prompts.aggregation})",
+        **{f"option {k}": _plain(v) for k, v in sorted(options.items())},
+        **{f"training {k}": _plain(v) for k, v in sorted(training.items())},
+        **{f"version {k}": str(v) for k, v in sorted(first.get("versions", {}).items())},
+    }
+    info = gathered.evidence.cells[cell.name]
+    return CellPage(
+        cell.name,
+        info.title,
+        info.row or cell.variant,
+        facts,
+        [seed_facts(cell.name, seed, run, runs) for seed, run in records],
+        reproduce(cell),
+    )
+
+
+def run_records(project: Project, cell: str) -> list[tuple[int, dict[str, Any]]]:
+    """(seed, run.json) of every finished run of a cell, by seed."""
+    found = []
+    for path in (project.root / "runs" / cell).glob("seed-*/run.json"):
+        found.append((int(path.parent.name.removeprefix("seed-")), read_json(path)))
+    return sorted(found, key=lambda pair: pair[0])
+
+
+def seed_facts(cell: str, seed: int, run: dict[str, Any], runs: dict[str, str]) -> dict[str, str]:
+    """What identifies one training, as text."""
+    return {
+        "seed": str(seed),
+        "best epoch": str(run["best_epoch"]),
+        "validation loss": f"{run['val_loss']:.4f}",
+        "seconds": f"{run['seconds']:.0f}",
+        "training images": f"{run['train_images']:,}",
+        "weights sha256": str(run["model_sha256"])[:16],
+        "commit": str(run["commit"])[:10] + ("-dirty" if str(run["commit"]).endswith("-dirty") else ""),
+        "device": str(run["device"]),
+        "MLflow run": runs.get(f"{cell}/seed-{seed}", "–"),
+    }
+
+
+def mlflow_runs(project: Project) -> dict[str, str]:
+    """Run name → id of the latest finished run, from the project's own store; empty for a store elsewhere."""
+    uri = tracking_uri(project.root)
+    path = Path(uri.removeprefix("sqlite:///"))
+    if not uri.startswith("sqlite:///") or not path.is_file():
+        return {}
+    query = "select name, run_uuid from runs where status = 'FINISHED' order by start_time"
+    try:
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as store:
+            return {str(name): str(run) for name, run in store.execute(query)}
+    except sqlite3.Error as error:
+        raise BenchError(
+            f"{path}: not a readable MLflow store ({error}). Move it away or repair it."
+        ) from None
+
+
+def class_texts(gathered: Gathered, dataset: str) -> dict[str, str]:
+    """class → the text (or texts) that the main cells are scored with on this dataset."""
+    from benchmark.data.cards import load_card
+
+    about = gathered.evidence.sets[dataset]
+    prompts = prompt_set(load_card(about["dataset"]), about["protocol"], gathered.params.prompts)
+    texts: dict[str, list[str]] = {}
+    for text, owner in zip(prompts.texts, prompts.class_of_text, strict=True):
+        texts.setdefault(prompts.classes[owner], []).append(text)
+    return {name: " | ".join(own) for name, own in texts.items()}
+
+
+def reproduce(cell: Cell) -> str:
+    """The commands that make a cell's row."""
+    if cell.variant == "main":
+        steps = [
+            f"bench stage train {cell.method}",
+            f"bench stage evaluate {cell.method}",
+            "bench stage summarise main",
+        ]
+    elif cell.variant == "official":
+        steps = [f"bench run --method {cell.method} --dataset all --checkpoint FILE"]
+    else:
+        steps = [f"bench stage cell {cell.name}", "bench stage summarise all"]
+    return " && ".join([*steps, "bench report site"])
+
+
+def _plain(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

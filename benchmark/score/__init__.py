@@ -1,0 +1,1 @@
+"""`bench score`: predictions made elsewhere, joined to labels and judged."""

@@ -1,0 +1,229 @@
+"""Join predictions with labels by image id and class name, under stated policies, and evaluate them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from benchmark.core.errors import DataError, UnknownName
+from benchmark.score.predictions_file import ClassTable
+
+Match = Literal["strict", "common"]
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Labels that predictions are held against.
+
+    ids (N,), classes C, labels (N, C) in {1, 0, -1}, patients (N,) or None, strata: name → classes,
+    columns: subgroup columns by name, each (N,). source: what the report calls it.
+    """
+
+    source: str
+    ids: np.ndarray
+    classes: tuple[str, ...]
+    labels: np.ndarray
+    patients: np.ndarray | None
+    strata: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    columns: Mapping[str, np.ndarray] = field(default_factory=dict)
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Joined:
+    """One file's scores (N, C) in the order of `truth`; counts: what every policy did."""
+
+    truth: Truth
+    scores: np.ndarray
+    counts: dict[str, int]
+
+
+def truth_of_table(
+    table: ClassTable,
+    uncertain: Literal["ignore", "positive", "negative"],
+    blank: Literal["ignore", "negative"],
+) -> Truth:
+    """Labels of a file: 1, 0, empty, -1. Raises DataError, naming row and class, on any other value."""
+    values = table.values
+    empty = np.isnan(values)
+    valid = empty | (values == 0) | (values == 1) | (values == -1)
+    if not valid.all():
+        row, column = map(int, np.argwhere(~valid)[0])
+        raise DataError(
+            f"{table.path}: image '{table.ids[row]}', class '{table.classes[column]}': label "
+            f"{values[row, column]:g} ({int((~valid).sum()):,} such); use 1, 0, -1 or an empty cell."
+        )
+    unsure = values == -1
+    filled = np.where(empty, {"ignore": -1, "negative": 0}[blank], values)
+    filled[unsure] = {"ignore": -1, "positive": 1, "negative": 0}[uncertain]
+    counts = {"uncertain labels": int(unsure.sum()), "empty labels": int(empty.sum())}
+    return Truth(
+        str(table.path),
+        table.ids,
+        table.classes,
+        filled.astype(np.int8),
+        table.patients,
+        columns=table.others,
+        counts=counts,
+    )
+
+
+def positional(table: ClassTable, classes: Sequence[str]) -> tuple[ClassTable, list[tuple[str, str]]]:
+    """Give the score columns the label classes' names by position, and say which became which."""
+    if len(table.classes) != len(classes):
+        raise DataError(
+            f"{table.path}: {len(table.classes)} score columns for {len(classes)} classes; "
+            "positional columns need equal numbers."
+        )
+    return replace(table, classes=tuple(classes)), list(zip(table.classes, classes, strict=True))
+
+
+def join(
+    truth: Truth, table: ClassTable, *, rows: Match, classes: Match, bad_scores: Literal["error", "ignore"]
+) -> Joined:
+    """Scores of `table` in the order of `truth`.
+
+    `strict` refuses images or classes that only one side has; `common` keeps what both have and counts the
+    rest. bad_scores `ignore` treats a NaN, infinite or missing score as an ignored label and counts it.
+    Raises DataError or UnknownName.
+    """
+    truth, order, row_counts = _rows(truth, table, rows)
+    truth, columns, class_counts = _classes(truth, table, classes)
+    scores = table.values[np.ix_(order, columns)]
+    present = table.present[np.ix_(order, columns)]
+    bad = ~np.isfinite(scores)
+    counts = {**truth.counts, **row_counts, **class_counts}
+    if bad.any():
+        if bad_scores == "error":
+            i, j = map(int, np.argwhere(bad)[0])
+            what = "is missing" if not present[i, j] else f"is {scores[i, j]:g}"
+            raise DataError(
+                f"{table.path}: image '{truth.ids[i]}', class '{truth.classes[j]}': the score {what} "
+                f"({int(bad.sum()):,} such); correct it, or leave those out with --bad-scores ignore."
+            )
+        counts["bad scores left out"] = int(bad.sum())
+        truth = replace(truth, labels=np.where(bad, np.int8(-1), truth.labels))
+        scores = np.where(bad, 0.0, scores)
+    return Joined(truth, scores, counts)
+
+
+def _rows(truth: Truth, table: ClassTable, match: Match) -> tuple[Truth, np.ndarray, dict[str, int]]:
+    place = {name: i for i, name in enumerate(table.ids)}
+    order = np.array([place.get(name, -1) for name in truth.ids], dtype=int)
+    found = order >= 0
+    if not found.any():
+        raise DataError(
+            f"{table.path}: no image in common with {truth.source} (ids like '{table.ids[0]}' against "
+            f"'{truth.ids[0]}'); choose the id column with --id."
+        )
+    surplus = len(table.ids) - int(found.sum())
+    lacking = int((~found).sum())
+    if match == "strict" and lacking:
+        first = truth.ids[np.flatnonzero(~found)[0]]
+        raise DataError(
+            f"{table.path}: no scores for {lacking:,} of {len(found):,} images of {truth.source}, the first "
+            f"'{first}'; add them, or score the common images with --rows common."
+        )
+    if match == "strict" and surplus:
+        known = set(truth.ids)
+        first = next(name for name in table.ids if name not in known)
+        raise DataError(
+            f"{table.path}: {surplus:,} images have no labels in {truth.source}, the first '{first}'; "
+            "remove them, or score the common images with --rows common."
+        )
+    kept = np.flatnonzero(found)
+    if lacking:
+        truth = replace(
+            truth,
+            ids=truth.ids[kept],
+            labels=truth.labels[kept],
+            patients=None if truth.patients is None else truth.patients[kept],
+            columns={k: v[kept] for k, v in truth.columns.items()},
+        )
+    counts = {"images scored": len(kept), "images without scores": lacking, "images without labels": surplus}
+    return truth, order[kept], counts
+
+
+def _classes(truth: Truth, table: ClassTable, match: Match) -> tuple[Truth, np.ndarray, dict[str, int]]:
+    place = {name: i for i, name in enumerate(table.classes)}
+    known = set(truth.classes)
+    surplus = [c for c in table.classes if c not in known]
+    lacking = [c for c in truth.classes if c not in place]
+    if match == "strict" and surplus:
+        count = f"{table.path} has {len(surplus)} such columns; rename them, or use --classes common."
+        raise UnknownName("class", surplus[0], truth.classes, count)
+    if match == "strict" and lacking:
+        raise DataError(
+            f"{table.path}: no column for {len(lacking)} of {len(truth.classes)} classes, the first "
+            f"'{lacking[0]}'; add them, or score the common classes with --classes common."
+        )
+    kept = [c for c in truth.classes if c in place]
+    if not kept:
+        raise UnknownName("class", table.classes[0], truth.classes, f"{table.path} shares no class name.")
+    if lacking:
+        columns = [truth.classes.index(c) for c in kept]
+        truth = replace(
+            truth,
+            classes=tuple(kept),
+            labels=truth.labels[:, columns],
+            strata={k: [c for c in v if c in place] for k, v in truth.strata.items()},
+        )
+    counts = {
+        "classes scored": len(kept),
+        "classes without scores": len(lacking),
+        "classes without labels": len(surplus),
+    }
+    return truth, np.array([place[c] for c in kept], dtype=int), counts
+
+
+def age_band(values: np.ndarray) -> np.ndarray:
+    """Ages in years → `0-17`, `18-39`, `40-59`, `60-79`, `80+`; empty where unknown."""
+    names = ("0-17", "18-39", "40-59", "60-79", "80+")
+    bands = []
+    for value in values:
+        try:
+            age = float(value)
+        except (TypeError, ValueError):
+            age = np.nan
+        band = "" if not 0 <= age < 130 else names[int(np.searchsorted([18, 40, 60, 80], age, "right"))]
+        bands.append(band)
+    return np.array(bands, dtype=object)
+
+
+def subgroups_of(truth: Truth, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Levels (N,) of the asked columns; `age` becomes bands. Raises DataError where one is missing."""
+    chosen = {}
+    for name in names:
+        if name not in truth.columns:
+            have = ", ".join(truth.columns) or "none"
+            raise DataError(f"{truth.source}: no subgroup column '{name}' (it has: {have}).")
+        values = truth.columns[name]
+        chosen[name] = age_band(values) if name == "age" else values
+    return chosen
+
+
+def dataset_truth(name: str, root: Path, protocol: str | None) -> Truth:
+    """Labels of a dataset's official files under a protocol of its card."""
+    from benchmark.data.cards import load_card
+    from benchmark.data.dataset import evaluation_set, read_dataset
+    from benchmark.score.predictions_file import frame_columns
+
+    card = load_card(name)
+    chosen = evaluation_set(read_dataset(name, root, "official"), card, protocol)
+    known = set(chosen.classes)
+    named: dict[str, Any] = {**card.subsets, **card.strata()}
+    strata = {k: [c for c in v if c in known] for k, v in named.items()}
+    return Truth(
+        f"{name} ({chosen.info['protocol']})",
+        chosen.frame["image_id"].astype(str).to_numpy(dtype=object),
+        chosen.classes,
+        chosen.labels,
+        chosen.patients,
+        {k: v for k, v in strata.items() if v},
+        frame_columns(chosen.frame, ("sex", "age", "view", "site")),
+        {"official images": int(chosen.info["official_images"] or 0)},
+    )

@@ -1,0 +1,1 @@
+"""The stages of a run: each reads and writes files and calls the rooms below."""

@@ -1,0 +1,85 @@
+"""Image and text features of a dataset from the shared cache."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from benchmark.core.errors import DataError
+from benchmark.core.progress import watched
+from benchmark.core.tables import Manifest
+from benchmark.grid.layout import Project
+from benchmark.grid.params import Params
+
+if TYPE_CHECKING:
+    from benchmark.encoders.base import ImageEncoder, TextEncoder
+    from benchmark.encoders.store import FeatureStore, TextStore
+
+
+@lru_cache(maxsize=4)
+def shared_image_encoder(name: str) -> ImageEncoder:
+    from benchmark.encoders.factory import image_encoder
+
+    return image_encoder(name)
+
+
+@lru_cache(maxsize=4)
+def shared_text_encoder(name: str) -> TextEncoder:
+    from benchmark.encoders.factory import text_encoder
+
+    return text_encoder(name)
+
+
+def image_store(project: Project, params: Params, manifest: Manifest) -> FeatureStore:
+    """Features of every image of a manifest, in its order, under the run's shared image encoder.
+
+    Raises DataError naming the first unreadable image; the card's known issues were left out by the reader.
+    """
+    return encode_images(project, shared_image_encoder(params.encoders.image), params, manifest)
+
+
+def encode_images(
+    project: Project, encoder: ImageEncoder, params: Params, manifest: Manifest
+) -> FeatureStore:
+    """Features of every image of a manifest under any image encoder."""
+    from benchmark.data.decoded import decoded
+    from benchmark.encoders.cache import image_features
+
+    if not len(manifest):
+        raise DataError(f"{manifest.dataset}: no images in {manifest.root}.")
+    paths = [manifest.root / path for path in manifest.frame["path"]]
+    with watched(f"decode {manifest.dataset}") as report:
+        pixels = decoded(paths, encoder.preprocessing, project.cache / "decoded", on_progress=report)
+    with watched(f"encode {manifest.dataset}") as report:
+        return image_features(
+            pixels.pixels,
+            encoder,
+            project.cache / "features",
+            precision=params.encoders.precision,
+            pixels_key=pixels.key,
+            device=device(),
+            report=report,
+        )
+
+
+def text_store(project: Project, params: Params, texts: Sequence[str]) -> TextStore:
+    """Features of distinct texts under the run's shared text encoder."""
+    return encode_texts(project, shared_text_encoder(params.encoders.text), texts)
+
+
+def encode_texts(project: Project, encoder: TextEncoder, texts: Sequence[str]) -> TextStore:
+    """Features of distinct texts under any text encoder."""
+    from benchmark.encoders.cache import text_features
+
+    with watched("encode texts") as report:
+        return text_features(texts, encoder, project.cache / "features", device=device(), report=report)
+
+
+def device() -> str:
+    """CUDA, then MPS, then the CPU."""
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"

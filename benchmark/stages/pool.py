@@ -1,0 +1,130 @@
+"""The main cells, or the ablation cells of one table, side by side: every core trains a cell and seed of its
+own."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmark.core.files import write_json
+from benchmark.core.progress import QUIET, watched
+from benchmark.grid.layout import Project
+from benchmark.grid.params import Cell, Params, ablation_cell, cell_named, load_params, main_cell
+from benchmark.stages.run import Session, evaluate_one, train_one
+from benchmark.stages.tasks import Tasks
+
+Say = Callable[[str], None]
+Headline = dict[str, Any]
+
+
+MAIN = "main"
+"""Stands for the main cells where a table is asked for."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One seed of one cell."""
+
+    cell: str
+    seed: int
+
+
+def jobs_of(params: Params, table: str) -> list[Job]:
+    """Every seed of the cells of one table. Whole reports, the longest to train on, come first, so that none
+    is left running alone; then one seed of all cells, so that a table fills evenly."""
+    if table == MAIN:
+        cells = [main_cell(params, method) for method in params.methods]
+    else:
+        names = [name for name, change in params.cells.items() if change.table == table]
+        cells = [ablation_cell(params, name) for name in names]
+    jobs = [(cell, Job(cell.name, seed)) for cell in cells for seed in cell.seeds or params.seeds]
+    jobs.sort(key=lambda pair: (not pair[0].texts.kind.endswith("report"), pair[1].seed))
+    return [job for _, job in jobs]
+
+
+def carry_out_table(project: Project, params: Params, table: str, processes: int | None, say: Say) -> str:
+    """Train and evaluate the cells of `table`; results/index/cells/<table>.json holds their headline numbers.
+    Those of the main cells are written by the stage that records each of them; results/index/pool.json only
+    says which are done, so that it changes with the list and not with the numbers.
+
+    processes: None, one a core. Finished cells are reused. The first error of a job is raised once the jobs
+    that had begun have ended.
+    """
+    jobs = jobs_of(params, table)
+    count = min(processes or os.cpu_count() or 1, max(len(jobs), 1))
+    numbers: dict[str, dict[str, Headline]] = {}
+    with watched(f"cells of {table}") as report:
+        done = _alone(project, params, jobs, say) if count == 1 else _pool(project, jobs, count, say)
+        for number, (job, found) in enumerate(done, 1):
+            numbers.setdefault(job.cell, {})[f"seed-{job.seed}"] = found
+            report(number, len(jobs))
+    if table == MAIN:
+        seeds = {cell: sorted(found) for cell, found in sorted(numbers.items())}
+        write_json(project.root / "results" / "index" / "pool.json", seeds)
+        return f"{len(seeds)} main cells, {len(jobs)} runs trained and evaluated"
+    ordered = {cell: dict(sorted(numbers[cell].items())) for cell in sorted(numbers)}
+    write_json(project.root / "results" / "index" / "cells" / f"{table}.json", ordered)
+    if not jobs:
+        return f"{table}: no cell of this profile is in this table"
+    return f"{table}: {len(numbers)} cells, {len(jobs)} runs trained and evaluated"
+
+
+def carry_out_job(session: Session, tasks: Tasks, cell: Cell, seed: int) -> Headline:
+    """Train and evaluate one seed of one cell, or reuse it."""
+    from benchmark.stages.entry import headline
+
+    run = train_one(session, cell, seed)
+    frames = {dataset: evaluate_one(session, cell, seed, dataset, run) for dataset in cell.evaluate}
+    return headline(frames, tasks.evaluate(cell, seed, run))
+
+
+def _alone(project: Project, params: Params, jobs: list[Job], say: Say) -> Iterator[tuple[Job, Headline]]:
+    session = Session(project, params, say)
+    tasks = Tasks(session)
+    for job in jobs:
+        yield job, carry_out_job(session, tasks, cell_named(params, job.cell), job.seed)
+
+
+def _pool(project: Project, jobs: list[Job], count: int, say: Say) -> Iterator[tuple[Job, Headline]]:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(count, context, _start, (project.root,)) as pool:
+        running: dict[Future[tuple[Headline, list[str]]], Job] = {
+            pool.submit(_work, job): job for job in jobs
+        }
+        try:
+            for future in as_completed(running):
+                found, lines = future.result()
+                for line in lines:
+                    say(line)
+                yield running[future], found
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+
+
+_session: Session
+_tasks: Tasks
+_lines: list[str] = []
+
+
+def _start(root: Path) -> None:
+    """A process of the pool: one thread, one session for all of its jobs."""
+    global _session, _tasks
+    import torch
+
+    os.environ[QUIET] = "1"
+    torch.set_num_threads(1)
+    project = Project(root)
+    _session = Session(project, load_params(project.params), _lines.append)
+    _tasks = Tasks(_session)
+
+
+def _work(job: Job) -> tuple[Headline, list[str]]:
+    _lines.clear()
+    found = carry_out_job(_session, _tasks, cell_named(_session.params, job.cell), job.seed)
+    return found, [line for line in _lines if line.startswith(job.cell)]

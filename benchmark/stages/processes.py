@@ -1,0 +1,201 @@
+"""A run past one process: the ranks of torchrun, a pool on this machine, or an array of cluster jobs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from benchmark.core.errors import BenchError
+from benchmark.grid.layout import Project
+from benchmark.grid.request import Request, plan
+
+if TYPE_CHECKING:
+    from benchmark.training.distributed import Group
+
+Say = Callable[[str], None]
+Cluster = Literal["slurm", "local"]
+
+
+class ShardFailed(BenchError):
+    """A process of a pool ended with an error."""
+
+    exit_code = 1
+
+
+def with_ranks(work: Callable[[Group, Say], Any], say: Say) -> tuple[Any, int]:
+    """Run `work` on every rank that torchrun started, or once without it; its result and an exit code.
+
+    Only rank 0 speaks: an error that every rank meets is raised there, and gives the others their exit code.
+    Raises RankLost on each rank that is left when another one dies.
+    """
+    from benchmark.training.distributed import RankLost, process_group
+
+    first = os.environ.get("RANK", "0") == "0"
+    try:
+        with process_group() as group:
+            return work(group, say if first else _silent), 0
+    except RankLost:
+        raise
+    except BenchError as error:
+        if first:
+            raise
+        return None, error.exit_code
+
+
+def _silent(line: str) -> None:
+    pass
+
+
+def run_pool(project: Project, request: Request, processes: int, say: Say) -> None:
+    """Train and evaluate the cells of a request in `processes` processes, each a shard of them.
+
+    Raises ShardFailed, with what the first failed process said last, once all have ended.
+    """
+    count = min(processes, len(plan(project, request).jobs))
+    environment = {**os.environ, "CXR_ALIGNBENCH_HOME": str(project.root)}
+    environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // count)))
+
+    def shard(index: int) -> tuple[int, str]:
+        process = subprocess.Popen(
+            command_of(request, index, count),
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stderr is not None
+        last: deque[str] = deque(maxlen=1)
+        for line in process.stderr:
+            last.append(line.rstrip())
+            say(f"[{index + 1}/{count}] {line.rstrip()}")
+        return process.wait(), "".join(last)
+
+    with ThreadPoolExecutor(count) as pool:
+        ended = list(pool.map(shard, range(count)))
+    failed = [f"shard {n + 1}/{count}: {said}" for n, (code, said) in enumerate(ended) if code]
+    if failed:
+        raise ShardFailed(f"{len(failed)} of {count} processes failed; {failed[0]}")
+
+
+def command_of(request: Request, index: int, count: int) -> list[str]:
+    """The command line that carries out one shard of a request."""
+    given = {
+        "--method": request.method,
+        "--dataset": request.dataset,
+        "--data-root": _absolute(request.data_root),
+        "--train": request.train,
+        "--train-root": _absolute(request.train_root),
+        "--protocol": request.protocol,
+        "--seeds": None if request.seeds is None else ",".join(map(str, request.seeds)),
+        "--profile": request.profile,
+        "--recipe": request.recipe,
+        "--shard": f"{index + 1}/{count}",
+    }
+    words = [word for option, value in given.items() if value is not None for word in (option, value)]
+    words += [word for item in request.sets for word in ("--set", item)]
+    return [sys.executable, "-m", "benchmark", "run", *words]
+
+
+def _absolute(folder: str | None) -> str | None:
+    return None if folder is None else str(Path(folder).expanduser().resolve())
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What each job of an array asks for. minutes: its time limit, after which it is queued again."""
+
+    shards: int | None = None
+    minutes: int = 240
+    gpus: int = 0
+    cpus: int = 4
+    memory_gb: int = 16
+    partition: str | None = None
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One job: a command, run from the project. Slurm queues it again at its time limit or when it is
+    preempted, and training goes on from the last saved state."""
+
+    command: tuple[str, ...]
+    home: str
+
+    def __call__(self) -> None:
+        done = subprocess.run(self.command, env={**os.environ, "CXR_ALIGNBENCH_HOME": self.home})
+        if done.returncode:
+            raise RuntimeError(f"exit code {done.returncode}")
+
+    def checkpoint(self) -> Any:
+        import submitit
+
+        return submitit.helpers.DelayedSubmission(self)
+
+
+@dataclass(frozen=True)
+class Submission:
+    """jobs: ids, empty for a dry run. commands: what each job runs. logs: folder of their output."""
+
+    cluster: Cluster
+    jobs: tuple[str, ...]
+    commands: tuple[tuple[str, ...], ...]
+    asked: dict[str, Any]
+    logs: Path
+
+
+def submit(
+    project: Project, request: Request, cluster: Cluster, resources: Resources, dry_run: bool = False
+) -> Submission:
+    """Submit the cells of a request as one array of jobs, and return at once.
+
+    Raises BenchError where submitit is missing or the cluster's commands are not on this machine.
+    """
+    jobs = len(plan(project, request).jobs)
+    count = min(resources.shards or jobs, jobs)
+    commands = tuple(tuple(command_of(request, index, count)) for index in range(count))
+    logs = project.root / "runs" / "jobs"
+    asked: dict[str, Any] = {
+        "name": "bench",
+        "timeout_min": resources.minutes,
+        "gpus_per_node": resources.gpus,
+        "cpus_per_task": resources.cpus,
+        "mem_gb": resources.memory_gb,
+    }
+    if resources.partition is not None:
+        asked["slurm_partition"] = resources.partition
+    if dry_run:
+        return Submission(cluster, (), commands, asked, logs)
+    executor = _executor(logs, cluster)
+    executor.update_parameters(**asked)
+    with executor.batch():
+        submitted = [executor.submit(Shard(command, str(project.root))) for command in commands]
+    return Submission(cluster, tuple(str(job.job_id) for job in submitted), commands, asked, logs)
+
+
+def _executor(logs: Path, cluster: Cluster) -> Any:
+    try:
+        import submitit
+    except ImportError:
+        raise BenchError(
+            "--cluster needs the package submitit: pip install 'cxr-alignbench[cluster]', "
+            "or use --jobs for a pool on this machine."
+        ) from None
+    try:
+        return submitit.AutoExecutor(folder=logs, cluster=cluster)
+    except RuntimeError as error:
+        raise BenchError(
+            f"--cluster {cluster}: {str(error).rstrip('.')}. Run this where sbatch is, or use --jobs."
+        ) from None
+
+
+def words_of(command: Sequence[str]) -> str:
+    """A command line for people: `bench run …`, with quotes where a shell needs them."""
+    import shlex
+
+    return f"bench {shlex.join(command[3:])}"

@@ -1,0 +1,173 @@
+"""Stage summarise: all cells and seeds on one evaluation set → means with intervals, comparisons, ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from benchmark.core.errors import DataError
+from benchmark.core.tables import Predictions, read_table, write_table
+from benchmark.grid.layout import Project, source_name
+from benchmark.grid.params import Cell, Params
+from benchmark.stages.evaluate import METRICS, Target, subgroups_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from benchmark.evaluation.comparison import Comparison, Run
+
+FILES = ("metrics", "comparisons", "ranks")
+
+
+@dataclass(frozen=True)
+class Summary:
+    """metrics: METRIC_COLUMNS, `seed` null, one row a cell and value. comparisons, ranks: as in
+    evaluation.comparison; their methods are cell names (with ` · prompts` for other prompts)."""
+
+    metrics: pd.DataFrame
+    comparisons: pd.DataFrame
+    ranks: pd.DataFrame
+
+    def save(self, folder: Path) -> None:
+        for name in FILES:
+            write_table(folder / f"{name}.parquet", getattr(self, name), {"table": name})
+
+    @classmethod
+    def load(cls, folder: Path) -> Summary:
+        return cls(*[read_table(folder / f"{name}.parquet")[0] for name in FILES])
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One predictions file: cell name (with prompts, where they are not the cell's own), seed, path."""
+
+    cell: Cell
+    name: str
+    seed: int
+    path: Path
+
+
+def scored(project: Project, cells: Sequence[Cell], seeds: Sequence[int], at: Target) -> list[Scored]:
+    """The predictions of these cells on this evaluation set that are on disk, in a fixed order."""
+    found = []
+    place = source_name(at.manifest.dataset, at.manifest.origin)
+    for cell in cells:
+        for seed in cell.seeds or seeds:
+            folder = project.results(cell.name, seed) / place
+            if not (folder / METRICS).is_file():
+                continue
+            for path in sorted(folder.glob("predictions*.parquet")):
+                extra = path.stem.removeprefix("predictions").removeprefix("-")
+                found.append(Scored(cell, f"{cell.name} · {extra}" if extra else cell.name, seed, path))
+    return found
+
+
+def compare_scored(files: Sequence[Scored], at: Target, params: Params) -> Comparison:
+    """Join each file's rows by image and columns by class, never by position, and summarise over seeds."""
+    from benchmark.evaluation.comparison import Run, summarise_runs
+    from benchmark.evaluation.evaluate import StatisticsConfig
+
+    def runs() -> Iterator[Run]:
+        for file in files:
+            yield Run(file.name, file.seed, aligned_scores(Predictions.load(file.path), at))
+
+    return summarise_runs(
+        runs(),
+        at.chosen.labels,
+        at.chosen.patients,
+        at.chosen.classes,
+        strata=at.strata,
+        subgroups=subgroups_of(at.chosen.frame),
+        config=StatisticsConfig.model_validate(params.statistics),
+    )
+
+
+def aligned_scores(predictions: Predictions, at: Target) -> np.ndarray:
+    """(N, C) in the order of the evaluation set."""
+    frame = predictions.frame.set_index("image_id")
+    return frame.loc[at.chosen.frame["image_id"], list(at.chosen.classes)].to_numpy(dtype=np.float64)
+
+
+def summarise(
+    project: Project, params: Params, cells: Sequence[Cell], seeds: Sequence[int], targets: Sequence[Target]
+) -> Summary:
+    """Means over seeds; paired comparisons, corrected over classes, methods and datasets of one family; ranks
+    of the main cells."""
+    import pandas as pd
+
+    from benchmark.evaluation.comparison import (
+        COMPARISON_COLUMNS,
+        RANK_COLUMNS,
+        Comparison,
+        compare,
+        correct,
+        over_seeds,
+        ranking,
+    )
+    from benchmark.evaluation.evaluate import StatisticsConfig
+
+    config = StatisticsConfig.model_validate(params.statistics)
+    means: list[pd.DataFrame] = []
+    families: dict[tuple[str, str], list[pd.DataFrame]] = {}
+    for at in targets:
+        files = scored(project, cells, seeds, at)
+        if not files:
+            continue
+        comparison = compare_scored(files, at, params)
+        place = {
+            "dataset": at.manifest.dataset,
+            "origin": at.manifest.origin,
+            "split": at.chosen.info["protocol"],
+        }
+        identity = {file.name: {**place, **_identity(at.encoder, file)} for file in files}
+        means.append(over_seeds(comparison, identity=identity, config=config))
+        for family, names in families_of(files).items():
+            part = Comparison({n: comparison.summaries[n] for n in names}, comparison.grouped)
+            families.setdefault(family, []).append(compare(part, identity=place, config=config))
+    if not means:
+        raise DataError("no predictions to summarise. Run `bench stage evaluate` first.")
+    metrics = pd.concat(means, ignore_index=True)
+    paired = {f: correct(pd.concat(parts, ignore_index=True)) for f, parts in families.items()}
+    comparisons = pd.DataFrame(columns=list(COMPARISON_COLUMNS))
+    ranks = pd.DataFrame(columns=list(RANK_COLUMNS))
+    if paired:
+        comparisons = pd.concat(paired.values(), ignore_index=True)
+    if MAINS in paired:
+        ranks = ranking(paired[MAINS], level=config.level)
+    return Summary(metrics, comparisons, ranks)
+
+
+MAINS = ("", "")
+
+
+def families_of(files: Sequence[Scored]) -> dict[tuple[str, str], list[str]]:
+    """Which rows are compared with which, by (method, table): under MAINS the main cells with one another;
+    then the cells of one method and ablation table with that method's main cell and with one another. Other
+    prompts of a main cell stand with those of its prompt alignment. Each family is corrected on its own:
+    comparing everything would only cost power."""
+    mains = {f.cell.method: f.name for f in files if f.cell.variant == "main" and f.name == f.cell.name}
+    found: dict[tuple[str, str], list[str]] = {MAINS: list(mains.values())}
+    for file in files:
+        if file.name in mains.values():
+            continue
+        table = "prompt_alignment" if file.cell.variant == "main" else file.cell.table
+        family = found.setdefault((file.cell.method, table), [])
+        own = [mains[file.cell.method]] if file.cell.method in mains else []
+        family += [n for n in (*own, file.name) if n not in family]
+    return {family: names for family, names in found.items() if len(names) > 1}
+
+
+def _identity(encoder: str, file: Scored) -> dict[str, Any]:
+    _, _, prompts = file.name.partition(" · ")
+    return {
+        "run_id": file.cell.name,
+        "method": file.cell.method,
+        "variant": file.cell.variant,
+        "encoder": encoder,
+        "prompts": prompts or file.cell.prompts.style,
+        "task": "classification",
+    }

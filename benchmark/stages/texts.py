@@ -1,0 +1,114 @@
+"""Stage texts: training reports become aligned sentences, and what they name is counted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmark.core.errors import DataError
+from benchmark.core.files import read_json, write_json
+from benchmark.core.hashing import hash_file
+from benchmark.core.tables import Manifest, read_table, write_table
+from benchmark.grid.layout import Project
+from benchmark.grid.params import Params, TextKind, TextParams
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TABLE, COUNTS = "aligned.parquet", "named.json"
+
+
+@dataclass(frozen=True)
+class Named:
+    """What the training reports say. studies: with a report. present: concept → studies that state it as
+    present, descendants included. Concepts that no report states are not in it."""
+
+    studies: int
+    present: dict[str, int]
+
+
+def align_texts(project: Project, params: Params, manifest: Manifest) -> str:
+    """Write data/texts/<dataset>/aligned.parquet and named.json. Datasets without reports have neither."""
+    from benchmark.prompts.training_texts import align_manifest
+
+    folder = project.texts(manifest.dataset, manifest.origin)
+    if not has_reports(manifest):
+        write_json(folder / COUNTS, {"studies": 0, "present": {}})
+        return f"{manifest.dataset}: no reports; training texts come from labels"
+    table = align_manifest(manifest, rule=params.texts.rule)
+    write_table(folder / TABLE, table, {"dataset": manifest.dataset, "rule": params.texts.rule})
+    named = count_named(table)
+    write_json(folder / COUNTS, {"studies": named.studies, "present": named.present})
+    sentences = table["aligned"].notna().sum()
+    return f"{manifest.dataset}: {sentences:,} aligned sentences of {named.studies:,} reports"
+
+
+def count_named(table: pd.DataFrame) -> Named:
+    """Studies per concept that is stated as present, counting what lies below it in the lexicon."""
+    from benchmark.prompts.lexicon import load_lexicon
+
+    lexicon = load_lexicon()
+    present = table[table["presence"] == "present"][["study_id", "concept"]].drop_duplicates()
+    counts: dict[str, set[str]] = {}
+    for study, concept in present.itertuples(index=False):
+        for name in (concept, *lexicon.ancestors(concept)):
+            counts.setdefault(name, set()).add(study)
+    return Named(int(table["study_id"].nunique()), {k: len(v) for k, v in sorted(counts.items())})
+
+
+def named_in_training(project: Project, dataset: str, origin: str) -> Named:
+    """What the training reports of a dataset state. Raises DataError before stage texts has run."""
+    path = project.texts(dataset, origin) / COUNTS
+    if not path.is_file():
+        raise DataError(f"{project.relative(path)}: no such file. Run `bench stage texts`.")
+    value = read_json(path)
+    return Named(value["studies"], value["present"])
+
+
+def has_reports(manifest: Manifest) -> bool:
+    return bool(manifest.frame["report"].notna().any())
+
+
+def text_kind(texts: TextParams, manifest: Manifest) -> TextKind:
+    """The kind of training text that is used: sets without reports have only their labels."""
+    return texts.kind if has_reports(manifest) else "labels"
+
+
+def texts_of(project: Project, texts: TextParams, manifest: Manifest) -> tuple[list[list[str]], TextKind]:
+    """Training texts of each image and the kind that was used; sets without reports use their labels.
+
+    Raises DataError where `llm` names no recorded file or the aligned table is missing.
+    """
+    from benchmark.prompts.training_texts import training_texts
+
+    kind = text_kind(texts, manifest)
+    table = None
+    if kind == "llm":
+        if texts.llm_file is None:
+            raise DataError(
+                "texts.kind: llm needs texts.llm_file, a file of recorded sentences. "
+                "Make one with `bench prompts align --aligner llm`."
+            )
+        table = read_table(_inside(project, texts.llm_file))[0]
+    elif kind in ("aligned", "aligned_report") or (
+        kind != "labels" and "drop" in (texts.negations, texts.bare_names)
+    ):
+        table = read_table(project.texts(manifest.dataset, manifest.origin) / TABLE)[0]
+    said = training_texts(
+        manifest, kind, table=table, rule=texts.rule, negations=texts.negations, bare_names=texts.bare_names
+    )
+    return said, kind
+
+
+def text_provenance(project: Project, texts: TextParams) -> dict[str, Any]:
+    """What a run records about its texts; never the texts."""
+    found: dict[str, Any] = texts.model_dump()
+    if texts.llm_file is not None:
+        found["llm_sha256"] = hash_file(_inside(project, texts.llm_file))
+    return found
+
+
+def _inside(project: Project, name: str) -> Path:
+    path = Path(name).expanduser()
+    return path if path.is_absolute() else project.root / path

@@ -1,0 +1,189 @@
+"""Stage train: one cell, one seed, from the feature cache to model.safetensors and run.json."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from benchmark.core.errors import BenchError, DataError
+from benchmark.core.hashing import derive_seed
+from benchmark.core.locks import only_writer
+from benchmark.core.progress import progress
+from benchmark.core.tables import Manifest
+from benchmark.grid.layout import Project
+from benchmark.grid.params import Cell, Params
+from benchmark.stages.features import device, image_store, text_store
+from benchmark.stages.texts import text_provenance, texts_of
+from benchmark.stages.tracking import Tracker
+
+if TYPE_CHECKING:
+    from benchmark.training.data import TrainingData
+    from benchmark.training.distributed import Group
+    from benchmark.training.loop import TrainingResult
+
+FEW_VALIDATION_IMAGES = 64
+
+
+@dataclass(frozen=True)
+class TrainingSource:
+    """Training images of one dataset and how they were chosen."""
+
+    manifest: Manifest
+    split: list[str] | None
+    rule: str
+
+
+def training_source(params: Params, manifest: Manifest) -> TrainingSource:
+    """Training and validation images: chosen views, never the test split, at most `train_images`.
+
+    The dataset's own validation split is used where it has 64 images or more; else patients are held out.
+    Raises DataError where no image is left.
+    """
+    frame = manifest.frame
+    keep = frame["split"].fillna("train").isin(["train", "validate"])
+    if params.data.train_views and frame["view"].notna().any():
+        keep &= frame["view"].isin(list(params.data.train_views))
+    frame = frame[keep]
+    if frame.empty:
+        raise DataError(
+            f"{manifest.dataset}: no training image with view {', '.join(params.data.train_views)} in "
+            f"{manifest.root}. Check data.train_views and the split file."
+        )
+    if params.data.train_images is not None and len(frame) > params.data.train_images:
+        order = [derive_seed(0, "subset", str(patient)) for patient in frame["patient_id"]]
+        chosen = np.argsort(order, kind="stable")[: params.data.train_images]
+        frame = frame.iloc[np.sort(chosen)]
+    frame = frame.reset_index(drop=True)
+    own = int((frame["split"] == "validate").sum())
+    chosen_manifest = Manifest(manifest.dataset, manifest.origin, manifest.root, manifest.classes, frame)
+    if own >= FEW_VALIDATION_IMAGES:
+        split = ["val" if s == "validate" else "train" for s in frame["split"].fillna("train")]
+        return TrainingSource(chosen_manifest, split, "the dataset's own validation split")
+    share = params.data.validation
+    return TrainingSource(chosen_manifest, None, f"{share:.0%} of the patients, by a hash of their id")
+
+
+def training_inputs(project: Project, params: Params, cell: Cell, manifest: Manifest) -> TrainingData:
+    """Features, texts and what the texts say, joined; the same for every method with the same texts."""
+    from benchmark.prompts.training_texts import training_findings
+    from benchmark.training.data import training_data
+
+    source = training_source(params, manifest)
+    texts, _ = texts_of(project, cell.texts, source.manifest)
+    if not any(texts):
+        raise DataError(
+            f"{manifest.dataset}: no training image has a text of kind '{cell.texts.kind}'. "
+            "Check the report folder and texts.rule."
+        )
+    images = image_store(project, params, source.manifest)
+    store = text_store(project, params, [text for own in texts for text in own])
+    findings = training_findings(texts, at_least=max(2, min(20, len(texts) // 20)))
+    said = np.zeros((len(store), len(findings.concepts)), np.int8)
+    said[store.rows(findings.sentences)] = findings.text
+    return training_data(
+        images,
+        texts,
+        store,
+        source.manifest.frame["patient_id"].astype(str).tolist(),
+        split=source.split,
+        validation=params.data.validation,
+        image_findings=findings.images,
+        text_findings=said,
+        concepts=findings.concepts,
+    )
+
+
+def train_cell(
+    project: Project, params: Params, cell: Cell, seed: int, manifest: Manifest, data: TrainingData,
+    group: Group | None = None,
+) -> TrainingResult:  # fmt: skip
+    """Train one cell with one seed, or find that a finished run with the same identity is there.
+
+    The processes of `group` share each batch. Every run that is trained is an MLflow run. Raises ParamsError
+    for options the method lacks.
+    """
+    import torch
+
+    from benchmark.training.config import train_config
+    from benchmark.training.loop import seeded_method, train
+
+    config = train_config({"device": device(), **cell.training})
+    if config.threads is not None:  # before the initial weights: an orthogonal one rounds by the threads
+        torch.set_num_threads(config.threads)
+    method = seeded_method(cell.method, cell.options, data.images.width, data.text.width, seed)
+    follower = _Follower(project, cell, seed, manifest)
+    try:
+        folder = project.run(cell.name, seed)
+        result = train(method, data, config, folder, seed, group=group, observer=follower)
+    except BaseException:
+        follower.close("FAILED")
+        raise
+    if follower.tracker is not None:
+        follower.tracker.parameters(
+            {
+                "method": cell.method,
+                "variant": cell.variant,
+                "seed": seed,
+                "encoders": params.encoders.model_dump(),
+                "texts": text_provenance(project, cell.texts),
+                "options": result.run["options"],
+                "training": result.run["training"],
+            }
+        )
+        numbers = ("val_loss", "seconds", "peak_memory_bytes", "parameters_trained", "best_epoch")
+        follower.tracker.metrics({name: float(result.run[name]) for name in numbers})
+        for name in ("run.json", "history.csv", "model.safetensors"):
+            follower.tracker.file(result.folder / name, "model")
+    follower.close("FINISHED")
+    return result
+
+
+class _Follower:
+    """Progress on stderr and metrics over time in MLflow; starts with the first step, not before."""
+
+    def __init__(self, project: Project, cell: Cell, seed: int, manifest: Manifest) -> None:
+        self._bar: Any = None
+        self._task: Any = None
+        self._name = f"{cell.name}/seed-{seed}"
+        self._project = project
+        self._tags = {
+            "cell": cell.name,
+            "method": cell.method,
+            "seed": str(seed),
+            "train_dataset": manifest.dataset,
+            "train_origin": manifest.origin,
+        }
+        self._logged = 0.0
+        self.tracker: Tracker | None = None
+
+    def step(self, done: int, total: int) -> None:
+        if self._bar is None:
+            self._bar = progress()
+            self._bar.start()
+            self._task = self._bar.add_task(f"train {self._name}", total=total)
+            # Two processes that make the tables of a new store at once spoil them.
+            with only_writer(self._project.cache / "locks" / "mlflow"):
+                self.tracker = Tracker(self._project.root, self._name, self._tags)
+        now = time.monotonic()
+        if now - self._logged > 0.2 or done == total:
+            self._logged = now
+            self._bar.update(self._task, completed=done)
+
+    def epoch(self, row: dict[str, float]) -> None:
+        if self.tracker is not None:
+            values = {k: v for k, v in row.items() if k not in ("epoch", "step")}
+            self.tracker.metrics(values, int(row["epoch"]))
+
+    def close(self, status: str) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+        if self.tracker is not None:
+            try:
+                self.tracker.close(status)
+            except BenchError:
+                if status == "FINISHED":
+                    raise

@@ -1,0 +1,108 @@
+"""params.yaml: one-line errors with file, line and nearest key; profiles; cells."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+
+from benchmark.core.errors import ParamsError
+from benchmark.grid.params import ablation_cell, load_params, main_cell
+
+
+@pytest.fixture
+def params_file(tmp_path, root):
+    path = tmp_path / "params.yaml"
+    path.write_text((root / "params.yaml").read_text())
+    return path
+
+
+def edit(path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+def test_the_shipped_file_and_every_profile_are_valid(params_file) -> None:
+    names = yaml.safe_load(params_file.read_text())["profiles"]
+    assert {"smoke"} <= set(names)
+    for name in [None, *names]:
+        assert load_params(params_file, name).seeds
+
+
+def test_unknown_key_names_file_line_and_nearest(params_file) -> None:
+    edit(params_file, "  precision:", "  precison:")
+    with pytest.raises(
+        ParamsError, match=r"params\.yaml:\d+: unknown key 'encoders\.precison'\. Did you mean 'precision'"
+    ):
+        load_params(params_file)
+
+
+def test_bad_value_names_what_it_got(params_file) -> None:
+    with pytest.raises(ParamsError, match=r"texts\.kind: .*got 'aligne'"):
+        load_params(params_file, sets=["texts.kind=aligne"])
+
+
+def test_unknown_profile_and_malformed_set(params_file) -> None:
+    with pytest.raises(ParamsError, match="no profile 'smok'.*Did you mean 'smoke'"):
+        load_params(params_file, "smok")
+    with pytest.raises(ParamsError, match="expected key=value"):
+        load_params(params_file, sets=["epochs"])
+
+
+def test_set_overrides_and_methods_need_an_entry(params_file) -> None:
+    assert load_params(params_file, sets=["training.epochs=3"]).training["epochs"] == 3
+    with pytest.raises(ParamsError, match="no entry under method"):
+        load_params(params_file, sets=["methods=[clip, nosuch]"])
+
+
+def test_cells_inherit_their_method(params_file) -> None:
+    params = load_params(
+        params_file,
+        sets=[
+            "method.clip={options: {width: 32}, training: {lr: 0.1}}",
+            "cells={clip-raw: {method: clip, table: prompts, label: raw, texts: {kind: raw_report}}}",
+        ],
+    )
+    main, raw = main_cell(params, "clip"), ablation_cell(params, "clip-raw")
+    assert (raw.options, raw.training) == (main.options, main.training)
+    assert (main.texts.kind, raw.texts.kind, raw.variant) == ("aligned", "raw_report", "raw")
+    with pytest.raises(ParamsError, match="no cell 'clip-row'.*'clip-raw'"):
+        ablation_cell(params, "clip-row")
+
+
+def test_a_cell_has_its_own_seeds_and_prompts(params_file):
+    whole = load_params(params_file)
+    cell = ablation_cell(whole, "clip-aligned-report-without-negations")
+    assert (cell.texts.kind, cell.texts.negations) == ("aligned_report", "drop")
+    assert cell.seeds
+    assert cell.seeds != whole.seeds
+    assert [p.style for p in cell.prompts_on("chestxray14")] == ["template", "pos-neg"]
+    assert main_cell(whole, "carzero").seeds is None
+    every = ablation_cell(whole, "gloria-raw-report")
+    assert every.more_prompts == whole.prompt_ablation.prompts
+    assert ablation_cell(whole, "gloria-local").more_prompts == ()
+
+
+def text_factors(params, method):
+    """(kind, negations, bare names) of the cells whose training texts alone differ."""
+    cells = [main_cell(params, method), *[ablation_cell(params, n) for n in params.cells]]
+    tables = ("zero_shot", "prompt_alignment", "text_factors")
+    own = [c.texts for c in cells if c.method == method and c.table in tables]
+    return {(t.kind, t.negations, t.bare_names) for t in own}
+
+
+def test_every_combination_of_the_text_factors_is_a_cell_of_clip(params_file):
+    kinds = ("raw_report", "raw_sentence", "aligned_report", "aligned")
+    expected = {(k, n, "keep") for k in kinds for n in ("keep", "drop")}
+    expected |= {("raw_report", "keep", "drop"), ("raw_sentence", "keep", "drop")}
+    assert text_factors(load_params(params_file), "clip") == expected
+
+
+@pytest.mark.parametrize("method", ["gloria", "carzero", "radzero"])
+def test_other_methods_have_whole_reports_and_one_change_at_a_time(params_file, method):
+    found = text_factors(load_params(params_file), method)
+    whole = [("raw_report", "keep", "keep"), ("raw_sentence", "keep", "keep"), ("aligned", "keep", "keep")]
+    assert set(whole) <= found
+    kind = "raw_sentence" if method == "gloria" else "raw_report"
+    names = set() if method == "radzero" else {(kind, "keep", "drop")}
+    assert found == {*whole, (kind, "drop", "keep"), *names}

@@ -1,0 +1,266 @@
+"""Every command of README.md and docs/ is run in a small project, or is listed below with the reason why not.
+
+A command that is neither fails the test, and so does a listed one that no page shows any more.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tarfile
+import types
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from benchmark.cli import main
+from benchmark.core.tables import Manifest
+from benchmark.data.cards import card_names, load_card
+from benchmark.data.dataset import evaluation_set
+
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.slow]
+
+NOT_RUN = {
+    "make reproduce": "builds the environment from the package index, then takes half an hour",
+    "make grid": "builds the environment from the package index, then takes an hour",
+    "make test": "builds the environment from the package index, then runs this very suite",
+    "make smoke": "builds the environment from the package index; a job of CI of its own",
+    "pip install 'cxr-alignbench[cluster]'": "needs the package index",
+    "dvc repro": "runs the whole grid; `make smoke` runs it at the smallest size in CI",
+    "dvc repro report": "runs the whole grid; `make smoke` runs it at the smallest size in CI",
+    "dvc exp run -S training.epochs=3": "runs the whole grid",
+    "dvc exp run changes -S training.epochs=3": "runs the main tables",
+    "dvc exp show": "needs an experiment, which is a run of the grid",
+    "bench run --method carzero --dataset chestxray14 --profile official": "trains on credentialed data",
+    "mlflow ui --backend-store-uri sqlite:///mlflow.db": "a server that runs until it is stopped",
+    "bench prompts align REPORTS --aligner llm --out aligned.parquet": "needs a local language model",
+    "pytest -m llm": "needs a local language model",
+    "python -m benchmark.evaluation.simulate": "simulates for an hour; tests/evaluation runs it small",
+    "python perf/check.py": "a measurement of minutes",
+    "python perf/intervals.py": "a measurement of minutes",
+    "python perf/twins.py": "a measurement of minutes",
+}
+NAMES = {
+    "bench run", "bench train", "bench score", "bench parity", "bench prompts show",
+    "bench run --set training.epochs=3", "dvc metrics", "bench run --method sharp",
+    "bench data check NAME --data-root DIR",
+}  # fmt: skip
+"""Inline code that names a command without its arguments; full lines of these are run."""
+PROGRAMS = ("bench", "make", "dvc", "mlflow", "python", "pytest", "torchrun", "pip", "export")
+
+
+def documented(root: Path) -> dict[str, str]:
+    """Command → the first page that shows it, from fenced blocks and inline code, in order."""
+    found: dict[str, str] = {}
+    for page in [root / "README.md", *sorted((root / "docs").glob("*.md"))]:
+        text = page.read_text(encoding="utf-8")
+        blocks = re.findall(r"```(?:\w*)\n(.*?)```", text, re.S)
+        lines = [line for block in blocks for line in block.splitlines()]
+        inline = re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.S))
+        for line in [*lines, *(code for code in inline if " " in code)]:
+            command = re.sub(r"\s+", " ", line.partition(" #")[0]).strip()
+            if command.split(" ")[0] in PROGRAMS:
+                found.setdefault(command, page.name)
+    return found
+
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMANDS = documented(ROOT)
+
+
+@pytest.fixture(scope="module")
+def guide(small_project, root, tmp_path_factory) -> Path:
+    """The small project with trained cells, summaries, git, and the files that the pages name."""
+    home = tmp_path_factory.mktemp("guide") / "project"
+    shutil.copytree(small_project, home, ignore=shutil.ignore_patterns("runs", "results", "mlflow.db"))
+    params = yaml.safe_load((home / "params.yaml").read_text())
+    params["seeds"], params["training"]["epochs"] = [0], 1
+    params["tuning"]["trials"] = 1
+    made = params["twins"]["images"]
+    params["twins"]["images"] = {**dict.fromkeys(card_names(), 40), "padchest": 60, **made}
+    params["twins"]["size"] = 96
+    (home / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    shutil.copy(root / "dvc.yaml", home)
+    shutil.copytree(root / "reports", home / "reports", ignore=shutil.ignore_patterns("tables", "tuning"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CXR_ALIGNBENCH_HOME", str(home))
+        for stage in ("train", "evaluate"):
+            for method in ("clip", "carzero"):
+                assert main(["stage", stage, method]) == 0
+        for part in ("main", "all"):
+            assert main(["stage", "summarise", part]) == 0
+        assert main(["report", "tables", "--part", "main"]) == 0
+        assert main(["stage", "twin", "padchest"]) == 0
+        assert main(["stage", "prepare", "padchest"]) == 0
+    who = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+    (home / ".gitignore").write_text("/data/\n/runs/\n/results/\n.cache/\n/mlflow.db\n/mlartifacts/\n")
+    for command in (
+        ["init", "-q"],
+        ["add", "params.yaml", "dvc.yaml", ".gitignore"],
+        [*who, "commit", "-qm", "x"],
+    ):
+        subprocess.run(["git", *command], cwd=home, check=True)
+    subprocess.run([sys.executable, "-m", "dvc", "init", "-q"], cwd=home, check=True)
+    write_predictions(home)
+    write_reports(home)
+    write_ward(home, root)
+    write_checkpoint(home)
+    return home
+
+
+def write_predictions(home: Path) -> None:
+    manifest = Manifest.load(home / "data" / "prepared" / "padchest")
+    rng = np.random.default_rng(0)
+    ids = manifest.frame[["image_id", "patient_id"]].reset_index(drop=True)
+    labels = (rng.random((len(ids), 2)) < 0.4).astype(int)
+    pd.concat([ids, pd.DataFrame(labels, columns=["a", "b"])], axis=1).to_csv(
+        home / "labels.csv", index=False
+    )
+    for name in ("predictions.csv", "theirs.csv", "ours.parquet"):
+        scores = pd.DataFrame(labels + rng.normal(size=labels.shape), columns=["a", "b"])
+        frame = pd.concat([ids[["image_id"]], scores], axis=1)
+        frame.to_parquet(home / name) if name.endswith("parquet") else frame.to_csv(home / name, index=False)
+    chosen = evaluation_set(manifest, load_card("padchest"))
+    whole = pd.DataFrame(rng.normal(size=chosen.labels.shape), columns=list(chosen.classes))
+    pd.concat([chosen.frame[["image_id"]], whole], axis=1).to_csv(home / "scores.csv", index=False)
+
+
+def write_reports(home: Path) -> None:
+    """reports/: a text file as MIMIC-CXR has it; NLMCXR_reports.tgz: two reports as Open-I has them."""
+    report = sorted((home / "data" / "twins" / "mimic_cxr").rglob("s*.txt"))[0]
+    shutil.copy(report, home / "reports" / "s50414267.txt")
+    xml = (
+        '<?xml version="1.0"?><eCitation><uId id="CXR{0}"/><MedlineCitation><Article><Abstract>'
+        '<AbstractText Label="FINDINGS">There is a small left pleural effusion.</AbstractText>'
+        '<AbstractText Label="IMPRESSION">Cardiomegaly.</AbstractText></Abstract></Article>'
+        "</MedlineCitation><MeSH><major>Cardiomegaly</major></MeSH></eCitation>"
+    )
+    with tarfile.open(home / "NLMCXR_reports.tgz", "w:gz") as archive:
+        for number in (1, 2):
+            path = home / f"{number}.xml"
+            path.write_text(xml.format(number))
+            archive.add(path, f"ecgen-radiology/{number}.xml")
+            path.unlink()
+
+
+def write_ward(home: Path, root: Path) -> None:
+    """What docs/add-a-dataset.md shows, with films from the twin and enough rows for two classes."""
+    card, prompts = re.findall(r"```yaml\n(.*?)```", (root / "docs" / "add-a-dataset.md").read_text(), re.S)[
+        :2
+    ]
+    folder = home / "my-cards" / "ward7"
+    folder.mkdir(parents=True)
+    (folder / "card.yaml").write_text(card)
+    (folder / "prompts.yaml").write_text(prompts)
+    (home / "ward7" / "films").mkdir(parents=True)
+    images = sorted((home / "data" / "twins" / "chestxray14").rglob("*.png"))[:12]
+    rows = ["file,person,view,set,Cardiomegaly,Pleural Effusion"]
+    for number, image in enumerate(images):
+        shutil.copy(image, home / "ward7" / "films" / f"a{number:03d}.png")
+        rows.append(f"a{number:03d}.png,p{number},PA,test,{number % 2},{(number // 2) % 2}")
+    (home / "ward7" / "labels.csv").write_text("\n".join(rows) + "\n")
+
+
+def write_checkpoint(home: Path) -> None:
+    """A small checkpoint under CARZero's official names and a tokenizer to go with it."""
+    import torch
+
+    from tests.official.official_checkpoints import carzero_state, tokenizer
+
+    tokenizer(home / "DIR", 60)
+    torch.save({"state_dict": carzero_state(60)}, home / "best_model.ckpt")
+
+
+def arguments(command: str, home: Path, shared: Path) -> list[str]:
+    """The command with the small project's files in the place of what the reader would name."""
+    twins = home / "data" / "twins"
+    words = shlex.split(command)
+    for place, option in enumerate(words[:-1]):
+        if option == "--data-root" and words[place + 1] == "DIR":
+            words[place + 1] = str(twins / words[words.index("--dataset") + 1])
+    put = {
+        "/data/ChestX-ray14": twins / "chestxray14",
+        "/data/PadChest": twins / "padchest",
+        "/data/padchest": twins / "padchest",
+        "FIXTURES": shared / "parity" / "clip",
+        "METHOD": "clip",
+        "2000": "20",
+    }
+    return [str(put.get(word, word)) for word in words]
+
+
+def test_the_lists_hold_no_command_that_no_page_shows() -> None:
+    assert (set(NOT_RUN) | NAMES) - set(COMMANDS) == set()
+    assert len(COMMANDS) > 40
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c not in NAMES])
+def test_documented_command(command, guide, shared_or_none, monkeypatch, capfd, request) -> None:
+    reason = NOT_RUN.get(command)
+    if "--cluster slurm" in command and "--dry-run" not in command:
+        reason = "needs a Slurm cluster"
+    if reason is not None:
+        pytest.skip(f"{COMMANDS[command]}: {command}: {reason}")
+    if "FIXTURES" in command and shared_or_none is None:
+        pytest.skip("needs the official fixtures beside this checkout")
+    monkeypatch.chdir(guide)
+    monkeypatch.setenv("CXR_ALIGNBENCH_DATASETS", "my-cards")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    words = arguments(command, guide, shared_or_none or guide)
+    if words[0] == "export":
+        name, _, value = words[1].partition("=")
+        assert os.environ[name] == value
+        return
+    if command.startswith("bench stage profile"):
+        monkeypatch.chdir(copy_of_params(guide))
+    if "sharp" in words:
+        request.getfixturevalue("sharp")
+    if words[0] == "bench":
+        code = main(words[1:])
+    else:
+        programs = {"python": [sys.executable], "dvc": [sys.executable, "-m", "dvc"],
+                    "torchrun": [sys.executable, "-m", "torch.distributed.run"]}  # fmt: skip
+        code = subprocess.run([*programs[words[0]], *words[1:]], timeout=200).returncode
+    out, err = capfd.readouterr()
+    allowed = {0, 1} if words[:2] == ["bench", "doctor"] or words[1:3] == ["data", "check"] else {0}
+    assert code in allowed, err[-2000:]
+    assert "Traceback" not in err
+    assert out.strip() or words[0] == "torchrun"
+
+
+@pytest.fixture(scope="session")
+def shared_or_none(root) -> Path | None:
+    path = root.parent / "shared"
+    return path if path.is_dir() else None
+
+
+def copy_of_params(guide: Path) -> Path:
+    folder = guide / "scratch"
+    folder.mkdir(exist_ok=True)
+    shutil.copy(ROOT / "params.yaml", folder)
+    return folder
+
+
+@pytest.fixture
+def sharp(monkeypatch):
+    """The method of docs/add-a-method.md, registered as its entry point would."""
+    from methods.base import METHODS
+
+    head = (
+        "from pydantic import Field\n"
+        "from methods.base import METHODS, Losses, Method, MethodConfig, Prepared\n"
+        "from methods.blocks import contrast, projection, unit\n"
+    )
+    page = (ROOT / "docs" / "add-a-method.md").read_text(encoding="utf-8")
+    module = types.ModuleType("sharp_method")
+    monkeypatch.setitem(sys.modules, "sharp_method", module)
+    exec(head + page.split("```python\n")[1].split("```")[0], module.__dict__)
+    yield
+    METHODS._loaded.pop("sharp", None)

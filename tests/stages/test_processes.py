@@ -1,0 +1,223 @@
+"""Past one process: torchrun, a pool, an array of jobs, and two runs that meet at one cell."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from benchmark.core.errors import BenchError, ParamsError
+from benchmark.core.tables import Predictions
+from benchmark.grid.layout import Project
+from benchmark.grid.request import Request, plan
+from benchmark.stages.processes import with_ranks
+from benchmark.training.config import train_config
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+CELL = ("--method", "carzero", "--dataset", "chestxray14", "--seeds", "0")
+UNEVEN = ("--set", "training.batch_size=25")
+"""90 training images make batches of 23 and 22: shares of 12 and 11."""
+
+
+def start(home: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, *arguments],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "CXR_ALIGNBENCH_HOME": str(home), **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for(found, seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not found():
+        assert time.monotonic() < deadline, "nothing came in time"
+        time.sleep(0.05)
+
+
+@pytest.mark.slow
+def test_torchrun_prints_the_table_of_one_process(small_project, fresh_copy, bench) -> None:
+    """Metric rows equal to 1e-6. Scores equal to 1e-6 up to one number common to all: the bias of CARZero's
+    last layer has a gradient of zero in exact arithmetic, and AdamW makes full steps of its rounding."""
+    code, out, err = bench(small_project, "run", *CELL, *UNEVEN, "--json")
+    assert code == 0, err
+    alone = json.loads(out)
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    process = start(fresh_copy, *torchrun, "-m", "benchmark", "train", *CELL, *UNEVEN, "--json")
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    shared = json.loads(out)  # one object: only rank 0 prints
+    assert err.count("trained in") == 1
+    cells = [home / "runs" for home in (small_project, fresh_copy)]
+    name = next(p.name for p in cells[1].iterdir() if p.name.startswith("carzero-main"))
+    one, two = (json.loads((runs / name / "seed-0/run.json").read_text()) for runs in cells)
+    assert (one["processes"], two["processes"]) == (1, 2)
+    assert one["options"]["dropout"] > 0
+    assert one["identity"] == two["identity"]
+    assert two["val_loss"] == pytest.approx(one["val_loss"], rel=1e-6)
+    assert len(shared["metrics"]) == len(alone["metrics"]) > 50
+    for ours, theirs in zip(shared["metrics"], alone["metrics"], strict=True):
+        for key, value in theirs.items():
+            assert ours[key] == (pytest.approx(value, abs=1e-6) if isinstance(value, float) else value), key
+    scores = [
+        Predictions.load(home / f"results/{name}/seed-0/chestxray14/predictions.parquet").frame
+        for home in (small_project, fresh_copy)
+    ]
+    assert scores[0]["image_id"].equals(scores[1]["image_id"])
+    assert len(scores[0]) == 77  # tiles of 64 and 13 images: the second rank has the smaller share
+    whole, joined = (frame.iloc[:, 2:].to_numpy(np.float64) for frame in scores)
+    np.testing.assert_allclose(joined - joined.mean(), whole - whole.mean(), atol=1e-6)
+    assert whole.std() > 1e-3
+
+
+@pytest.mark.slow
+def test_a_rank_that_dies_ends_the_command_and_the_run_goes_on_later(fresh_copy, bench) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = ["train", *CELL, "--set", "training.epochs=12", "--set", "training.checkpoint_seconds=0"]
+    common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
+    ranks = [
+        start(fresh_copy, "-m", "benchmark", *command, RANK=str(rank), LOCAL_RANK=str(rank), **common)
+        for rank in range(2)
+    ]
+    wait_for(lambda: list((fresh_copy / "runs").glob("*/seed-0/state.pt")))
+    ranks[1].send_signal(signal.SIGKILL)
+    out, err = ranks[0].communicate(timeout=60)
+    assert ranks[0].returncode == 1
+    assert out == ""
+    assert err.splitlines()[-1].startswith("rank 0: another process of this run ended")
+    assert "Traceback" not in err
+    _, err = ranks[1].communicate(timeout=60)
+    assert err == ""
+    folder = next((fresh_copy / "runs").glob("*/seed-0"))
+    assert not (folder / "run.json").exists()
+    assert 0 < torch.load(folder / "state.pt", weights_only=True)["step"] < 36
+    code, _, err = bench(fresh_copy, *command)  # by one process
+    assert code == 0, err
+    run = json.loads((folder / "run.json").read_text())
+    assert (run["processes"], run["epochs"]) == (1, 12)
+
+
+def test_only_the_first_rank_says_what_is_wrong(monkeypatch) -> None:
+    def refuse(group, say):
+        say("never printed by the second rank")
+        raise BenchError("bad input")
+
+    monkeypatch.setenv("RANK", "1")
+    assert with_ranks(refuse, pytest.fail) == (None, 2)
+    monkeypatch.setenv("RANK", "0")
+    with pytest.raises(BenchError, match="bad input"):
+        with_ranks(refuse, lambda line: None)
+
+
+@pytest.mark.slow
+def test_two_runs_of_one_cell_train_it_once(fresh_copy) -> None:
+    both = [start(fresh_copy, "-m", "benchmark", "run", *CELL) for _ in range(2)]
+    tables, said = zip(*(process.communicate(timeout=300) for process in both), strict=True)
+    assert [process.returncode for process in both] == [0, 0], said
+    assert sorted("trained in" in text for text in said) == [False, True]
+    assert sorted("carzero-main seed 0: reused" in text for text in said) == [False, True]
+    assert tables[0] == tables[1]
+
+
+@pytest.mark.slow
+def test_a_pool_makes_what_one_process_makes(small_project, fresh_copy, bench) -> None:
+    command = ("run", "--method", "all", "--dataset", "main", "--seeds", "0")
+    code, alone, err = bench(small_project, *command)
+    assert code == 0, err
+    code, pooled, err = bench(fresh_copy, *command, "--jobs", "2")
+    assert code == 0, err
+    assert pooled == alone
+    trained = sorted(line[:5] for line in err.splitlines() if "trained in" in line)
+    assert trained == ["[1/2]", "[2/2]"]
+
+
+def test_a_failed_pool_says_why(small_project, tmp_path, bench) -> None:
+    home = tmp_path / "broken"
+    home.mkdir()
+    shutil.copy(small_project / "params.yaml", home)
+    (home / "data").write_text("a file where the folder of data goes")
+    code, out, err = bench(home, "run", "--method", "all", "--dataset", "all", "--seeds", "0", "--jobs", "2")
+    assert (code, out) == (1, "")
+    assert "2 of 2 processes failed; shard 1/2:" in err.splitlines()[-1]
+
+
+def test_the_official_recipe_is_a_cell_of_its_own(root, tmp_path) -> None:
+    shutil.copy(root / "params.yaml", tmp_path)
+
+    def cell(**more):
+        return plan(Project(tmp_path), Request("carzero", "padchest", seeds=(0,), **more)).cells[0]
+
+    official = cell(recipe="official", sets=("training.epochs=1", "training.tile=[8, 8]"))
+    assert official.name.startswith("carzero-main-official-recipe-")
+    assert official.options["layers"] == 4
+    config = train_config(official.training)
+    assert (config.betas, config.precision, config.epochs, config.tile) == (
+        (0.5, 0.999), "float16 mixed", 1, (8, 8),
+    )  # fmt: skip
+    assert cell().name == "carzero-main"
+    with pytest.raises(ParamsError, match="no recipe 'offical' of carzero"):
+        cell(recipe="offical")
+
+
+ARRAY = ("run", "--method", "all", "--dataset", "chestxray14", "--cluster")
+
+
+def test_a_dry_run_prints_the_jobs_and_submits_nothing(small_project, bench) -> None:
+    before = sorted(small_project.rglob("*"))
+    asked = ("--gpus", "1", "--minutes", "30", "--partition", "gpu", "--dry-run")
+    code, out, err = bench(small_project, *ARRAY, "slurm", *asked)
+    assert code == 0, err
+    lines = out.splitlines()
+    assert lines[0].startswith("would submit 4 jobs to slurm: timeout_min 30, gpus_per_node 1")
+    assert "slurm_partition gpu" in lines[0]
+    assert "--shard 4/4" in lines[4]
+    assert sorted(small_project.rglob("*")) == before
+    code, out, _ = bench(small_project, *ARRAY, "slurm", *asked, "--shards", "2", "--json")
+    assert len(json.loads(out)["commands"]) == 2
+
+
+def test_a_cluster_that_is_not_there_is_one_line(small_project, bench, monkeypatch) -> None:
+    pytest.importorskip("submitit")
+    monkeypatch.setenv("PATH", "/nowhere")
+    code, out, err = bench(small_project, *ARRAY, "slurm")
+    assert (code, out) == (2, "")
+    assert "--cluster slurm" in err
+    assert err.count("\n") == 1
+    monkeypatch.setitem(sys.modules, "submitit", None)
+    code, _, err = bench(small_project, *ARRAY, "slurm")
+    assert code == 2
+    assert "pip install 'cxr-alignbench[cluster]'" in err
+    for more in (("--jobs", "2"), ("--shard", "1/2")):
+        code, _, err = bench(small_project, *ARRAY, "slurm", *more)
+        assert code == 2
+        assert "give one of them" in err
+    assert bench(small_project, *ARRAY[:-1], "--dry-run")[0] == 2
+    assert "expected slurm or local" in bench(small_project, *ARRAY, "pbs")[2]
+
+
+@pytest.mark.slow
+def test_submitted_jobs_make_the_table(fresh_copy, bench) -> None:
+    pytest.importorskip("submitit")
+    command = ("run", "--method", "clip", "--dataset", "chestxray14")
+    code, out, err = bench(fresh_copy, *command, "--cluster", "local", "--cpus", "1", "--json")
+    assert code == 0, err
+    assert len(json.loads(out)["jobs"]) == 2
+    done = [fresh_copy / f"results/clip-main/seed-{seed}/chestxray14/evaluation.json" for seed in (0, 1)]
+    wait_for(lambda: all(path.is_file() for path in done), 200)
+    code, out, err = bench(fresh_copy, *command)
+    assert code == 0
+    assert err.count("clip-main seed") == err.count("reused, best epoch") == 2

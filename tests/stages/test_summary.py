@@ -1,0 +1,34 @@
+"""Which rows are compared with which."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmark.grid.params import ablation_cell, load_params, main_cell
+from benchmark.stages.summarise import MAINS, Scored, families_of
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_main_cells_meet_one_another_and_ablations_their_own_method_and_table() -> None:
+    params = load_params(ROOT / "params.yaml")
+    cells = [main_cell(params, method) for method in params.methods]
+    cells += [ablation_cell(params, name) for name in params.cells]
+    files = [Scored(cell, cell.name, seed, Path("-")) for cell in cells for seed in (0, 1)]
+    files += [Scored(cells[0], f"{cells[0].name} · name", 0, Path("-"))]
+    found = families_of(files)
+    assert found[MAINS] == [f"{method}-main" for method in params.methods]
+    assert found["brgsa", "bank"] == ["brgsa-main", "brgsa-no-bank"]
+    assert found["clip", "prompt_alignment"][:2] == ["clip-main", "clip-raw-report"]
+    assert "clip-main · name" in found["clip", "prompt_alignment"]
+    for (method, table), names in found.items():
+        if (method, table) != MAINS:
+            assert {params.cells[n].table for n in names if n in params.cells} == {table}
+            assert all(name.startswith(f"{method}-") for name in names)
+    pairs = [{a, b} for names in found.values() for a in names for b in names if a < b]
+    assert all(pairs.count(pair) == 1 for pair in pairs)
+
+
+def test_one_row_alone_is_compared_with_nothing() -> None:
+    cell = main_cell(load_params(ROOT / "params.yaml"), "clip")
+    assert families_of([Scored(cell, cell.name, 0, Path("-"))]) == {}

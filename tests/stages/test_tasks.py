@@ -1,0 +1,126 @@
+"""Grounding, segmentation, retrieval and modality gap from tiny twins to rows, tables and reuse."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from benchmark.core.errors import ParamsError
+from benchmark.core.files import read_json
+from benchmark.core.tables import METRIC_COLUMNS, read_table
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+@pytest.fixture(scope="module")
+def task_project(small_project, tmp_path_factory) -> Path:
+    home = tmp_path_factory.mktemp("tasks") / "project"
+    shutil.copytree(small_project, home, ignore=shutil.ignore_patterns("runs", "results", "mlflow.db"))
+    params = yaml.safe_load((home / "params.yaml").read_text())
+    params["methods"] = ["clip", "gloria"]
+    params["twins"]["images"] |= {"chestxdet10": 80, "siim_pneumothorax": 40, "openi": 40}
+    params["tasks"] = {
+        "grounding": ["chestxdet10"],
+        "segmentation": ["siim_pneumothorax"],
+        "retrieval": ["openi"],
+        "pairs": 12,
+    }
+    (home / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    return home
+
+
+def stages(bench, home: Path, *names: str) -> None:
+    for method in names:
+        for stage in ("train", "evaluate"):
+            code, _, err = bench(home, "stage", stage, method)
+            assert code == 0, err
+
+
+@pytest.mark.slow
+def test_every_task_gets_rows_tables_and_headlines(task_project, bench) -> None:
+    stages(bench, task_project, "clip", "gloria")
+    folder = task_project / "results" / "clip-main" / "seed-0"
+    places = {"grounding": "chestxdet10", "segmentation": "siim_pneumothorax", "retrieval": "openi"}
+    values = {}
+    for task, dataset in places.items():
+        frame, meta = read_table(folder / dataset / f"{task}.parquet")
+        assert list(frame.columns) == list(METRIC_COLUMNS)
+        assert (set(frame["task"]), set(frame["dataset"]), set(frame["origin"])) == (
+            {task},
+            {dataset},
+            {"twin"},
+        )
+        assert meta["evaluation"]["protocol"] == frame["split"].iloc[0]
+        macro = frame[frame["class"] == "macro"].set_index("metric")
+        values |= macro["value"].to_dict()
+        limited = macro.dropna(subset="low")
+        assert len(limited)
+        assert (limited["low"] <= limited["value"]).all()
+        assert (limited["value"] <= limited["high"]).all()
+    assert {"pointing_game", "pointing_game_ties_shared", "dice", "dice_held_out", "pixel_auroc",
+            "empty_specificity", "recall_at_1_image_to_text", "recall_at_10_text_to_image", "modality_gap",
+            "paired_cosine"} <= set(values)  # fmt: skip
+    assert 0 <= values["modality_gap"] <= 2
+    index = read_json(task_project / "results" / "index" / "main" / "clip-main.json")["seed-0"]
+    assert index["siim_pneumothorax"]["dice"] == pytest.approx(values["dice"], abs=1e-6)
+    assert index["chestxdet10"]["pointing_game"] == pytest.approx(values["pointing_game"], abs=1e-6)
+
+    assert bench(task_project, "stage", "summarise", "main")[0] == 0
+    assert bench(task_project, "report", "tables", "--part", "main")[0] == 0
+    for task, dataset in places.items():
+        text = (task_project / "reports" / "tables" / f"{task}.md").read_text()
+        assert "SYNTHETIC TWIN" in text
+        assert dataset in text
+        assert "GLoRIA" in text
+    grounding = (task_project / "reports" / "tables" / "grounding.md").read_text()
+    assert "0.367" in grounding, "the published value stands beside ours"
+
+    from benchmark.grid.layout import Project
+    from benchmark.reporting.effects import seed_values
+    from benchmark.reporting.gather import gather
+
+    evidence = gather(Project(task_project), "main").evidence
+    assert seed_values(evidence, "clip-main", ["openi"], "all", "modality_gap").shape == (2, 1)
+    assert "siim_pneumothorax" not in evidence.datasets, "no classification row, so no zero-shot column"
+
+
+def test_rows_are_reused_and_a_changed_prompt_is_not(task_project, bench) -> None:
+    stages(bench, task_project, "clip")
+    table = task_project / "results/clip-main/seed-0/chestxdet10/grounding.parquet"
+    before = table.stat().st_mtime_ns
+    stages(bench, task_project, "clip")
+    assert table.stat().st_mtime_ns == before
+    params = (task_project / "params.yaml").read_text()
+    (task_project / "params.yaml").write_text(params.replace("There is {}", "Evidence of {}"))
+    stages(bench, task_project, "clip")
+    (task_project / "params.yaml").write_text(params)
+    assert table.stat().st_mtime_ns != before
+
+
+def test_a_method_without_maps_has_no_row_and_a_set_without_boxes_is_an_error(
+    task_project, monkeypatch
+) -> None:
+    from benchmark.grid.layout import Project
+    from benchmark.grid.params import load_params
+    from benchmark.stages.run import Session
+    from benchmark.stages.tasks import Tasks
+    from methods.base import build
+
+    project = Project(task_project)
+    sets = ["tasks.retrieval=[]"]
+    params = load_params(project.params, sets=sets)
+    tasks = Tasks(Session(project, params, lambda line: None))
+    width = tasks.target("grounding", "chestxdet10").images.width
+    method = build("clip", {"image_pool": "pooled+mean", "width": 8}, width, 384)
+    run = {"model_sha256": "x", "options": {}, "identity": "x" * 16}
+    from benchmark.grid.params import main_cell
+
+    cell = main_cell(params, "clip").model_copy(update={"name": "clip-pooled"})
+    assert tasks.evaluate(cell, 0, run, method) == {}
+    assert not list((task_project / "results" / "clip-pooled").rglob("*.parquet"))
+    wrong = load_params(project.params, sets=[*sets, "tasks.grounding=[padchest]"])
+    with pytest.raises(ParamsError, match=r"tasks\.grounding lists 'padchest'"):
+        Tasks(Session(project, wrong, lambda line: None)).target("grounding", "padchest")

@@ -1,0 +1,85 @@
+"""MLflow for real: a local SQLite store, and a server on the loopback."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+
+import pytest
+
+from benchmark.core.errors import BenchError
+from benchmark.stages.tracking import EXPERIMENT, Tracker
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+def write_one(root) -> str:
+    (root / "table.md").write_text("| a |")
+    tracker = Tracker(root, "clip-main/0", {"dataset": "padchest"})
+    tracker.parameters({"training": {"lr": 0.1}, "method": "clip"})
+    for step in range(3):
+        tracker.metrics({"loss": 3.0 - step, "undefined": float("nan")}, step)
+    tracker.file(root / "table.md", "tables")
+    tracker.close()
+    return tracker.run_id
+
+
+def check(uri: str, run_id: str) -> None:
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(tracking_uri=uri)
+    run = client.get_run(run_id)
+    assert client.get_experiment(run.info.experiment_id).name == EXPERIMENT
+    assert run.data.params == {"training.lr": "0.1", "method": "clip"}
+    assert [m.value for m in client.get_metric_history(run_id, "loss")] == [3.0, 2.0, 1.0]
+    assert "undefined" not in run.data.metrics
+    assert [a.path for a in client.list_artifacts(run_id, "tables")] == ["tables/table.md"]
+    assert run.info.status == "FINISHED"
+
+
+def test_local_store(tmp_path, monkeypatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    check(f"sqlite:///{tmp_path / 'mlflow.db'}", write_one(tmp_path))
+
+
+@pytest.mark.slow
+def test_server_on_the_loopback(tmp_path, monkeypatch) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
+    command += ["--backend-store-uri", f"sqlite:///{tmp_path / 'server.db'}", "--workers", "1"]
+    command += ["--artifacts-destination", str(tmp_path / "store")]
+    server = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    uri = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(240):
+            try:
+                urllib.request.urlopen(f"{uri}/health", timeout=1).close()
+                break
+            except OSError:
+                assert server.poll() is None, "the server stopped"
+                time.sleep(0.5)
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        check(uri, write_one(tmp_path))
+    finally:
+        os.killpg(server.pid, 15)
+        server.wait(timeout=30)
+
+
+def test_unreachable_store_is_one_line(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(BenchError, match=r"MLflow store http://127\.0\.0\.1:9 cannot be used"):
+        Tracker(tmp_path, "x", {})
