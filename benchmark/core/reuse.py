@@ -1,0 +1,207 @@
+"""The one rule of reuse: what is on disk is used again only if it was made under an equal key.
+
+A key is made of named parts: the settings that act on the artifact, the content of what it was made from, and
+the source of the modules that make it. The mark beside an artifact records the key, the hash of each part (so
+that a rerun can say which of them changed) and the content of the files it stands for.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from benchmark.core.errors import BenchError
+from benchmark.core.files import read_json, write_json
+from benchmark.core.hashing import hash_file, hash_strings, hash_value
+
+ROOTS = ("benchmark", "methods")
+"""Packages whose imports `source` follows; other packages are named with their version by those who use them."""
+
+CANNOT_CHANGE_NUMBERS = frozenset(
+    ["benchmark"]
+    + [f"benchmark.core.{name}" for name in ("errors", "files", "locks", "progress", "reuse", "validation")]
+)
+"""Modules that a key leaves out: they hold the version, report, lock and write, and compute nothing."""
+
+
+@dataclass(frozen=True)
+class Key:
+    """parts: name → hash of what was given under that name. digest: hash of all of them."""
+
+    parts: Mapping[str, str]
+
+    @property
+    def digest(self) -> str:
+        return hash_value(dict(self.parts))
+
+    def changed(self, known: Mapping[str, str]) -> tuple[str, ...]:
+        """Names of the parts that differ from those of an older key."""
+        names = {*self.parts, *known}
+        return tuple(sorted(n for n in names if self.parts.get(n) != known.get(n)))
+
+
+def key_of(**parts: Any) -> Key:
+    """A key from JSON-serialisable parts; another `Key` counts by its digest.
+
+    Raises TypeError for a part that is not JSON-serialisable: its content must be hashed first.
+    """
+    return Key({n: hash_value(p.digest if isinstance(p, Key) else p) for n, p in sorted(parts.items())})
+
+
+@dataclass(frozen=True)
+class Reused:
+    """reused: found as it was made. why: the parts that differed where it was made again, () where nothing was
+    there before."""
+
+    reused: bool
+    why: tuple[str, ...] = ()
+
+
+def reuse(mark: Path, key: Key, files: Iterable[Path], make: Callable[[], object]) -> Reused:
+    """Keep `files` where `mark` says that they were made under `key` and they are as they were; else `make`.
+
+    mark: a JSON file of its own for each artifact. files: what `make` writes, listed again after it ran. The old
+    mark goes first, so that a killed `make` leaves nothing that would be reused. Callers hold the lock of the
+    folder. Raises BenchError where `make` left a file unwritten.
+    """
+    files = tuple(files)
+    if is_made(mark, key, files):
+        return Reused(True)
+    known = _read(mark)
+    why = key.changed(known["parts"]) if known else ()
+    mark.unlink(missing_ok=True)
+    make()
+    record(mark, key, files)
+    return Reused(False, why or (("files",) if known else ()))
+
+
+def is_made(mark: Path, key: Key, files: Iterable[Path]) -> bool:
+    """Whether every file is there as `record` saw it under this key."""
+    known = _read(mark)
+    if known is None or known["key"] != key.digest:
+        return False
+    return all(_same(path, known["files"].get(path.name)) for path in files)
+
+
+def record(mark: Path, key: Key, files: Iterable[Path]) -> None:
+    """Write the mark of files that were made under this key. Raises BenchError for one that is missing."""
+    seen = {}
+    for path in files:
+        if not path.is_file():
+            raise BenchError(f"{path}: was not written. Run the same command again.")
+        seen[path.name] = {"sha256": hash_file(path), **_stat(path)}
+    write_json(mark, {"key": key.digest, "parts": dict(key.parts), "files": seen})
+
+
+def _read(mark: Path) -> dict[str, Any] | None:
+    """A mark that cannot be read counts as none: what it stood for is made again."""
+    try:
+        known = read_json(mark)
+    except BenchError:
+        return None
+    shaped = isinstance(known, dict) and isinstance(known.get("parts"), dict)
+    return known if shaped and isinstance(known.get("files"), dict) and "key" in known else None
+
+
+def _same(path: Path, known: Any) -> bool:
+    """By size and time first, so that large files are not read at every start; by content where these differ."""
+    if not isinstance(known, dict) or not path.is_file():
+        return False
+    now = _stat(path)
+    if now["size"] != known.get("size"):
+        return False
+    return now["mtime_ns"] == known.get("mtime_ns") or hash_file(path) == known.get("sha256")
+
+
+def _stat(path: Path) -> dict[str, int]:
+    status = path.stat()
+    return {"size": status.st_size, "mtime_ns": status.st_mtime_ns}
+
+
+def source(*modules: str) -> str:
+    """Hash of the code of these modules and of every module of this project that they import, directly or not.
+
+    Comments, docstrings and layout do not count. Imports for type checking only do not run and are left out.
+    What a registry loads by name is not followed: name its module too. Raises ModuleNotFoundError.
+    """
+    seen: dict[str, str] = {}
+    waiting = list(modules)
+    while waiting:
+        name = waiting.pop()
+        if name in seen or name in CANNOT_CHANGE_NUMBERS:
+            continue
+        seen[name], imports = _code(name)
+        waiting += imports
+    return hash_strings(part for name in sorted(seen) for part in (name, seen[name]))
+
+
+@lru_cache(maxsize=1024)
+def _code(name: str) -> tuple[str, tuple[str, ...]]:
+    """The hash of one module's code, and the modules of this project that it imports."""
+    path = _file_of(name)
+    if path is None:
+        raise ModuleNotFoundError(f"{name}: no source file")
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    imports = tuple(dict.fromkeys(_imports(tree, package)))
+    return hash_strings([ast.dump(_Bare().visit(tree))]), imports
+
+
+class _Bare(ast.NodeTransformer):
+    """Removes docstrings, which compute nothing."""
+
+    def _strip(self, node: Any) -> Any:
+        self.generic_visit(node)
+        first = node.body[0] if node.body else None
+        if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+            node.body = node.body[1:] or [ast.Pass()] if isinstance(first.value.value, str) else node.body
+        return node
+
+    visit_Module = visit_ClassDef = visit_FunctionDef = visit_AsyncFunctionDef = _strip
+
+
+def _imports(tree: ast.AST, package: str) -> Iterable[str]:
+    skipped = {
+        inner
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+        for part in node.body
+        for inner in ast.walk(part)
+    }
+    for node in ast.walk(tree):
+        if node in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (n for alias in node.names for n in _ours(alias.name))
+        elif isinstance(node, ast.ImportFrom):
+            base = package.rsplit(".", node.level - 1)[0] if node.level else ""
+            module = ".".join(part for part in (base, node.module) if part)
+            yield from _ours(module)
+            for alias in node.names:
+                if _is_module(f"{module}.{alias.name}"):
+                    yield from _ours(f"{module}.{alias.name}")
+
+
+def _ours(name: str) -> list[str]:
+    """A module of this project and the packages around it, whose __init__ runs too."""
+    parts = name.split(".")
+    return [".".join(parts[: k + 1]) for k in range(len(parts))] if parts[0] in ROOTS else []
+
+
+def _is_module(name: str) -> bool:
+    return name.split(".")[0] in ROOTS and _file_of(name) is not None
+
+
+@lru_cache(maxsize=2048)
+def _file_of(name: str) -> Path | None:
+    """The source file of a module; only the packages around it are imported, as `find_spec` needs them."""
+    try:
+        spec = importlib.util.find_spec(name)
+    except ModuleNotFoundError:
+        return None
+    return Path(spec.origin) if spec is not None and spec.origin and spec.has_location else None
