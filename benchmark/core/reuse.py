@@ -20,7 +20,7 @@ from benchmark.core.files import read_json, write_json
 from benchmark.core.hashing import hash_file, hash_strings, hash_value
 
 ROOTS = ("benchmark", "methods")
-"""Packages whose imports `source` follows; other packages are named with their version by those who use them."""
+"""Packages whose imports `source` follows; the version of another package is a part of its own in a key."""
 
 CANNOT_CHANGE_NUMBERS = frozenset(
     ["benchmark"]
@@ -55,8 +55,8 @@ def key_of(**parts: Any) -> Key:
 
 @dataclass(frozen=True)
 class Reused:
-    """reused: found as it was made. why: the parts that differed where it was made again, () where nothing was
-    there before."""
+    """reused: found as it was made. why: the parts that differed where it was made again, () where nothing
+    was there before."""
 
     reused: bool
     why: tuple[str, ...] = ()
@@ -65,9 +65,9 @@ class Reused:
 def reuse(mark: Path, key: Key, files: Iterable[Path], make: Callable[[], object]) -> Reused:
     """Keep `files` where `mark` says that they were made under `key` and they are as they were; else `make`.
 
-    mark: a JSON file of its own for each artifact. files: what `make` writes, listed again after it ran. The old
-    mark goes first, so that a killed `make` leaves nothing that would be reused. Callers hold the lock of the
-    folder. Raises BenchError where `make` left a file unwritten.
+    mark: a JSON file of its own for each artifact. files: what `make` writes. The old mark goes first, so
+    that a killed `make` leaves nothing that would be reused. Callers hold the lock of the folder. Raises
+    BenchError where `make` left a file unwritten.
     """
     files = tuple(files)
     if is_made(mark, key, files):
@@ -109,7 +109,7 @@ def _read(mark: Path) -> dict[str, Any] | None:
 
 
 def _same(path: Path, known: Any) -> bool:
-    """By size and time first, so that large files are not read at every start; by content where these differ."""
+    """By size and time first, as large files are not read at every start; by content where they differ."""
     if not isinstance(known, dict) or not path.is_file():
         return False
     now = _stat(path)
@@ -124,7 +124,7 @@ def _stat(path: Path) -> dict[str, int]:
 
 
 def source(*modules: str) -> str:
-    """Hash of the code of these modules and of every module of this project that they import, directly or not.
+    """Hash of the code of these modules and of every module of this project that they import.
 
     Comments, docstrings and layout do not count. Imports for type checking only do not run and are left out.
     What a registry loads by name is not followed: name its module too. Raises ModuleNotFoundError.
