@@ -124,12 +124,32 @@ class Method(nn.Module):
     """
 
     name: ClassVar[str]
+    title: ClassVar[str] = ""
+    """The name as the paper writes it, for tables and figures; without one it is `name`."""
+    order: ClassVar[int] = 100
+    """Its place among the methods of a figure, smallest first; equal places go by name."""
+    marker: ClassVar[str] = "*"
+    """Shape of its points in figures, a marker of matplotlib."""
+    dash: ClassVar[str | tuple[float, ...]] = "-"
+    """Dash of its lines in figures: "-", or lengths of ink and gap in turn."""
+    colour: ClassVar[str] = ""
+    """`#rrggbb` of its points and lines; empty: one of the palette that no other method took."""
     Config: ClassVar[type[MethodConfig]]
     OFFICIAL: ClassVar[dict[str, Any]] = {}
     """The published hyper-parameters; fields that are not named keep their defaults."""
     OFFICIAL_RECIPE: ClassVar[Recipe | None] = None
     MAP_IS_ATTENTION: ClassVar[bool] = False
     """Whether `similarity_map` gives attention weights in [0, 1]; else it gives similarities of any scale."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """A method made from another one shares its equations, not its name and looks in tables and figures."""
+        super().__init_subclass__(**options)
+        own = vars(cls)
+        if "name" not in own:
+            return
+        cls.title = own.get("title") or own["name"]
+        for attribute in ("order", "marker", "dash", "colour"):
+            setattr(cls, attribute, own.get(attribute, getattr(Method, attribute)))
 
     def __init__(self, config: MethodConfig, image_dim: int, text_dim: int) -> None:
         super().__init__()
@@ -231,13 +251,6 @@ class Method(nn.Module):
         """Official checkpoint names → ours, for the method's own part (encoder tensors are skipped).
         Pure; raises BenchError listing missing and surplus keys."""
         raise NotImplementedError(f"{cls.name} has no official checkpoint layout")
-
-
-def agreement(image: ImageFeatures, text: TextFeatures) -> Tensor | None:
-    """(I, T) dot product of the finding vectors in {-1, 0, 1}, or None where either lacks them."""
-    if image.findings is None or text.findings is None:
-        return None
-    return image.findings.float() @ text.findings.float().T
 
 
 class FeatureNorm(nn.Module):

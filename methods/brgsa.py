@@ -65,6 +65,8 @@ class BrgSA(Method):
     """Cosine alignment whose two sides are also rebuilt from one shared bank."""
 
     name = "brgsa"
+    title = "BrgSA"
+    order, marker, dash, colour = 50, "P", (2, 2), "#56b4e9"
     Config = BrgSAConfig
     config: BrgSAConfig
     OFFICIAL: ClassVar[dict[str, Any]] = {"width": 768, "bank_size": 2048}

@@ -85,6 +85,8 @@ class CARZero(Method):
     """Learned similarity: a cross-attention decoder with a head, in two directions."""
 
     name = "carzero"
+    title = "CARZero"
+    order, marker, dash, colour = 0, "o", "-", "#0173b2"
     Config = CARZeroConfig
     config: CARZeroConfig
     MAP_IS_ATTENTION = True

@@ -57,6 +57,8 @@ class CLIP(Method):
     """Global cosine alignment with a learned temperature."""
 
     name = "clip"
+    title = "CLIP"
+    order, marker, dash, colour = 10, "s", (5, 2), "#de8f05"
     Config = CLIPConfig
     config: CLIPConfig
     OFFICIAL: ClassVar[dict[str, Any]] = {"width": 512}

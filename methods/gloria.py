@@ -75,6 +75,8 @@ class GLoRIA(Method):
     """Global cosine plus attention-weighted word-region cosine."""
 
     name = "gloria"
+    title = "GLoRIA"
+    order, marker, dash, colour = 30, "D", (4, 1.5, 1, 1.5), "#d55e00"
     Config = GLoRIAConfig
     config: GLoRIAConfig
     MAP_IS_ATTENTION = True

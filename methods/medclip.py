@@ -56,6 +56,8 @@ class MedCLIP(Method):
     """Global cosine with targets from the agreement of findings."""
 
     name = "medclip"
+    title = "MedCLIP"
+    order, marker, dash, colour = 20, "^", (1, 1.2), "#029e73"
     Config = MedCLIPConfig
     config: MedCLIPConfig
     OFFICIAL: ClassVar[dict[str, Any]] = {"width": 512}

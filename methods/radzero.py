@@ -70,6 +70,8 @@ class RadZero(Method):
     """Cosine of a sentence with the patches it attends to."""
 
     name = "radzero"
+    title = "RadZero"
+    order, marker, dash, colour = 40, "v", (7, 2), "#cc78bc"
     Config = RadZeroConfig
     config: RadZeroConfig
     OFFICIAL: ClassVar[dict[str, Any]] = {"width": 768, "min_temperature": 0.0, "align_heads": 12}

@@ -252,6 +252,17 @@ def test_settings_and_descriptions(name):
         kind.settings("fast")
 
 
+def test_looks_are_told_apart():
+    kinds = [METHODS.get(name) for name in NAMES]
+    for attribute in ("title", "order", "marker", "dash", "colour"):
+        assert len({getattr(kind, attribute) for kind in kinds}) == len(kinds)
+
+    class Derived(METHODS.get("clip")):
+        name = "derived"
+
+    assert (Derived.title, Derived.order, Derived.colour) == ("derived", Method.order, "")
+
+
 def test_unknown_options_name_the_nearest():
     with pytest.raises(ParamsError, match="Did you mean 'heads'"):
         configure("carzero", {"head_s": 3})

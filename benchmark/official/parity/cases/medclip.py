@@ -16,7 +16,6 @@ from benchmark.official.parity.cases.features import (
 from benchmark.official.parity.check import Checker
 from benchmark.official.parity.fixture import Fixture
 from benchmark.official.parity.registry import case
-from methods.base import agreement
 from methods.blocks import class_scores
 from methods.medclip import MedCLIP, MedCLIPConfig, soft_targets
 
@@ -42,7 +41,7 @@ def loss(fixture: Fixture, checker: Checker) -> None:
     if soft:
         image = replace(image, findings=fixture.tensor("in/img_labels"))
         text = replace(text, findings=fixture.tensor("in/text_labels"))
-        similarity = agreement(image, text)
+        similarity = method.agreement(image.findings, text.findings)
         assert similarity is not None
         over_texts, over_images = soft_targets(similarity)
         checker.close("out/label_sim", similarity)
