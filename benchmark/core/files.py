@@ -10,9 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from benchmark.core.errors import BenchError
+from benchmark.core.guard import parse_json, parse_yaml, read_text
 
 
 @contextlib.contextmanager
@@ -47,28 +45,10 @@ def write_json(target: Path | str, value: Any) -> None:
 
 
 def read_json(path: Path | str) -> Any:
-    """Raises BenchError, naming the file and line, where the text is not JSON."""
-    path = Path(path)
-    try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
-        raise BenchError(f"{path}: no such file.") from None
-    except UnicodeDecodeError as error:
-        raise BenchError(f"{path}: not UTF-8 text (byte {error.start}). Save it as UTF-8.") from None
-    except json.JSONDecodeError as error:
-        raise BenchError(f"{path}:{error.lineno}: not valid JSON ({error.msg}).") from None
+    """Raises DataError, naming the file and line, where the text is not JSON."""
+    return parse_json(read_text(path, "a JSON file"), path)
 
 
 def read_yaml(path: Path | str) -> Any:
-    """Raises BenchError, naming the file and line, where the text is not YAML."""
-    path = Path(path)
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
-        raise BenchError(f"{path}: no such file.") from None
-    except UnicodeDecodeError as error:
-        raise BenchError(f"{path}: not UTF-8 text (byte {error.start}). Save it as UTF-8.") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        raise BenchError(f"{path}{line}: not valid YAML ({getattr(error, 'problem', error)}).") from None
+    """Raises DataError, naming the file and line, where the text is not YAML."""
+    return parse_yaml(read_text(path, "a YAML file"), path)

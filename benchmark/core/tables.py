@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from benchmark.core.errors import DataError
 from benchmark.core.files import atomic_path
+from benchmark.core.guard import parsing, read_parquet
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -150,17 +151,11 @@ def write_table(path: Path | str, frame: pd.DataFrame, meta: dict[str, Any]) -> 
 
 def read_table(path: Path | str) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Frame and metadata. Raises DataError where the file is missing or not Parquet."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     if not Path(path).exists():
         raise DataError(f"{path}: no such file. The stage that writes it has not run.")
-    try:
-        table = pq.read_table(path)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(f"{path}: not a readable Parquet file ({error}).") from None
-    meta = json.loads((table.schema.metadata or {}).get(_KEY, b"{}"))
-    return table.to_pandas(), meta
+    table, meta = read_parquet(path, _KEY)
+    with parsing(path, "a Parquet file"):
+        return table.to_pandas(), meta
 
 
 def metric_frame(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
