@@ -142,7 +142,7 @@ class Method(nn.Module):
     """Whether `similarity_map` gives attention weights in [0, 1]; else it gives similarities of any scale."""
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """A method made from another one shares its equations, not its name and looks in tables and figures."""
+        """A method made from another one has its equations, not its name and looks in tables and figures."""
         super().__init_subclass__(**options)
         own = vars(cls)
         if "name" not in own:
