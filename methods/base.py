@@ -19,18 +19,8 @@ from benchmark.core.validation import first_complaint
 Pairs = dict[str, Tensor]
 """Named (I, T) matrices of one tile: what the loss needs of every image-text pair."""
 
-METHODS: Registry[type[Method]] = Registry(
-    "method",
-    {
-        "brgsa": "methods.brgsa:BrgSA",
-        "carzero": "methods.carzero:CARZero",
-        "clip": "methods.clip:CLIP",
-        "gloria": "methods.gloria:GLoRIA",
-        "medclip": "methods.medclip:MedCLIP",
-        "radzero": "methods.radzero:RadZero",
-    },
-    hint="See `bench ls methods`.",
-)
+METHODS: Registry[type[Method]] = Registry("method", hint="See `bench ls methods`.", package="methods")
+"""Methods by name. Plug-ins: group `cxr_alignbench.methods`."""
 
 
 class MethodConfig(BaseModel, frozen=True, extra="forbid"):

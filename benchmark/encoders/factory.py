@@ -8,26 +8,11 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from benchmark.core.errors import ParamsError
-from benchmark.core.registry import Registry
 from benchmark.encoders.base import ImageEncoder, TextEncoder
-from benchmark.encoders.cards import EncoderCard, ImageCard, TextCard
+from benchmark.encoders.cards import ENCODERS, EncoderCard, ImageCard, TextCard
 
 Spec = str | EncoderCard | Mapping[str, Any]
 Entry = EncoderCard | Callable[[], ImageEncoder | TextEncoder]
-
-ENCODERS: Registry[Entry] = Registry(
-    "encoder",
-    {
-        "efficientnet-lite0": "benchmark.encoders.cards:EFFICIENTNET_LITE0",
-        "minilm-l6": "benchmark.encoders.cards:MINILM",
-        "vit-b16": "benchmark.encoders.cards:CXR_VIT_B16",
-        "bioclinicalbert": "benchmark.encoders.cards:BIOCLINICAL_BERT",
-        "biomedclip-image": "benchmark.encoders.cards:BIOMEDCLIP_IMAGE",
-        "biomedclip-text": "benchmark.encoders.cards:BIOMEDCLIP_TEXT",
-    },
-    hint="See `bench ls encoders`.",
-)
-"""Names → a card, or a function that builds the encoder. Plug-ins: group `cxr_alignbench.encoders`."""
 
 Card = TypeVar("Card", bound=EncoderCard)
 

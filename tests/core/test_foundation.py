@@ -9,7 +9,6 @@ import pytest
 from benchmark.core.errors import BenchError, UnknownName, closest
 from benchmark.core.files import atomic_path, read_json, read_yaml, write_json, write_text
 from benchmark.core.hashing import derive_seed, hash_array, hash_file, hash_strings, hash_value
-from benchmark.core.registry import Registry
 from benchmark.core.tables import (
     META_COLUMNS,
     METRIC_COLUMNS,
@@ -63,18 +62,6 @@ def test_hashes_separate_what_differs() -> None:
     assert hash_array(np.zeros((2, 3))) != hash_array(np.zeros((3, 2)))
     assert hash_array(np.zeros(3, np.float32)) != hash_array(np.zeros(3, np.float64))
     assert derive_seed(0, "order") != derive_seed(0, "init") != derive_seed(1, "init")
-
-
-def test_registry_rejects_collisions_and_suggests() -> None:
-    registry: Registry[type] = Registry("gadget", {"ordered": "collections:OrderedDict"})
-    registry.register("mine")(dict)
-    registry.register("mine")(dict)
-    with pytest.raises(BenchError, match="registered twice"):
-        registry.register("mine")(list)
-    with pytest.raises(UnknownName, match="Did you mean 'mine'"):
-        registry.get("mime")
-    assert registry.names() == ["mine", "ordered"]
-    assert registry.get("ordered").__name__ == "OrderedDict"
 
 
 def manifest(root) -> Manifest:

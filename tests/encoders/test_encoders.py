@@ -15,8 +15,10 @@ from safetensors.torch import save_file
 from benchmark.core.errors import ParamsError, UnknownName
 from benchmark.core.preprocessing import Preprocessing
 from benchmark.encoders.base import fingerprint
-from benchmark.encoders.cards import EFFICIENTNET_LITE0, MINILM, ImageCard, TextCard
-from benchmark.encoders.factory import ENCODERS, image_encoder, text_encoder
+from benchmark.encoders.cards import ENCODERS, ImageCard, TextCard
+from benchmark.encoders.factory import image_encoder, text_encoder
+from benchmark.encoders.known.efficientnet_lite0 import EFFICIENTNET_LITE0
+from benchmark.encoders.known.minilm_l6 import MINILM
 from benchmark.encoders.timm_images import TimmImage, _network
 from benchmark.encoders.weights import WeightsError, read_tensors
 

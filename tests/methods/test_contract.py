@@ -285,7 +285,7 @@ def test_the_example_of_the_guide_is_a_method(root):
         assert made(image, text).shape == (3, 4)
         assert torch.isfinite(made.loss(image, text[:3], torch.eye(3, dtype=torch.bool)).total)
     finally:
-        METHODS._loaded.pop("sharp", None)
+        METHODS._registered.pop("sharp", None)
 
 
 def test_agreement_of_findings():
@@ -316,10 +316,8 @@ def outside(tmp_path, monkeypatch):
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: tilted-method\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[cxr_alignbench.methods]\ntilted = tilted_method:Tilted\n")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(METHODS, "_scanned", False)
+    monkeypatch.setattr(METHODS, "_found", None)
     yield
-    METHODS._lazy.pop("tilted", None)
-    METHODS._loaded.pop("tilted", None)
     sys.modules.pop("tilted_method", None)
 
 

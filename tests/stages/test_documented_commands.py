@@ -263,4 +263,4 @@ def sharp(monkeypatch):
     monkeypatch.setitem(sys.modules, "sharp_method", module)
     exec(head + page.split("```python\n")[1].split("```")[0], module.__dict__)
     yield
-    METHODS._loaded.pop("sharp", None)
+    METHODS._registered.pop("sharp", None)

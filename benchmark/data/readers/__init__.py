@@ -24,20 +24,7 @@ Reader = Callable[[Path, Card], Manifest]
 
 READERS: Registry[Reader] = Registry(
     "reader",
-    {
-        "chestxdet10": "benchmark.data.readers.chestxdet10:read",
-        "chestxray14": "benchmark.data.readers.chestxray14:read",
-        "chexpert": "benchmark.data.readers.chexpert:read",
-        "chexpert5x200": "benchmark.data.readers.chexpert:read_5x200",
-        "cxr_lt": "benchmark.data.readers.cxr_lt:read",
-        "mimic_cxr": "benchmark.data.readers.mimic_cxr:read",
-        "ms_cxr": "benchmark.data.readers.ms_cxr:read",
-        "openi": "benchmark.data.readers.openi:read",
-        "padchest": "benchmark.data.readers.padchest:read",
-        "rsna_pneumonia": "benchmark.data.readers.rsna_pneumonia:read",
-        "siim_pneumothorax": "benchmark.data.readers.siim_pneumothorax:read",
-        "table": "benchmark.data.readers.table:read",
-        "vindr_cxr": "benchmark.data.readers.vindr_cxr:read",
-    },
     hint="A card's `reader` is one of `bench ls readers`; `table` needs no code.",
+    package="benchmark.data.readers",
 )
+"""Readers by name. Plug-ins: group `cxr_alignbench.readers`."""

@@ -19,12 +19,14 @@ from benchmark.core.files import read_json
 from benchmark.core.tables import REGION_COLUMNS, Manifest
 from benchmark.data.cards import Card
 from benchmark.data.pixels import image_size
+from benchmark.data.readers import READERS
 from benchmark.data.readers.common import Log, below, find, image_index, manifest, relative, require_root
 
 FILES = {"train": ("train.json", "ChestX_Det_train.json"), "test": ("test.json", "ChestX_Det_test.json")}
 SPACE = 1024
 
 
+@READERS.register("chestxdet10")
 def read(root: Path, card: Card) -> Manifest:
     """Raises DataError for entries of another form, unknown findings and names in both splits."""
     root = require_root(root, card)

@@ -24,6 +24,7 @@ import pandas as pd
 from benchmark.core.errors import DataError
 from benchmark.core.tables import REGION_COLUMNS, Manifest
 from benchmark.data.cards import Card
+from benchmark.data.readers import READERS
 from benchmark.data.readers.common import (
     Log,
     below,
@@ -59,6 +60,7 @@ BOX_SPACE = 1024
 """Boxes are in pixels of the 1,024-pixel original, whatever the size of the copy."""
 
 
+@READERS.register("chestxray14")
 def read(root: Path, card: Card) -> Manifest:
     """Raises DataError for missing files and columns, repeated images and malformed lists."""
     root = require_root(root, card)

@@ -20,6 +20,7 @@ import pandas as pd
 from benchmark.core.errors import DataError
 from benchmark.core.tables import Manifest
 from benchmark.data.cards import Card
+from benchmark.data.readers import READERS
 from benchmark.data.readers.common import (
     Log,
     below,
@@ -61,6 +62,7 @@ PARTS = re.compile(r"(?:^|/)((?:train|valid|test)/.*)$")
 PIECES = re.compile(r"^(?:train|valid|test)/(patient\d+)/(study\d+)/view\d+_(frontal|lateral)\.jpg$")
 
 
+@READERS.register("chexpert")
 def read(root: Path, card: Card) -> Manifest:
     """All parts that are there. Raises DataError where none is, for a malformed path or label."""
     root = require_root(root, card)
@@ -80,6 +82,7 @@ def read(root: Path, card: Card) -> Manifest:
     return _manifest(root, card, pd.concat(frames, ignore_index=True), paths[-1], log)
 
 
+@READERS.register("chexpert5x200")
 def read_5x200(root: Path, card: Card) -> Manifest:
     """The 1,000 images of GLoRIA's subset: five classes, 200 images each, exactly one class an image.
 

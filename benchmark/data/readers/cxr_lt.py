@@ -18,6 +18,7 @@ import pandas as pd
 from benchmark.core.errors import DataError
 from benchmark.core.tables import Manifest
 from benchmark.data.cards import Card
+from benchmark.data.readers import READERS
 from benchmark.data.readers.common import (
     Log,
     below,
@@ -38,6 +39,7 @@ PATHS = ("path", "fpath", "image_path")
 VIEWS = ("ViewPosition", "view_position", "view")
 
 
+@READERS.register("cxr_lt")
 def read(root: Path, card: Card) -> Manifest:
     """Raises DataError for missing columns, unknown label columns of text, tables that contradict."""
     root = require_root(root, card)

@@ -22,6 +22,7 @@ import pandas as pd
 from benchmark.core.errors import DataError
 from benchmark.core.tables import Manifest
 from benchmark.data.cards import Card
+from benchmark.data.readers import READERS
 from benchmark.data.readers.common import (
     Log,
     find,
@@ -41,6 +42,7 @@ SPLITS = {"train", "validate", "test"}
 PATIENT_GROUP = re.compile(r"p1[0-9]$")
 
 
+@READERS.register("mimic_cxr")
 def read(root: Path, card: Card) -> Manifest:
     """Raises DataError for missing files and columns, repeated or blank ids, a tree without reports."""
     root = require_root(root, card)

@@ -21,6 +21,7 @@ from benchmark.core.errors import DataError, UnknownName
 from benchmark.core.tables import REGION_COLUMNS, Manifest
 from benchmark.data.cards import Card
 from benchmark.data.pixels import image_size
+from benchmark.data.readers import READERS
 from benchmark.data.readers.common import (
     Log,
     find,
@@ -37,6 +38,7 @@ COLUMNS = ("dicom_id", "category_name", "label_text", "path", *BOX, "image_width
 SPLITS = {"val": "validate", "valid": "validate"}
 
 
+@READERS.register("ms_cxr")
 def read(root: Path, card: Card) -> Manifest:
     """Raises DataError for missing files and columns, unknown categories, boxes outside of their image."""
     root = require_root(root, card)

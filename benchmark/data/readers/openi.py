@@ -27,6 +27,7 @@ from defusedxml.ElementTree import parse
 from benchmark.core.errors import DataError
 from benchmark.core.tables import Manifest
 from benchmark.data.cards import Card, LabelRule
+from benchmark.data.readers import READERS
 from benchmark.data.readers.common import Log, find, image_index, manifest, relative, require_root
 
 ARCHIVE = ("NLMCXR_reports*.tgz", "NLMCXR_reports*.tar.gz")
@@ -56,6 +57,7 @@ class Report:
         return tuple(sorted({t.strip().lower() for t in self.automatic if t.strip()}))
 
 
+@READERS.register("openi")
 def read(root: Path, card: Card) -> Manifest:
     """Raises DataError where there is no report, for XML that is malformed or carries entities, for an
     image that two reports name."""

@@ -21,6 +21,7 @@ import pandas as pd
 from benchmark.core.errors import DataError
 from benchmark.core.tables import Manifest
 from benchmark.data.cards import Card
+from benchmark.data.readers import READERS
 from benchmark.data.readers.common import (
     Log,
     below,
@@ -56,6 +57,7 @@ REQUIRED = (
 METHODS = {"Physician": "test", "RNN_model": "automatic"}
 
 
+@READERS.register("padchest")
 def read(root: Path, card: Card) -> Manifest:
     """Raises DataError for missing files and columns, blank or rounded ids, repeated images, a label
     field that is no list."""

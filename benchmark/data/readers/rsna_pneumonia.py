@@ -20,6 +20,7 @@ import pandas as pd
 from benchmark.core.errors import DataError
 from benchmark.core.tables import REGION_COLUMNS, Manifest
 from benchmark.data.cards import Card
+from benchmark.data.readers import READERS
 from benchmark.data.readers.common import (
     Log,
     find,
@@ -37,6 +38,7 @@ from benchmark.data.readers.nih_dicom import SHARES, SPACE, headers, name_list
 BOX = ("x", "y", "width", "height")
 
 
+@READERS.register("rsna_pneumonia")
 def read(root: Path, card: Card) -> Manifest:
     """Raises DataError for missing files and columns, half-blank boxes and targets that contradict them."""
     root = require_root(root, card)

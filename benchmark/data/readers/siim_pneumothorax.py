@@ -21,6 +21,7 @@ from benchmark.core.errors import DataError
 from benchmark.core.tables import REGION_COLUMNS, Manifest
 from benchmark.data.cards import Card
 from benchmark.data.masks import bounding_box, decode_relative, encode_mask, relative_runs
+from benchmark.data.readers import READERS
 from benchmark.data.readers.common import (
     Log,
     find_one,
@@ -35,6 +36,7 @@ from benchmark.data.readers.common import (
 from benchmark.data.readers.nih_dicom import SHARES, SPACE, headers, name_list
 
 
+@READERS.register("siim_pneumothorax")
 def read(root: Path, card: Card) -> Manifest:
     """Raises DataError for missing files and columns, malformed runs, and an image both with and without."""
     root = require_root(root, card)

@@ -10,6 +10,7 @@ import pandas as pd
 from benchmark.core.errors import CardError, DataError
 from benchmark.core.tables import Manifest
 from benchmark.data.cards import Card, LabelColumns, LabelList
+from benchmark.data.readers import READERS
 from benchmark.data.readers.common import (
     Log,
     below,
@@ -27,6 +28,7 @@ from benchmark.data.readers.common import (
 SPLITS = {"train", "validate", "test"}
 
 
+@READERS.register("table")
 def read(root: Path, card: Card) -> Manifest:
     """Raises DataError for a missing file, column or id, a repeated image, a label that is no state and
     a path that leaves the data root."""

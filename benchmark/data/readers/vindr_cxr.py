@@ -20,6 +20,7 @@ import pandas as pd
 from benchmark.core.errors import DataError, UnknownName
 from benchmark.core.tables import REGION_COLUMNS, Manifest
 from benchmark.data.cards import Card
+from benchmark.data.readers import READERS
 from benchmark.data.readers.common import (
     Log,
     below,
@@ -39,6 +40,7 @@ CORNERS = ("x_min", "y_min", "x_max", "y_max")
 READERS_IN_TRAIN = 3
 
 
+@READERS.register("vindr_cxr")
 def read(root: Path, card: Card) -> Manifest:
     """Raises DataError for missing files and columns, repeated readings, boxes of unknown classes."""
     root = require_root(root, card)

@@ -1,0 +1,1 @@
+"""Cards of encoders by name: one file each, found by its name in `ENCODERS.register`."""
