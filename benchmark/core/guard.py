@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
 import yaml
 
@@ -153,7 +153,8 @@ def opened(path: Path | str) -> Iterator[IO[bytes]]:
     under `parsing`, and read no more than is bounded."""
     with open(path, "rb") as probe:
         packed = probe.read(2) == b"\x1f\x8b"
-    with gzip.open(path) if packed or Path(path).suffix == ".gz" else open(path, "rb") as handle:
+    zipped = packed or Path(path).suffix == ".gz"
+    with cast("IO[bytes]", gzip.open(path) if zipped else open(path, "rb")) as handle:
         yield handle
 
 
