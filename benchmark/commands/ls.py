@@ -1,4 +1,4 @@
-"""`bench ls`: what there is: methods with their switches, datasets, encoders."""
+"""`bench ls`: what there is: methods with their switches, datasets, encoders, readers, aligners."""
 
 from __future__ import annotations
 
@@ -9,22 +9,26 @@ import typer
 from benchmark.commands.common import JsonOption, emit
 
 if TYPE_CHECKING:
+    from benchmark.core.registry import Registry
     from benchmark.data.cards import Card
     from methods.base import Method
 
 EPILOG = "bench ls methods · bench ls methods carzero · bench ls encoders --json"
-KINDS = ("methods", "datasets", "encoders")
+KINDS = ("methods", "datasets", "encoders", "readers", "aligners")
 
 
 def command(
     kind: Annotated[
-        str | None, typer.Argument(help="methods, datasets or encoders; without it, the names of all.")
+        str | None, typer.Argument(help=f"{', '.join(KINDS)}; without it, the names of all.")
     ] = None,
     name: Annotated[str | None, typer.Argument(help="One of them, in full.")] = None,
     as_json: JsonOption = False,
 ) -> int:
-    """List methods (switches, defaults, official values and sources), datasets or encoders."""
-    from benchmark.core.errors import UnknownName
+    """List methods (switches, defaults, official values, sources), datasets, encoders, readers or aligners.
+
+    What cannot be loaded is listed with the reason; the others are shown as ever.
+    """
+    from benchmark.core.errors import BenchError, UnknownName
 
     if kind is None:
         found = {each: _names(each) for each in KINDS}
@@ -32,37 +36,70 @@ def command(
         return 0
     kind = kind if kind.endswith("s") else f"{kind}s"
     if kind not in KINDS:
-        raise UnknownName("kind", kind, KINDS, "One of methods, datasets, encoders.")
+        raise UnknownName("kind", kind, KINDS, f"One of {', '.join(KINDS)}.")
     if name is not None and name not in _names(kind):
         raise UnknownName(kind.removesuffix("s"), name, _names(kind), f"See `bench ls {kind}`.")
-    describe = {"methods": _method, "datasets": _dataset, "encoders": _encoder}[kind]
-    rows = {each: describe(each) for each in ([name] if name else _names(kind))}
-    show = {"methods": _method_text, "datasets": _dataset_text, "encoders": _encoder_text}[kind]
-    emit({kind: rows}, "\n\n".join(show(each, row) for each, row in rows.items()), as_json)
+    describe = {"methods": _method, "datasets": _dataset, "encoders": _encoder}.get(kind)
+    rows: dict[str, dict[str, Any]] = {}
+    for each in [name] if name else _names(kind):
+        try:
+            rows[each] = describe(each) if describe else _callable(kind, each)
+        except BenchError as error:
+            if name:
+                raise
+            rows[each] = {"error": str(error)}
+    show = {"methods": _method_text, "datasets": _dataset_text, "encoders": _encoder_text}.get(
+        kind, _callable_text
+    )
+    shown = (row["error"] if "error" in row else show(each, row) for each, row in rows.items())
+    emit({kind: rows}, "\n\n".join(shown), as_json)
     return 0
 
 
 def _names(kind: str) -> list[str]:
-    if kind == "methods":
-        from methods.base import METHODS
-
-        return METHODS.names()
     if kind == "datasets":
         from benchmark.data.cards import card_names
 
         return card_names()
-    from benchmark.encoders.cards import ENCODERS
+    return _registry(kind).names()
 
-    return ENCODERS.names()
+
+def _registry(kind: str) -> Registry[Any]:
+    if kind == "methods":
+        from methods.base import METHODS
+
+        return METHODS
+    if kind == "encoders":
+        from benchmark.encoders.cards import ENCODERS
+
+        return ENCODERS
+    if kind == "readers":
+        from benchmark.data.readers import READERS
+
+        return READERS
+    from benchmark.prompts.aligned import ALIGNERS
+
+    return ALIGNERS
+
+
+def _callable(kind: str, name: str) -> dict[str, Any]:
+    """First line of what the file of a reader or aligner says of itself, and where it is."""
+    import sys
+
+    item = _registry(kind).get(name)
+    about = sys.modules[item.__module__].__doc__ or item.__doc__ or ""
+    return {"title": about.strip().split("\n")[0], "module": item.__module__}
+
+
+def _callable_text(name: str, row: dict[str, Any]) -> str:
+    return f"{name}: {row['title']}\n  {row['module']}"
 
 
 def _method(name: str) -> dict[str, Any]:
     """Title, switches and the two named settings of a method, from its class."""
     import sys
 
-    from methods.base import METHODS
-
-    kind: type[Method] = METHODS.get(name)
+    kind: type[Method] = _registry("methods").get(name)
     module = (sys.modules[kind.__module__].__doc__ or kind.__doc__ or "").strip()
     official = kind.settings("official")
     switches = [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,11 +24,8 @@ app = typer.Typer(
 )
 
 
-class Aligner(StrEnum):
-    rules = "rules"
-    llm = "llm"
-    replay = "replay"
-
+LLM, REPLAY = "llm", "replay"
+"""Aligners that need a model or its recorded answers, besides those that are registered."""
 
 SourceArgument = Annotated[
     Path,
@@ -51,8 +47,9 @@ def align(
     ] = None,
     rule: RuleOption = "findings+impression",
     aligner: Annotated[
-        Aligner, typer.Option(help="rules, llm (a model), or replay (recorded answers).")
-    ] = Aligner.rules,
+        str,
+        typer.Option(help="rules, llm (a model), replay (recorded answers), or one of `bench ls aligners`."),
+    ] = "rules",
     endpoint: Annotated[
         str | None, typer.Option(help="OpenAI-compatible address, e.g. http://127.0.0.1:8080/v1.")
     ] = None,
@@ -84,32 +81,31 @@ def align(
     from benchmark.core.hashing import hash_file
     from benchmark.core.tables import write_table
     from benchmark.data.cards import load_card
-    from benchmark.prompts.aligned import align_report, aligned_table
+    from benchmark.prompts.aligned import ALIGNERS, align_report, aligned_table
+    from benchmark.prompts.lexicon import load_lexicon
     from benchmark.prompts.rules import RuleAligner
     from benchmark.prompts.sources import read_reports
 
     card = load_card(dataset) if dataset else None
     if out.suffix != ".parquet":
         raise ParamsError(f"--out {out}: name a .parquet file.")
-    rules = RuleAligner()
     info: dict[str, Any]
-    if aligner is Aligner.rules:
+    if aligner not in (LLM, REPLAY):
+        made, lexicon = ALIGNERS.get(aligner)(), load_lexicon()
         reports = read_reports(source)
         with progress() as bar:
             steps = bar.track(reports.items(), total=len(reports), description="align")
-            table = aligned_table(
-                (key, align_report(text, rules, rules.lexicon, rule)) for key, text in steps
-            )
+            table = aligned_table((key, align_report(text, made, lexicon, rule)) for key, text in steps)
         info = {
-            "aligner": "rules",
-            "aligner_hash": rules.hash,
+            "aligner": aligner,
+            "aligner_hash": made.hash,
             "sentences": len(table.groupby(["study_id", "sentence"])),
         }
         write_table(out, table, {**info, "rule": rule})
     else:
         from benchmark.prompts.llm.aligner import align_with_llm, replay, require_consent
 
-        if aligner is Aligner.replay:
+        if aligner == REPLAY:
             if recorded is None:
                 raise ParamsError("--aligner replay needs --recorded FILE.")
             result = replay(read_reports(source), recorded, rule=rule)
@@ -126,11 +122,11 @@ def align(
                     cache,
                     rule=rule,
                     retry_failed=retry_failed,
-                    aligner=rules,
+                    aligner=RuleAligner(),
                     progress=lambda done, total: bar.update(task, completed=done, total=total),
                 )
         result.save(out)
-        table, info = result.table, {"aligner": aligner.value, **result.info}
+        table, info = result.table, {"aligner": aligner, **result.info}
     value = {
         **info,
         "studies": int(table["study_id"].nunique()),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from benchmark.core.registry import Registry
 from benchmark.prompts.cues import Presence
 from benchmark.prompts.lexicon import Concept, Lexicon
 from benchmark.prompts.places import Side
@@ -62,6 +63,12 @@ class SentenceAligner(Protocol):
     def hash(self) -> str: ...
 
     def statements(self, sentence: str) -> tuple[Statement, ...]: ...
+
+
+ALIGNERS: Registry[Callable[[], SentenceAligner]] = Registry(
+    "aligner", hint="See `bench ls aligners`; llm and replay ask a model.", package="benchmark.prompts"
+)
+"""Names → what makes an aligner of single sentences. Plug-ins: group `cxr_alignbench.aligners`."""
 
 
 def wording(statement: Statement, lexicon: Lexicon) -> str:

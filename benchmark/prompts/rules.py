@@ -8,7 +8,7 @@ from functools import cached_property, lru_cache
 
 from benchmark.core.hashing import hash_value
 from benchmark.prompts import cues as cue_rules
-from benchmark.prompts.aligned import Statement
+from benchmark.prompts.aligned import ALIGNERS, Statement
 from benchmark.prompts.cues import Presence, find_cues, verdict
 from benchmark.prompts.lexicon import Lexicon, load_lexicon
 from benchmark.prompts.places import Place, PlaceFinder
@@ -37,6 +37,7 @@ _BY_PLACE: dict[str, dict[str, frozenset[str]]] = {
 _NORMAL = "normal:"
 
 
+@ALIGNERS.register("rules")
 class RuleAligner:
     """Sentence → statements. Longest lexicon phrase wins; presence by cues and their scopes."""
 

@@ -42,7 +42,9 @@ def test_datasets_and_encoders(capsys):
     encoders = listing(capsys, "encoders")["encoders"]
     assert encoders["minilm-l6"]["kind"] == "text"
     overview = listing(capsys)
-    assert set(overview) == {"methods", "datasets", "encoders"}
+    assert set(overview) == {"methods", "datasets", "encoders", "readers", "aligners"}
+    assert listing(capsys, "readers")["readers"]["table"]["module"] == "benchmark.data.readers.table"
+    assert list(listing(capsys, "aligners")["aligners"]) == ["rules"]
 
 
 def test_unknown_names_exit_with_two(capsys):
@@ -54,6 +56,15 @@ def test_unknown_names_exit_with_two(capsys):
 
 def test_a_method_from_outside_is_listed(capsys, outside):  # noqa: F811
     assert listing(capsys, "methods", "tilted")["methods"]["tilted"]["module"] == "tilted_method"
+
+
+def test_a_method_that_fails_to_import_is_one_line_beside_the_others(capsys, outside, tmp_path):  # noqa: F811
+    (tmp_path / "tilted_method.py").write_text("import no_such_package\n")
+    found = listing(capsys, "methods")["methods"]
+    assert "package tilted-method" in found["tilted"]["error"]
+    assert found["clip"]["title"].startswith("CLIP")
+    assert main(["ls", "methods", "tilted"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_import_is_light():
