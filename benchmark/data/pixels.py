@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import io
 import os
-import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import cv2
 import numpy as np
 from PIL import Image
 
 from benchmark.core.errors import DataError, ParamsError
+from benchmark.core.guard import parsing
 from benchmark.core.preprocessing import Preprocessing
-from benchmark.data.area import resize_area
 from benchmark.data.dicom import read_dicom, read_header
+from benchmark.data.raster import JPEG, PNG, decode_jpeg, decode_png, jpeg_header, png_header
 
 MAX_BYTES = 1 << 29
 MAX_PIXELS = 1 << 27
 """Limits of one file: bytes on disk and pixels that its header announces (11,585 x 11,585)."""
 
-_PNG = b"\x89PNG\r\n\x1a\n"
-_JPEG = b"\xff\xd8\xff"
+IMAGE = "a PNG, JPEG or DICOM image"
 _INTERPOLATION = {
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
@@ -44,16 +41,11 @@ def read_pixels(path: Path | str) -> np.ndarray:
 
 def read_bytes(path: Path | str) -> bytes:
     """The bytes of an image file. Raises DataError where there are none, or more than MAX_BYTES."""
-    try:
-        with open(path, "rb") as handle:
-            size = os.fstat(handle.fileno()).st_size
-            if size > MAX_BYTES:
-                raise DataError(f"{path}: {size:,} bytes, more than the limit of {MAX_BYTES:,} for an image.")
-            data = handle.read()
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file.") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror or error}).") from None
+    with parsing(path, IMAGE), open(path, "rb") as handle:
+        size = os.fstat(handle.fileno()).st_size
+        if size > MAX_BYTES:
+            raise DataError(f"{path}: {size:,} bytes, more than the limit of {MAX_BYTES:,} for an image.")
+        data = handle.read()
     if not data:
         raise DataError(f"{path}: the file is empty. Fetch it again.")
     return data
@@ -62,147 +54,35 @@ def read_bytes(path: Path | str) -> bytes:
 def decode_pixels(data: bytes, path: Path | str) -> np.ndarray:
     """`read_pixels` of bytes that are already in memory; `path` is for messages."""
     name = str(path)
-    if data.startswith(_PNG):
-        return _decode_png(data, name)
-    if data.startswith(_JPEG):
-        return _decode_jpeg(data, name)
+    if data.startswith(PNG):
+        return decode_png(data, name, MAX_PIXELS)
+    if data.startswith(JPEG):
+        return decode_jpeg(data, name, MAX_PIXELS)
     if data[128:132] == b"DICM":
         return read_dicom(data, name, MAX_PIXELS)
     raise DataError(f"{name}: neither PNG, JPEG nor DICOM. Fetch it again or convert it.")
 
 
 def image_size(path: Path | str) -> tuple[int, int]:
-    """(height, width) that the header of a PNG, JPEG or DICOM file announces; pixels are not read.
+    """(height, width) of the pixels that `read_pixels` gives, from the header of a PNG, JPEG or DICOM file.
 
     Raises DataError where there is no such header.
     """
-    try:
-        with open(path, "rb") as handle:
-            head = handle.read(1 << 16)
-            if head.startswith(_JPEG):
-                head += handle.read(1 << 22)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror or error}).") from None
-    if head.startswith(_PNG) and head[12:16] == b"IHDR":
-        width, height = struct.unpack(">II", head[16:24])
-        return height, width
-    if head.startswith(_JPEG):
-        width, height, _ = _jpeg_header(head, str(path))
-        return height, width
+    with parsing(path, IMAGE), open(path, "rb") as handle:
+        head = handle.read(1 << 16)
+        if head.startswith(JPEG):
+            head += handle.read(1 << 22)
     if not head:
         raise DataError(f"{path}: the file is empty. Fetch it again.")
+    if head.startswith(PNG):
+        png = png_header(head, str(path))
+        return png.height, png.width
+    if head.startswith(JPEG):
+        jpeg = jpeg_header(head, str(path))
+        upright = jpeg.orientation < 5
+        return (jpeg.height, jpeg.width) if upright else (jpeg.width, jpeg.height)
     header = read_header(path)
     return header.height, header.width
-
-
-class _PngHeader(NamedTuple):
-    width: int
-    height: int
-    depth: int
-    colour: int
-
-
-def _decode_png(data: bytes, name: str) -> np.ndarray:
-    header = _png_header(data, name)
-    if header.width * header.height > MAX_PIXELS:
-        raise DataError(
-            f"{name}: the header announces {header.width}x{header.height} pixels, more than the limit of "
-            f"{MAX_PIXELS}."
-        )
-    if header.colour == 0 and header.depth >= 8:
-        grey = _decode_grey_png(data, header)
-        if grey is not None:
-            return grey
-    if header.depth == 16 and header.colour in (0, 2, 6):
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-        if pixels is None:
-            raise DataError(f"{name}: the PNG is damaged. Fetch it again.")
-        return _one_channel(
-            pixels[..., [2, 1, 0, *range(3, pixels.shape[2])]] if pixels.ndim == 3 else pixels
-        )
-    try:
-        with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
-            if image.mode in ("L", "RGB", "RGBA", "LA"):
-                return _one_channel(np.asarray(image))
-            return _one_channel(np.asarray(image.convert("RGBA" if "transparency" in image.info else "RGB")))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{name}: the PNG is damaged ({error}). Fetch it again.") from None
-
-
-def _decode_grey_png(data: bytes, header: _PngHeader) -> np.ndarray | None:
-    """The quick path for 8 and 16 bit grey; None where the slow path has to look (and to complain)."""
-    from kornia_rs.io import decode_image_png_u8, decode_image_png_u16
-
-    decode = decode_image_png_u8 if header.depth == 8 else decode_image_png_u16
-    try:
-        return np.asarray(decode(data, (header.height, header.width), "mono"))[..., 0]
-    except Exception:
-        return None
-
-
-def _png_header(data: bytes, name: str) -> _PngHeader:
-    """IHDR, after a walk over all chunks: a truncated file ends before IEND."""
-    if len(data) < 33 or data[12:16] != b"IHDR":
-        raise DataError(f"{name}: the PNG is truncated. Fetch it again.")
-    at, last = 8, b""
-    while at + 12 <= len(data) and last != b"IEND":
-        length = int.from_bytes(data[at : at + 4], "big")
-        last = data[at + 4 : at + 8]
-        at += 12 + length
-    if last != b"IEND" or at > len(data):
-        raise DataError(f"{name}: the PNG is truncated. Fetch it again.")
-    return _PngHeader(*struct.unpack(">IIBB", data[16:26]))
-
-
-def _decode_jpeg(data: bytes, name: str) -> np.ndarray:
-    width, height, start = _jpeg_header(data, name)
-    if width * height > MAX_PIXELS:
-        raise DataError(
-            f"{name}: the header announces {width}x{height} pixels, more than the limit of {MAX_PIXELS}."
-        )
-    if data.rfind(b"\xff\xd9") < start:
-        raise DataError(f"{name}: the JPEG is truncated. Fetch it again.")
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
-    if pixels is None:
-        raise DataError(
-            f"{name}: the JPEG is damaged or of a kind that OpenCV does not read. Fetch it again."
-        )
-    return pixels
-
-
-def _jpeg_header(data: bytes, name: str) -> tuple[int, int, int]:
-    """Width, height and the place of the first scan."""
-    at, width, height = 2, 0, 0
-    while at + 9 < len(data):
-        if data[at] != 0xFF:
-            break
-        marker = data[at + 1]
-        if marker == 0xFF:
-            at += 1
-            continue
-        if marker == 0xDA and width:
-            return width, height, at
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            height, width = struct.unpack(">HH", data[at + 5 : at + 9])
-        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-    raise DataError(f"{name}: the JPEG is truncated or damaged. Fetch it again.")
-
-
-def _one_channel(pixels: np.ndarray) -> np.ndarray:
-    """(H, W) of (H, W), (H, W, 2) grey and alpha, (H, W, 3) RGB or (H, W, 4) RGB and alpha."""
-    if pixels.ndim == 2:
-        return np.ascontiguousarray(pixels)
-    count = pixels.shape[2]
-    colour, alpha = (pixels[..., :-1], pixels[..., -1]) if count in (2, 4) else (pixels, None)
-    grey = colour[..., 0]
-    if colour.shape[2] == 3 and not (
-        np.array_equal(grey, colour[..., 1]) and np.array_equal(grey, colour[..., 2])
-    ):
-        grey = cv2.cvtColor(np.ascontiguousarray(colour), cv2.COLOR_RGB2GRAY)
-    top = np.iinfo(pixels.dtype).max
-    if alpha is not None and (alpha != top).any():
-        grey = np.rint(grey.astype(np.float64) * alpha / top).astype(pixels.dtype)
-    return np.ascontiguousarray(grey)
 
 
 def preprocess(pixels: np.ndarray, steps: Preprocessing) -> np.ndarray:
@@ -222,7 +102,7 @@ def preprocess(pixels: np.ndarray, steps: Preprocessing) -> np.ndarray:
     size = (plan.resized[1], plan.resized[0])
     if size != (grey.shape[1], grey.shape[0]):
         if steps.interpolation == "area":
-            grey = resize_area(grey, *plan.resized)
+            grey = np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA))
         else:
             grey = np.asarray(Image.fromarray(grey).resize(size, _INTERPOLATION[steps.interpolation]))
     side = plan.side

@@ -140,7 +140,7 @@ def test_missing_empty_and_foreign_files(tmp_path: Path) -> None:
     for name, reason in (("none.png", "no such file"), ("empty.png", "empty"), ("page.png", "neither")):
         with pytest.raises(DataError, match=rf"{name}.*{reason}"):
             read_pixels(tmp_path / name)
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match="is a folder"):
         read_pixels(tmp_path)
 
 
