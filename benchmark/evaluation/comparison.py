@@ -228,10 +228,11 @@ def correct(comparisons: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
-def ranking(comparisons: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
+def ranking(comparisons: pd.DataFrame, *, level: float = 0.95, pairs: int | None = None) -> pd.DataFrame:
     """RANK_COLUMNS: methods, best first, per dataset, stratum and metric, from the macro rows.
 
-    Tests are Holm-corrected within each ranking. Rankings with an undefined value are left out.
+    Tests are Holm-corrected within each ranking. pairs: how many a ranking was declared to have. Rankings
+    with an undefined value are left out.
     """
     rows: list[dict[str, Any]] = []
     macro = comparisons[comparisons["class"] == "macro"]
@@ -244,7 +245,7 @@ def ranking(comparisons: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
             continue
         place = {m: i for i, m in enumerate(methods)}
         different = np.zeros((len(methods), len(methods)), dtype=bool)
-        adjusted = holm(part.p.to_numpy(dtype=float))
+        adjusted = holm(part.p.to_numpy(dtype=float), pairs)
         for a, b, p in zip(part.method_a, part.method_b, adjusted, strict=True):
             different[place[a], place[b]] = different[place[b], place[a]] = p < 1 - level
         head = dict(zip((*PLACE, "stratum", "metric"), key, strict=True))

@@ -7,13 +7,15 @@ added as if it were independent.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import stats
 
-from benchmark.reporting.evidence import Evidence, missing
+from benchmark.reporting.evidence import Evidence
+from benchmark.reporting.numbers import known, missing
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,28 @@ def seed_values(
         return np.empty((0, len(datasets)))
     wide = own.pivot_table(index="seed", columns="dataset", values="value", aggfunc="first")
     return wide.reindex(columns=list(datasets)).dropna().to_numpy(dtype=float)
+
+
+def seed_mean(rows: Sequence[Mapping[Any, Any]], level: float) -> dict[str, Any]:
+    """Mean over seeds of one quantity from rows that carry one seed's interval each.
+
+    Var = mean of the seeds' own variances (their patients are the same) + spread of the seeds / S.
+    """
+    values = np.array([r["value"] for r in rows], dtype=float)
+    first = rows[0]
+    if np.isnan(values).any():
+        return {**first, "value": None, "low": None, "high": None}
+    half = np.array([(r["high"] - r["low"]) / 2 for r in rows], dtype=float)
+    value = float(values.mean())
+    if len(rows) == 1:
+        return {**first, "low": known(first["low"]), "high": known(first["high"])}
+    quantile = float(stats.norm.ppf(0.5 + level / 2))
+    patients = float(np.nanmean(np.square(half / quantile))) if not np.isnan(half).all() else 0.0
+    spread = float(values.var(ddof=1)) / len(values)
+    total = patients + spread
+    df = total**2 / (spread**2 / (len(values) - 1)) if spread > 0 else np.inf
+    reach = float(stats.t.ppf(0.5 + level / 2, df)) * float(np.sqrt(total))
+    return {**first, "value": value, "low": value - reach, "high": value + reach}
 
 
 def _seed_part(values: Sequence[np.ndarray]) -> tuple[float, int]:

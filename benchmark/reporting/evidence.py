@@ -8,31 +8,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import comb
 from typing import TYPE_CHECKING, Any
-
-from benchmark.core.tables import TWIN_NOTICE
 
 if TYPE_CHECKING:
     import pandas as pd
 
-TITLES = {
-    "clip": "CLIP",
-    "medclip": "MedCLIP",
-    "gloria": "GLoRIA",
-    "carzero": "CARZero",
-    "radzero": "RadZero",
-    "brgsa": "BrgSA",
-}
 SEPARATOR = " · "
 
 
 @dataclass(frozen=True)
 class CellInfo:
-    """One cell of params.yaml. table: the ablation table it belongs to; label: its row there; changes: the
-    options it sets."""
+    """One cell of params.yaml. title: of its method; table: the ablation table it belongs to; label: its row
+    there; changes: the options it sets; evaluate: the sets that it is planned to be evaluated on;
+    more_prompts: how many other inference prompts it is planned to be scored with, prompted_on: on which
+    sets."""
 
     name: str
     method: str
+    title: str
     variant: str
     table: str
     label: str
@@ -41,10 +35,9 @@ class CellInfo:
     negations: str = "keep"
     bare_names: str = "keep"
     changes: tuple[str, ...] = ()
-
-    @property
-    def title(self) -> str:
-        return TITLES.get(self.method, self.method)
+    evaluate: tuple[str, ...] = ()
+    more_prompts: int = 0
+    prompted_on: tuple[str, ...] = ()
 
     @property
     def row(self) -> str:
@@ -54,6 +47,16 @@ class CellInfo:
     @property
     def main(self) -> bool:
         return self.variant == "main"
+
+    @property
+    def ablation(self) -> bool:
+        """Neither a main cell nor an official checkpoint."""
+        return not self.main and self.variant != "official"
+
+    @property
+    def heading(self) -> str:
+        """The method's title, with what else the cell is in brackets."""
+        return self.title if self.main else f"{self.title} ({self.row or self.variant})"
 
 
 @dataclass(frozen=True)
@@ -140,6 +143,15 @@ class Evidence:
         return [name for name, cell in self.cells.items() if cell.main and name in present]
 
     @property
+    def declared_mains(self) -> list[str]:
+        """The main cells of params.yaml, with or without results."""
+        return [name for name, cell in self.cells.items() if cell.main]
+
+    def title(self, method: str) -> str:
+        """A method's title; its name where no cell has it."""
+        return next((cell.title for cell in self.cells.values() if cell.method == method), method)
+
+    @property
     def commits(self) -> list[str]:
         return sorted({str(c) for c in self.runs.get("commit", []) if c})
 
@@ -195,9 +207,11 @@ class Evidence:
         return {**row, **swapped}
 
     def ranking(
-        self, names: Sequence[str], metric: str = "auroc"
+        self, names: Sequence[str], planned: int = 0, metric: str = "auroc"
     ) -> dict[tuple[str, str, str], dict[str, Any]]:
-        """(name, dataset, stratum) → rank row among `names` only, Holm-corrected within each ranking."""
+        """(name, dataset, stratum) → rank row among `names` only, Holm-corrected within each ranking.
+
+        planned: how many rows the ranking has once everything was run, where that is more than `names`."""
         from benchmark.evaluation.comparison import ranking
 
         frame = self.comparisons
@@ -208,7 +222,7 @@ class Evidence:
         ]
         if own.empty:
             return {}
-        rows = ranking(own, level=self.level).to_dict("records")
+        rows = ranking(own, level=self.level, pairs=comb(max(planned, len(names)), 2)).to_dict("records")
         return {(r["method"], r["dataset"], r["stratum"]): r for r in rows}  # type: ignore[misc]
 
     def best_other(self, name: str, names: Sequence[str], dataset: str, stratum: str = "all") -> str | None:
@@ -216,40 +230,3 @@ class Evidence:
         scored = {n: self.value(n, dataset, stratum) for n in names if n != name}
         known = {n: r["value"] for n, r in scored.items() if r is not None}
         return max(known, key=lambda n: known[n]) if known else None
-
-
-def notice(origin: str) -> str:
-    return TWIN_NOTICE if origin == "twin" else "official"
-
-
-def interval_text(value: float | None, low: float | None = None, high: float | None = None) -> str:
-    """`0.731 [0.702, 0.758]`; a dash where there is no value."""
-    if missing(value):
-        return "–"
-    if missing(low) or missing(high):
-        return f"{value:.3f}"
-    return f"{value:.3f} [{low:.3f}, {high:.3f}]"
-
-
-def signed_text(value: float | None, low: float | None = None, high: float | None = None) -> str:
-    """`+0.012 [-0.003, +0.027]`."""
-    if missing(value):
-        return "–"
-    if missing(low) or missing(high):
-        return f"{value:+.3f}"
-    return f"{value:+.3f} [{low:+.3f}, {high:+.3f}]"
-
-
-def p_text(p: float | None) -> str:
-    if missing(p):
-        return "–"
-    return "<0.001" if float(p) < 0.001 else f"{p:.3f}"  # type: ignore[arg-type]
-
-
-def count_text(value: Any) -> str:
-    return "–" if missing(value) else f"{int(value):,}"
-
-
-def missing(value: Any) -> bool:
-    """None, NaN or pandas' NA."""
-    return value is None or value != value or str(value) == "<NA>"

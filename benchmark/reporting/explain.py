@@ -7,8 +7,8 @@ from typing import Any
 from benchmark.core.errors import UnknownName
 from benchmark.core.tables import TWIN_NOTICE, Predictions, read_table
 from benchmark.grid.layout import Project, source_name
-from benchmark.reporting.evidence import count_text, interval_text, missing, p_text, signed_text
 from benchmark.reporting.gather import Gathered, gather
+from benchmark.reporting.numbers import count_text, interval_text, missing, p_text, signed_text
 from benchmark.reporting.site.content import class_texts, mlflow_runs, reproduce, run_records, seed_facts
 from benchmark.stages.evaluate import METRICS
 

@@ -31,6 +31,7 @@ from benchmark.reporting.joint import Scores, accumulate, panels_of, strata_cont
 from benchmark.stages.evaluate import METRICS, slug, strata_of
 from benchmark.stages.summarise import Summary
 from benchmark.stages.texts import Named, named_in_training
+from methods.base import METHODS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,6 +77,7 @@ class Gathered:
             name: CellInfo(
                 cell.name,
                 cell.method,
+                METHODS.get(cell.method).title,
                 cell.variant,
                 cell.table,
                 cell.label,
@@ -84,6 +86,9 @@ class Gathered:
                 cell.texts.negations,
                 cell.texts.bare_names,
                 tuple(self.params.cells[name].options) if name in self.params.cells else (),
+                tuple(cell.evaluate),
+                len(cell.more_prompts),
+                tuple(cell.more_prompts_on),
             )
             for name, cell in self.cells.items()
         }

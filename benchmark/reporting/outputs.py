@@ -21,8 +21,7 @@ from benchmark.reporting.figures.style import save as save_figure
 from benchmark.reporting.gather import Gathered, gather
 from benchmark.reporting.published import Published, load_published
 from benchmark.reporting.table import Table, save
-from benchmark.reporting.tables import all_tables
-from benchmark.reporting.tables.ledger import ledger
+from benchmark.reporting.tables import Material, all_tables
 from benchmark.reporting.verdicts import Judgement, judge
 
 CLAIMS = "claims.yaml"
@@ -45,10 +44,6 @@ def published(project: Project) -> Published:
     return load_published(source_file(project, PUBLISHED))
 
 
-def make_tables(gathered: Gathered) -> list[Table]:
-    return all_tables(gathered.traced, published(gathered.project))
-
-
 class Report:
     """One part's results with what is made of them, each made once."""
 
@@ -58,7 +53,9 @@ class Report:
 
     @cached_property
     def tables(self) -> list[Table]:
-        return make_tables(self.gathered)
+        """Every table; the ledger of claims is among them where the ablations are."""
+        claims = self.judgements if self.gathered.part == "all" else []
+        return all_tables(Material(self.gathered.traced, published(self.project), claims))
 
     @cached_property
     def drawings(self) -> list[Drawing]:
@@ -74,11 +71,8 @@ def write_tables(report: Report) -> list[Path]:
 
     Tables of an earlier run go. Part `all` holds the ledger of claims too.
     """
-    tables, part = list(report.tables), report.gathered.part
-    if part == "all":
-        tables.append(ledger(report.judgements, part=part, commit=report.gathered.evidence.commit))
-    folder = table_folder(report.project, part)
-    paths = [path for table in tables for path in save(table, folder)]
+    folder = table_folder(report.project, report.gathered.part)
+    paths = [path for table in report.tables for path in save(table, folder)]
     remove_others(folder, paths, (".md", ".csv", ".tex"))
     return paths
 

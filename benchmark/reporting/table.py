@@ -1,49 +1,134 @@
-"""One table, three forms: Markdown, CSV and LaTeX (booktabs)."""
+"""One table is one list of rows of values; each column knows how to show its value to people and to machines.
+
+Every form escapes what is text: Markdown and LaTeX against their markup, CSV against cells that a spreadsheet
+would run as a formula. The page (HTML) shows `Table.shown` through a template that escapes everything.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 from benchmark.core.files import write_text
 from benchmark.core.tables import TWIN_NOTICE
+from benchmark.reporting.numbers import count_text, interval_text, known, missing, p_text, signed_text
 
-Align = Literal["left", "right"]
 LATEX_ROWS = 40
 
 
 @dataclass(frozen=True)
-class Column:
-    """title: as printed. key: of the row mapping and of the CSV header. unit: printed after the title."""
+class Measured:
+    """A value with its limits and what stands beside it: letters of its group, the notes that concern it, and
+    whether it is separable from every other one of its ranking."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    letters: str = ""
+    notes: tuple[str, ...] = ()
+    best: bool = False
+
+    @property
+    def limits(self) -> tuple[float | None, float | None, float | None]:
+        return known(self.value), known(self.low), known(self.high)
+
+
+Value = str | int | float | None | Measured | tuple[float | None, ...]
+Row = Mapping[str, Value]
+
+
+def _plain(value: Any) -> str:
+    return "–" if missing(value) else str(value)
+
+
+@dataclass(frozen=True)
+class TableColumn:
+    """key: of the rows. title: for people; a column without one stands in the CSV only. show: value → text.
+    names: headers of the CSV, one a part of the value; none: for people only."""
 
     key: str
-    title: str
-    align: Align = "right"
+    title: str = ""
+    show: Callable[[Any], str] = _plain
+    names: tuple[str, ...] = ()
+    left: bool = False
+
+    def text(self, value: Value, escape: Callable[[str], str] = str) -> str:
+        """For people, without footnotes. escape: applied to what is text and not a number."""
+        if isinstance(value, str):
+            return escape(self.show(value))
+        if not isinstance(value, Measured):
+            return self.show(value)
+        found = self.show(value.limits)
+        return f"{found} {value.letters}" if value.letters else found
+
+    def record(self, value: Value) -> dict[str, object]:
+        """For machines: unrounded, header → part of the value."""
+        parts = (
+            value.limits if isinstance(value, Measured) else value if isinstance(value, tuple) else (value,)
+        )
+        filled = [*parts, *[None] * len(self.names)]
+        return {name: formula_free(known(part)) for name, part in zip(self.names, filled, strict=False)}
+
+
+def words(key: str, title: str = "", *, csv: bool = True) -> TableColumn:
+    """Text. Without a title for the CSV only, with `csv=False` for people only."""
+    return TableColumn(key, title, names=(key,) if csv else (), left=True)
+
+
+def count(key: str, title: str = "") -> TableColumn:
+    """A whole number: `1,234`."""
+    return TableColumn(key, title, count_text, (key,))
+
+
+def real(key: str, title: str = "", digits: int = 3) -> TableColumn:
+    """A number of a fixed precision."""
+    return TableColumn(key, title, lambda v: "–" if missing(v) else f"{v:,.{digits}f}", (key,))
+
+
+def probability(key: str, title: str = "") -> TableColumn:
+    """A p value."""
+    return TableColumn(key, title, p_text, (key,))
+
+
+def estimate(key: str, title: str = "", prefix: str = "") -> TableColumn:
+    """`0.731 [0.702, 0.758]`; CSV: value, low and high behind `prefix`."""
+    return TableColumn(key, title, lambda v: interval_text(*_three(v)), _named(prefix))
+
+
+def change(key: str, title: str = "", names: tuple[str, ...] = ()) -> TableColumn:
+    """`+0.012 [-0.003, +0.027]`; CSV: the key, with `_low` and `_high`, unless `names` says otherwise."""
+    names = names or (key, f"{key}_low", f"{key}_high")
+    return TableColumn(key, title, lambda v: signed_text(*_three(v)), names)
+
+
+def _named(prefix: str) -> tuple[str, str, str]:
+    return f"{prefix}value", f"{prefix}low", f"{prefix}high"
+
+
+def _three(value: Any) -> Sequence[float | None]:
+    return value if isinstance(value, tuple) else (value,)
 
 
 @dataclass(frozen=True)
 class Table:
-    """rows: key → text for people. raw: key → value for machines (CSV), same length as rows, or empty.
-
-    best: (row, key) cells that are separable from the next best. notes: footnotes in order.
-    synthetic: whether any value was made on a twin; then every form says so.
-    """
+    """rows: column key → value. notes: before the footnotes of the cells. family: what its p values are
+    corrected over. synthetic: whether any value was made on a twin; then every form says so."""
 
     name: str
     title: str
-    columns: tuple[Column, ...]
-    rows: tuple[dict[str, str], ...]
-    raw: tuple[dict[str, object], ...] = ()
-    best: frozenset[tuple[int, str]] = frozenset()
+    columns: tuple[TableColumn, ...]
+    rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
+    family: str = ""
     synthetic: bool = True
     command: str = ""
     commit: str = ""
-    headline: str = field(default="")
 
     @property
     def banner(self) -> str:
@@ -51,39 +136,78 @@ class Table:
             return "Measured on official data."
         return f"{TWIN_NOTICE}: measured on synthetic images, not on patients; no paper result."
 
+    @property
+    def shown_columns(self) -> tuple[TableColumn, ...]:
+        return tuple(column for column in self.columns if column.title)
+
+    @cached_property
+    def _footnotes(self) -> list[str]:
+        """Notes of cells in the order in which a reader meets them."""
+        cells = (row.get(column.key) for row in self.rows for column in self.shown_columns)
+        return list(
+            dict.fromkeys(note for cell in cells if isinstance(cell, Measured) for note in cell.notes)
+        )
+
+    @property
+    def all_notes(self) -> list[str]:
+        """The notes, the declared family and the footnotes."""
+        family = [f"Family of the correction: {self.family}"] if self.family else []
+        return [*self.notes, *family, *(f"[{i}] {text}" for i, text in enumerate(self._footnotes, 1))]
+
+    def cell(self, row: Row, column: TableColumn, escape: Callable[[str], str] = str) -> str:
+        """Text of one cell with its footnote numbers."""
+        value = row.get(column.key)
+        text = column.text(value, escape)
+        notes = value.notes if isinstance(value, Measured) else ()
+        numbers = [str(self._footnotes.index(note) + 1) for note in notes]
+        return f"{text} [{', '.join(numbers)}]" if numbers else text
+
+    def shown(self) -> list[list[tuple[str, bool]]]:
+        """Rows of (text, whether it is the separable best), as people read them."""
+        return [
+            [(self.cell(row, c), is_best(row.get(c.key))) for c in self.shown_columns] for row in self.rows
+        ]
+
+    def records(self) -> list[dict[str, object]]:
+        """Rows of unrounded values, as the CSV holds them."""
+        found = []
+        for row in self.rows:
+            record: dict[str, object] = {}
+            for column in self.columns:
+                record |= column.record(row.get(column.key))
+            found.append(record)
+        return found
+
+
+def is_best(value: Value) -> bool:
+    return isinstance(value, Measured) and value.best
+
 
 def markdown(table: Table) -> str:
     """GitHub Markdown with the banner above and notes, command and commit below."""
-    header = [c.title for c in table.columns]
-    rule = ["---:" if c.align == "right" else ":---" for c in table.columns]
-    lines = [f"# {table.title}", "", f"**{table.banner}**", ""]
-    if table.headline:
-        lines += [table.headline, ""]
-    lines += [_md_row(header), _md_row(rule)]
-    for index, row in enumerate(table.rows):
-        cells = []
-        for column in table.columns:
-            text = row.get(column.key, "").replace("|", "\\|")
-            cells.append(f"**{text}**" if (index, column.key) in table.best else text)
-        lines.append(_md_row(cells))
-    lines += ["", *[f"- {note}" for note in table.notes]]
+    columns = table.shown_columns
+    lines = [f"# {escape_markdown(table.title)}", "", f"**{table.banner}**", ""]
+    lines += [_md_row([escape_markdown(c.title) for c in columns])]
+    lines += [_md_row([":---" if c.left else "---:" for c in columns])]
+    for row in table.rows:
+        cells = [(table.cell(row, c, escape_markdown), is_best(row.get(c.key))) for c in columns]
+        lines.append(_md_row([f"**{text}**" if best else text for text, best in cells]))
+    lines += ["", *[f"- {_md_note(note)}" for note in table.all_notes]]
     if table.command:
-        lines += [
-            "",
-            f"Reproduce: `{table.command}`" + (f" at commit `{table.commit}`" if table.commit else ""),
-        ]
+        commit = f" at commit `{table.commit}`" if table.commit else ""
+        lines += ["", f"Reproduce: `{table.command}`{commit}"]
     return "\n".join(lines) + "\n"
 
 
 def comma_separated(table: Table) -> str:
-    """RFC 4180 with unrounded values and an `origin` column."""
+    """RFC 4180 with unrounded values and a column `evidence`; text that reads as a formula starts with '."""
     buffer = io.StringIO()
-    source: Sequence[dict[str, object]] = table.raw or [dict(r) for r in table.rows]
-    keys = list(dict.fromkeys(key for row in source for key in row))
-    writer = csv.DictWriter(buffer, [*keys, "evidence"], lineterminator="\n")
+    keys = list(dict.fromkeys(name for column in table.columns for name in column.names))
+    writer = csv.DictWriter(buffer, [*map(formula_free, keys), "evidence"], lineterminator="\n")
     writer.writeheader()
-    for row in source:
-        writer.writerow({**row, "evidence": TWIN_NOTICE if table.synthetic else "official"})
+    for record in table.records():
+        fields = {formula_free(name): value for name, value in record.items()}
+        writer.writerow({**fields, "evidence": TWIN_NOTICE if table.synthetic else "official"})
     return buffer.getvalue()
 
 
@@ -92,19 +216,18 @@ def latex(table: Table) -> str:
 
     Long tables become several floats of LATEX_ROWS rows; the notes stand under the last.
     """
-    spec = "".join("r" if c.align == "right" else "l" for c in table.columns)
+    columns = table.shown_columns
+    spec = "".join("l" if c.left else "r" for c in columns)
     label = f"\\label{{tab:{table.name.replace('_', '-')}}}"
-    head = " & ".join(escape(c.title) for c in table.columns) + " \\\\"
+    head = " & ".join(escape_latex(c.title) for c in columns) + " \\\\"
     lines = [f"% {table.banner}"]
     starts = range(0, max(len(table.rows), 1), LATEX_ROWS)
     for start in starts:
-        caption = (
-            f"{table.title}. {table.banner}" if start == 0 else f"{table.title} (continued). {table.banner}"
-        )
+        more = "" if start == 0 else " (continued)"
         lines += [
             "\\begin{table}",
             "\\centering",
-            f"\\caption{{{escape(caption)}}}",
+            f"\\caption{{{escape_latex(f'{table.title}{more}. {table.banner}')}}}",
             *([label] if start == 0 else []),
             "\\footnotesize",
             "\\resizebox{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}{!}{%",
@@ -113,17 +236,13 @@ def latex(table: Table) -> str:
             head,
             "\\midrule",
         ]
-        for index in range(start, min(start + LATEX_ROWS, len(table.rows))):
-            cells = []
-            for column in table.columns:
-                text = escape(table.rows[index].get(column.key, ""))
-                cells.append(f"\\textbf{{{text}}}" if (index, column.key) in table.best else text)
-            lines.append(" & ".join(cells) + " \\\\")
+        for row in table.rows[start : start + LATEX_ROWS]:
+            cells = [(escape_latex(table.cell(row, c)), is_best(row.get(c.key))) for c in columns]
+            lines.append(" & ".join(f"\\textbf{{{t}}}" if best else t for t, best in cells) + " \\\\")
         lines += ["\\bottomrule", "\\end{tabular}}"]
-        if table.notes and start == starts[-1]:
-            lines.append(
-                "\\par\\smallskip\\raggedright\\scriptsize " + "\\par ".join(escape(n) for n in table.notes)
-            )
+        if table.all_notes and start == starts[-1]:
+            notes = "\\par ".join(escape_latex(note) for note in table.all_notes)
+            lines.append("\\par\\smallskip\\raggedright\\scriptsize " + notes)
         lines.append("\\end{table}")
     return "\n".join([*lines, ""])
 
@@ -137,6 +256,29 @@ def save(table: Table, folder: Path) -> list[Path]:
         write_text(path, form(table))
         paths.append(path)
     return paths
+
+
+_FORMULA = re.compile(r"\s*[=+\-@＝＋－＠]|[\t\r\n]")
+
+
+def formula_free(value: Any) -> Any:
+    """Text that a spreadsheet would take for a formula gets a leading '; numbers stay numbers.
+
+    A carriage return, which Python's writer leaves unquoted, becomes a line feed. Source: OWASP, CSV Injection.
+    """
+    if not isinstance(value, str):
+        return value
+    text = value.replace("\r\n", "\n").replace("\r", "\n")
+    return f"'{text}" if _FORMULA.match(text) else text
+
+
+_MARKDOWN = re.compile(r"([\\`*\[\]~|]|(?<![^\W_])_|_(?![^\W_])|(?<=www)\.|:(?=//))")
+
+
+def escape_markdown(text: str) -> str:
+    """Plain text → one line of GitHub Markdown that shows it as it is: no markup, HTML or link."""
+    text = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return _MARKDOWN.sub(r"\\\1", text)
 
 
 _TEX = {
@@ -169,9 +311,15 @@ _TEX = {
 }
 
 
-def escape(text: str) -> str:
-    """Plain text → LaTeX."""
-    return "".join(_TEX.get(character, character) for character in text)
+def escape_latex(text: str) -> str:
+    """Plain text → one line of LaTeX."""
+    return "".join(_TEX.get(character, character) for character in " ".join(text.split()))
+
+
+def _md_note(note: str) -> str:
+    """A note, whose own number stays as the cells refer to it."""
+    number, text = re.fullmatch(r"(\[\d+\] )?(.*)", note, re.S).groups()  # type: ignore[union-attr]
+    return (number or "") + escape_markdown(text)
 
 
 def _md_row(cells: Sequence[str]) -> str:

@@ -61,7 +61,7 @@ class TaskResults:
     def mean(self, dataset: str, cell: Cell, metric: str) -> dict[str, Any] | None:
         """Mean over seeds with its interval; None for a method without maps."""
         from benchmark.evaluation.evaluate import StatisticsConfig
-        from benchmark.reporting.tables.tasks import seed_mean
+        from benchmark.reporting.effects import seed_mean
 
         rows = [
             {str(k): v for k, v in row.items()}

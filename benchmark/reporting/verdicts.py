@@ -15,7 +15,8 @@ import numpy as np
 from benchmark.core.tables import TWIN_NOTICE
 from benchmark.reporting.claims import Absolute, Claim, Gap, Interaction, Paired
 from benchmark.reporting.effects import Effect, dataset_effect, effect_of, mean_effect, seed_values
-from benchmark.reporting.evidence import SEPARATOR, Evidence, missing, p_text, signed_text
+from benchmark.reporting.evidence import SEPARATOR, Evidence
+from benchmark.reporting.numbers import missing, p_text, signed_text
 
 Answer = Literal["supported", "contradicted", "inconclusive", "not run"]
 InteractionOf = Callable[[str, str, str, str, str], Effect | None]

@@ -167,6 +167,7 @@ def test_adjusted_p_values_equal_worked_examples():
     assert holm(p)[[4, 0, 3, 1]] == pytest.approx([0.02, 0.03, 0.06, 0.06])
     assert benjamini_hochberg(p)[[4, 0, 3, 1]] == pytest.approx([0.02, 0.02, 0.04, 0.04])
     assert np.isnan(holm(p)[2])
+    assert holm(p, 10)[[4, 0, 3, 1]] == pytest.approx([0.05, 0.09, 0.24, 0.28]), "tests not made count"
     known = p[~np.isnan(p)]
     assert benjamini_hochberg(known) == pytest.approx(stats.false_discovery_control(known))
 

@@ -15,8 +15,8 @@ from benchmark.reporting.figures import factors as figures
 from benchmark.reporting.figures.results import prompt_sensitivity
 from benchmark.reporting.gather import Gathered
 from benchmark.reporting.published import Published
-from benchmark.reporting.tables import all_tables
-from benchmark.reporting.tables.ablation import sensitivity
+from benchmark.reporting.tables import Material, all_tables
+from benchmark.reporting.tables.prompt_sensitivity import sensitivity
 
 CELLS = {
     ("report", "kept", "raw"): ("carzero-raw-report", "prompt_alignment", "kind: raw_report", -0.5),
@@ -155,7 +155,8 @@ def test_effects_are_the_differences_of_the_means(gathered):
 
 def test_tables_show_both_scorings_and_where_chance_lies(gathered):
     tables = {
-        t.name: t for t in all_tables(gathered.traced, Published(sources={}, notes={}, images={}, rows=()))
+        t.name: t
+        for t in all_tables(Material(gathered.traced, Published(sources={}, notes={}, images={}, rows=())))
     }
     table = tables["text_factors"]
     assert len(table.rows) == 2 * 9
@@ -166,13 +167,13 @@ def test_tables_show_both_scorings_and_where_chance_lies(gathered):
         "raw",
         "below",
     )
-    assert first["contrastive"].count("[") == 1
-    assert first["change"].startswith("+0.")
+    assert first["contrastive"].low is not None
+    assert first["change"].value > 0
     assert {r["chance"] for r in table.rows} == {"below", "open", "above"}
     effects = tables["text_factor_effects"]
     assert len(effects.rows) == 2 * 2 * (EFFECT_ROWS + 1)
     assert any(r["factor"] == "negations: kept → dropped" and r["kind"] == "on average" for r in effects.rows)
-    assert all(0 <= r["p_holm"] <= 1 and r["p_holm"] >= r["p"] for r in effects.raw)
+    assert all(0 <= r["p_holm"] <= 1 and r["p_holm"] >= r["p"] for r in effects.rows)
 
 
 def test_figures_name_methods_and_levels(gathered):
@@ -194,7 +195,7 @@ def test_sensitivity_spans_the_templates_and_nothing_else(gathered):
         for end in ("", " · template-a", " · template-b")
     )
     row = next(
-        r for r in sensitivity(evidence).raw if (r["cell"], r["dataset"]) == ("clip-main", "chestxray14")
+        r for r in sensitivity(evidence).rows if (r["cell"], r["dataset"]) == ("clip-main", "chestxray14")
     )
     assert [row[k] for k in ("templates", "min", "median", "max")] == [3, *values]
     drawing = prompt_sensitivity(evidence)

@@ -1,9 +1,14 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
+import re
 import shutil
 import subprocess
+from dataclasses import replace
+from html import escape as html_escape
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -13,25 +18,46 @@ from benchmark.cli import main
 from benchmark.core.errors import BenchError
 from benchmark.grid.layout import Project
 from benchmark.reporting.changes import compare_locks, compare_tables
-from benchmark.reporting.gather import gather
-from benchmark.reporting.outputs import Report, make_tables, write_tables
+from benchmark.reporting.outputs import Report, write_tables
 from benchmark.reporting.published import compare_published, load_published
-from benchmark.reporting.table import Column, Table, comma_separated, latex, markdown
+from benchmark.reporting.table import (
+    Measured,
+    Table,
+    comma_separated,
+    count,
+    estimate,
+    latex,
+    markdown,
+    words,
+)
+from benchmark.reporting.tables.zero_shot import overview
+
+PUBLISHED = Path(__file__).resolve().parents[2] / "reports" / "published.yaml"
 
 
 @pytest.fixture(scope="module")
-def gathered(project):
-    return gather(Project(project), "all")
+def report(project):
+    return Report(Project(project), "all")
 
 
 @pytest.fixture(scope="module")
-def tables(gathered):
-    return {table.name: table for table in make_tables(gathered)}
+def gathered(report):
+    return report.gathered
+
+
+@pytest.fixture(scope="module")
+def tables(report):
+    return {table.name: table for table in report.tables}
+
+
+def shown(table: Table) -> list[dict[str, str]]:
+    """Rows as people read them, by the key of the column."""
+    return [{c.key: table.cell(row, c) for c in table.shown_columns} for row in table.rows]
 
 
 def test_every_table_of_the_evidence_is_made(tables):
     first = {"overview", "zero_shot", "features", "prompt_alignment"}
-    assert set(tables) == first | {"rare_disease", "per_class", "cost", "subgroups"}
+    assert set(tables) == first | {"rare_disease", "per_class", "cost", "subgroups", "claims"}
     for table in tables.values():
         assert table.synthetic
         assert "SYNTHETIC TWIN" in markdown(table)
@@ -39,12 +65,13 @@ def test_every_table_of_the_evidence_is_made(tables):
         assert all(
             row["evidence"] == "SYNTHETIC TWIN" for row in csv.DictReader(comma_separated(table).splitlines())
         )
-        assert len(table.raw) == len(table.rows)
+        keys = {c.key for c in table.columns}
+        assert all(set(row) <= keys for row in table.rows), table.name
 
 
 def test_values_are_those_of_the_summary(gathered, tables):
     frame = gathered.evidence.metrics
-    for raw in tables["zero_shot"].raw:
+    for raw in tables["zero_shot"].records():
         own = frame[
             (frame["run_id"] == raw["cell"])
             & (frame["prompts"] == "template")
@@ -58,7 +85,7 @@ def test_values_are_those_of_the_summary(gathered, tables):
 
 
 def test_published_values_stand_beside_twins_but_are_never_compared_with_them(tables):
-    rows = [raw for raw in tables["zero_shot"].raw if raw["published"] is not None]
+    rows = [raw for raw in tables["zero_shot"].records() if raw["published"] is not None]
     assert rows
     for raw in rows:
         assert raw["verdict"] == "not comparable (synthetic twin)"
@@ -67,11 +94,11 @@ def test_published_values_stand_beside_twins_but_are_never_compared_with_them(ta
 
 def test_doubts_of_published_values_are_footnotes(tables):
     table = tables["zero_shot"]
-    (row,) = [r for r in table.rows if r["method"] == "CARZero" and r["dataset"] == "chestxray14"]
+    (row,) = [r for r in shown(table) if r["method"] == "CARZero" and r["place"] == "chestxray14"]
     numbers = row["published"].partition("[")[2].rstrip("]").split(", ")
-    texts = [note for note in table.notes if any(note.startswith(f"[{n}]") for n in numbers)]
+    texts = [note for note in table.all_notes if any(note.startswith(f"[{n}]") for n in numbers)]
     assert any("Two test sets of ChestX-ray14" in text for text in texts)
-    assert any("Withheld: CheXzero" in note for note in table.notes)
+    assert any("Withheld: CheXzero" in note for note in table.all_notes)
 
 
 @pytest.mark.parametrize(
@@ -95,42 +122,121 @@ def test_only_official_data_in_the_published_recipe_are_compared(change, expecte
 
 def test_best_is_marked_only_where_it_is_separable(tables, gathered):
     table = tables["overview"]
-    assert {table.rows[i]["method"] for i, _ in table.best} == {"CARZero"}
+    assert {row["method"] for row, cells in best_cells(table) if cells} == {"CARZero"}
     pairs = gathered.evidence.comparisons
     blurred = pairs.assign(p=0.9)
-    from dataclasses import replace
+    without = overview(replace(gathered.evidence, comparisons=blurred))
+    assert not any(cells for _, cells in best_cells(without))
 
-    from benchmark.reporting.tables.zero_shot import overview
 
-    assert not overview(replace(gathered.evidence, comparisons=blurred)).best
+def best_cells(table: Table):
+    return [
+        (row, [c.key for c in table.columns if getattr(row.get(c.key), "best", False)]) for row in table.rows
+    ]
 
 
 def test_ablation_rows_are_paired_with_the_main_cell(gathered, tables):
-    rows = [r for r in tables["features"].raw if r["cell"] == "carzero-global" and r["dataset"] == "chexpert"]
+    rows = [
+        r
+        for r in tables["features"].records()
+        if r["cell"] == "carzero-global" and r["dataset"] == "chexpert"
+    ]
     pair = gathered.evidence.pair("carzero-global", "carzero-main", "chexpert")
     assert rows[0]["difference"] == pair["delta"] == pytest.approx(pair["value_a"] - pair["value_b"])
     assert rows[0]["difference"] < 0
     assert rows[0]["p_holm"] >= rows[0]["p"]
-    assert {row["row"] for row in tables["features"].rows} == {"unchanged (features: both)", "global only"}
+    assert {row["row"] for row in shown(tables["features"])} == {"unchanged (features: both)", "global only"}
 
 
 def test_other_prompts_are_rows_of_prompt_alignment_only(tables):
     assert any("bare class name" in row["row"] for row in tables["prompt_alignment"].rows)
-    assert {raw["cell"] for raw in tables["zero_shot"].raw} == {"clip-main", "carzero-main"}
+    assert {raw["cell"] for raw in tables["zero_shot"].records()} == {"clip-main", "carzero-main"}
 
 
 def test_subgroups_show_levels_inside_zero_and_one(tables):
-    values = [v for raw in tables["subgroups"].raw for k, v in raw.items() if k.endswith(" value")]
+    values = [
+        v
+        for raw in tables["subgroups"].records()
+        for k, v in raw.items()
+        if k.endswith(" value") and v is not None
+    ]
     assert values
     assert all(0 <= v <= 1 for v in values)
 
 
 def test_latex_escapes_and_splits_long_tables():
     rows = tuple({"a": f"50% & <x|y>_{i}"} for i in range(95))
-    text = latex(Table("long", "Long", (Column("a", "A", "left"),), rows, notes=("note #1",)))
+    text = latex(Table("long", "Long", (words("a", "A"),), rows, notes=("note #1",)))
     assert text.count("\\begin{table}") == text.count("\\end{table}") == 3
     assert "50\\% \\& $<$x$|$y$>$\\_94" in text
     assert text.count("note \\#1") == 1
+
+
+HOSTILE = ("=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", " =1", "＝1")
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_no_text_runs_as_a_formula_and_numbers_stay_numbers(text):
+    columns = (words("class", "Class"), estimate("ours", "Ours"), count("n", "N"), words("empty", "E"))
+    row = {"class": text, "ours": Measured(-0.5, -1.0, -0.25), "n": -3}
+    (found,) = csv.DictReader(io.StringIO(comma_separated(Table("t", "T", columns, (row,))), newline=""))
+    assert found["class"] == "'" + text.replace("\r", "\n")
+    assert (found["value"], found["low"], found["n"], found["empty"]) == ("-0.5", "-1.0", "-3", "")
+    dynamic = Table("t", "T", (estimate(text, text, f"{text} "),), ({text: Measured(1.0)},))
+    header = next(csv.reader(io.StringIO(comma_separated(dynamic), newline="")))
+    assert all(name.startswith("'") for name in header[:3])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<img src=x onerror=alert(1)>",
+        "[a](javascript:alert(1))",
+        "**b** `c` _d_",
+        "https://example.org",
+        "a|b\nc",
+    ],
+)
+def test_no_text_is_markup_in_markdown(text):
+    import markdown_it
+
+    own = Table("t", text, (words("a", text),), ({"a": text},), notes=(text,), synthetic=False)
+    html = markdown_it.MarkdownIt().enable(["table", "strikethrough"]).render(markdown(own))
+    tags = set(re.findall(r"</?([a-z0-9]+)", html))
+    assert tags <= {"h1", "p", "strong", "table", "thead", "tbody", "tr", "th", "td", "ul", "li"}
+    assert html.count("<strong>") == 1, "the banner"
+    assert "https://" not in markdown(own), "GitHub makes links of bare addresses"
+    flat = " ".join(text.split())
+    assert html.count(html_escape(flat, quote=False)) >= 3
+
+
+def test_footnotes_are_numbered_as_a_reader_meets_them():
+    columns = (words("m", "M"), estimate("b", "B"), estimate("a", "A", "a "))
+    rows = (
+        {"m": "x", "a": Measured(0.5, notes=("second",)), "b": Measured(0.5, notes=("first",))},
+        {"m": "y", "a": Measured(0.6, notes=("first", "third")), "b": None},
+    )
+    table = Table("t", "T", columns, rows, notes=("before",), family="pairs.")
+    assert table.all_notes == [
+        "before", "Family of the correction: pairs.", "[1] first", "[2] second", "[3] third",
+    ]  # fmt: skip
+    assert shown(table)[1] == {"m": "y", "a": "0.600 [1, 3]", "b": "–"}
+
+
+def test_a_table_is_one_file_in_its_folder(monkeypatch, tmp_path, report):
+    from benchmark.reporting import tables as folder
+
+    (tmp_path / "tiny_own.py").write_text(
+        "from benchmark.reporting.table import Table, count\n"
+        "PLACE = 5\n"
+        "def tables(material):\n"
+        "    sizes = ({'images': a['images']} for a in material.evidence.sets.values())\n"
+        "    return [Table('tiny', 'Tiny', (count('images', 'Images'),), tuple(sizes))]\n"
+    )
+    monkeypatch.setattr(folder, "__path__", [*folder.__path__, str(tmp_path)])
+    own = folder.all_tables(folder.Material(report.gathered.evidence, load_published(PUBLISHED)))
+    names = [table.name for table in own]
+    assert names.index("zero_shot") < names.index("tiny") < names.index("features")
 
 
 def has_latex() -> bool:

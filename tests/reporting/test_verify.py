@@ -201,7 +201,9 @@ def test_an_official_checkpoint_on_the_whole_official_list_settles_a_published_n
     assert answer(value + 0.005).evidence == "official"
     assert answer(value - 0.3).verdict == "contradicted"
     rows = [
-        r for r in zero_shot(own.evidence, load_published(PUBLISHED)).raw if r["cell"] == "carzero-official"
+        r
+        for r in zero_shot(own.evidence, load_published(PUBLISHED)).records()
+        if r["cell"] == "carzero-official"
     ]
     assert [(r["dataset"], r["origin"]) for r in rows] == [("chexpert-official", "official")]
     assert rows[0]["verdict"] == "not comparable (200 images, published on 668)"

@@ -1,13 +1,22 @@
-"""Adjusted p values. NaN (a comparison that could not be made) stays NaN and does not count."""
+"""Adjusted p values. NaN (a comparison that could not be made) stays NaN and does not count, unless the
+family was declared to be larger than what is known of it."""
 
 from __future__ import annotations
 
 import numpy as np
 
 
-def holm(p: np.ndarray) -> np.ndarray:
-    """Family-wise error, any dependence (Holm 1979). p: (K,)."""
-    return _adjust(p, lambda sorted_p, m: np.maximum.accumulate(sorted_p * np.arange(m, 0, -1)))
+def holm(p: np.ndarray, size: int | None = None) -> np.ndarray:
+    """Family-wise error, any dependence (Holm 1979). p: (K,).
+
+    size: of the family as it was declared; tests of it that were not made count as if their p were 1.
+    """
+
+    def step_down(sorted_p: np.ndarray, m: int) -> np.ndarray:
+        largest = max(m, size or m)
+        return np.maximum.accumulate(sorted_p * np.arange(largest, largest - m, -1))
+
+    return _adjust(p, step_down)
 
 
 def benjamini_hochberg(p: np.ndarray) -> np.ndarray:

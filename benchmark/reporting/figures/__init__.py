@@ -11,6 +11,7 @@ from benchmark.reporting.figures.factors import text_factor_effects, text_factor
 from benchmark.reporting.figures.results import ablation_bars, forest, heatmap, prompt_sensitivity
 from benchmark.reporting.figures.style import Drawing
 from benchmark.reporting.figures.training import cost_accuracy, frequency, roc_pr, training_curves
+from benchmark.reporting.tables.ablation import kinds
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,13 +23,9 @@ def all_figures(
     evidence: Evidence, histories: pd.DataFrame, bands: Callable[[str, str], tuple[Band, Band] | None]
 ) -> list[Drawing]:
     """Every figure that the evidence has rows for. bands: (name, dataset) → its ROC and precision-recall."""
-    kinds = dict.fromkeys(
-        c.table for c in evidence.cells.values() if c.table not in ("zero_shot", "official", "text_factors")
-    )
-    kinds["prompt_alignment"] = None
     found = [
         forest(evidence),
-        *[ablation_bars(evidence, kind) for kind in kinds],
+        *[ablation_bars(evidence, kind) for kind in kinds(evidence)],
         prompt_sensitivity(evidence),
         text_factors(evidence),
         text_factor_effects(evidence),

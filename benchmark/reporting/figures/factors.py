@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from benchmark.reporting.evidence import TITLES, Evidence, missing
+from benchmark.reporting.evidence import Evidence
 from benchmark.reporting.factors import SCORINGS, datasets_of, designs, scored
 from benchmark.reporting.figures.style import Drawing, colours, finish, marker, new_figure
-from benchmark.reporting.tables.factors import factor_label
+from benchmark.reporting.numbers import missing
+from benchmark.reporting.tables.text_factors import factor_label
 
 OFFSETS = (-0.16, 0.16)
 
@@ -45,13 +46,11 @@ def text_factors(evidence: Evidence) -> Drawing | None:
                         color=palette[method], mfc=palette[method] if first else "white",
                     )  # fmt: skip
                     if first and place in (0, len(order) - 1):
-                        said.append(
-                            f"{TITLES.get(method, method)}, {', '.join(levels)}: {value['value']:.2f}"
-                        )
+                        said.append(f"{evidence.title(method)}, {', '.join(levels)}: {value['value']:.2f}")
             axis.axvline(0.5, color="#5b6270", lw=0.9, ls=(0, (3, 2)))
             axis.set_yticks(range(len(order)), [" · ".join(levels) for levels in order])
             axis.set_ylim(len(order) - 0.5, -0.5)
-            axis.set_title(TITLES.get(method, method) + (f", {dataset}" if down > 1 else ""))
+            axis.set_title(evidence.title(method) + (f", {dataset}" if down > 1 else ""))
             axis.set_xlabel("macro AUROC")
             axis.grid(axis="y", visible=False)
     title = "Whole reports, sentences, negations and wording"
@@ -100,7 +99,7 @@ def text_factor_effects(evidence: Evidence) -> Drawing | None:
                             e.value, place + shift, marker(method), color=palette[method], ms=5.5,
                             mec="white", mew=0.6,
                         )  # fmt: skip
-                axis.plot([], [], marker(method), color=palette[method], label=TITLES.get(method, method))
+                axis.plot([], [], marker(method), color=palette[method], label=evidence.title(method))
             axis.axvline(0, color="#1b1f27", lw=0.9)
             axis.set_yticks(range(len(names)), [factor_label(n) for n in names])
             axis.set_ylim(len(names) - 0.5, -0.5)
@@ -109,7 +108,7 @@ def text_factor_effects(evidence: Evidence) -> Drawing | None:
             axis.grid(axis="y", visible=False)
     axes[0][-1].legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
     averages = [e for e in effects if e.kind == "average" and e.scoring == SCORINGS[0]]
-    alt = "; ".join(f"{TITLES.get(e.method, e.method)}, {e.name}: {e.value:+.2f}" for e in averages)
+    alt = "; ".join(f"{evidence.title(e.method)}, {e.name}: {e.value:+.2f}" for e in averages)
     title = "What each part of the training text changes"
     finish(figure, title, evidence.synthetic(), "95% intervals; ×: what two do beyond the sum of their own")
     caption = (

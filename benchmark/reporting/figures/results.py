@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from benchmark.reporting.evidence import Evidence, missing
+from benchmark.reporting.evidence import Evidence
 from benchmark.reporting.figures.style import MARKERS, Drawing, colours, finish, marker, new_figure
-from benchmark.reporting.tables.ablation import AVERAGE, TITLES, ablation, is_template, label_of
+from benchmark.reporting.numbers import missing
+from benchmark.reporting.tables.ablation import AVERAGE, ablation, label_of
+from benchmark.reporting.tables.prompt_sensitivity import is_template
 
 HEAT_CLASSES = 40
 MANY_ROWS = 24
@@ -97,7 +99,7 @@ def ablation_bars(evidence: Evidence, table: str) -> Drawing | None:
     found = ablation(evidence, table)
     if found is None:
         return None
-    raws = [r for r in found.raw if r["difference"] is not None]
+    raws = [r for r in found.records() if r["difference"] is not None]
     rows = list(dict.fromkeys((str(r["method"]), str(r["row"])) for r in raws))
     if len(rows) > MANY_ROWS:
         rows = [row for row in rows if "inference prompt" not in row[1]]
@@ -131,7 +133,7 @@ def ablation_bars(evidence: Evidence, table: str) -> Drawing | None:
     axis.set_xlabel("difference in macro AUROC to the unchanged method")
     axis.grid(axis="y", visible=False)
     axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
-    title = TITLES.get(table, f"Ablation: {table}")
+    title = found.title
     finish(
         figure, title, evidence.synthetic(), "bar: average with paired 95% interval; dots: evaluation sets"
     )

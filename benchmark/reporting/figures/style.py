@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from benchmark.core.files import atomic_path
 from benchmark.core.tables import TWIN_NOTICE
+from methods.base import METHODS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-ORDER = ("carzero", "clip", "medclip", "gloria", "radzero", "brgsa")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.2)), (0, (4, 1.5, 1, 1.5)), (0, (7, 2)), (0, (2, 2)))
+"""Of things that are no methods, which bring their own."""
 FORMATS = ("svg", "pdf", "png")
 
 
@@ -68,6 +68,7 @@ def new_figure(
             "svg.fonttype": "path",
             "svg.hashsalt": "cxr-alignbench",
             "pdf.fonttype": 42,
+            "text.parse_math": False,
         },
     )
     mpl.rcParams["axes.axisbelow"] = True
@@ -76,21 +77,26 @@ def new_figure(
 
 
 def colours(methods: Sequence[str]) -> dict[str, Any]:
-    """The same colour for a method in every figure."""
+    """Each method's own colour, the same in every figure; one of the palette that no method took for those
+    without."""
     import seaborn as sns
+    from matplotlib.colors import to_hex
 
-    palette = sns.color_palette("colorblind", 10)
-    places = {m: i for i, m in enumerate([*ORDER, *[m for m in dict.fromkeys(methods) if m not in ORDER]])}
-    picked = [0, 1, 2, 3, 4, 9, 5, 7, 8, 6]
-    return {m: palette[picked[places[m] % len(picked)]] for m in methods}
+    taken = {METHODS.get(name).colour for name in METHODS.names()}
+    palette = [c for c in map(to_hex, sns.color_palette("colorblind", 10)) if c not in taken]
+    without = [m for m in dict.fromkeys(methods) if not METHODS.get(m).colour]
+    spare = {m: palette[i % len(palette)] for i, m in enumerate(without)}
+    return {m: METHODS.get(m).colour or spare[m] for m in methods}
 
 
 def marker(method: str) -> str:
-    return MARKERS[ORDER.index(method)] if method in ORDER else MARKERS[-1]
+    return METHODS.get(method).marker
 
 
 def dash(method: str) -> Any:
-    return DASHES[ORDER.index(method)] if method in ORDER else DASHES[-1]
+    """As matplotlib takes it: a name, or an offset and lengths of ink and gap."""
+    own = METHODS.get(method).dash
+    return own if isinstance(own, str) else (0, own)
 
 
 def finish(figure: Figure, title: str, synthetic: bool, note: str = "") -> None:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmark.reporting.curves import POSITIVES, Band
-from benchmark.reporting.evidence import Evidence, signed_text
+from benchmark.reporting.evidence import Evidence
 from benchmark.reporting.figures.style import Drawing, colours, dash, finish, marker, new_figure
+from benchmark.reporting.numbers import signed_text
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -15,6 +15,7 @@ from benchmark.grid.params import Cell
 from benchmark.reporting.gather import Gathered
 from benchmark.reporting.outputs import Report, published
 from benchmark.reporting.site.page import CellPage, render
+from benchmark.reporting.tables import claims
 from benchmark.stages.evaluate import prompt_set
 from benchmark.stages.tracking import tracking_uri
 
@@ -27,7 +28,7 @@ def write_site(report: Report) -> Path:
     runs = mlflow_runs(project)
     text = render(
         evidence,
-        report.tables,
+        [table for table in report.tables if table.name != claims.NAME],
         report.drawings,
         report.judgements,
         [cell_page(gathered, cell, runs) for name, cell in gathered.cells.items() if name in present],

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmark.reporting.evidence import Evidence, missing
+from benchmark.reporting.evidence import Evidence
 from benchmark.reporting.figures.style import Drawing, svg_text
+from benchmark.reporting.numbers import missing
 from benchmark.reporting.published import Published
 from benchmark.reporting.table import Table
 from benchmark.reporting.verdicts import Judgement
@@ -94,13 +95,12 @@ def _scale(judgements: Sequence[Judgement]) -> float:
 
 def _table(table: Table) -> dict[str, Any]:
     rows = []
-    for index, row in enumerate(table.rows):
-        raw = table.raw[index] if table.raw else {}
+    for row, shown in zip(table.rows, table.shown(), strict=True):
         cells = [
-            {"text": row.get(c.key, ""), "right": c.align == "right", "best": (index, c.key) in table.best}
-            for c in table.columns
+            {"text": text, "right": not column.left, "best": best}
+            for column, (text, best) in zip(table.shown_columns, shown, strict=True)
         ]
-        keys = {k: str(raw.get(k, "")) for k in ("dataset", "method", "stratum") if raw.get(k)}
+        keys = {k: str(row[k]) for k in ("dataset", "method", "stratum") if row.get(k)}
         rows.append({"cells": cells, "keys": keys})
     return {"table": table, "rows": rows, "id": f"table-{slug(table.name)}"}
 
@@ -121,7 +121,7 @@ def _filters(evidence: Evidence, tables: Sequence[Table]) -> dict[str, list[str]
         "stratum": {},
     }
     for table in tables:
-        for row in table.raw:
+        for row in table.rows:
             for key in ("method", "stratum"):
                 if row.get(key):
                     found[key][str(row[key])] = None

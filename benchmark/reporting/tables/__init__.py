@@ -1,39 +1,37 @@
-"""The paper's tables from evidence: pure functions, one table each."""
+"""The paper's tables. A module of this folder with a function `tables` and a number PLACE is found by itself:
+
+tables(material) -> iterable of tables, None for those that the evidence has no rows for
+PLACE            its place among the others, smallest first
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import importlib
+import pkgutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from benchmark.reporting.evidence import Evidence
 from benchmark.reporting.published import Published
 from benchmark.reporting.table import Table
-from benchmark.reporting.tables.ablation import ablation, sensitivity
-from benchmark.reporting.tables.factors import text_factor_effects, text_factors
-from benchmark.reporting.tables.rare import frequency, rare_disease
-from benchmark.reporting.tables.tasks import cost, subgroups, task_names, task_table
-from benchmark.reporting.tables.zero_shot import overview, zero_shot
-
-__all__ = ["all_tables"]
+from benchmark.reporting.verdicts import Judgement
 
 
-def all_tables(evidence: Evidence, published: Published) -> list[Table]:
+@dataclass(frozen=True)
+class Material:
+    """What tables are made of. judgements: of the claims; none where they were not asked for."""
+
+    evidence: Evidence
+    published: Published
+    judgements: Sequence[Judgement] = ()
+
+
+def all_tables(material: Material) -> list[Table]:
     """Every table that the evidence has rows for, in the order of the paper."""
-    kinds = dict.fromkeys(
-        c.table for c in evidence.cells.values() if c.table not in ("zero_shot", "text_factors")
-    )
-    kinds["prompt_alignment"] = None
-    found = [
-        overview(evidence),
-        zero_shot(evidence, published),
-        *[ablation(evidence, kind) for kind in kinds],
-        sensitivity(evidence),
-        text_factors(evidence),
-        text_factor_effects(evidence),
-        rare_disease(evidence),
-        frequency(evidence),
-        *[task_table(evidence, published, task) for task in task_names(evidence)],
-        cost(evidence),
-        subgroups(evidence),
+    modules = [
+        importlib.import_module(f"{__name__}.{found.name}") for found in pkgutil.iter_modules(__path__)
     ]
-    command = f"bench report tables --part {evidence.part}"
-    return [replace(t, command=command, commit=evidence.commit) for t in found if t is not None and t.rows]
+    makers = sorted((m for m in modules if hasattr(m, "tables")), key=lambda m: (m.PLACE, m.__name__))
+    made = [table for maker in makers for table in maker.tables(material) if table is not None]
+    command = f"bench report tables --part {material.evidence.part}"
+    return [replace(t, command=command, commit=material.evidence.commit) for t in made if t.rows]

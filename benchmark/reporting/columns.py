@@ -1,0 +1,120 @@
+"""What the tables share: their columns of counts and ranks, and how a metric row becomes a cell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from benchmark.core.tables import TWIN_NOTICE
+from benchmark.reporting.evidence import Evidence
+from benchmark.reporting.numbers import known, missing
+from benchmark.reporting.published import Published, compare_published
+from benchmark.reporting.table import Measured, Row, TableColumn, change, count, estimate, real, words
+
+
+def _span(value: tuple[float, float, float]) -> str:
+    """`2`, or `2–4` where the tests allow several ranks."""
+    if missing(value):
+        return "–"
+    _, low, high = (int(v) for v in value)
+    return str(low) if low == high else f"{low}–{high}"
+
+
+def _notice(origin: str) -> str:
+    return TWIN_NOTICE if origin == "twin" else "official"
+
+
+DATASET = words("dataset", "Dataset")
+METHOD = words("method", "Method")
+COUNTS = (count("images", "Images"), count("patients", "Patients"), count("positives", "Positives"))
+ORIGIN = TableColumn("origin", "Data", _notice, ("origin",), left=True)
+RANK = (TableColumn("rank", "Rank", _span, ("rank", "rank_low", "rank_high")), words("group", "Group"))
+MDE = real("mde", "MDE")
+OURS = estimate("ours", "Ours")
+PUBLISHED = (
+    TableColumn("published", "Published", estimate("").show, ("published",)),
+    words("published_source"),
+    words("published_setting"),
+)
+AGAINST_PUBLISHED = (change("difference", "Difference", ("difference",)), words("verdict", "Verdict"))
+READING = (
+    "Values are means over seeds; brackets hold 95% intervals over patients (resampled whole) and seeds. "
+    "Bold: separable from every other row of its group by Holm-corrected paired tests. "
+    "Rows that share a letter are not separable. "
+    "MDE: smallest true difference to the best other row that these data find with 80% power."
+)
+RANKING_FAMILY = (
+    "the pairs of all methods of params.yaml within one evaluation set and stratum; methods without results "
+    "count in its size."
+)
+
+
+def measured(
+    row: Mapping[str, Any] | None, rank: Mapping[str, Any] | None = None, *, letters: bool = True
+) -> Measured | None:
+    """A metric row as a cell, with its notes; with a ranking's row, whether it is best, and its letters where
+    they have no column of their own."""
+    if row is None:
+        return None
+    own = str(rank["groups"]) if rank is not None and letters else ""
+    notes = tuple([] if missing(row.get("note")) or not row["note"] else [str(row["note"])])
+    return Measured(row["value"], row["low"], row["high"], own, notes, separable(rank))
+
+
+def counts(about: Mapping[str, Any], row: Mapping[str, Any] | None) -> dict[str, Any]:
+    """images, patients, positives and origin of a row of an evaluation set."""
+    return {
+        "images": about.get("images"),
+        "patients": about.get("patients") if row is None else known(row.get("n_patients")),
+        "positives": None if row is None else known(row.get("n_pos")),
+        "origin": str(about["origin"]),
+    }
+
+
+def ranks(row: Mapping[str, Any] | None) -> Row:
+    """Rank with its limits, and letters; nothing where no ranking was made."""
+    if row is None:
+        return {}
+    return {"rank": (row["rank"], row["rank_low"], row["rank_high"]), "group": str(row["groups"])}
+
+
+def separable(row: Mapping[str, Any] | None) -> bool:
+    """Whether the ranking puts this row first and nothing else can be."""
+    return row is not None and int(row["rank_low"]) == int(row["rank_high"]) == 1
+
+
+def mde(
+    evidence: Evidence, name: str, names: Sequence[str], dataset: str, stratum: str = "all"
+) -> float | None:
+    """Minimum detectable difference between `name` and the best of the others."""
+    other = evidence.best_other(name, names, dataset, stratum)
+    pair = None if other is None else evidence.pair(name, other, dataset, stratum)
+    return None if pair is None else known(pair["mde"])
+
+
+def beside_published(
+    published: Published,
+    about: Mapping[str, Any],
+    title: str,
+    variant: str,
+    ours: Mapping[str, Any],
+    **what: Any,
+) -> Row:
+    """The published value of a method with its doubts, and how ours stands to it. what: keys of `find`."""
+    base = str(about["dataset"])
+    printed = published.find(title, base, **what)
+    if printed is None:
+        return {"verdict": "no published value"}
+    value, low, high = (known(ours[k]) for k in ("value", "low", "high"))
+    found = compare_published(
+        value, low, high, printed.value, origin=str(about["origin"]), variant=variant,
+        images=int(about["images"]), published_images=published.images.get(base),
+    )  # fmt: skip
+    doubts = (f"Source: {published.sources[printed.source]}.", *(published.notes[n] for n in printed.notes))
+    return {
+        "published": Measured(printed.value, notes=doubts),
+        "published_source": printed.source,
+        "published_setting": printed.setting,
+        "difference": value - printed.value if found.comparable else None,
+        "verdict": found.text,
+    }

@@ -1,0 +1,53 @@
+"""Every class with the training studies that name it and each method's AUROC: what the figure shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from benchmark.reporting import columns as common
+from benchmark.reporting.evidence import Evidence
+from benchmark.reporting.table import Table, count, estimate, words
+from benchmark.reporting.tables import Material
+
+PLACE = 50
+
+
+def tables(material: Material) -> Iterable[Table | None]:
+    return [frequency(material.evidence)]
+
+
+def frequency(evidence: Evidence) -> Table:
+    """One row a dataset and class, most often named first."""
+    names = evidence.mains
+    rows = []
+    for dataset in evidence.datasets:
+        counts = evidence.frequency.get(dataset, {})
+        for cls in sorted(counts, key=lambda c: (-counts[c], c)):
+            values = {n: evidence.value(n, dataset, cls=cls) for n in names}
+            known = [r for r in values.values() if r is not None]
+            if not known:
+                continue
+            row: dict[str, Any] = {name: common.measured(value) for name, value in values.items()}
+            row |= {
+                "dataset": dataset,
+                "class": cls,
+                "named": counts[cls],
+                "origin": evidence.origin(dataset),
+            }
+            rows.append(row | {"positives": int(known[0]["n_pos"])})
+    return Table(
+        name="per_class",
+        title="AUROC of every class, by how many training studies name it",
+        columns=(
+            common.DATASET,
+            words("class", "Class"),
+            count("named", "Training studies"),
+            count("positives", "Positives"),
+            *[estimate(n, evidence.cell(n).title, f"{n} ") for n in names],
+            common.ORIGIN,
+        ),
+        rows=tuple(rows),
+        notes=("Intervals of classes with fewer than 20 positive patients are not assured to cover.",),
+        synthetic=evidence.synthetic(),
+    )
