@@ -12,7 +12,7 @@ from benchmark import __version__
 from benchmark.core.errors import BenchError
 
 COMMANDS = ("run", "train", "evaluate", "score", "verify", "parity", "explain", "ls", "doctor")
-GROUPS = ("data", "prompts", "report", "stage")
+GROUPS = ("check", "data", "prompts", "report", "stage")
 
 UsageError: type[Exception] = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
 """click's base of usage errors; typer carries its own copy of click, so it cannot be imported."""
