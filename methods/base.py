@@ -8,12 +8,15 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 import torch
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import ValidationError
 from torch import Tensor, nn
 
 from benchmark.core.errors import ParamsError
 from benchmark.core.features import ImageFeatures, TextFeatures
 from benchmark.core.registry import Registry
+from benchmark.core.settings import EQUAL_BUDGET as EQUAL_BUDGET
+from benchmark.core.settings import MethodConfig as MethodConfig
+from benchmark.core.settings import Recipe as Recipe
 from benchmark.core.validation import first_complaint
 
 Pairs = dict[str, Tensor]
@@ -21,64 +24,6 @@ Pairs = dict[str, Tensor]
 
 METHODS: Registry[type[Method]] = Registry("method", hint="See `bench ls methods`.", package="methods")
 """Methods by name. Plug-ins: group `cxr_alignbench.methods`."""
-
-
-class MethodConfig(BaseModel, frozen=True, extra="forbid"):
-    """Hyper-parameters every method has. A method subclasses it; each field's description gives the
-    official value and its source, and `bench ls methods` prints them.
-    """
-
-    width: int = Field(128, gt=0, description="dimension of the shared embedding space")
-    project: Literal["auto", "always", "never"] = Field(
-        "auto",
-        description="Linear from the encoder's width to `width`: only where the two differ, always, or never",
-    )
-    normalise_inputs: Literal["none", "layer", "standard"] = Field(
-        "standard",
-        description="frozen features before the projection: as they come (official), LayerNorm without "
-        "weights, or each channel standardised over training features (one rule for all methods)",
-    )
-    multi_positive: bool = Field(
-        False,
-        description="train on all sentences of an image as positives; off: one random sentence a step",
-    )
-
-
-class Recipe(BaseModel, frozen=True, extra="forbid"):
-    """How a method is optimised. `source` says where the values come from."""
-
-    optimiser: Literal["adam", "adamw", "sgd"] = "adamw"
-    learning_rate: float = Field(default=1e-3, gt=0)
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = 1e-8
-    momentum: float = 0.0
-    weight_decay: float = Field(default=0.01, ge=0)
-    decay_exempt: Literal["none", "norms and biases", "at most one axis"] = "at most one axis"
-    batch_size: int = Field(default=64, gt=0)
-    batch_schedule: tuple[tuple[int, int], ...] = ()
-    """(first epoch, batch size) steps that override `batch_size`."""
-    epochs: int | None = Field(default=None, gt=0)
-    clip_norm: float | None = Field(default=None, gt=0)
-    schedule: Literal["constant", "cosine"] = "cosine"
-    warmup_steps: int = Field(default=0, ge=0)
-    warmup_fraction: float = Field(default=0.0, ge=0, le=1)
-    patience: int | None = None
-    """Epochs without a better validation loss before stopping; None: never stop early."""
-    precision: Literal["float32", "float16 mixed", "bfloat16"] = "float32"
-    source: str
-
-
-EQUAL_BUDGET = Recipe(
-    optimiser="adamw",
-    learning_rate=1e-3,
-    weight_decay=0.01,
-    batch_size=64,
-    epochs=10,
-    clip_norm=1.0,
-    schedule="cosine",
-    warmup_fraction=0.05,
-    source="this project: one optimiser family, steps, batch size and number of tuning trials for all",
-)
 
 
 @dataclass(frozen=True)
@@ -283,17 +228,19 @@ class FeatureNorm(nn.Module):
         return x
 
 
-def build(name: str, options: Mapping[str, Any], image_dim: int, text_dim: int) -> Method:
+def build(name: str, options: Mapping[str, Any] | MethodConfig, image_dim: int, text_dim: int) -> Method:
     """A method by name. Raises UnknownName or ParamsError, naming the option and the nearest known one."""
     kind = METHODS.get(name)
     return kind(configure(name, options), image_dim, text_dim)
 
 
-def configure(name: str, options: Mapping[str, Any]) -> MethodConfig:
-    """Options → the method's frozen Config. Raises UnknownName or ParamsError."""
+def configure(name: str, options: Mapping[str, Any] | MethodConfig) -> MethodConfig:
+    """Options → the method's frozen Config, which may be made already. Raises UnknownName or ParamsError."""
     kind = METHODS.get(name)
+    if isinstance(options, kind.Config):
+        return options
     try:
-        return kind.Config(**options)
+        return kind.Config.model_validate(options)
     except ValidationError as error:
         first = first_complaint(error, lambda _: kind.Config.model_fields)
         more = f"See `bench ls methods {name}`."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import yaml
 from pydantic import (
@@ -13,18 +13,33 @@ from pydantic import (
     Field,
     NonNegativeInt,
     PositiveInt,
+    SerializeAsAny,
     ValidationError,
+    ValidationInfo,
+    field_validator,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
-from benchmark.core.errors import ParamsError, closest
+from benchmark.core.errors import ParamsError, UnknownName, closest
 from benchmark.core.files import read_yaml
+from benchmark.core.settings import (
+    EQUAL_BUDGET,
+    MethodConfig,
+    Recipe,
+    StatisticsConfig,
+    TrainConfig,
+    set_fields,
+    train_config,
+)
 from benchmark.core.validation import first_complaint
 
 TextKind = Literal["raw_report", "raw_sentence", "aligned_report", "aligned", "llm", "labels"]
 
 Task = Literal["grounding", "segmentation", "retrieval"]
 TASKS: tuple[Task, ...] = ("grounding", "segmentation", "retrieval")
+NAME = "unknown_name"
+"""The type of a validation error whose message already says everything."""
 
 
 class Strict(BaseModel):
@@ -68,12 +83,14 @@ class TextParams(Strict):
     """What the training texts are."""
 
     kind: TextKind = "aligned"
-    rule: str = Field("findings+impression", description="which report sections are read")
-    negations: Literal["keep", "drop"] = Field("keep", description="drop: without sentences that only deny")
-    bare_names: Literal["keep", "drop"] = Field(
-        "keep", description="drop: without raw sentences that state a finding by its bare name"
+    rule: str = Field(default="findings+impression", description="which report sections are read")
+    negations: Literal["keep", "drop"] = Field(
+        default="keep", description="drop: without sentences that only deny"
     )
-    llm_file: str | None = Field(None, description="recorded aligned sentences, for kind: llm")
+    bare_names: Literal["keep", "drop"] = Field(
+        default="keep", description="drop: without raw sentences that state a finding by its bare name"
+    )
+    llm_file: str | None = Field(default=None, description="recorded aligned sentences, for kind: llm")
 
 
 class PromptParams(Strict):
@@ -101,11 +118,32 @@ class TaskParams(Strict):
     pairs: int = Field(default=200, ge=2, description="at most so many image-report pairs in retrieval")
 
 
-class MethodParams(Strict):
-    """Hyper-parameters of one method and what of the shared training its tuning chose."""
+class MethodChanges(Strict):
+    """What is changed of a method: options of its own Config, and fields of the training recipe."""
 
-    options: dict[str, Any] = {}
-    training: dict[str, Any] = {}
+    method: str = Field(description="a registered method; under `method` it is the key")
+    options: SerializeAsAny[MethodConfig] = Field(default={}, validate_default=True)
+    training: TrainConfig = TrainConfig()
+
+    @field_validator("method")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        from methods.base import METHODS
+
+        try:
+            METHODS.get(name)
+        except UnknownName as error:
+            raise PydanticCustomError(NAME, "{text}", {"text": str(error)}) from None
+        return name
+
+    @field_validator("options", mode="before")
+    @classmethod
+    def _of_the_method(cls, options: Any, info: ValidationInfo) -> Any:
+        from methods.base import METHODS
+
+        if "method" not in info.data:
+            return MethodConfig()
+        return METHODS.get(info.data["method"]).Config.model_validate(options)
 
 
 class TuningParams(Strict):
@@ -115,15 +153,12 @@ class TuningParams(Strict):
     seed: NonNegativeInt = 0
 
 
-class CellParams(Strict):
-    """One ablation cell: a method with something changed. Unset fields are the method's own."""
+class CellParams(MethodChanges):
+    """One ablation cell: a method with something changed. Unset fields are those of its main cell."""
 
-    method: str
     table: str = Field(description="the ablation table this cell belongs to")
     label: str = Field(description="how the table names the row")
-    options: dict[str, Any] = {}
-    training: dict[str, Any] = {}
-    texts: dict[str, Any] = {}
+    texts: TextParams = TextParams()
     evaluate: tuple[str, ...] | None = None
     tasks: tuple[Task, ...] = Field(
         (), description="tasks of `tasks` it is evaluated on beside classification"
@@ -158,17 +193,26 @@ class Params(Strict):
     encoders: EncoderParams
     texts: TextParams
     prompts: PromptParams
-    training: dict[str, Any]
-    method: dict[str, MethodParams]
+    training: TrainConfig = TrainConfig()
+    method: dict[str, MethodChanges]
     cells: dict[str, CellParams] = {}
     prompt_ablation: PromptAblation = PromptAblation()
     tasks: TaskParams = TaskParams()
     tuning: TuningParams = TuningParams()
-    statistics: dict[str, Any] = {}
-    profiles: dict[str, dict[str, Any]] = {}
+    statistics: StatisticsConfig = StatisticsConfig()
+
+    @field_validator("method", mode="before")
+    @classmethod
+    def _keys_are_methods(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        return {k: {"method": k, **v} if isinstance(v, dict) else v for k, v in value.items()}
 
     @model_validator(mode="after")
     def _known_methods(self) -> Params:
+        for name, own in self.method.items():
+            if own.method != name:
+                raise ValueError(f"method.{name} says that it is '{own.method}'")
         for name in self.methods:
             if name not in self.method:
                 raise ValueError(f"methods lists '{name}', which has no entry under method")
@@ -176,13 +220,17 @@ class Params(Strict):
 
 
 class Cell(Strict):
-    """One thing to train and evaluate, fully resolved; what its hash covers decides reuse."""
+    """One thing to train and evaluate, fully resolved.
+
+    variant: `main`, or what tells the cell from its method's main cell. table, label: where its row stands
+    and what it is called. seeds: None, those of the grid.
+    """
 
     name: str
     method: str
     variant: str
-    options: dict[str, Any]
-    training: dict[str, Any]
+    options: SerializeAsAny[MethodConfig]
+    training: TrainConfig
     texts: TextParams
     prompts: PromptParams
     more_prompts: tuple[PromptParams, ...] = ()
@@ -213,10 +261,11 @@ def load_params(path: Path, profile: str | None = None, sets: Sequence[str] = ()
         if not sep:
             raise ParamsError(f"--set {item}: expected key=value, as in training.epochs=5.")
         _assign(raw, key.split("."), yaml.safe_load(value), item)
+    raw.pop("profiles", None)
     try:
         return Params.model_validate(raw)
     except ValidationError as error:
-        raise ParamsError(explain(error, path, Params)) from None
+        raise ParamsError(explain(error, path, raw)) from None
 
 
 def apply_profile(raw: dict[str, Any], profile: str, path: Path) -> dict[str, Any]:
@@ -252,15 +301,22 @@ def _assign(raw: dict[str, Any], keys: list[str], value: Any, item: str) -> None
 
 
 def main_cell(params: Params, method: str) -> Cell:
-    """The row of `method` in the main table. Raises ParamsError where the method has no entry."""
-    own = params.method.get(method, MethodParams())
-    options, recipe = _published(method) if params.recipe == "official" else ({}, {})
+    """The row of `method` in the main table: its recipe, then `training`, then what `method.<name>` changes.
+
+    Raises UnknownName where there is no such method.
+    """
+    from methods.base import METHODS, configure
+
+    kind = METHODS.get(method)
+    own = params.method.get(method) or MethodChanges(method=method)
+    official = params.recipe == "official"
+    recipe: Recipe = kind.recipe("official") if official else EQUAL_BUDGET
     return Cell(
         name=f"{method}-main",
         method=method,
         variant="main",
-        options={**options, **own.options},
-        training={**recipe, **params.training, **own.training},
+        options=configure(method, {**kind.settings(params.recipe), **set_fields(own.options)}),
+        training=train_config({**set_fields(params.training), **set_fields(own.training)}, recipe),
         texts=params.texts,
         prompts=params.prompts,
         more_prompts=params.prompt_ablation.prompts if method in params.prompt_ablation.methods else (),
@@ -270,29 +326,23 @@ def main_cell(params: Params, method: str) -> Cell:
     )
 
 
-def _published(method: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Options and training of a method as its authors published them."""
-    from methods.base import METHODS
-
-    kind = METHODS.get(method)
-    return kind.settings("official"), kind.recipe("official").model_dump(mode="json")
-
-
 def ablation_cell(params: Params, name: str) -> Cell:
     """The cell `cells.<name>`: its method's main cell with the stated changes."""
     if name not in params.cells:
         near = closest(name, params.cells)
         hint = f" Did you mean '{near}'?" if near else ""
         raise ParamsError(f"params.yaml: no cell '{name}' under cells.{hint}")
+    from methods.base import configure
+
     change = params.cells[name]
     base = main_cell(params, change.method)
     return Cell(
         name=name,
         method=change.method,
         variant=name.removeprefix(f"{change.method}-"),
-        options={**base.options, **change.options},
-        training={**base.training, **change.training},
-        texts=TextParams.model_validate({**params.texts.model_dump(), **change.texts}),
+        options=configure(change.method, {**set_fields(base.options), **set_fields(change.options)}),
+        training=base.training.model_copy(update=set_fields(change.training)),
+        texts=base.texts.model_copy(update=set_fields(change.texts)),
         prompts=base.prompts,
         more_prompts=tuple(p for p in base.more_prompts if change.covers(p)),
         more_prompts_on=base.more_prompts_on,
@@ -314,22 +364,31 @@ def cell_named(params: Params, name: str) -> Cell:
     return ablation_cell(params, name)
 
 
-def explain(error: ValidationError, where: Path | str, model: type[BaseModel]) -> str:
-    """The first problem of a validation as one line: file and line, key, reason, nearest key."""
-    first = first_complaint(error, lambda parent: _fields(model, parent))
-    line = _line_of(where, list(first.keys)) if isinstance(where, Path) else None
-    place = f"{where}:{line}" if line else str(where)
+def explain(error: ValidationError, path: Path, raw: Mapping[str, Any]) -> str:
+    """The first problem of a validation of `raw` as one line: file and line, key, reason, nearest key."""
+    first = first_complaint(error, lambda parent: _known_keys(raw, parent))
+    line = _line_of(path, list(first.keys))
+    place = f"{path}:{line}" if line else str(path)
     if first.unknown:
         return f"{place}: unknown key '{first.key}'.{first.guess}"
+    if error.errors()[0]["type"] == NAME:
+        return f"{place}: {first.reason}"
     return f"{place}: {first.key or 'file'}: {first.reason} (got {first.got!r:.80})."
 
 
-def _fields(model: type[BaseModel], path: list[str]) -> list[str]:
-    for key in path:
+def _known_keys(raw: Mapping[str, Any], parent: Sequence[str]) -> list[str]:
+    """The keys that may stand at `parent`."""
+    from methods.base import METHODS
+
+    model: type[BaseModel] = Params
+    for key in parent:
         field = model.model_fields.get(key)
-        inner = getattr(field, "annotation", None)
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            model = inner
+        parts = () if field is None else (field.annotation, *get_args(field.annotation))
+        inner = next((p for p in parts if isinstance(p, type) and issubclass(p, BaseModel)), None)
+        if inner is MethodConfig:
+            method = raw["cells"][parent[1]]["method"] if parent[0] == "cells" else parent[1]
+            return list(METHODS.get(method).Config.model_fields)
+        model = inner or model
     return list(model.model_fields)
 
 

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
 
 from benchmark.core.errors import BenchError, ParamsError
 from benchmark.core.hashing import hash_value
+from benchmark.core.settings import ENGINE, train_config
 from benchmark.grid.layout import Project
 from benchmark.grid.params import TASKS, Cell, Params, Task, TaskParams, load_params, main_cell
 
@@ -114,7 +118,6 @@ def protocol_task(params: Params, dataset: str, protocol: str | None) -> Task | 
 
 
 def _cell(project: Project, params: Params, name: str, suffix: str, request: Request) -> Cell:
-    from benchmark.training.config import ENGINE, train_config
     from methods.base import METHODS, configure
 
     method = METHODS.get(name)
@@ -122,19 +125,19 @@ def _cell(project: Project, params: Params, name: str, suffix: str, request: Req
     if request.recipe != "equal-budget":
         # The official values, how this machine computes them, and what `--set` asks for; not what was tuned.
         configured = main_cell(load_params(project.params), name)
-        options = {k: v for k, v in cell.options.items() if configured.options.get(k) != v}
-        training = {k: v for k, v in cell.training.items() if k in ENGINE or configured.training.get(k) != v}
-        recipe = method.recipe(request.recipe).model_dump(mode="json")
-        cell = cell.model_copy(
-            update={
-                "options": {**method.settings(request.recipe), **options},
-                "training": {**recipe, **training},
-            }
-        )
+        options = _differing(cell.options, configured.options)
+        engine = {field: getattr(cell.training, field) for field in ENGINE}
+        training = {**engine, **_differing(cell.training, configured.training)}
+        recipe = train_config(training, method.recipe(request.recipe))
+        published = configure(name, {**method.settings(request.recipe), **options})
+        cell = cell.model_copy(update={"options": published, "training": recipe})
         suffix = f"-{request.recipe}-recipe{suffix}"
-    configure(name, cell.options)
-    train_config(cell.training)
     return cell.model_copy(update={"name": cell.name + suffix, "variant": cell.variant + suffix})
+
+
+def _differing(settings: BaseModel, configured: BaseModel) -> dict[str, Any]:
+    """The fields of `settings` that have another value than configured."""
+    return {k: v for k, v in settings.model_dump().items() if v != getattr(configured, k)}
 
 
 def _suffix(project: Project, params: Params, request: Request) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 
-from benchmark.evaluation.statistics.config import StatisticsConfig
+from benchmark.core.settings import StatisticsConfig
 from benchmark.evaluation.statistics.paired import contrasts as tested
 from benchmark.evaluation.statistics.panel import Panel
 from benchmark.reporting.evidence import Evidence, FactorEffect

@@ -17,8 +17,8 @@ import numpy as np
 
 from benchmark.core.errors import BenchError, DataError, MetricUndefined
 from benchmark.core.files import read_json
+from benchmark.core.settings import StatisticsConfig, set_fields
 from benchmark.core.tables import Manifest, Predictions, read_table
-from benchmark.evaluation.statistics.config import StatisticsConfig
 from benchmark.evaluation.statistics.paired import Difference, difference
 from benchmark.evaluation.statistics.panel import Panel
 from benchmark.evaluation.statistics.trend import frequency_trend
@@ -85,7 +85,7 @@ class Gathered:
                 cell.texts.kind,
                 cell.texts.negations,
                 cell.texts.bare_names,
-                tuple(self.params.cells[name].options) if name in self.params.cells else (),
+                tuple(set_fields(self.params.cells[name].options)) if name in self.params.cells else (),
                 tuple(cell.evaluate),
                 len(cell.more_prompts),
                 tuple(cell.more_prompts_on),
@@ -131,7 +131,7 @@ class Gathered:
 
     @property
     def config(self) -> StatisticsConfig:
-        return StatisticsConfig.model_validate(self.params.statistics)
+        return self.params.statistics
 
     def _folders(self) -> Iterator[tuple[str, int, Path]]:
         """(cell, seed, folder of one evaluation set) of all results of known cells."""

@@ -264,7 +264,8 @@ _FORMULA = re.compile(r"\s*[=+\-@＝＋－＠]|[\t\r\n]")
 def formula_free(value: Any) -> Any:
     """Text that a spreadsheet would take for a formula gets a leading '; numbers stay numbers.
 
-    A carriage return, which Python's writer leaves unquoted, becomes a line feed. Source: OWASP, CSV Injection.
+    A carriage return, which Python's writer leaves unquoted, becomes a line feed. Source: OWASP, CSV
+    Injection.
     """
     if not isinstance(value, str):
         return value

@@ -60,7 +60,6 @@ class TaskResults:
 
     def mean(self, dataset: str, cell: Cell, metric: str) -> dict[str, Any] | None:
         """Mean over seeds with its interval; None for a method without maps."""
-        from benchmark.evaluation.evaluate import StatisticsConfig
         from benchmark.reporting.effects import seed_mean
 
         rows = [
@@ -68,7 +67,7 @@ class TaskResults:
             for frame in self._frames.get((dataset, cell.name), [])
             for row in frame[frame["metric"] == metric].tail(1).to_dict("records")
         ]
-        level = StatisticsConfig.model_validate(self.session.params.statistics).level
+        level = self.session.params.statistics.level
         return seed_mean(rows, level) if rows else None
 
     def lines(self, dataset: str, cells: Sequence[Cell]) -> list[str]:

@@ -11,11 +11,12 @@ from benchmark.core.errors import DataError
 from benchmark.core.files import write_json
 from benchmark.core.hashing import hash_file
 from benchmark.core.progress import watched
+from benchmark.core.settings import set_fields
 from benchmark.core.tables import Manifest
 from benchmark.grid.layout import Project
 from benchmark.grid.params import Cell, Params, Task, ablation_cell, cell_named, load_params, main_cell
 from benchmark.stages.evaluate import Target
-from benchmark.stages.features import device, image_store, text_store
+from benchmark.stages.features import image_store, text_store
 from benchmark.stages.prepare import prepare_dataset, source_of
 from benchmark.stages.run import Session, evaluate_one, train_one, trained_run
 from benchmark.stages.summarise import Summary, summarise
@@ -143,8 +144,8 @@ def tune_stage(method: str) -> str:
 
     now = session()
     cell = main_cell(now.params, method)
-    fixed = {k: v for k, v in cell.options.items() if f"options.{k}" not in SPACE}
-    shared = {k: v for k, v in now.params.training.items() if f"training.{k}" not in SPACE}
+    fixed = {k: v for k, v in set_fields(cell.options).items() if f"options.{k}" not in SPACE}
+    shared = {k: v for k, v in set_fields(now.params.training).items() if f"training.{k}" not in SPACE}
     with watched(f"tune {method}") as report:
         found = tune(
             method,
@@ -153,7 +154,7 @@ def tune_stage(method: str) -> str:
             trials=now.params.tuning.trials,
             seed=now.params.tuning.seed,
             options=fixed,
-            training={"device": device(), **shared},
+            training=shared,
             report=report,
         )
     path = found.write(now.project.reports / "tuning")

@@ -170,10 +170,10 @@ def evaluate_cell(
     """
     import pandas as pd
 
-    from benchmark.evaluation.evaluate import StatisticsConfig, evaluate
+    from benchmark.evaluation.evaluate import evaluate
 
     folder = project.results(cell.name, seed) / source_name(at.manifest.dataset, at.manifest.origin)
-    config = StatisticsConfig.model_validate(params.statistics)
+    config = params.statistics
     subgroups = subgroups_of(at.chosen.frame)
     frames = []
     for number, wanted in enumerate(cell.prompts_on(at.manifest.dataset)):

@@ -201,7 +201,7 @@ def _evaluation_key(session: Session, cell: Cell, dataset: str, run: dict[str, A
             at.images.key,
             at.chosen.info,
             [p.model_dump() for p in cell.prompts_on(dataset)],
-            session.params.statistics,
+            session.params.statistics.model_dump(),
             {k: list(v) for k, v in at.strata.items()},
             at.encoder,
         ]

@@ -69,7 +69,6 @@ def scored(project: Project, cells: Sequence[Cell], seeds: Sequence[int], at: Ta
 def compare_scored(files: Sequence[Scored], at: Target, params: Params) -> Comparison:
     """Join each file's rows by image and columns by class, never by position, and summarise over seeds."""
     from benchmark.evaluation.comparison import Run, summarise_runs
-    from benchmark.evaluation.evaluate import StatisticsConfig
 
     def runs() -> Iterator[Run]:
         for file in files:
@@ -82,7 +81,7 @@ def compare_scored(files: Sequence[Scored], at: Target, params: Params) -> Compa
         at.chosen.classes,
         strata=at.strata,
         subgroups=subgroups_of(at.chosen.frame),
-        config=StatisticsConfig.model_validate(params.statistics),
+        config=params.statistics,
     )
 
 
@@ -108,9 +107,8 @@ def summarise(
         over_seeds,
         ranking,
     )
-    from benchmark.evaluation.evaluate import StatisticsConfig
 
-    config = StatisticsConfig.model_validate(params.statistics)
+    config = params.statistics
     means: list[pd.DataFrame] = []
     families: dict[tuple[str, str], list[pd.DataFrame]] = {}
     for at in targets:

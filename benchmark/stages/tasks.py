@@ -120,7 +120,7 @@ class Tasks:
                 at.images.key,
                 at.chosen.info,
                 cell.prompts.model_dump(),
-                session.params.statistics,
+                session.params.statistics.model_dump(),
                 session.params.tasks.pairs if task == "retrieval" else None,
                 session.params.texts.rule if task == "retrieval" else None,
                 at.encoder,
@@ -174,9 +174,7 @@ class Tasks:
 
     @property
     def _level(self) -> float:
-        from benchmark.evaluation.statistics.config import StatisticsConfig
-
-        return StatisticsConfig.model_validate(self.session.params.statistics).level
+        return self.session.params.statistics.level
 
     def _steps(self) -> Preprocessing:
         own = self.session.encoders

@@ -15,7 +15,7 @@ from benchmark.core.progress import progress
 from benchmark.core.tables import Manifest
 from benchmark.grid.layout import Project
 from benchmark.grid.params import Cell, Params
-from benchmark.stages.features import device, image_store, text_store
+from benchmark.stages.features import image_store, text_store
 from benchmark.stages.texts import text_provenance, texts_of
 from benchmark.stages.tracking import Tracker
 
@@ -107,10 +107,9 @@ def train_cell(
     """
     import torch
 
-    from benchmark.training.config import train_config
     from benchmark.training.loop import seeded_method, train
 
-    config = train_config({"device": device(), **cell.training})
+    config = cell.training
     if config.threads is not None:  # before the initial weights: an orthogonal one rounds by the threads
         torch.set_num_threads(config.threads)
     method = seeded_method(cell.method, cell.options, data.images.width, data.text.width, seed)

@@ -6,7 +6,7 @@ import csv
 import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +28,7 @@ from benchmark.training.provenance import commit, device_name, peak_memory_bytes
 from benchmark.training.state import NAME as STATE
 from benchmark.training.state import load_state, save_state
 from benchmark.training.step import Step
-from methods.base import Method, build
+from methods.base import Method, MethodConfig, build
 
 MODEL, RUN, HISTORY, BEST = "model.safetensors", "run.json", "history.csv", "best.safetensors"
 STATISTICS_IMAGES = 2048
@@ -59,7 +59,9 @@ class TrainingResult:
     run: dict[str, Any]
 
 
-def seeded_method(name: str, options: dict[str, Any], image_dim: int, text_dim: int, seed: int) -> Method:
+def seeded_method(
+    name: str, options: Mapping[str, Any] | MethodConfig, image_dim: int, text_dim: int, seed: int
+) -> Method:
     """A method with its initial weights drawn from `seed`; the caller's generators stay as they are."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "weights"))

@@ -18,6 +18,7 @@ from benchmark.core.files import write_text
 from benchmark.core.hashing import derive_seed
 from benchmark.training.config import train_config
 from benchmark.training.data import TrainingData
+from benchmark.training.distributed import Group, local_device
 from benchmark.training.loop import Diverged, load_method, seeded_method, train
 from benchmark.training.validation import sentence_match
 from methods.base import EQUAL_BUDGET, METHODS, Recipe
@@ -149,7 +150,7 @@ def tune(
         except Diverged:
             done.append(Trial(number, values, None, None, 0.0))
             continue
-        found = sentence_match(load_method(place), data, device=config.device)
+        found = sentence_match(load_method(place), data, device=local_device(config.device, Group()))
         groups = found.groups
         done.append(Trial(number, values, round(found.auroc, 6), result.val_loss, round(result.seconds, 1)))
         if report is not None:

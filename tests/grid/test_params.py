@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import yaml
 
 from benchmark.core.errors import ParamsError
+from benchmark.core.settings import EQUAL_BUDGET, TrainConfig, train_config
 from benchmark.grid.params import ablation_cell, load_params, main_cell
 
 
@@ -37,6 +40,66 @@ def test_unknown_key_names_file_line_and_nearest(params_file) -> None:
         load_params(params_file)
 
 
+WRONG = {
+    "options: {width: 64, layers: 1": ("options: {width: 64, layerz: 1", "carzero.options.layerz", "layers"),
+    "training: {learning_rate: 0.00143": (
+        "training: {learning_rat: 0.1",
+        "clip.training.learning_rat",
+        "rate",
+    ),
+    "options: {features: global}": (
+        "options: {feature: global}",
+        "gloria-global.options.feature",
+        "features",
+    ),
+    "texts: {negations: drop}": ("texts: {negation: drop}", "without-negations.texts.negation", "negations"),
+    "  batch_size: 32": ("  batchsize: 32", "training.batchsize", "batch_size"),
+    "  level: 0.95": ("  levl: 0.95", "statistics.levl", "level"),
+}
+
+
+@pytest.mark.parametrize("right", WRONG)
+def test_a_wrong_key_anywhere_is_one_line_before_any_work(params_file, right) -> None:
+    wrong, key, near = WRONG[right]
+    line = params_file.read_text().partition(right)[0].count("\n") + 1
+    edit(params_file, right, wrong)
+    with pytest.raises(ParamsError) as caught:
+        load_params(params_file)
+    said = str(caught.value)
+    assert said.startswith(f"{params_file}:{line}: unknown key '")
+    assert f"{key}'" in said
+    assert f"{near}'?" in said
+    assert "\n" not in said
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "said"),
+    [
+        (
+            "normalise_inputs: standard",
+            "normalise_inputs: standart",
+            "method.carzero.options.normalise_inputs",
+        ),
+        ("weight_decay: 0.01", "weight_decay: -1", "method.brgsa.training.weight_decay"),
+        ("{features: global}", "{features: globe}", "cells.gloria-global.options.features"),
+        ("negations: drop", "negations: dropped", "texts.negations"),
+        ("level: 0.95", "level: 95", "statistics.level"),
+        ("  medclip: {", "  medclap: {", "unknown method 'medclap'. Did you mean 'medclip'?"),
+        ("{method: clip, table: similarity", "{method: clop, table: similarity", "unknown method 'clop'."),
+    ],
+)
+def test_a_wrong_value_anywhere_is_one_line_before_any_work(params_file, right, wrong, said) -> None:
+    line = params_file.read_text().partition(right)[0].count("\n") + 1
+    edit(params_file, right, wrong)
+    with pytest.raises(ParamsError, match=rf"params\.yaml:{line}: .*{re.escape(said)}") as caught:
+        load_params(params_file)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_defaults_of_training_are_the_equal_budget() -> None:
+    assert TrainConfig() == train_config({}) == train_config({}, EQUAL_BUDGET)
+
+
 def test_bad_value_names_what_it_got(params_file) -> None:
     with pytest.raises(ParamsError, match=r"texts\.kind: .*got 'aligne'"):
         load_params(params_file, sets=["texts.kind=aligne"])
@@ -50,7 +113,7 @@ def test_unknown_profile_and_malformed_set(params_file) -> None:
 
 
 def test_set_overrides_and_methods_need_an_entry(params_file) -> None:
-    assert load_params(params_file, sets=["training.epochs=3"]).training["epochs"] == 3
+    assert load_params(params_file, sets=["training.epochs=3"]).training.epochs == 3
     with pytest.raises(ParamsError, match="no entry under method"):
         load_params(params_file, sets=["methods=[clip, nosuch]"])
 
@@ -59,7 +122,7 @@ def test_cells_inherit_their_method(params_file) -> None:
     params = load_params(
         params_file,
         sets=[
-            "method.clip={options: {width: 32}, training: {lr: 0.1}}",
+            "method.clip={options: {width: 32}, training: {learning_rate: 0.1}}",
             "cells={clip-raw: {method: clip, table: prompts, label: raw, texts: {kind: raw_report}}}",
         ],
     )

@@ -11,7 +11,6 @@ from benchmark.core.errors import DataError
 from benchmark.grid.layout import Project
 from benchmark.grid.params import ablation_cell, load_params, main_cell
 from benchmark.stages.prepare import source_of
-from benchmark.training.config import train_config
 from methods.base import METHODS, configure
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -29,21 +28,20 @@ def test_every_cell_has_the_published_settings_and_nothing_tuned(home) -> None:
     assert set(params.cells) == set(default.cells)
     for name in params.methods:
         cell, kind = main_cell(params, name), METHODS.get(name)
-        assert cell.options == kind.settings("official")
-        recipe = kind.recipe("official")
-        config = train_config(cell.training)
+        assert cell.options == configure(name, kind.settings("official"))
+        recipe, config = kind.recipe("official"), cell.training
         assert (config.learning_rate, config.epochs, config.batch_size, config.optimiser) == (
             recipe.learning_rate,
             recipe.epochs,
             recipe.batch_size,
             recipe.optimiser,
         )
-        configure(name, cell.options)
     carzero = main_cell(params, "carzero")
-    assert (carzero.options["width"], carzero.options["layers"]) == (768, 4)
-    assert carzero.training["learning_rate"] == 5e-5
+    assert carzero.options.model_dump().items() >= {"width": 768, "layers": 4}.items()
+    assert carzero.training.learning_rate == 5e-5
     for name in params.cells:
-        configure(params.cells[name].method, ablation_cell(params, name).options)
+        main = main_cell(params, params.cells[name].method)
+        assert ablation_cell(params, name).training.source == main.training.source
     assert set(params.data.roots) >= {params.data.train, *params.data.evaluate, *params.tasks.grounding,
                                       *params.tasks.segmentation, *params.tasks.retrieval}  # fmt: skip
 

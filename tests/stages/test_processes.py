@@ -21,7 +21,6 @@ from benchmark.core.tables import Predictions
 from benchmark.grid.layout import Project
 from benchmark.grid.request import Request, plan
 from benchmark.stages.processes import with_ranks
-from benchmark.training.config import train_config
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -163,8 +162,8 @@ def test_the_official_recipe_is_a_cell_of_its_own(root, tmp_path) -> None:
 
     official = cell(recipe="official", sets=("training.epochs=1", "training.tile=[8, 8]"))
     assert official.name.startswith("carzero-main-official-recipe-")
-    assert official.options["layers"] == 4
-    config = train_config(official.training)
+    assert official.options.layers == 4
+    config = official.training
     assert (config.betas, config.precision, config.epochs, config.tile) == (
         (0.5, 0.999), "float16 mixed", 1, (8, 8),
     )  # fmt: skip

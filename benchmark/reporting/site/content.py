@@ -45,10 +45,9 @@ def cell_page(gathered: Gathered, cell: Cell, runs: dict[str, str]) -> CellPage:
     """One cell's drill-down; what the run recorded comes before what params.yaml says."""
     records = run_records(gathered.project, cell.name)
     first = records[0][1] if records else {}
-    options = {**cell.options, **first.get("options", {})}
-    training = {
-        k: v for k, v in {**cell.training, **first.get("training", {})}.items() if v not in (None, [], {})
-    }
+    options = {**cell.options.model_dump(mode="json"), **first.get("options", {})}
+    training = {**cell.training.model_dump(mode="json"), **first.get("training", {})}
+    training = {k: v for k, v in training.items() if v not in (None, [], {})}
     facts = {
         "image and text encoder": ", ".join(
             dict.fromkeys(a["encoder"] for a in gathered.evidence.sets.values())
