@@ -68,6 +68,12 @@ def label_state(text: str) -> int | None:
     return STATES[whole]
 
 
+def age_in_years(text: str) -> float | None:
+    """Years of `045Y`, `013M`, `006W`, `028D` (DICOM's ages) or of a bare number; None for other texts."""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([YMWD]?)\s*", text.upper(), re.ASCII)
+    return float(found[1]) / {"": 1, "Y": 1, "M": 12, "W": 52.18, "D": 365.25}[found[2]] if found else None
+
+
 @lru_cache(maxsize=200_000)
 def label_names(text: str, separator: str | None = None) -> tuple[str, ...]:
     """Names in one cell, stripped, without blanks and repeats, order kept.

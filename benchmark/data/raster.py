@@ -134,23 +134,28 @@ class JpegHeader(NamedTuple):
 
 
 def decode_jpeg(data: bytes, name: str, max_pixels: int) -> np.ndarray:
-    """Luminance by libjpeg-turbo, whose warnings are errors: data that end early or do not decode.
+    """Luminance, turned as EXIF says. Raises DataError for a damaged, cut or too large one and for CMYK."""
+    header = jpeg_header(data, name)
+    _bounded(header.width, header.height, max_pixels, name)
+    if header.components not in (1, 3):
+        raise DataError(f"{name}: JPEG of {header.components} components; expected grey or RGB. Convert it.")
+    pixels = jpeg_luminance(data, name)
+    for step in _UPRIGHT[header.orientation]:
+        pixels = step(pixels)
+    return np.ascontiguousarray(pixels)
+
+
+def jpeg_luminance(data: bytes, name: str) -> np.ndarray:
+    """(H, W) uint8 by libjpeg-turbo, whose warnings are errors: data that end early or do not decode.
 
     A JPEG has no checksum: damage that decodes without contradiction cannot be told from an image.
     """
     from kornia_rs.io import decode_image_jpegturbo
 
-    header = jpeg_header(data, name)
-    _bounded(header.width, header.height, max_pixels, name)
-    if header.components not in (1, 3):
-        raise DataError(f"{name}: JPEG of {header.components} components; expected grey or RGB. Convert it.")
     try:
-        pixels = np.asarray(decode_image_jpegturbo(data, "mono"))[..., 0]
+        return np.asarray(decode_image_jpegturbo(data, "mono"))[..., 0]
     except Exception:
         raise DataError(f"{name}: the JPEG is truncated or damaged. Fetch it again.") from None
-    for step in _UPRIGHT[header.orientation]:
-        pixels = step(pixels)
-    return np.ascontiguousarray(pixels)
 
 
 def jpeg_header(data: bytes, name: str) -> JpegHeader:
