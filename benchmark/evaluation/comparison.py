@@ -15,8 +15,8 @@ from benchmark.evaluation.evaluate import check_arrays, finish, metric_row
 from benchmark.evaluation.statistics.config import StatisticsConfig
 from benchmark.evaluation.statistics.influence import patient_codes
 from benchmark.evaluation.statistics.intervals import join
-from benchmark.evaluation.statistics.multiplicity import benjamini_hochberg, holm
-from benchmark.evaluation.statistics.paired import contrasts
+from benchmark.evaluation.statistics.multiplicity import benjamini_hochberg, holm, holm_levels
+from benchmark.evaluation.statistics.paired import contrasts, minimum_detectable
 from benchmark.evaluation.statistics.panel import build_panels, resolve_strata
 from benchmark.evaluation.statistics.ranks import rank_methods
 from benchmark.evaluation.statistics.seeds import SeedAccumulator, SeedSummary
@@ -47,6 +47,8 @@ COMPARISON_COLUMNS = (
     "n_pos",
     "n_neg",
     "n_patients",
+    "few",
+    "undefined",
     "note",
 )
 RANK_COLUMNS = (
@@ -61,6 +63,9 @@ RANK_COLUMNS = (
     "rank_low",
     "rank_high",
     "groups",
+    "mde",
+    "few",
+    "undefined",
 )
 PLACE = ("dataset", "origin", "split")
 
@@ -165,6 +170,8 @@ def compare(
 ) -> pd.DataFrame:
     """Every pair of methods on every column → COMPARISON_COLUMNS, corrected within this evaluation set.
 
+    few: whether few positive patients carry the value. undefined: why there is no test (p and limits are null
+    then), empty where there is one.
     identity: dataset, origin, split. Concatenate the frames of several datasets and call `correct` again to
     correct over classes × methods × datasets.
     """
@@ -194,19 +201,21 @@ def compare(
                         "df": found.df,
                         "p": found.p,
                         "family": _family(column.name, column.stratum, column.single),
-                        "mde": found.mde,
                         "n_seeds_a": a.seeds,
                         "n_seeds_b": b.seeds,
                         "n_pos": column.n_pos,
                         "n_neg": column.n_neg,
                         "n_patients": column.n_patients if comparison.grouped else None,
+                        "few": found.few,
+                        "undefined": found.undefined,
                         "note": found.note if comparison.grouped else join("image-level", found.note),
                     }
                 )
     frame = pd.DataFrame(rows, columns=list(COMPARISON_COLUMNS))
     counts = ["n_seeds_a", "n_seeds_b", "n_pos", "n_neg", "n_patients"]
     frame[counts] = frame[counts].astype("Int64")
-    return correct(frame)
+    frame["few"] = frame["few"].astype(bool)
+    return correct(frame, level=config.level, power=config.power)
 
 
 def _family(name: str, stratum: str, single: bool) -> str:
@@ -216,49 +225,86 @@ def _family(name: str, stratum: str, single: bool) -> str:
     return name if stratum == "all" else "stratum"
 
 
-def correct(comparisons: pd.DataFrame) -> pd.DataFrame:
-    """Holm and Benjamini-Hochberg over all rows of one metric and family, across methods and datasets."""
+def correct(comparisons: pd.DataFrame, *, level: float = 0.95, power: float = 0.8) -> pd.DataFrame:
+    """Holm and Benjamini-Hochberg over all rows of one metric and family, across methods and datasets.
+
+    mde: of each row at the level that Holm's correction sets for it, so that it belongs to `p_holm`.
+    """
     frame = comparisons.copy()
-    frame["p_holm"] = np.nan
-    frame["p_bh"] = np.nan
+    for column in ("p_holm", "p_bh", "mde"):
+        frame[column] = np.nan
     for _, index in frame.groupby(["metric", "family"], sort=False).groups.items():
         p = frame.loc[index, "p"].to_numpy(dtype=float)
         frame.loc[index, "p_holm"] = holm(p)
         frame.loc[index, "p_bh"] = benjamini_hochberg(p)
+        frame.loc[index, "mde"] = _detectable(frame.loc[index], level, power)
     return frame
 
 
-def ranking(comparisons: pd.DataFrame, *, level: float = 0.95, pairs: int | None = None) -> pd.DataFrame:
+def _detectable(tests: pd.DataFrame, level: float, power: float, size: int | None = None) -> np.ndarray:
+    """(K,) minimum detectable effect of each of these tests in a family of `size` (default: just these)."""
+    p, se, df = (tests[k].to_numpy(dtype=float) for k in ("p", "se", "df"))
+    return minimum_detectable(se, df, 1 - holm_levels(p, 1 - level, size), power)
+
+
+def ranking(
+    comparisons: pd.DataFrame, *, level: float = 0.95, power: float = 0.8, pairs: int | None = None
+) -> pd.DataFrame:
     """RANK_COLUMNS: methods, best first, per dataset, stratum and metric, from the macro rows.
 
-    Tests are Holm-corrected within each ranking. pairs: how many a ranking was declared to have. Rankings
-    with an undefined value are left out.
+    Tests are Holm-corrected within each ranking. pairs: how many a ranking was declared to have. mde: the true difference to the best other method that this
+    ranking would find with this power. Where no pair could be tested, rank, limits and groups are null and
+    `undefined` says why. Rankings with an undefined value are left out.
     """
     rows: list[dict[str, Any]] = []
     macro = comparisons[comparisons["class"] == "macro"]
     for key, part in macro.groupby([*PLACE, "stratum", "metric"], sort=False, dropna=False):
-        values = dict(zip(part.method_a, part.value_a, strict=True))
-        values |= dict(zip(part.method_b, part.value_b, strict=True))
-        methods = list(values)
-        scores = np.array([values[m] for m in methods], dtype=float)
-        if np.isnan(scores).any():
-            continue
-        place = {m: i for i, m in enumerate(methods)}
-        different = np.zeros((len(methods), len(methods)), dtype=bool)
-        adjusted = holm(part.p.to_numpy(dtype=float), pairs)
-        for a, b, p in zip(part.method_a, part.method_b, adjusted, strict=True):
-            different[place[a], place[b]] = different[place[b], place[a]] = p < 1 - level
         head = dict(zip((*PLACE, "stratum", "metric"), key, strict=True))
-        rows += [
-            {
-                **head,
-                "method": r.method,
-                "value": r.value,
-                "rank": r.rank,
-                "rank_low": r.low,
-                "rank_high": r.high,
-                "groups": r.groups,
-            }
-            for r in rank_methods(methods, scores, different)
+        rows += [{**head, **row} for row in _ranked(part, level, power, pairs)]
+    frame = pd.DataFrame(rows, columns=list(RANK_COLUMNS))
+    places = ["rank", "rank_low", "rank_high"]
+    frame[places] = frame[places].astype("Int64")
+    return frame
+
+
+def _ranked(part: pd.DataFrame, level: float, power: float, size: int | None) -> list[dict[str, Any]]:
+    """Rows of one ranking without its place."""
+    pairs = list(zip(part.method_a, part.method_b, strict=True))
+    values = dict(zip(part.method_a, part.value_a, strict=True))
+    values |= dict(zip(part.method_b, part.value_b, strict=True))
+    methods = list(values)
+    scores = np.array([values[m] for m in methods], dtype=float)
+    if np.isnan(scores).any():
+        return []
+    few = bool(part.few.any())
+    p = part.p.to_numpy(dtype=float)
+    if np.isnan(p).all():
+        blank = {"rank": None, "rank_low": None, "rank_high": None, "groups": None, "mde": None}
+        why = str(part.undefined.iloc[0])
+        return [
+            {"method": methods[i], "value": scores[i], **blank, "few": few, "undefined": why}
+            for i in np.argsort(-scores, kind="stable")
         ]
-    return pd.DataFrame(rows, columns=list(RANK_COLUMNS))
+    place = {m: i for i, m in enumerate(methods)}
+    different = np.zeros((len(methods), len(methods)), dtype=bool)
+    least = {}
+    tested = zip(pairs, holm(p, size), _detectable(part, level, power, size), strict=True)
+    for (a, b), corrected, found in tested:
+        different[place[a], place[b]] = different[place[b], place[a]] = corrected < 1 - level
+        least[a, b] = least[b, a] = float(found)
+    ranks = rank_methods(methods, scores, different)
+    best = [r.method for r in ranks[:2]]
+    return [
+        {
+            "method": r.method,
+            "value": r.value,
+            "rank": r.rank,
+            "rank_low": r.low,
+            "rank_high": r.high,
+            "groups": r.groups,
+            "mde": least.get((r.method, best[r.method == best[0]]), np.nan),
+            "few": few,
+            "undefined": "",
+        }
+        for r in ranks
+    ]

@@ -56,7 +56,7 @@ def measured(
     they have no column of their own."""
     if row is None:
         return None
-    own = str(rank["groups"]) if rank is not None and letters else ""
+    own = str(known(rank["groups"]) or "") if rank is not None and letters else ""
     notes = tuple([] if missing(row.get("note")) or not row["note"] else [str(row["note"])])
     return Measured(row["value"], row["low"], row["high"], own, notes, separable(rank))
 
@@ -72,15 +72,17 @@ def counts(about: Mapping[str, Any], row: Mapping[str, Any] | None) -> dict[str,
 
 
 def ranks(row: Mapping[str, Any] | None) -> Row:
-    """Rank with its limits, and letters; nothing where no ranking was made."""
-    if row is None:
+    """Rank with its limits, and letters; nothing where no ranking was made or its tests are undefined."""
+    if row is None or missing(row["rank"]):
         return {}
     return {"rank": (row["rank"], row["rank_low"], row["rank_high"]), "group": str(row["groups"])}
 
 
 def separable(row: Mapping[str, Any] | None) -> bool:
     """Whether the ranking puts this row first and nothing else can be."""
-    return row is not None and int(row["rank_low"]) == int(row["rank_high"]) == 1
+    if row is None or missing(row["rank"]):
+        return False
+    return int(row["rank_low"]) == int(row["rank_high"]) == 1
 
 
 def mde(

@@ -8,9 +8,9 @@ from itertools import product
 from benchmark.core.settings import StatisticsConfig
 from benchmark.evaluation.statistics.paired import contrasts as tested
 from benchmark.evaluation.statistics.panel import Panel
+from benchmark.evaluation.statistics.seeds import summarise
 from benchmark.reporting.evidence import Evidence, FactorEffect
 from benchmark.reporting.factors import SCORINGS, contrasts, datasets_of, designs, scored
-from benchmark.reporting.joint import accumulate
 
 MACRO = ("macro", "all")
 
@@ -26,7 +26,7 @@ def factor_effects(
         for dataset, scoring in product(datasets_of(evidence), SCORINGS):
             names = {levels: scored(evidence, cell, scoring) for levels, cell in cells.items()}
             found = {levels: panels(name, dataset) for levels, name in names.items() if name is not None}
-            there = {levels: accumulate(own) for levels, own in found.items() if own}
+            there = {levels: summarise(own) for levels, own in found.items() if own}
             for wanted in contrasts(there):
                 own = [there[levels] for levels in wanted.weights]
                 k = next(i for i, c in enumerate(own[0].columns) if (c.name, c.stratum) == MACRO)

@@ -20,14 +20,15 @@ from benchmark.core.files import read_json
 from benchmark.core.settings import StatisticsConfig, set_fields
 from benchmark.core.tables import Manifest, Predictions, read_table
 from benchmark.evaluation.statistics.paired import Difference, difference
-from benchmark.evaluation.statistics.panel import Panel
+from benchmark.evaluation.statistics.panel import Panel, strata_contrast
+from benchmark.evaluation.statistics.seeds import summarise
 from benchmark.evaluation.statistics.trend import frequency_trend
 from benchmark.grid.layout import Project, source_name
 from benchmark.grid.params import TASKS, Cell, Params, ablation_cell, load_params, main_cell
 from benchmark.reporting.curves import Band, bands
 from benchmark.reporting.evidence import SEPARATOR, CellInfo, Curve, Evidence
 from benchmark.reporting.factor_effects import factor_effects
-from benchmark.reporting.joint import Scores, accumulate, panels_of, strata_contrast
+from benchmark.reporting.joint import Scores, panels_of
 from benchmark.stages.evaluate import METRICS, slug, strata_of
 from benchmark.stages.summarise import Summary
 from benchmark.stages.texts import Named, named_in_training
@@ -317,7 +318,7 @@ class Gathered:
                 panels = self.panels(name, dataset) if counts else []
                 if not panels:
                     continue
-                summary = accumulate(panels)
+                summary = summarise(panels)
                 ks = [k for k, c in enumerate(summary.columns) if c.single and c.name in counts]
                 x = np.array([counts[summary.columns[k].name] for k in ks])
                 try:
@@ -363,7 +364,7 @@ class Gathered:
             panels = [strata_contrast(p, stratum, against) for p in self.panels(name, dataset)]
             if not panels or any(p is None for p in panels):
                 return None
-            summaries.append(accumulate([p for p in panels if p is not None]))
+            summaries.append(summarise([p for p in panels if p is not None]))
         return difference(summaries[0], summaries[1], 0, self.config.level, self.config.power)
 
 

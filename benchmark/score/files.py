@@ -115,7 +115,7 @@ def score_files(request: ScoreRequest) -> ScoreResult:
         runs = [Run(name, 0, item.scores) for name, item in joined.items()]
         summary = summarise_runs(runs, final.labels, final.patients, final.classes, **shared)
         comparisons = compare(summary, identity=identity, config=config)
-        ranks = ranking(comparisons, level=config.level)
+        ranks = ranking(comparisons, level=config.level, power=config.power)
     counts = {name: item.counts for name, item in joined.items()}
     return ScoreResult(
         truth.source, pd.concat(frames, ignore_index=True), counts, mapping, comparisons, ranks

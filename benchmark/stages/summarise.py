@@ -129,13 +129,14 @@ def summarise(
     if not means:
         raise DataError("no predictions to summarise. Run `bench stage evaluate` first.")
     metrics = pd.concat(means, ignore_index=True)
-    paired = {f: correct(pd.concat(parts, ignore_index=True)) for f, parts in families.items()}
+    tests = {"level": config.level, "power": config.power}
+    paired = {f: correct(pd.concat(parts, ignore_index=True), **tests) for f, parts in families.items()}
     comparisons = pd.DataFrame(columns=list(COMPARISON_COLUMNS))
     ranks = pd.DataFrame(columns=list(RANK_COLUMNS))
     if paired:
         comparisons = pd.concat(paired.values(), ignore_index=True)
     if MAINS in paired:
-        ranks = ranking(paired[MAINS], level=config.level)
+        ranks = ranking(paired[MAINS], **tests)
     return Summary(metrics, comparisons, ranks)
 
 

@@ -190,8 +190,8 @@ def test_ranks_keep_methods_together_that_no_test_separates():
 
 def test_ranking_from_comparisons():
     rng = np.random.default_rng(6)
-    runs, labels, patients = experiment(rng, effect=2.0, seeds=2)
-    runs += [Run("c", r.seed, r.scores + 0.1 * rng.standard_normal(r.scores.shape)) for r in runs[:2]]
+    runs, labels, patients = experiment(rng, effect=2.0, seeds=3)
+    runs += [Run("c", r.seed, r.scores + 0.1 * rng.standard_normal(r.scores.shape)) for r in runs[:3]]
     frame = ranking(compare(summarise_runs(runs, labels, patients, ["x", "y"])))
     assert tuple(frame.columns) == RANK_COLUMNS
     top = frame[(frame.metric == "auroc") & (frame.stratum == "all")]

@@ -16,6 +16,20 @@ from benchmark.evaluation.statistics.curves import curves, undefined
 
 
 @dataclass(frozen=True)
+class Units:
+    """Pairs of a class and a patient with a positive in it, all (U,) but influence.
+
+    share: the patient's share in the positive images of the class. influence: (M, U) of the patient's
+    positives, without the factor of `_growth`.
+    """
+
+    of_class: np.ndarray
+    patient: np.ndarray
+    share: np.ndarray
+    influence: np.ndarray
+
+
+@dataclass(frozen=True)
 class InfluenceTable:
     """Metrics M × classes C of one set of scores, with patients' influences.
 
@@ -24,7 +38,8 @@ class InfluenceTable:
     n_pos, n_neg, n_ignored: (C,) images. pos_patients, neg_patients, n_patients: (C,) patients with a
     positive, with a negative, with either. weight_pos: (C,) Σm²/Σm over patients' positive counts m.
     var_pos, var_neg: (C,) the two parts of the variance of AUROC. icc: (C,) correlation of the negatives'
-    ranks within patients. Without clusters weight_pos is 1 and icc 0.
+    ranks within patients. Without clusters weight_pos is 1 and icc 0. growth: (C,) √(I/(I-1)) of the
+    positives' part. units: the positives' part, patient by patient.
     """
 
     metrics: tuple[str, ...]
@@ -40,6 +55,8 @@ class InfluenceTable:
     var_pos: np.ndarray
     var_neg: np.ndarray
     icc: np.ndarray
+    growth: np.ndarray
+    units: Units
 
     @property
     def defined(self) -> np.ndarray:
@@ -88,8 +105,9 @@ def influence_table(
     values = np.full((len(rows), c), np.nan)
     influence: np.ndarray = np.zeros((len(rows), clusters, c), dtype=dtype)
     counts = np.zeros((6, c), dtype=np.int64)
-    parts = np.zeros((4, c))
-    parts[0] = 1.0
+    parts = np.zeros((5, c))
+    parts[0] = parts[4] = 1.0
+    found: list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]] = []
     single = clusters == n
     by_class, truth = np.ascontiguousarray(scores.T), np.ascontiguousarray(labels.T)
     for j in range(c):
@@ -111,16 +129,31 @@ def influence_table(
         result = curves(column[pos], column[neg])
         grow1, grow0 = _growth(i10), _growth(i01)
         values[:, j] = result.values[rows]
+        there = np.flatnonzero(p_count)
+        own = np.empty((len(rows), len(there)))
         for row, metric in enumerate(rows):
-            a = grow1 * np.bincount(p_codes, result.positive[metric], clusters)
+            sums = np.bincount(p_codes, result.positive[metric], clusters)
+            own[row] = sums[there]
+            a = grow1 * sums
             b = grow0 * np.bincount(n_codes, result.negative[metric], clusters)
             influence[row, :, j] = a + b
             if metric == 0:
                 parts[1, j], parts[2, j] = a @ a, b @ b
+        parts[4, j] = grow1
+        found.append((np.full(len(there), j), there, p_count[there] / len(pos), own))
         if not single:
             parts[0, j] = float(p_count @ p_count) / len(pos)
             parts[3, j] = _icc(column[neg], n_codes, n_count)
-    return InfluenceTable(tuple(metrics), values, influence, *counts, *parts)
+    return InfluenceTable(tuple(metrics), values, influence, *counts, *parts, _units(found, len(rows)))
+
+
+def _units(found: list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]], metrics: int) -> Units:
+    if not found:
+        return Units(np.empty(0, int), np.empty(0, int), np.empty(0), np.empty((metrics, 0)))
+    of_class, patient, share, influence = zip(*found, strict=True)
+    return Units(
+        np.concatenate(of_class), np.concatenate(patient), np.concatenate(share), np.hstack(influence)
+    )
 
 
 def pooled(

@@ -19,6 +19,25 @@ def holm(p: np.ndarray, size: int | None = None) -> np.ndarray:
     return _adjust(p, step_down)
 
 
+def holm_levels(p: np.ndarray, alpha: float, size: int | None = None) -> np.ndarray:
+    """(K,) the largest p at which Holm's test would reject each hypothesis, given the p values of the others.
+
+    α / (K - j), where j of the others are rejected before it: what a single test must reach, and so the level
+    that its minimum detectable effect belongs to. NaN where p is NaN. size: as in `holm`.
+    """
+    p = np.asarray(p, dtype=float)
+    result = np.full(len(p), np.nan)
+    known = np.flatnonzero(~np.isnan(p))
+    count = len(known)
+    largest = max(count, size or count)
+    steps = alpha / np.arange(largest, largest - count, -1)
+    for i in known:
+        others = np.sort(p[known[known != i]])
+        passed = others <= steps[:-1]
+        result[i] = steps[int(np.cumprod(passed).sum())]
+    return result
+
+
 def benjamini_hochberg(p: np.ndarray) -> np.ndarray:
     """False discovery rate under independence or positive dependence (Benjamini & Hochberg 1995). p: (K,)."""
 

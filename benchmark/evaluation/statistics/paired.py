@@ -1,11 +1,14 @@
 """Linear contrasts of methods on the same images, with seeds as a random effect: paired comparisons, and the
 effects of factors and their interactions.
 
-    Var(Σ wᵢ x̄ᵢ) = MS · Σ wᵢ² / Sᵢ + Σᵢⱼ wᵢ wⱼ Covᵢⱼ
+    Var(Σ wᵢ x̄ᵢ) = Σ wᵢ² MSᵢ / Sᵢ + Σᵢⱼ wᵢ wⱼ Covᵢⱼ
 
-MS is pooled over the methods with several seeds; Covᵢⱼ is Cov₂ of one method where i = j and the covariance
-of two methods through shared patients otherwise. The test is Σ wᵢ x̄ᵢ / SE against t with Satterthwaite's
-degrees of freedom. With the weights 1 and -1, one seed each and one image a patient this is the paired test
+MSᵢ is the method's own variance between seeds (Welch: methods differ in how much their trainings vary), pooled
+over the others for a method with one seed; Covᵢⱼ is Cov₂ of one method where i = j and the covariance of two
+methods through shared patients otherwise. The test is Σ wᵢ x̄ᵢ / SE against t with Satterthwaite's degrees of
+freedom, those of the patients' part at most `Column.freedom`. The patients' part of an average centres rare
+classes together (`pooling`), so that value, interval, p and minimum detectable effect rest on one variance.
+Below `pooling.LEAST_PATIENTS` positive patients there is no test. With the weights 1 and -1, one seed each and one image a patient this is the paired test
 of DeLong et al. 1988; with clusters Obuchowski's 1997. Sources: Obuchowski & Rockette 1995; Hillis 2014
 (readers nested in tests, as seeds are in methods); minimum detectable effect: Bloom 1995.
 """
@@ -14,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -25,7 +29,8 @@ from benchmark.evaluation.statistics.seeds import ONE_SEED, SeedSummary
 @dataclass(frozen=True)
 class Difference:
     """A - B, or another contrast. p is two-sided and uncorrected; mde: the true difference found with the
-    wanted power."""
+    wanted power. undefined: why there is no test, empty where there is one. few: whether few positive patients
+    carry the value."""
 
     value: float
     low: float
@@ -35,14 +40,19 @@ class Difference:
     p: float
     mde: float
     note: str = ""
+    undefined: str = ""
+    few: bool = False
 
 
 UNKNOWN = (np.nan,) * 7
 
 
-def minimum_detectable(se: float, df: float, level: float, power: float) -> float:
-    """Smallest true difference that a two-sided test at 1 - level finds with probability `power`."""
-    return float((stats.t.ppf(0.5 + level / 2, df) + stats.t.ppf(power, df)) * se)
+def minimum_detectable(se: Any, df: Any, level: Any, power: float) -> Any:
+    """Smallest true difference that a two-sided test at 1 - level finds with probability `power`.
+
+    Floats or arrays of one shape; level: of the test that decides, so corrected for its family. NaN in, NaN out.
+    """
+    return (stats.t.ppf(0.5 + level / 2, df) + stats.t.ppf(power, df)) * se
 
 
 def predicted_power(effect: float, se: float, df: float, level: float) -> float:
@@ -82,14 +92,15 @@ def contrasts(
         if s.seeds > 1:
             own = np.square(s.influence[:, ks], dtype=np.float64).sum(axis=0)
             case -= w**2 * np.maximum(own - s.covariance[ks], 0.0)
-    most = np.array([c.pos_patients - 1.0 if c.single else np.inf for c in about])
-    case_df = np.maximum(np.minimum(spread_dfs(combined), most), 1.0)
+    freedom = np.array([c.freedom for c in about])
+    case_df = np.maximum(np.minimum(spread_dfs(combined), freedom), 1.0)
     parts: list[tuple[np.ndarray, np.ndarray | float]] = [(np.maximum(case, 0.0), case_df)]
-    repeats = [(s.seeds - 1, s.between[ks]) for s, _ in pairs if s.seeds > 1]
-    free = sum(f for f, _ in repeats)
-    if repeats:
-        pooled = np.sum([f * v for f, v in repeats], axis=0) / free
-        parts.append((pooled * sum(w**2 / s.seeds for s, w in pairs), float(free)))
+    repeated = [(s, w) for s, w in pairs if s.seeds > 1]
+    free = sum(s.seeds - 1 for s, _ in repeated)
+    lone = sum(w**2 for s, w in pairs if s.seeds == 1)
+    for s, w in repeated:
+        factor = w**2 / s.seeds + lone * (s.seeds - 1) / free
+        parts.append((s.between[ks] * factor, s.seeds - 1.0))
     variance, df = satterthwaite(parts)
     df = np.maximum(df, 1.0)
     se = np.sqrt(variance)
@@ -97,24 +108,30 @@ def contrasts(
     with np.errstate(divide="ignore", invalid="ignore"):
         p = 2 * stats.t.sf(np.abs(value) / se, df)
     mde = (stats.t.ppf(0.5 + level / 2, df) + stats.t.ppf(power, df)) * se
-    seeds = _seed_note(len(repeats), len(pairs))
+    seeds = _seed_note(len(repeated), len(pairs))
     found = []
     for j, column in enumerate(about):
         own_value = float(value[j])
         if np.isnan(own_value):
-            found.append(Difference(*UNKNOWN, column.note))
-        elif column.single and column.pos_patients < 2:
-            found.append(Difference(own_value, *UNKNOWN[1:], "test undefined: positives of one patient"))
+            found.append(Difference(*UNKNOWN, column.note, undefined=column.note, few=column.few))
+        elif column.untested:
+            why = column.untested
+            found.append(Difference(own_value, *UNKNOWN[1:], why, undefined=why, few=True))
         elif variance[j] <= 0:
             same = "identical scores" if own_value == 0 else "test undefined: no spread in the sample"
             own_p = 1.0 if own_value == 0 else np.nan
-            note = join(same, seeds)
-            found.append(Difference(own_value, own_value, own_value, 0.0, np.nan, own_p, np.nan, note))
+            note = join(same, column.few_note, seeds)
+            why = "" if own_value == 0 else same
+            found.append(
+                Difference(own_value, own_value, own_value, 0.0, np.nan, own_p, np.nan, note, why, column.few)
+            )
         else:
             low, high = own_value - float(half[j]), own_value + float(half[j])
-            error, freedom, chance, least = (float(x[j]) for x in (se, df, p, mde))
-            note = join(column.note, seeds)
-            found.append(Difference(own_value, low, high, error, freedom, chance, least, note))
+            error, freed, chance, least = (float(x[j]) for x in (se, df, p, mde))
+            note = join(column.note, column.few_note, seeds)
+            found.append(
+                Difference(own_value, low, high, error, freed, chance, least, note, few=column.few)
+            )
     return found
 
 

@@ -1,14 +1,15 @@
 """One run's values with the influence of every patient on each: classes, averages, strata and subgroups
 alike.
 
-A macro mean is linear in its classes, so its influence is the mean of their columns. Intervals, means over
-seeds, paired comparisons and gaps all start from panels, and differ only in what they combine.
+A macro mean is linear in its classes, so its influence is the mean of their columns, with rare classes centred
+together (`pooling`). Intervals, means over seeds, paired comparisons and gaps all start from panels, and differ
+only in what they combine.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from benchmark.core.errors import UnknownName
 from benchmark.evaluation.statistics.config import RANK_METRICS
 from benchmark.evaluation.statistics.influence import InfluenceTable, influence_table, pooled
 from benchmark.evaluation.statistics.intervals import NO_SPREAD, Interval, join, logit_interval, spread_df
+from benchmark.evaluation.statistics.pooling import LEAST_PATIENTS, Support, averaged, support
 from benchmark.evaluation.statistics.rare import effective_positives, moderated_variance, score_interval
 from benchmark.evaluation.statistics.strata import long_tail
 
@@ -25,10 +27,13 @@ RARE_PATIENTS = 20
 
 @dataclass(frozen=True)
 class Column:
-    """What a value is about. Counts of a macro column are sums over its classes (patients: the largest).
+    """What a value is about. Counts of a macro column are sums over its classes (n_patients: the largest).
+
+    pos_patients: distinct patients with a positive in any of its classes.
 
     weights: (C,) shares of the classes, None for the pooled and the subgroup columns. effective: independent
-    positives (a class only). note: why the value is undefined or partial.
+    positives (a class only). freedom, worth: most degrees of freedom of a test and weight of the positive
+    patients, see `pooling.Support`. note: why the value is undefined or partial.
     """
 
     name: str
@@ -41,11 +46,35 @@ class Column:
     effective: float = np.nan
     note: str = ""
     weights: np.ndarray | None = None
+    freedom: float = np.inf
+    worth: float = np.inf
 
     @property
     def single(self) -> bool:
         """A class of its own, not an average."""
         return not np.isnan(self.effective)
+
+    @property
+    def few(self) -> bool:
+        """Whether so few positive patients carry the value that its interval may not cover."""
+        return self.worth < RARE_PATIENTS
+
+    @property
+    def few_note(self) -> str:
+        """Empty, or what to distrust."""
+        if not self.few:
+            return ""
+        worth = round(self.worth)
+        count = f"{self.pos_patients}" + ("" if worth == self.pos_patients else f", worth {worth}")
+        return f"few positive patients ({count}): coverage not assured"
+
+    @property
+    def untested(self) -> str:
+        """Why differences between methods are not tested; empty where they are."""
+        least = LEAST_PATIENTS - 1
+        if self.freedom >= least:
+            return ""
+        return f"test undefined: positives of {self.freedom + 1:.0f} patients, fewer than {least + 1}"
 
 
 @dataclass(frozen=True)
@@ -77,9 +106,7 @@ def column_interval(
     """Logit interval; the score interval for a class's AUROC near 0 or 1; notes where to distrust it."""
     if np.isnan(value):
         return Interval(np.nan, np.nan, np.nan, column.note)
-    rare = ""
-    if column.single and column.pos_patients < RARE_PATIENTS:
-        rare = f"few positive patients ({column.pos_patients}): coverage not assured"
+    rare = column.few_note
     if metric == "auroc" and column.single:
         edge = 1 / (4 * max(column.effective, 1.0))
         if value < edge or value > 1 - edge:
@@ -148,6 +175,30 @@ def build_panels(
     return {m: Panel(m, tuple(columns), *_stack(parts[m])) for m in metrics}
 
 
+def strata_contrast(panel: Panel, stratum: str, against: str) -> Panel | None:
+    """One column: the macro mean of `stratum` minus that of `against`; None where a stratum is missing."""
+    where = {c.stratum: k for k, c in enumerate(panel.columns) if c.name == "macro"}
+    if stratum not in where or against not in where:
+        return None
+    i, j = where[stratum], where[against]
+    first, second = panel.columns[i], panel.columns[j]
+    column = replace(
+        first,
+        stratum=f"{stratum} - {against}",
+        freedom=min(first.freedom, second.freedom),
+        worth=min(first.worth, second.worth),
+        note=first.note or second.note,
+    )
+    return Panel(
+        panel.metric,
+        (column,),
+        panel.values[[i]] - panel.values[[j]],
+        panel.influence[:, [i]] - panel.influence[:, [j]],
+        panel.extra[[i]] + panel.extra[[j]],
+        np.minimum(panel.df[[i]], panel.df[[j]]),
+    )
+
+
 Parts = tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray], list[np.ndarray]]
 
 
@@ -158,33 +209,42 @@ def _stack(parts: Parts) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray
 
 def _parts(table: InfluenceTable, metric: str, averages: Sequence[np.ndarray | None]) -> Parts:
     values, influence = table.of(metric)
-    own = np.square(influence, dtype=np.float64).sum(axis=0)
-    if metric == "auroc":
-        variance, df = moderated_variance(table)
-        extra = np.where(table.defined, variance - own, 0.0)
-    else:
-        extra, df = np.zeros(len(own)), np.maximum(table.pos_patients - 1.0, 1.0)
-    result: Parts = ([values], [influence], [extra], [df])
+    moderated, df = _moderation(table, metric)
+    result: Parts = ([values], [influence], [moderated], [df])
     for weights in averages:
-        _append_one(result, values, influence, extra, weights)
+        _append_one(result, table, metric, weights)
     return result
+
+
+def _moderation(table: InfluenceTable, metric: str) -> tuple[np.ndarray, np.ndarray]:
+    """What a moderated variance adds to the sum of squared influences of each class, and its df, (C,) each."""
+    if metric != "auroc":
+        return np.zeros(len(table.n_pos)), np.maximum(table.pos_patients - 1.0, 1.0)
+    _, influence = table.of(metric)
+    own = np.square(influence, dtype=np.float64).sum(axis=0)
+    variance, df = moderated_variance(table)
+    return np.where(table.defined, variance - own, 0.0), df
 
 
 def _append(parts: Mapping[str, Parts], table: InfluenceTable, weights: np.ndarray) -> None:
     for metric, part in parts.items():
-        fresh = _parts(table, metric, [])
-        _append_one(part, fresh[0][0], fresh[1][0], fresh[2][0], weights)
+        _append_one(part, table, metric, weights)
 
 
-def _append_one(
-    result: Parts, values: np.ndarray, influence: np.ndarray, extra: np.ndarray, weights: np.ndarray | None
-) -> None:
-    picked = np.flatnonzero(weights) if weights is not None else np.empty(0, dtype=int)
-    share = weights[picked] if weights is not None else np.empty(0)
-    patients = influence[:, picked] @ share.astype(influence.dtype)
-    result[0].append(np.array([share @ values[picked] if len(picked) else np.nan]))
+def _append_one(result: Parts, table: InfluenceTable, metric: str, weights: np.ndarray | None) -> None:
+    """The average's value, influence, moderation and df. Where rare classes are centred together, the
+    moderated variance stands in place of what they then add on their own, never beside it."""
+    values, influence = table.of(metric)
+    share = np.zeros(len(values)) if weights is None else weights
+    picked = np.flatnonzero(share)
+    patients, group, squares = averaged(table, metric, share)
+    extra, _ = _moderation(table, metric)
+    if metric == "auroc" and len(group):
+        own = np.square(influence[:, group], dtype=np.float64).sum(axis=0)
+        extra[group] += own - squares
+    result[0].append(np.array([share[picked] @ values[picked] if len(picked) else np.nan]))
     result[1].append(patients[:, None])
-    result[2].append(np.array([np.square(share) @ extra[picked]]))
+    result[2].append(np.array([np.square(share[picked]) @ extra[picked]]))
     result[3].append(np.array([spread_df(patients)]))
 
 
@@ -196,13 +256,22 @@ def _equal(table: InfluenceTable, columns: np.ndarray) -> np.ndarray:
 
 def _class_column(table: InfluenceTable, j: int, name: str) -> Column:
     effective = float(effective_positives(table)[j])
-    return Column(name, "all", *_counts(table, np.array([j])), effective, table.reason(j))
+    patients = int(table.pos_patients[j])
+    return Column(
+        name,
+        "all",
+        *_counts(table, np.array([j])),
+        patients,
+        effective,
+        table.reason(j),
+        freedom=patients - 1.0,
+        worth=float(patients),
+    )
 
 
-def _counts(table: InfluenceTable, columns: np.ndarray) -> tuple[int, int, int, int, int]:
-    sums = (int(x[columns].sum()) for x in (table.n_pos, table.n_neg, table.n_ignored))
-    patients = (int(x[columns].max(initial=0)) for x in (table.n_patients, table.pos_patients))
-    return *sums, *patients  # type: ignore[return-value]
+def _counts(table: InfluenceTable, columns: np.ndarray) -> tuple[int, int, int, int]:
+    pos, neg, ignored = (int(x[columns].sum()) for x in (table.n_pos, table.n_neg, table.n_ignored))
+    return pos, neg, ignored, int(table.n_patients[columns].max(initial=0))
 
 
 def _average_column(
@@ -221,7 +290,17 @@ def _average_column(
         note = table.reason(int(asked[0]))
     else:
         note = "undefined: no class" + (" has both positives and negatives" if len(asked) else "")
-    return Column(name, stratum, *_counts(table, asked), note=note, weights=share if keep else None)
+    by = support(table, share)
+    return Column(
+        name,
+        stratum,
+        *_counts(table, asked),
+        by.patients,
+        note=note,
+        weights=share if keep else None,
+        freedom=by.freedom,
+        worth=by.worth,
+    )
 
 
 def _levels(

@@ -53,7 +53,7 @@ def forest(evidence: Evidence) -> Drawing | None:
                 row["value"], place, marker(method), color=palette[method], ms=6.5, mec="white", mew=0.7
             )
             rank = ranks.get((name, dataset, "all"))
-            letters = "" if rank is None else f"  {rank['groups']}"
+            letters = "" if rank is None or missing(rank["rank"]) else f"  {rank['groups']}"
             axis.annotate(
                 f"{row['value']:.3f}{letters}",
                 (1.0, place),
