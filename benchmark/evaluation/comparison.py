@@ -244,7 +244,7 @@ def correct(comparisons: pd.DataFrame, *, level: float = 0.95, power: float = 0.
 def _detectable(tests: pd.DataFrame, level: float, power: float, size: int | None = None) -> np.ndarray:
     """(K,) minimum detectable effect of each of these tests in a family of `size` (default: just these)."""
     p, se, df = (tests[k].to_numpy(dtype=float) for k in ("p", "se", "df"))
-    return minimum_detectable(se, df, 1 - holm_levels(p, 1 - level, size), power)
+    return np.asarray(minimum_detectable(se, df, 1 - holm_levels(p, 1 - level, size), power))
 
 
 def ranking(
@@ -252,8 +252,8 @@ def ranking(
 ) -> pd.DataFrame:
     """RANK_COLUMNS: methods, best first, per dataset, stratum and metric, from the macro rows.
 
-    Tests are Holm-corrected within each ranking. pairs: how many a ranking was declared to have. mde: the true difference to the best other method that this
-    ranking would find with this power. Where no pair could be tested, rank, limits and groups are null and
+    Tests are Holm-corrected within each ranking. pairs: how many a ranking was declared to have. mde: the
+    true difference to the best other method that this ranking would find with this power. Where no pair could be tested, rank, limits and groups are null and
     `undefined` says why. Rankings with an undefined value are left out.
     """
     rows: list[dict[str, Any]] = []

@@ -129,14 +129,17 @@ def summarise(
     if not means:
         raise DataError("no predictions to summarise. Run `bench stage evaluate` first.")
     metrics = pd.concat(means, ignore_index=True)
-    tests = {"level": config.level, "power": config.power}
-    paired = {f: correct(pd.concat(parts, ignore_index=True), **tests) for f, parts in families.items()}
+    level, power = config.level, config.power
+    paired = {
+        family: correct(pd.concat(parts, ignore_index=True), level=level, power=power)
+        for family, parts in families.items()
+    }
     comparisons = pd.DataFrame(columns=list(COMPARISON_COLUMNS))
     ranks = pd.DataFrame(columns=list(RANK_COLUMNS))
     if paired:
         comparisons = pd.concat(paired.values(), ignore_index=True)
     if MAINS in paired:
-        ranks = ranking(paired[MAINS], **tests)
+        ranks = ranking(paired[MAINS], level=level, power=power)
     return Summary(metrics, comparisons, ranks)
 
 

@@ -144,7 +144,7 @@ def influence_table(
         if not single:
             parts[0, j] = float(p_count @ p_count) / len(pos)
             parts[3, j] = _icc(column[neg], n_codes, n_count)
-    return InfluenceTable(tuple(metrics), values, influence, *counts, *parts, _units(found, len(rows)))
+    return InfluenceTable(tuple(metrics), values, influence, *counts, *parts, units=_units(found, len(rows)))
 
 
 def _units(found: list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]], metrics: int) -> Units:

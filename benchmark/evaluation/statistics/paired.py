@@ -3,14 +3,15 @@ effects of factors and their interactions.
 
     Var(Σ wᵢ x̄ᵢ) = Σ wᵢ² MSᵢ / Sᵢ + Σᵢⱼ wᵢ wⱼ Covᵢⱼ
 
-MSᵢ is the method's own variance between seeds (Welch: methods differ in how much their trainings vary), pooled
-over the others for a method with one seed; Covᵢⱼ is Cov₂ of one method where i = j and the covariance of two
-methods through shared patients otherwise. The test is Σ wᵢ x̄ᵢ / SE against t with Satterthwaite's degrees of
-freedom, those of the patients' part at most `Column.freedom`. The patients' part of an average centres rare
-classes together (`pooling`), so that value, interval, p and minimum detectable effect rest on one variance.
-Below `pooling.LEAST_PATIENTS` positive patients there is no test. With the weights 1 and -1, one seed each and one image a patient this is the paired test
-of DeLong et al. 1988; with clusters Obuchowski's 1997. Sources: Obuchowski & Rockette 1995; Hillis 2014
-(readers nested in tests, as seeds are in methods); minimum detectable effect: Bloom 1995.
+MSᵢ is the method's own variance between seeds (Welch: methods differ in how much their trainings vary),
+pooled over the others for a method with one seed; Covᵢⱼ is Cov₂ of one method where i = j and the covariance
+of two methods through shared patients otherwise. The test is Σ wᵢ x̄ᵢ / SE against t with Satterthwaite's
+degrees of freedom, those of the patients' part at most `Column.freedom`. The patients' part of an average
+centres rare classes together (`pooling`), so that interval, p and minimum detectable effect rest on one
+variance. Below `pooling.LEAST_PATIENTS` positive patients there is no test. With the weights 1 and -1, one
+seed each and one image a patient this is the paired test of DeLong et al. 1988; with clusters Obuchowski's
+1997. Sources: Obuchowski & Rockette 1995; Hillis 2014 (readers nested in tests, as seeds are in methods);
+Welch 1947; minimum detectable effect: Bloom 1995.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ from benchmark.evaluation.statistics.seeds import ONE_SEED, SeedSummary
 @dataclass(frozen=True)
 class Difference:
     """A - B, or another contrast. p is two-sided and uncorrected; mde: the true difference found with the
-    wanted power. undefined: why there is no test, empty where there is one. few: whether few positive patients
-    carry the value."""
+    wanted power. undefined: why there is no test, empty where there is one. few: whether few positive
+    patients carry the value."""
 
     value: float
     low: float
@@ -50,7 +51,8 @@ UNKNOWN = (np.nan,) * 7
 def minimum_detectable(se: Any, df: Any, level: Any, power: float) -> Any:
     """Smallest true difference that a two-sided test at 1 - level finds with probability `power`.
 
-    Floats or arrays of one shape; level: of the test that decides, so corrected for its family. NaN in, NaN out.
+    Floats or arrays of one shape; level: of the test that decides, so corrected for its family. NaN in, NaN
+    out.
     """
     return (stats.t.ppf(0.5 + level / 2, df) + stats.t.ppf(power, df)) * se
 
@@ -129,9 +131,7 @@ def contrasts(
             low, high = own_value - float(half[j]), own_value + float(half[j])
             error, freed, chance, least = (float(x[j]) for x in (se, df, p, mde))
             note = join(column.note, column.few_note, seeds)
-            found.append(
-                Difference(own_value, low, high, error, freed, chance, least, note, few=column.few)
-            )
+            found.append(Difference(own_value, low, high, error, freed, chance, least, note, few=column.few))
     return found
 
 

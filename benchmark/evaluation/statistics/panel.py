@@ -1,9 +1,9 @@
 """One run's values with the influence of every patient on each: classes, averages, strata and subgroups
 alike.
 
-A macro mean is linear in its classes, so its influence is the mean of their columns, with rare classes centred
-together (`pooling`). Intervals, means over seeds, paired comparisons and gaps all start from panels, and differ
-only in what they combine.
+A macro mean is linear in its classes, so its influence is the mean of their columns, with rare classes
+centred together (`pooling`). Intervals, means over seeds, paired comparisons and gaps all start from panels,
+and differ only in what they combine.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from benchmark.core.errors import UnknownName
 from benchmark.evaluation.statistics.config import RANK_METRICS
 from benchmark.evaluation.statistics.influence import InfluenceTable, influence_table, pooled
 from benchmark.evaluation.statistics.intervals import NO_SPREAD, Interval, join, logit_interval, spread_df
-from benchmark.evaluation.statistics.pooling import LEAST_PATIENTS, Support, averaged, support
+from benchmark.evaluation.statistics.pooling import LEAST_PATIENTS, averaged, support
 from benchmark.evaluation.statistics.rare import effective_positives, moderated_variance, score_interval
 from benchmark.evaluation.statistics.strata import long_tail
 
@@ -217,7 +217,7 @@ def _parts(table: InfluenceTable, metric: str, averages: Sequence[np.ndarray | N
 
 
 def _moderation(table: InfluenceTable, metric: str) -> tuple[np.ndarray, np.ndarray]:
-    """What a moderated variance adds to the sum of squared influences of each class, and its df, (C,) each."""
+    """What a moderated variance adds to the squared influences of each class, and its df, (C,) each."""
     if metric != "auroc":
         return np.zeros(len(table.n_pos)), np.maximum(table.pos_patients - 1.0, 1.0)
     _, influence = table.of(metric)

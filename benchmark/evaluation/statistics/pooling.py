@@ -1,4 +1,4 @@
-"""Averages over rare classes: their positives are centred at a common mean, so that no class loses its variance.
+"""Averages over rare classes: their positives are centred at one mean, so that no class loses its variance.
 
 The influence of a positive on its class's value is its distance from the class's mean. In a class with one
 positive patient that distance is 0, and in classes with few it is too small, so a sum of squared influences
@@ -9,13 +9,13 @@ class) form one group G, and each of its units u = (patient, class) counts
     w_c h_u √(N/(N-1)) (y_u - ȳ_G)        h_u: share of the unit in the positives of its class c,
                                           y_u: mean placement of the unit's images, N: units of G
 
-instead of w_c h_u (y_u - θ_c). For a difference of two methods y_u is the difference of their placements; the
-centring is linear, so it may be done run by run. Where the classes of G differ equally much, the sum of squares
-is unbiased whatever the variances of the classes and however patients recur among them; where they differ
-unequally it is too large, never too small.
+instead of w_c h_u (y_u - θ_c). For a difference of two methods y_u is the difference of their placements;
+the centring is linear, so it is done run by run. Where the classes of G differ equally much, the sum of
+squares is unbiased whatever the variances of the classes, and it keeps what patients who recur in several
+classes add; where classes differ unequally it is too large, never too small.
 
-Source: collapsed strata in surveys, "lonely" units centred at the mean of their neighbours (Hansen, Hurwitz &
-Madow 1953 vol. II sec. 5.8; Wolter 2007 sec. 2.5); linearised residuals summed within patients (Obuchowski 1997).
+Source: collapsed strata in surveys, "lonely" units centred at the mean of their neighbours (Hansen, Hurwitz
+& Madow 1953 vol. II; Wolter 2007 sec. 2.5); residuals summed within patients (Obuchowski 1997).
 """
 
 from __future__ import annotations
