@@ -12,6 +12,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
+OFFICIAL = ROOT / "tests" / "official" / "fixtures"
 
 
 @pytest.fixture(scope="session")
@@ -21,8 +22,14 @@ def root() -> Path:
 
 
 @pytest.fixture(scope="session")
+def official() -> Path:
+    """Numbers of the official implementations that come with the checkout."""
+    return OFFICIAL
+
+
+@pytest.fixture(scope="session")
 def shared() -> Path:
-    """Official fixtures and small real data beside the checkout; tests that use them skip without them."""
+    """More official fixtures and small real data beside the checkout; tests of these skip without them."""
     if not SHARED.is_dir():
         pytest.skip("the folder of official fixtures is not beside this checkout")
     return SHARED

@@ -171,9 +171,9 @@ def test_long_tail_covers_every_class_by_the_official_rule(counts):
     assert sorted(n for part in deciles.values() for n in part) == sorted(names)
 
 
-def test_official_metrics_agree_on_their_fixtures(shared):
+def test_official_metrics_agree_on_their_fixtures(official):
     for case in ("random", "padchest_protocol", "openi_protocol", "all_rare"):
-        with np.load(shared / "parity" / "carzero_metrics" / f"{case}.npz") as file:
+        with np.load(official / "carzero_metrics" / f"{case}.npz") as file:
             if "in/labels" not in file or "out/per_class_auprc" not in file:
                 continue
             labels, scores = file["in/labels"], file["in/scores"]

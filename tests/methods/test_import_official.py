@@ -6,9 +6,9 @@ import json
 
 import pytest
 import torch
-from official_cases import read_case, state_of
 
 from benchmark.core.errors import BenchError
+from benchmark.official.parity.fixture import load_fixture
 from methods.base import METHODS
 
 LISTED = [
@@ -18,7 +18,7 @@ LISTED = [
     ("medclip", "medclip/checkpoint_keys_vit.json", 768, 768),
     ("medclip", "medclip/checkpoint_keys_resnet.json", 2048, 768),
 ]
-CASES = [("radzero", "radzero", "full_model"), ("brgsa", "brgsa", "end_to_end")]
+CASES = [("radzero", "full_model"), ("brgsa", "end_to_end")]
 
 
 def official_state(path):
@@ -28,17 +28,17 @@ def official_state(path):
 
 
 @pytest.mark.parametrize(("name", "file", "image_dim", "text_dim"), LISTED)
-def test_full_size_checkpoint(shared, name, file, image_dim, text_dim):
-    state = official_state(shared / "parity" / file)
+def test_full_size_checkpoint(official, name, file, image_dim, text_dim):
+    state = official_state(official / file)
     kind = METHODS.get(name)
     made = kind(kind.Config(**kind.official_options(state)), image_dim, text_dim)
     made.load_state_dict(kind.import_official(state))
     assert made.config.width in (512, 768)
 
 
-@pytest.mark.parametrize(("name", "folder", "case"), CASES)
-def test_small_checkpoint(shared, name, folder, case):
-    state = state_of(read_case(shared / "parity" / folder, case)[0])
+@pytest.mark.parametrize(("name", "case"), CASES)
+def test_small_checkpoint(official, name, case):
+    state = load_fixture(official / f"{name}/{case}.npz").state()
     kind = METHODS.get(name)
     options = kind.official_options(state) | ({"align_heads": 4} if name == "radzero" else {})
     made = kind(kind.Config(**options), 32, 32)
@@ -46,8 +46,8 @@ def test_small_checkpoint(shared, name, folder, case):
 
 
 @pytest.mark.parametrize(("name", "file"), [(n, f) for n, f, *_ in LISTED])
-def test_missing_and_surplus_are_listed(shared, name, file):
-    state = official_state(shared / "parity" / file)
+def test_missing_and_surplus_are_listed(official, name, file):
+    state = official_state(official / file)
     kind = METHODS.get(name)
     own = {
         "carzero": "CARZero.fusion_module.decoder.layers.1.linear2.bias", "gloria": "local_embedder.weight",
@@ -63,15 +63,15 @@ def test_missing_and_surplus_are_listed(shared, name, file):
     assert own.split(".")[-2] in str(caught.value)
 
 
-def test_carzero_checks_the_two_copies_of_the_shared_norm(shared):
-    state = official_state(shared / "parity/carzero/checkpoint_keys.json")
+def test_carzero_checks_the_two_copies_of_the_shared_norm(official):
+    state = official_state(official / "carzero/checkpoint_keys.json")
     state["CARZero.fusion_module.decoder.norm.bias"] = torch.ones(768)
     with pytest.raises(BenchError, match="differ"):
         METHODS.get("carzero").import_official(state)
 
 
-def test_import_is_pure(shared):
-    state = official_state(shared / "parity/carzero/checkpoint_keys.json")
+def test_import_is_pure(official):
+    state = official_state(official / "carzero/checkpoint_keys.json")
     before = dict(state)
     ours = METHODS.get("carzero").import_official(state)
     assert state == before

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -14,45 +15,85 @@ from benchmark.official.parity.check import Checker, Tolerance, is_output
 from benchmark.official.parity.fixture import Fixture, find_fixtures, load_fixture
 from benchmark.official.parity.report import as_object, as_text
 from benchmark.official.parity.runner import check_fixture, run_parity
+from methods.base import METHODS
 
-FOLDERS = ("brgsa", "carzero", "carzero_metrics", "clip", "gloria", "medclip", "radzero")
+OFFICIAL = Path(__file__).parent / "fixtures"
+WHOLE = Path(__file__).parents[3] / "shared" / "parity"
+OURS = find_fixtures([OFFICIAL])
+MORE = [p for p in sorted(WHOLE.rglob("*")) if p.suffix in (".json", ".npz")]
+MORE = [p for p in (find_fixtures(MORE) if MORE else []) if not (OFFICIAL / p.relative_to(WHOLE)).is_file()]
 UNCHECKED = {
     "out/memory_diversity_loss_unused": "in no loss",
     "extreme/": "official overflow",
     "json/stats/": "never used officially",
 }
+PROOF = {
+    "clip": {"loss": "loss", "gradient": "loss", "inference": "zero_shot"},
+    "medclip": {"loss": "soft_loss", "gradient": "soft_loss", "inference": "prompt_classifier"},
+    "gloria": {"loss": "train", "gradient": "train", "inference": "inference"},
+    "carzero": {"loss": "mlp_gl_random", "gradient": "mlp_gl_random", "inference": "mlp_gl_inference"},
+    "radzero": {"loss": "vlcabs_default", "gradient": "full_model", "inference": "full_model"},
+    "brgsa": {"loss": "losses", "gradient": "end_to_end", "inference": "zero_shot_score"},
+}
+"""Method → what is shown equal to its official code → the fixture that shows it."""
+WANTED = {"loss": "out/loss", "gradient": "grad.*/.+", "inference": "out/.*(scor|logits|probability)"}
 
 
-@pytest.mark.parametrize("folder", FOLDERS)
-def test_official_fixtures(shared: Path, folder: str) -> None:
+@pytest.mark.parametrize("path", [*OURS, *MORE], ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_official_fixtures(path: Path) -> None:
     """All outputs within tolerance; what is left out is on the list above; no output lacks a row."""
-    for path in find_fixtures([shared / "parity" / folder]):
-        fixture = load_fixture(path)
-        rows = check_fixture(fixture)
-        assert rows, path
-        assert [row for row in rows if row.verdict == "off"] == []
-        for row in rows:
-            if row.verdict == "unchecked":
-                expected = [note for start, note in UNCHECKED.items() if row.output.startswith(start)]
-                assert expected, row
-                assert expected[0] in row.note
-        named = {row.output for row in rows}
-        outputs = {name for name in fixture.arrays if is_output(name, fixture.read)}
-        assert outputs <= named, f"{path}: no row for {sorted(outputs - named)}"
-        for name in fixture.arrays:
-            if any(part in ("out", "mid") or part.startswith("grad") for part in name.split("/")):
-                assert name in named, f"{path}: no row for {name}"
+    fixture = load_fixture(path)
+    rows = check_fixture(fixture)
+    assert rows
+    assert [row for row in rows if row.verdict == "off"] == []
+    for row in rows:
+        if row.verdict == "unchecked":
+            expected = [note for start, note in UNCHECKED.items() if row.output.startswith(start)]
+            assert expected, row
+            assert expected[0] in row.note
+    named = {row.output for row in rows}
+    outputs = {name for name in fixture.arrays if is_output(name, fixture.read)}
+    assert outputs <= named, f"no row for {sorted(outputs - named)}"
+    for name in fixture.arrays:
+        if any(part in ("out", "mid") or part.startswith("grad") for part in name.split("/")):
+            assert name in named
 
 
-def test_an_output_without_a_rule_is_off(shared: Path) -> None:
-    fixture = load_fixture(shared / "parity/clip/loss.json")
+def test_a_clone_holds_the_proof_of_every_method() -> None:
+    """Loss, gradient and inference of each built-in method, and the metrics, without any other folder."""
+    own = {name for name in METHODS.names() if METHODS.get(name).__module__.startswith("methods.")}
+    assert own == set(PROOF)
+    for method, shown in PROOF.items():
+        for what, case in shown.items():
+            path = next(p for p in OURS if p.parent.name == method and p.stem == case)
+            outputs = [row.output for row in check_fixture(load_fixture(path)) if row.verdict == "ok"]
+            wanted = {
+                "loss": r"out/loss",
+                "gradient": r"grad.*/.+",
+                "inference": r"out/.*(scor|logits|probability)",
+            }
+            assert any(re.match(wanted[what], output) for output in outputs), (method, what)
+    metrics = [p.stem for p in OURS if p.parent.name == "carzero_metrics"]
+    assert {"random", "padchest_protocol", "openi_protocol", "chexpert5x200_protocol"} <= set(metrics)
+    assert sum(p.stat().st_size for p in OFFICIAL.rglob("*") if p.is_file()) <= 4_000_000
+
+
+def test_the_committed_numbers_are_the_official_ones(shared: Path) -> None:
+    files = [p for p in OFFICIAL.rglob("*") if p.is_file() and p.name != "README.md"]
+    assert len(files) > 60
+    for path in files:
+        assert path.read_bytes() == (shared / "parity" / path.relative_to(OFFICIAL)).read_bytes(), path
+
+
+def test_an_output_without_a_rule_is_off(official: Path) -> None:
+    fixture = load_fixture(official / "clip/loss.json")
     more = Fixture(fixture.path, fixture.info, {**fixture.arrays, "out/other": np.zeros(2)})
     off = [row for row in check_fixture(more) if row.verdict == "off"]
     assert [row.output for row in off] == ["out/other"]
 
 
-def test_a_part_of_a_case_leads_to_the_case(shared: Path) -> None:
-    folder = shared / "parity/carzero"
+def test_a_part_of_a_case_leads_to_the_case(official: Path) -> None:
+    folder = official / "carzero"
     case = folder / "mlp_gl_random.json"
     assert find_fixtures([folder / "mlp_gl_random.state0.npz", folder / "mlp_gl_random.npz", case]) == [case]
     assert len(find_fixtures([folder / "mlp_gl_random.npz", folder])) == len(list(folder.glob("*.json")))
@@ -70,8 +111,8 @@ def test_tolerance_rules() -> None:
     assert [row.verdict for row in checker.finish()] == ["ok", "off"]
 
 
-def test_report_folds_and_counts(shared: Path) -> None:
-    rows = run_parity([shared / "parity/carzero/linear_gl_random.json"])
+def test_report_folds_and_counts(official: Path) -> None:
+    rows = run_parity([official / "carzero/linear_gl_random.json"])
     text, whole = as_text(rows), as_text(rows, everything=True)
     assert "worst of 24" in text
     assert len(whole.splitlines()) == len(rows) + 4

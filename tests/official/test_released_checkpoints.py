@@ -172,9 +172,9 @@ def test_unknown_layout(tmp_path: Path) -> None:
         pytest.param("medclip", "medclip/checkpoint_keys_resnet.json", "full", marks=pytest.mark.slow),
     ],
 )
-def test_full_size(shared: Path, tmp_path: Path, method: str, file: str, mode: str) -> None:
+def test_full_size(official: Path, tmp_path: Path, method: str, file: str, mode: str) -> None:
     """Official names and full shapes, random values: loads, encodes and scores one image."""
-    shapes = json.loads((shared / "parity" / file).read_text())["keys"]
+    shapes = json.loads((official / file).read_text())["keys"]
     torch.save({"state_dict": made.equal_copies(made.filled(shapes))}, tmp_path / "w.ckpt")
     rows = next(v[0] for k, v in shapes.items() if k.endswith("word_embeddings.weight"))
     model = load_official(method, tmp_path / "w.ckpt", tokenizer=made.tokenizer(tmp_path / "t", rows))

@@ -178,7 +178,7 @@ def write_checkpoint(home: Path) -> None:
     torch.save({"state_dict": carzero_state(60)}, home / "best_model.ckpt")
 
 
-def arguments(command: str, home: Path, shared: Path) -> list[str]:
+def arguments(command: str, home: Path, official: Path) -> list[str]:
     """The command with the small project's files in the place of what the reader would name."""
     twins = home / "data" / "twins"
     words = shlex.split(command)
@@ -189,7 +189,7 @@ def arguments(command: str, home: Path, shared: Path) -> list[str]:
         "/data/ChestX-ray14": twins / "chestxray14",
         "/data/PadChest": twins / "padchest",
         "/data/padchest": twins / "padchest",
-        "FIXTURES": shared / "parity" / "clip",
+        "FIXTURES": official / "clip",
         "METHOD": "clip",
         "2000": "20",
     }
@@ -202,18 +202,16 @@ def test_the_lists_hold_no_command_that_no_page_shows() -> None:
 
 
 @pytest.mark.parametrize("command", [c for c in COMMANDS if c not in NAMES])
-def test_documented_command(command, guide, shared_or_none, monkeypatch, capfd, request) -> None:
+def test_documented_command(command, guide, official, monkeypatch, capfd, request) -> None:
     reason = NOT_RUN.get(command)
     if "--cluster slurm" in command and "--dry-run" not in command:
         reason = "needs a Slurm cluster"
     if reason is not None:
         pytest.skip(f"{COMMANDS[command]}: {command}: {reason}")
-    if "FIXTURES" in command and shared_or_none is None:
-        pytest.skip("needs the official fixtures beside this checkout")
     monkeypatch.chdir(guide)
     monkeypatch.setenv("CXR_ALIGNBENCH_DATASETS", "my-cards")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    words = arguments(command, guide, shared_or_none or guide)
+    words = arguments(command, guide, official)
     if words[0] == "export":
         name, _, value = words[1].partition("=")
         assert os.environ[name] == value
@@ -233,12 +231,6 @@ def test_documented_command(command, guide, shared_or_none, monkeypatch, capfd, 
     assert code in allowed, err[-2000:]
     assert "Traceback" not in err
     assert out.strip() or words[0] == "torchrun"
-
-
-@pytest.fixture(scope="session")
-def shared_or_none(root) -> Path | None:
-    path = root.parent / "shared"
-    return path if path.is_dir() else None
 
 
 def copy_of_params(guide: Path) -> Path:

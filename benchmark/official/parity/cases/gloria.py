@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -83,7 +85,8 @@ def train(fixture: Fixture, checker: Checker) -> None:
 @torch.no_grad()
 def inference(fixture: Fixture, checker: Checker) -> None:
     """Caption lengths are the fixture's: the official count is of characters of the raw string (Q-G1), so
-    the columns that score are given to the method as the text's mask."""
+    the columns that score are given to the method as the text's mask. Of a prompt without blanks or full
+    stops around it the method's own count has to be the fixture's too."""
     image = image_features(fixture.tensor("in/img_emb_g"), fixture.tensor("in/img_emb_l"))
     pooled, local = fixture.tensor("in/text_emb_g"), fixture.tensor("in/text_emb_l")
     prompts = [prompt for group in fixture.setting("prompts").values() for prompt in group]
@@ -92,7 +95,8 @@ def inference(fixture: Fixture, checker: Checker) -> None:
     options |= {"temp1": fixture.setting("temp1_inference"), "temp2": fixture.setting("temp2_inference")}
     method = GLoRIA(GLoRIAConfig.model_validate(options), pooled.shape[1], pooled.shape[1]).eval()
     class_of_prompt = fixture.tensor("in/class_of_prompt")
-    for tag in ("official", "words"):
+    for tag, rule in (("official", "characters"), ("words", "words")):
+        _own_lengths(checker, f"in/cap_lens_{tag}", prompts, local, options | {"caption_length": rule})
         mask = _columns(local, fixture.tensor(f"in/cap_lens_{tag}"), first=1)
         text = TextFeatures(pooled, local.transpose(1, 2), mask)
         pairs = method.interact(method.prepare_image(image), method.prepare_text(text), scoring=True)
@@ -104,6 +108,22 @@ def inference(fixture: Fixture, checker: Checker) -> None:
         per_class = standardise_over_images(class_scores(both, class_of_prompt, "max"))
         checker.close(f"out/class_scores_{tag}", per_class)
     _retrieval(fixture, checker, image.local[:1], local, method)
+
+
+def _own_lengths(
+    checker: Checker, name: str, prompts: list[str], local: Tensor, options: dict[str, Any]
+) -> None:
+    """Columns that our method counts as a prompt's caption, against the official count of clean prompts."""
+    width, columns = local.shape[1], local.shape[2]
+    words = tuple(("[CLS]", *prompt.lower().strip(" .").split(), "[SEP]") for prompt in prompts)
+    words = tuple((*row, *["[PAD]"] * (columns - len(row))) for row in words)
+    mask = torch.tensor([[word != "[PAD]" for word in row] for row in words])
+    config = GLoRIAConfig.model_validate(options | {"text_columns": columns})
+    method = GLoRIA(config, width, width).eval()
+    text = TextFeatures(local.new_zeros(len(prompts), width), local.transpose(1, 2), mask, words)
+    ours = method.prepare_text(text).tensors["scoring"].sum(1)
+    clean = [i for i, prompt in enumerate(prompts) if prompt == prompt.strip(" .")]
+    checker.equal(name, ours[clean], checker.fixture.array(name)[clean], note="prompts without blanks around")
 
 
 def _retrieval(fixture: Fixture, checker: Checker, regions: Tensor, local: Tensor, method: GLoRIA) -> None:
