@@ -22,8 +22,15 @@ class Match(StrEnum):
     common = "common"
 
 
+class Rows(StrEnum):
+    strict = "strict"
+    common = "common"
+    by_order = "by-order"
+
+
 class Columns(StrEnum):
     name = "name"
+    affix = "affix"
     positional = "positional"
 
 
@@ -57,7 +64,7 @@ class IntervalKind(StrEnum):
 
 def command(
     predictions: Annotated[
-        Path, typer.Argument(help="CSV, TSV or Parquet; wide or long.", metavar="PREDICTIONS")
+        Path, typer.Argument(help="CSV, TSV, Parquet or .npz; wide or long.", metavar="PREDICTIONS")
     ],
     second: Annotated[
         Path | None, typer.Argument(help="Another file on the same images: paired comparison.")
@@ -71,10 +78,19 @@ def command(
     data_root: Annotated[Path | None, typer.Option(help="Folder of the official files.")] = None,
     protocol: Annotated[str | None, typer.Option(help="Evaluation protocol of the dataset's card.")] = None,
     columns: Annotated[
-        Columns, typer.Option(help="Match score columns by class name, or by position (prints the mapping).")
+        Columns,
+        typer.Option(
+            help="Match score columns by class name, by name below an affix that all of them share "
+            "(prob_…), or by position. The last two print the mapping."
+        ),
     ] = Columns.name,
     layout: Annotated[Layout, typer.Option(help="One row an image, or an image and class.")] = Layout.auto,
-    identifier: Annotated[str | None, typer.Option("--id", help="Column that names the image.")] = None,
+    identifier: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--id", help="Column that names the image; once for all files, or once a file, labels last."
+        ),
+    ] = None,
     patients: Annotated[
         str | None,
         typer.Option(
@@ -82,8 +98,11 @@ def command(
         ),
     ] = None,
     rows: Annotated[
-        Match, typer.Option(help="common: score the images that both sides have.")
-    ] = Match.strict,
+        Rows,
+        typer.Option(
+            help="common: score the images that both sides have. by-order: files without ids, row by row."
+        ),
+    ] = Rows.strict,
     classes: Annotated[
         Match, typer.Option(help="common: score the classes that both sides have.")
     ] = Match.strict,
@@ -98,7 +117,7 @@ def command(
     interval: Annotated[
         IntervalKind, typer.Option(help="Influence functions, or the patient bootstrap.")
     ] = IntervalKind.analytic,
-    draws: Annotated[int, typer.Option(min=100, help="Bootstrap draws.")] = 2000,
+    draws: Annotated[int, typer.Option(min=100, max=1_000_000, help="Bootstrap draws.")] = 2000,
     level: Annotated[float, typer.Option(min=0.51, max=0.999, help="Coverage of the intervals.")] = 0.95,
     thresholded: Annotated[
         bool, typer.Option("--thresholded", help="Add F1, MCC, sensitivity, top-k and calibration error.")
@@ -107,7 +126,7 @@ def command(
     output: Annotated[
         Path | None, typer.Option(help="Also write the metric rows (.csv or .parquet).")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the bootstrap.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Score saved predictions: AUROC, average precision and trapezoidal AUPRC with intervals.
@@ -115,8 +134,10 @@ def command(
     Images join by id and classes by name; whatever does not fit is refused, or counted under a policy.
     """
     from benchmark.score.files import ScoreRequest, score_files
-    from benchmark.score.text import as_object, as_text, write_rows
+    from benchmark.score.text import as_object, as_text, check_output, write_rows
 
+    if output is not None:
+        check_output(output)
     result = score_files(
         ScoreRequest(
             predictions=predictions,
@@ -125,9 +146,9 @@ def command(
             dataset=dataset,
             data_root=data_root,
             protocol=protocol,
-            positional=columns is Columns.positional,
+            columns=columns.value,
             layout=layout.value,
-            id_column=identifier,
+            id_columns=tuple(identifier or ()),
             patients=patients,
             rows=rows.value,
             classes=classes.value,

@@ -24,6 +24,9 @@ from benchmark.core.errors import closest
 BLANK = frozenset({"", "none", "nan", "na", "n/a", "#n/a", "<na>", "nat", "null", "nil"})
 """Texts, lower case, with which spreadsheets, databases and dataframes write that nothing is known."""
 
+NOBODY = BLANK | {"unknown", "unk", "missing", "anonymous", "anonymized", "anonymised", "?", "-"}
+"""Texts, lower case, in a patient column that are no patient."""
+
 STATES = {"1": 1, "0": 0, "-1": -1}
 SEPARATORS = "|;"
 """What joins names in one cell, where nothing else is said."""
@@ -155,7 +158,7 @@ def known_clusters(patients: Iterable[Any], images: Iterable[Any]) -> tuple[np.n
     out: list[str] = []
     unknown = 0
     for patient, image in zip(patients, images, strict=True):
-        if is_blank(patient):
+        if is_blank(patient) or str(patient).strip().lower() in NOBODY:
             out.append(f"unknown\n{image}")
             unknown += 1
         else:

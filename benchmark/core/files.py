@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import tempfile
@@ -10,28 +11,53 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from benchmark.core.errors import BenchError
 from benchmark.core.guard import parse_json, parse_yaml, read_text
+
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
+"""Errors of a disk that takes no more; others, while a file is made, may come from elsewhere."""
 
 
 @contextlib.contextmanager
 def atomic_path(target: Path | str) -> Iterator[Path]:
     """Yield a temporary path beside `target`; rename it onto `target` on success, remove it on failure.
 
-    The temporary name keeps the suffix, so that writers that look at it behave.
+    The temporary name keeps the suffix, so that writers that look at it behave. Raises BenchError where the
+    folder or disk does not take the file.
     """
     target = Path(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.stem}.", suffix=target.suffix)
-    os.close(handle)
+    with _writable(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.stem}.", suffix=target.suffix)
+        os.close(handle)
     temporary = Path(name)
     try:
-        yield temporary
+        try:
+            yield temporary
+        except OSError as error:
+            if error.errno in FULL:
+                raise _unwritten(target, error) from error
+            raise
         mask = os.umask(0)
         os.umask(mask)
-        temporary.chmod(0o666 & ~mask)
-        os.replace(temporary, target)
+        with _writable(target):
+            temporary.chmod(0o666 & ~mask)
+            os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _writable(target: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise _unwritten(target, error) from error
+
+
+def _unwritten(target: Path, error: OSError) -> BenchError:
+    reason = error.strerror or type(error).__name__
+    return BenchError(f"{target}: cannot be written ({reason}). Free the place or choose another.")
 
 
 def write_text(target: Path | str, text: str) -> None:

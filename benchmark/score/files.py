@@ -8,21 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmark.core.errors import BenchError, DataError
+from benchmark.core.cells import known_clusters
+from benchmark.core.errors import BenchError, DataError, closest
 from benchmark.evaluation.comparison import Run, compare, ranking, summarise_runs
 from benchmark.evaluation.evaluate import evaluate
 from benchmark.evaluation.statistics.config import StatisticsConfig
 from benchmark.evaluation.statistics.strata import frequency_deciles
-from benchmark.score.joining import (
-    Joined,
-    Truth,
-    dataset_truth,
-    join,
-    positional,
-    subgroups_of,
-    truth_of_table,
-)
-from benchmark.score.predictions_file import ClassTable, read_class_table, read_patients
+from benchmark.score.joining import Joined, Truth, dataset_truth, join, subgroups_of, truth_of_table
+from benchmark.score.naming import by_affix, by_position
+from benchmark.score.predictions_file import ClassTable, class_table, is_long, read_patients
+from benchmark.score.raw_table import RawTable, open_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,9 +33,9 @@ class ScoreRequest:
     dataset: str | None = None
     data_root: Path | None = None
     protocol: str | None = None
-    positional: bool = False
+    columns: Any = "name"
     layout: Any = "auto"
-    id_column: str | None = None
+    id_columns: tuple[str, ...] = ()
     patients: str | None = None
     rows: Any = "strict"
     classes: Any = "strict"
@@ -63,7 +58,9 @@ class ScoreResult:
     source: str
     metrics: pd.DataFrame
     counts: dict[str, dict[str, int]]
-    mapping: list[tuple[str, str]] = field(default_factory=list)
+    mapping: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    aside: tuple[str, ...] = ()
+    by_order: bool = False
     comparisons: pd.DataFrame | None = None
     ranks: pd.DataFrame | None = None
 
@@ -75,13 +72,25 @@ def score_files(request: ScoreRequest) -> ScoreResult:
 
     files = [request.predictions] + ([request.second] if request.second else [])
     names = _names(files)
-    tables = {n: _read(request, f) for n, f in zip(names, files, strict=True)}
-    truth = _truth(request, tables[names[0]])
+    ids = _id_columns(request, len(files))
+    by_order = request.rows == "by-order"
+    tables = {}
+    for name, file, column in zip(names, files, ids, strict=False):
+        raw = open_table(file, id_column=column, patient_column=request.patients)
+        common = request.classes == "common"
+        tables[name] = class_table(raw, "score", layout=request.layout, by_order=by_order, skip_text=common)
+        del raw
+    labels = _labels(request, ids, tables[names[0]])
     pa.default_memory_pool().release_unused()
-    mapping: list[tuple[str, str]] = []
-    if request.positional:
+    mapping: dict[str, list[tuple[str, str]]] = {}
+    if request.columns == "affix":
+        known = labels.classes if isinstance(labels, Truth) else _headings(labels)
         for name in names:
-            tables[name], mapping = positional(tables[name], truth.classes)
+            tables[name], mapping[name] = by_affix(tables[name], known)
+    truth = labels if isinstance(labels, Truth) else _truth(request, labels, tables)
+    if request.columns == "positional":
+        for name in names:
+            tables[name], mapping[name] = by_position(tables[name], truth.classes)
     truth = _with_patients(request, truth, list(tables.values()))
     joined = _join_all(request, truth, tables)
     tables.clear()
@@ -117,9 +126,8 @@ def score_files(request: ScoreRequest) -> ScoreResult:
         comparisons = compare(summary, identity=identity, config=config)
         ranks = ranking(comparisons, level=config.level, power=config.power)
     counts = {name: item.counts for name, item in joined.items()}
-    return ScoreResult(
-        truth.source, pd.concat(frames, ignore_index=True), counts, mapping, comparisons, ranks
-    )
+    rows = pd.concat(frames, ignore_index=True)
+    return ScoreResult(truth.source, rows, counts, mapping, truth.aside, by_order, comparisons, ranks)
 
 
 def _names(files: list[Path]) -> list[str]:
@@ -127,61 +135,92 @@ def _names(files: list[Path]) -> list[str]:
     return stems if len(set(stems)) == len(stems) else [str(f) for f in files]
 
 
-def _read(request: ScoreRequest, path: Path) -> ClassTable:
-    return read_class_table(
-        path,
-        value="score",
-        layout=request.layout,
-        id_column=request.id_column,
-        patient_column=None,
-    )
+def _id_columns(request: ScoreRequest, files: int) -> list[str | None]:
+    """The id column of every prediction file and of the labels, None where it is to be found."""
+    given = request.id_columns
+    every = files + (request.labels is not None)
+    if len(given) > 1 and len(given) != every:
+        raise BenchError(
+            f"--id was given {len(given)} times for {every} files; give it once, or once a file."
+        )
+    if len(given) > 1:
+        return [*given, *[None] * (files + 1 - every)]
+    return [*(given * files or [None] * files), *given, None][: files + 1]
 
 
-def _truth(request: ScoreRequest, first: ClassTable) -> Truth:
+def _labels(request: ScoreRequest, ids: list[str | None], first: ClassTable) -> RawTable | Truth:
+    """Labels of a dataset, or the table that holds them, before its columns are told apart."""
     if request.labels is not None and request.dataset is not None:
         raise BenchError("--labels and --dataset were both given; choose one source of labels.")
     if request.dataset is not None:
         if request.data_root is None:
             raise BenchError(f"--dataset {request.dataset} needs --data-root, its folder of official files.")
+        if request.rows == "by-order":
+            raise BenchError("--rows by-order needs --labels: official files have no order of their own.")
         return dataset_truth(request.dataset, request.data_root, request.protocol)
-    policy = request.uncertain, request.blank
     if request.labels is not None:
-        table = read_class_table(request.labels, value="label", id_column=request.id_column, guess_id=True)
-        return truth_of_table(table, *policy)
+        raw = open_table(request.labels, patient_column=request.patients)
+        column = ids[-1]
+        if column is not None and (len(request.id_columns) > 1 or column in raw.table.column_names):
+            raw = open_table(request.labels, id_column=column, patient_column=request.patients)
+        return raw
     if first.info.get("long_label"):
-        own = request.predictions
-        table = read_class_table(own, value="label", layout="long", id_column=request.id_column)
-        return truth_of_table(table, *policy)
+        return open_table(request.predictions, id_column=ids[0], patient_column=request.patients)
     raise BenchError("no labels: give --labels FILE, or --dataset NAME with --data-root DIR.")
 
 
+def _headings(raw: RawTable) -> list[str]:
+    """Names that columns of a label file may give to classes."""
+    if is_long(raw, "label", "auto"):
+        return sorted(set(raw.text("class")))
+    return list(class_table(raw, "label", wanted=(), by_order=True).classes)
+
+
+def _truth(request: ScoreRequest, raw: RawTable, tables: dict[str, ClassTable]) -> Truth:
+    wanted: set[str] | None = {c for table in tables.values() for c in table.classes}
+    if request.columns == "positional":
+        wanted = None
+    layout = "auto" if request.labels is not None else "long"
+    table = class_table(raw, "label", layout=layout, wanted=wanted, by_order=request.rows == "by-order")
+    return truth_of_table(table, request.uncertain, request.blank)
+
+
 def _with_patients(request: ScoreRequest, truth: Truth, tables: list[ClassTable]) -> Truth:
-    """Patients from the option, else from the labels, else from the predictions."""
-    if request.patients == "none":
+    """Patients from the option, else from the labels, else from the predictions. Images of unknown patients
+    are clusters of their own and are counted."""
+    patients = _patients(request, truth, tables)
+    if patients is None:
         return replace(truth, patients=None)
-    if request.patients is not None and Path(request.patients).is_file():
-        return replace(truth, patients=read_patients(request.patients, truth.ids))
-    if request.patients is not None:
-        if request.patients in truth.columns:
-            return replace(truth, patients=truth.columns[request.patients])
-        for table in tables:
-            if request.patients in table.others:
-                values = table.others[request.patients]
-                return replace(truth, patients=_aligned(truth.ids, table.ids, values))
-        raise DataError(
-            f"--patients {request.patients}: neither a file nor a column of labels or predictions."
-        )
-    if truth.patients is not None:
-        return truth
-    for table in tables:
-        if table.patients is not None:
-            return replace(truth, patients=_aligned(truth.ids, table.ids, table.patients))
-    return truth
+    clusters, unknown = known_clusters(patients, truth.ids)
+    if unknown == len(clusters):
+        return replace(truth, patients=None)
+    counts = {**truth.counts, **({"images of unknown patients": unknown} if unknown else {})}
+    return replace(truth, patients=clusters, counts=counts)
 
 
-def _aligned(ids: np.ndarray, known_ids: np.ndarray, values: np.ndarray) -> np.ndarray:
-    known = dict(zip(known_ids, values, strict=True))
-    return np.array([known.get(i, "") for i in ids], dtype=object)
+def _patients(request: ScoreRequest, truth: Truth, tables: list[ClassTable]) -> np.ndarray | None:
+    asked = request.patients
+    if asked == "none":
+        return None
+    if asked is not None and Path(asked).is_file():
+        return read_patients(asked, truth.ids)
+    if asked is not None and asked in truth.columns:
+        return truth.columns[asked]
+    sources = [(truth.ids, truth.patients, truth.patient_column)]
+    sources += [(table.ids, table.patients, table.patient_column) for table in tables]
+    if asked is not None and asked not in (name for _, _, name in sources):
+        known = [*truth.columns, *(str(name) for _, _, name in sources if name)]
+        known += [name for table in tables for name in table.others]
+        near = closest(asked, known)
+        guess = f" Did you mean '{near}'?" if near else ""
+        raise DataError(f"--patients {asked}: neither a file nor a column of labels or predictions.{guess}")
+    for ids, patients, name in sources:
+        if patients is not None and asked in (None, name):
+            if request.rows == "by-order":
+                return patients
+            known_patients = dict(zip(ids, patients, strict=True))
+            return np.array([known_patients.get(i, "") for i in truth.ids], dtype=object)
+    return None
 
 
 def _join_all(request: ScoreRequest, truth: Truth, tables: dict[str, ClassTable]) -> dict[str, Joined]:
@@ -197,7 +236,8 @@ def _join_all(request: ScoreRequest, truth: Truth, tables: dict[str, ClassTable]
     shared = truth
     for table in tables.values():
         shared = join(shared, table, **policy).truth
-    both = {**policy, "rows": "common", "classes": "common"}
+    rows = request.rows if request.rows == "by-order" else "common"
+    both = {**policy, "rows": rows, "classes": "common"}
     return {
         name: Joined(shared, join(shared, table, **both).scores, joined[name].counts)
         for name, table in tables.items()

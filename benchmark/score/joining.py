@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +14,7 @@ from benchmark.core.errors import DataError, UnknownName
 from benchmark.score.predictions_file import ClassTable
 
 Match = Literal["strict", "common"]
+Rows = Literal["strict", "common", "by-order"]
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,8 @@ class Truth:
     """Labels that predictions are held against.
 
     ids (N,), classes C, labels (N, C) in {1, 0, -1}, patients (N,) or None, strata: name → classes,
-    columns: subgroup columns by name, each (N,). source: what the report calls it.
+    columns: subgroup columns by name, each (N,). aside: those that might have been meant as classes.
+    named: whether images have ids. source: what the report calls it.
     """
 
     source: str
@@ -28,9 +31,12 @@ class Truth:
     classes: tuple[str, ...]
     labels: np.ndarray
     patients: np.ndarray | None
+    patient_column: str | None = None
     strata: Mapping[str, Sequence[str]] = field(default_factory=dict)
     columns: Mapping[str, np.ndarray] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
+    aside: tuple[str, ...] = ()
+    named: bool = True
 
 
 @dataclass(frozen=True)
@@ -67,29 +73,22 @@ def truth_of_table(
         table.classes,
         filled.astype(np.int8),
         table.patients,
+        table.patient_column,
         columns=table.others,
         counts=counts,
+        aside=table.aside,
+        named=table.named,
     )
 
 
-def positional(table: ClassTable, classes: Sequence[str]) -> tuple[ClassTable, list[tuple[str, str]]]:
-    """Give the score columns the label classes' names by position, and say which became which."""
-    if len(table.classes) != len(classes):
-        raise DataError(
-            f"{table.path}: {len(table.classes)} score columns for {len(classes)} classes; "
-            "positional columns need equal numbers."
-        )
-    return replace(table, classes=tuple(classes)), list(zip(table.classes, classes, strict=True))
-
-
 def join(
-    truth: Truth, table: ClassTable, *, rows: Match, classes: Match, bad_scores: Literal["error", "ignore"]
+    truth: Truth, table: ClassTable, *, rows: Rows, classes: Match, bad_scores: Literal["error", "ignore"]
 ) -> Joined:
     """Scores of `table` in the order of `truth`.
 
     `strict` refuses images or classes that only one side has; `common` keeps what both have and counts the
-    rest. bad_scores `ignore` treats a NaN, infinite or missing score as an ignored label and counts it.
-    Raises DataError or UnknownName.
+    rest; `by-order` pairs the rows of both files in their order. bad_scores `ignore` treats a NaN,
+    infinite or missing score as an ignored label and counts it. Raises DataError or UnknownName.
     """
     truth, order, row_counts = _rows(truth, table, rows)
     truth, columns, class_counts = _classes(truth, table, classes)
@@ -111,14 +110,16 @@ def join(
     return Joined(truth, scores, counts)
 
 
-def _rows(truth: Truth, table: ClassTable, match: Match) -> tuple[Truth, np.ndarray, dict[str, int]]:
+def _rows(truth: Truth, table: ClassTable, match: Rows) -> tuple[Truth, np.ndarray, dict[str, int]]:
+    if match == "by-order":
+        return truth, _by_order(truth, table), {"rows paired by order": len(truth.ids)}
     place = {name: i for i, name in enumerate(table.ids)}
     order = np.array([place.get(name, -1) for name in truth.ids], dtype=int)
     found = order >= 0
     if not found.any():
         raise DataError(
             f"{table.path}: no image in common with {truth.source} (ids like '{table.ids[0]}' against "
-            f"'{truth.ids[0]}'); choose the id column with --id."
+            f"'{truth.ids[0]}'); {_advice(table.ids, truth.ids)}."
         )
     surplus = len(table.ids) - int(found.sum())
     lacking = int((~found).sum())
@@ -148,13 +149,55 @@ def _rows(truth: Truth, table: ClassTable, match: Match) -> tuple[Truth, np.ndar
     return truth, order[kept], counts
 
 
+def _by_order(truth: Truth, table: ClassTable) -> np.ndarray:
+    """Rows 0..N-1. Raises DataError where the counts differ, or ids that both files have contradict it."""
+    if len(table.ids) != len(truth.ids):
+        raise DataError(
+            f"{table.path}: {len(table.ids):,} rows against {len(truth.ids):,} of {truth.source}; "
+            "--rows by-order needs the same images in the same order."
+        )
+    if table.named and truth.named and set(table.ids) & set(truth.ids):
+        other = np.flatnonzero(table.ids != truth.ids)
+        if len(other):
+            i = int(other[0])
+            raise DataError(
+                f"{table.path}: image {i + 1} is '{table.ids[i]}', but '{truth.ids[i]}' in {truth.source}; "
+                "both files name their images, so join them by name, without --rows by-order."
+            )
+    return np.arange(len(truth.ids))
+
+
+def _advice(ids: np.ndarray, wanted: np.ndarray) -> str:
+    """What to do about ids that do not meet."""
+    steps: tuple[tuple[str, Callable[[str], str]], ...] = (
+        ("letter case", str.lower),
+        ("folders", lambda text: re.split(r"[/\\]", text)[-1]),
+        ("file endings", lambda text: re.sub(r"(\.nii\.gz|\.[A-Za-z]{1,5})$", "", text)),
+        ("leading zeros or a decimal point", lambda text: text.removesuffix(".0").lstrip("0")),
+    )
+    ours, theirs = list(map(str, ids)), list(map(str, wanted))
+    done: list[str] = []
+    for name, step in steps:
+        before = ours, theirs
+        ours, theirs = [step(i) for i in ours], [step(i) for i in theirs]
+        if before != (ours, theirs):
+            done.append(name)
+        meet = len(set(ours) & set(theirs))
+        if meet:
+            return f"{meet:,} would meet but for {' and '.join(done)}: write the ids alike in both files"
+    study = sum(any(j.startswith(f"{i}/") for j in map(str, wanted[:200])) for i in map(str, ids[:200]))
+    if study:
+        return "one file has studies and the other images: give scores for each image"
+    return "choose the id column of each file with --id"
+
+
 def _classes(truth: Truth, table: ClassTable, match: Match) -> tuple[Truth, np.ndarray, dict[str, int]]:
     place = {name: i for i, name in enumerate(table.classes)}
     known = set(truth.classes)
     surplus = [c for c in table.classes if c not in known]
     lacking = [c for c in truth.classes if c not in place]
     if match == "strict" and surplus:
-        count = f"{table.path} has {len(surplus)} such columns; rename them, or use --classes common."
+        count = _renaming(table, len(surplus))
         raise UnknownName("class", surplus[0], truth.classes, count)
     if match == "strict" and lacking:
         raise DataError(
@@ -178,6 +221,12 @@ def _classes(truth: Truth, table: ClassTable, match: Match) -> tuple[Truth, np.n
         "classes without labels": len(surplus),
     }
     return truth, np.array([place[c] for c in kept], dtype=int), counts
+
+
+def _renaming(table: ClassTable, count: int) -> str:
+    if table.info.get("unnamed"):
+        return f"{table.path} has no class names; give them by position with --columns positional."
+    return f"{table.path} has {count} such columns; rename them, or use --classes common, or --columns affix."
 
 
 def age_band(values: np.ndarray) -> np.ndarray:
@@ -210,7 +259,7 @@ def dataset_truth(name: str, root: Path, protocol: str | None) -> Truth:
     """Labels of a dataset's official files under a protocol of its card."""
     from benchmark.data.cards import load_card
     from benchmark.data.dataset import evaluation_set, read_dataset
-    from benchmark.score.predictions_file import frame_columns
+    from benchmark.score.raw_table import frame_columns
 
     card = load_card(name)
     chosen = evaluation_set(read_dataset(name, root, "official"), card, protocol)
@@ -223,7 +272,7 @@ def dataset_truth(name: str, root: Path, protocol: str | None) -> Truth:
         chosen.classes,
         chosen.labels,
         chosen.patients,
-        {k: v for k, v in strata.items() if v},
-        frame_columns(chosen.frame, ("sex", "age", "view", "site")),
-        {"official images": int(chosen.info["official_images"] or 0)},
+        strata={k: v for k, v in strata.items() if v},
+        columns=frame_columns(chosen.frame, ("sex", "age", "view", "site")),
+        counts={"official images": int(chosen.info["official_images"] or 0)},
     )

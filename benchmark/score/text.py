@@ -24,10 +24,16 @@ def as_object(result: ScoreResult) -> dict[str, Any]:
     value: dict[str, Any] = {
         "labels": result.source,
         "counts": result.counts,
+        "rows_by_order": result.by_order,
+        "columns_without_labels": list(result.aside),
         "metrics": _records(result.metrics),
     }
     if result.mapping:
-        value["columns"] = [{"column": a, "class": b} for a, b in result.mapping]
+        value["columns"] = [
+            {"file": name, "column": a, "class": b}
+            for name, pairs in result.mapping.items()
+            for a, b in pairs
+        ]
     if result.comparisons is not None and result.ranks is not None:
         value["comparisons"] = _records(result.comparisons)
         value["ranks"] = _records(result.ranks)
@@ -52,8 +58,12 @@ def as_text(result: ScoreResult) -> str:
     lines = [f"labels: {result.source}"]
     for name, counts in result.counts.items():
         lines.append(f"{name}: " + ", ".join(f"{v:,} {k}" for k, v in counts.items() if v))
-    if result.mapping:
-        lines += ["", "columns by position:", *_grid([[a, "→", b] for a, b in result.mapping])]
+    if result.aside:
+        lines.append(f"columns of the labels that are no class (for --subgroup): {', '.join(result.aside)}")
+    if result.by_order:
+        lines.append("rows paired by order: no image id was compared")
+    for name, pairs in result.mapping.items():
+        lines += ["", f"columns of {name}:", *_grid([[a, "→", b] for a, b in pairs])]
     for method, frame in result.metrics.groupby("method", sort=False):
         lines += ["", str(method), *_metric_lines(frame)]
     if result.comparisons is not None:
@@ -116,12 +126,19 @@ def _grid(rows: Iterable[list[str]]) -> list[str]:
     return ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in table]
 
 
+def check_output(path: Path) -> None:
+    """Raises BenchError where rows cannot be written under that name."""
+    if path.suffix not in (".csv", ".parquet"):
+        raise BenchError(f"--output {path}: the name must end in .csv or .parquet.")
+    if path.is_dir():
+        raise BenchError(f"--output {path}: is a folder; give the name of a file.")
+
+
 def write_rows(frame: pd.DataFrame, path: Path) -> None:
     """Metric rows as CSV or Parquet, atomically."""
+    check_output(path)
     if path.suffix == ".parquet":
         write_table(path, frame, {})
-    elif path.suffix == ".csv":
+    else:
         with atomic_path(path) as temporary:
             frame.to_csv(temporary, index=False)
-    else:
-        raise BenchError(f"--output {path}: the name must end in .csv or .parquet.")
