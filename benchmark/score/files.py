@@ -16,7 +16,7 @@ from benchmark.evaluation.statistics.config import StatisticsConfig
 from benchmark.evaluation.statistics.strata import frequency_deciles
 from benchmark.score.joining import Joined, Truth, dataset_truth, join, subgroups_of, truth_of_table
 from benchmark.score.naming import by_affix, by_position
-from benchmark.score.predictions_file import ClassTable, class_table, is_long, read_patients
+from benchmark.score.predictions_file import ClassTable, Layout, class_table, is_long, read_patients
 from benchmark.score.raw_table import RawTable, open_table
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ def _truth(request: ScoreRequest, raw: RawTable, tables: dict[str, ClassTable]) 
     wanted: set[str] | None = {c for table in tables.values() for c in table.classes}
     if request.columns == "positional":
         wanted = None
-    layout = "auto" if request.labels is not None else "long"
+    layout: Layout = "auto" if request.labels is not None else "long"
     table = class_table(raw, "label", layout=layout, wanted=wanted, by_order=request.rows == "by-order")
     return truth_of_table(table, request.uncertain, request.blank)
 

@@ -63,9 +63,9 @@ def by_affix(table: ClassTable, classes: Sequence[str]) -> tuple[ClassTable, Pai
     for name in classes:
         for match in re.finditer(re.escape(name), first):
             prefix, suffix = first[: match.start()], first[match.end() :]
-            pairs = [(c, _between(c, prefix, suffix)) for c in table.classes]
-            if all(inner in classes for _, inner in pairs):
-                found[prefix, suffix] = [(c, str(inner)) for c, inner in pairs]
+            inner = [(c, _between(c, prefix, suffix)) for c in table.classes]
+            if all(label in classes for _, label in inner):
+                found[prefix, suffix] = [(c, str(label)) for c, label in inner]
     if len(found) != 1:
         raise DataError(
             f"{table.path}: {'more than one' if found else 'no'} prefix or suffix makes class names of all "
