@@ -253,8 +253,9 @@ def ranking(
     """RANK_COLUMNS: methods, best first, per dataset, stratum and metric, from the macro rows.
 
     Tests are Holm-corrected within each ranking. pairs: how many a ranking was declared to have. mde: the
-    true difference to the best other method that this ranking would find with this power. Where no pair could be tested, rank, limits and groups are null and
-    `undefined` says why. Rankings with an undefined value are left out.
+    true difference to the best other method that this ranking would find with this power. Where no pair could
+    be tested, rank, limits and groups are null and `undefined` says why. Rankings with an undefined value are
+    left out.
     """
     rows: list[dict[str, Any]] = []
     macro = comparisons[comparisons["class"] == "macro"]

@@ -144,7 +144,13 @@ def influence_table(
         if not single:
             parts[0, j] = float(p_count @ p_count) / len(pos)
             parts[3, j] = _icc(column[neg], n_codes, n_count)
-    return InfluenceTable(tuple(metrics), values, influence, *counts, *parts, units=_units(found, len(rows)))
+    return InfluenceTable(
+        tuple(metrics), values, influence,
+        n_pos=counts[0], n_neg=counts[1], n_ignored=counts[2],
+        pos_patients=counts[3], neg_patients=counts[4], n_patients=counts[5],
+        weight_pos=parts[0], var_pos=parts[1], var_neg=parts[2], icc=parts[3], growth=parts[4],
+        units=_units(found, len(rows)),
+    )  # fmt: skip
 
 
 def _units(found: list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]], metrics: int) -> Units:
