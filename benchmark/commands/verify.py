@@ -17,11 +17,11 @@ def command(
     ] = None,
     as_json: JsonOption = False,
 ) -> int:
-    """Say of each claim whether it is supported, contradicted, inconclusive or not run, and on what evidence.
+    """Say of each claim whether it is supported, contradicted, inconclusive, undefined or not run.
 
-    p values are Holm-corrected over all claims of the ledger that were run, whichever are printed. A result
-    on synthetic twins is never a result about patients and is worded so. Exit 1 if a required claim is
-    contradicted.
+    p values are corrected over all claims of a declared family, run or not. A result on synthetic twins is
+    never one about patients, nor a result with shared encoders one about the published recipe; both are
+    worded so. Exit 1 if a required claim is contradicted.
     """
     from benchmark.grid.layout import Project
     from benchmark.reporting.outputs import verify

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from benchmark.core.errors import BenchError
+from benchmark.core.errors import BenchError, closest
 from benchmark.core.files import read_yaml
 
 Datasets = Literal["all", "each"] | tuple[str, ...]
@@ -69,17 +69,23 @@ class Gap(Contrast):
 
 
 class Claim(Strict):
-    """needs: the weakest evidence that settles it. required: `bench verify` exits 1 where contradicted."""
+    """needs: the weakest evidence that settles it. family: the claims that its p is corrected with, one of
+    the ledger's. required: `bench verify` exits 1 where contradicted."""
 
     id: str
     statement: str
     source: Source
     contrast: Annotated[Paired | Interaction | Absolute | Gap, Field(discriminator="kind")]
     needs: Literal["official", "twin"]
+    family: str
     required: bool = False
 
 
 class Ledger(Strict):
+    """families: name → what question its claims ask together. All claims of a family count in the correction
+    of each, run or not, so that no p depends on which results are there."""
+
+    families: dict[str, str]
     claims: tuple[Claim, ...]
 
     @model_validator(mode="after")
@@ -89,6 +95,12 @@ class Ledger(Strict):
             if claim.id in seen:
                 raise ValueError(f"two claims have the id '{claim.id}'")
             seen.add(claim.id)
+            if claim.family not in self.families:
+                near = closest(claim.family, self.families)
+                guess = f" Did you mean '{near}'?" if near else ""
+                raise ValueError(
+                    f"claim '{claim.id}' is of family '{claim.family}', not one of families.{guess}"
+                )
         return self
 
 

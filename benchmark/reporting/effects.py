@@ -51,9 +51,9 @@ def effect_of(
 def dataset_effect(
     evidence: Evidence, a: str, b: str, dataset: str, stratum: str, metric: str
 ) -> Effect | None:
-    """The paired macro difference a - b on one dataset, or None where it was not compared."""
+    """The paired macro difference a - b on one dataset; None where it was not compared or has no test."""
     row = evidence.pair(a, b, dataset, stratum, metric=metric)
-    if row is None or missing(row["delta"]) or missing(row["se"]):
+    if row is None or any(missing(row[k]) for k in ("delta", "se", "p")):
         return None
     df = 1.0 if missing(row["df"]) else float(row["df"])
     note = "" if missing(row["note"]) else str(row["note"])

@@ -101,7 +101,8 @@ class Evidence:
     sets: dataset → what was evaluated (origin, images, patients, classes, protocol, note).
     task_sets: the same of the other tasks, by (task, dataset).
     frequency: dataset → class → training studies that name it. trends: (name, dataset) → AUROC over it.
-    factor_effects: of the training text, per method and dataset.
+    factor_effects: of the training text, per method and dataset. task_plan: task → the sets that params.yaml
+    plans for it. recipe: how the methods are trained.
     """
 
     part: str
@@ -117,6 +118,8 @@ class Evidence:
     trends: dict[tuple[str, str], Curve] = field(default_factory=dict)
     factor_effects: tuple[FactorEffect, ...] = ()
     trained_on: dict[str, str] = field(default_factory=dict)
+    task_plan: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    recipe: str = "equal-budget"
     level: float = 0.95
 
     @cached_property
@@ -166,6 +169,15 @@ class Evidence:
         """Names of `cell` with other prompts that have results."""
         names = dict.fromkeys(self.metrics["name"])
         return [n for n in names if n.startswith(cell + SEPARATOR)]
+
+    def planned(self, name: str, metric: str) -> tuple[str, ...]:
+        """The sets that params.yaml plans for a row and a metric of classification or of another task."""
+        tasks = self.seeds.loc[self.seeds["metric"] == metric, "task"].dropna()
+        task = "classification" if tasks.empty else str(tasks.iloc[0])
+        if task != "classification":
+            return self.task_plan.get(task, ())
+        cell = self.cell(name)
+        return cell.prompted_on if SEPARATOR in name else cell.evaluate
 
     def cell(self, name: str) -> CellInfo:
         return self.cells[name.partition(SEPARATOR)[0]]

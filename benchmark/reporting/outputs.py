@@ -150,7 +150,7 @@ def interaction_of(gathered: Gathered):  # type: ignore[no-untyped-def]
 
     def effect(a: str, b: str, dataset: str, stratum: str, against: str) -> Effect | None:
         found = gathered.interaction(a, b, dataset, stratum, against)
-        if found is None or found.value != found.value:
+        if found is None:
             return None
         return Effect(found.value, found.low, found.high, found.se, found.df, (dataset,), found.note)
 

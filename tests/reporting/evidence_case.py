@@ -36,6 +36,7 @@ twins: {images: {}}
 encoders: {}
 texts: {}
 prompts: {}
+prompt_ablation: {methods: [carzero], datasets: [chestxray14, chexpert], prompts: [{style: name}]}
 training: {}
 method: {clip: {}, carzero: {}}
 cells:

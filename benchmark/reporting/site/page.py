@@ -61,7 +61,7 @@ def render(
         synthetic=evidence.synthetic(),
         evidence=evidence,
         judgements=judgements,
-        answers=_answers(judgements),
+        verdicts=_verdicts(judgements),
         scale=_scale(judgements),
         tables=[_table(table) for table in tables],
         figures=[_figure(drawing) for drawing in drawings],
@@ -78,12 +78,13 @@ def slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
-def _answers(judgements: Sequence[Judgement]) -> list[dict[str, Any]]:
-    order = ("contradicted", "supported", "inconclusive", "not run")
+def _verdicts(judgements: Sequence[Judgement]) -> list[dict[str, Any]]:
+    """Claims by their verdict, those that are settled against first."""
+    order = ("contradicted", "supported", "inconclusive", "undefined", "not run")
+    verdicts = dict.fromkeys((order.index(j.answer), j.answer, j.verdict) for j in judgements)
     return [
-        {"answer": answer, "claims": own}
-        for answer in order
-        if (own := [j for j in judgements if j.answer == answer])
+        {"answer": answer, "verdict": verdict, "claims": [j for j in judgements if j.verdict == verdict]}
+        for _, answer, verdict in sorted(verdicts)
     ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from benchmark.reporting.table import Measured, Table, change, probability, words
+from benchmark.reporting.table import Measured, Table, TableColumn, change, probability, words
 from benchmark.reporting.tables import Material
 
 PLACE = 90
@@ -22,9 +22,13 @@ def tables(material: Material) -> Iterable[Table | None]:
             "answer": j.answer,
             "effect": Measured(j.effect, j.low, j.high),
             "p": j.p,
-            "p_holm": j.p_holm,
+            "p_corrected": j.p_corrected,
+            "family": j.family,
             "datasets": ", ".join(j.datasets) or "–",
-            "evidence": j.evidence,
+            "level": j.evidence,
+            "setting": j.setting or "–",
+            "encoders": ", ".join(j.encoders),
+            "seeds": ", ".join(f"{name} {count}" for name, count in j.seeds.items()),
         }
         for j in judgements
     ]
@@ -34,15 +38,17 @@ def tables(material: Material) -> Iterable[Table | None]:
         columns=(
             words("statement", "Claim", csv=False), words("cell"), words("verdict", "Verdict", csv=False),
             words("answer"), change("effect", "Effect", ("effect", "low", "high")), probability("p"),
-            probability("p_holm", "p (Holm)"), words("datasets", "Sets"),
-            words("evidence", "Evidence", csv=False),
+            probability("p_corrected", "p (corrected)"), words("family", "Family"),
+            words("datasets", "Sets"), TableColumn("level", "Evidence", names=("evidence_level",), left=True),
+            words("setting", "Setting"), words("encoders"), words("seeds"),
         ),
         rows=tuple(rows),
         notes=(
             "Effects are differences in the claim's metric with 95% intervals; p is two-sided against the "
-            "claim's margin and Holm-corrected over the claims that were run.",
+            "claim's margin (of published values: of two one-sided tests) times the claims of its family.",
             "A verdict on synthetic twins is about the methods on synthetic images, not about patients.",
         ),
-        synthetic=any(j.evidence != "official" for j in judgements if j.effect is not None),
+        family="declared in reports/claims.yaml; claims that were not run count in the size of their family.",
+        synthetic=any(j.evidence == "twin" for j in judgements if j.effect is not None),
     )  # fmt: skip
     return [table]

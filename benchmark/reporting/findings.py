@@ -1,0 +1,227 @@
+"""What the results say of one claim's contrast, before any correction: an effect with its p, or why there is
+none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from benchmark.reporting.claims import Absolute, Claim, Contrast, Gap, Interaction, Paired
+from benchmark.reporting.effects import Effect, dataset_effect, effect_of, mean_effect, seed_values
+from benchmark.reporting.evidence import SEPARATOR, Evidence
+from benchmark.reporting.numbers import missing
+
+InteractionOf = Callable[[str, str, str, str, str], Effect | None]
+"""(a, b, dataset, stratum, against) → the joint effect, without a standard error where it cannot be tested;
+None where predictions are missing."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """p: of the test that decides, two-sided against the margin (of an absolute claim: of the two one-sided
+    tests). towards: whether the effect lies on the claimed side. parts: effect per dataset. names: the rows
+    that were asked. undefined: made, but without an honest test, as `why` says."""
+
+    effect: Effect | None
+    p: float = float("nan")
+    towards: bool = False
+    parts: tuple[Effect, ...] = ()
+    names: tuple[str, ...] = ()
+    undefined: bool = False
+    why: str = ""
+
+
+def find(claim: Claim, evidence: Evidence, interaction: InteractionOf) -> Finding:
+    """The effect of one claim's contrast on every set that the claim names or params.yaml plans."""
+    match claim.contrast:
+        case Paired() as contrast:
+            return _paired(contrast, evidence)
+        case Interaction() as contrast:
+            return _interaction(contrast, evidence, interaction)
+        case Gap() as contrast:
+            return _gap(contrast, evidence)
+        case Absolute() as contrast:
+            return _absolute(contrast, evidence)
+
+
+def _named(evidence: Evidence, cell: str, prompts: str | None) -> str:
+    own = evidence.cells.get(cell)
+    if prompts is None or own is None or prompts == own.prompts:
+        return cell
+    return f"{cell}{SEPARATOR}{prompts}"
+
+
+def _absent(evidence: Evidence, names: Sequence[str]) -> str:
+    there = set(evidence.metrics["name"])
+    absent = [n for n in names if n not in there]
+    return f"no results of {', '.join(absent)}" if absent else ""
+
+
+def planned(contrast: Contrast, evidence: Evidence, names: Sequence[str]) -> list[str]:
+    """The sets that a claim rests on: those it names, or all that params.yaml plans for every one of its
+    rows, whether or not they were run."""
+    if isinstance(contrast.datasets, tuple):
+        return list(contrast.datasets)
+    plans = [evidence.planned(name, contrast.metric.removesuffix("_macro")) for name in names]
+    return [dataset for dataset in plans[0] if all(dataset in plan for plan in plans)]
+
+
+def _incomplete(
+    found: Sequence[Effect], wanted: Sequence[str], names: tuple[str, ...], reasons: dict[str, str]
+) -> Finding | None:
+    """Why the claim has no verdict where a set is missing or cannot be tested; None where all are there."""
+    there = {d for e in found for d in e.datasets}
+    lacking = [d for d in wanted if d not in there]
+    if wanted and not lacking:
+        return None
+    if reasons:
+        why = "; ".join(f"{d}: {reason}" for d, reason in reasons.items())
+        return Finding(None, names=names, undefined=True, why=f"cannot be tested on {why}")
+    if not wanted:
+        return Finding(None, names=names, why="params.yaml plans no evaluation set that all its rows share")
+    count = f"{len(there)} of {len(wanted)} sets"
+    return Finding(None, names=names, why=f"compared on {count}; missing: {', '.join(lacking)}")
+
+
+def _paired(contrast: Paired, evidence: Evidence) -> Finding:
+    prompts = contrast.prompts
+    a = _named(evidence, contrast.a, prompts.a if prompts else None)
+    b = _named(evidence, contrast.b, prompts.b if prompts else None)
+    if why := _absent(evidence, [a, b]):
+        return Finding(None, why=why)
+    metric = contrast.metric.removesuffix("_macro")
+    datasets = planned(contrast, evidence, [a, b])
+    own = {d: dataset_effect(evidence, a, b, d, contrast.stratum, metric) for d in datasets}
+    parts = tuple(e for e in own.values() if e is not None)
+    rows = {d: evidence.pair(a, b, d, contrast.stratum, metric=metric) for d, e in own.items() if e is None}
+    reasons = {d: str(row["note"]) or "no honest test" for d, row in rows.items() if row is not None}
+    if (lacking := _incomplete(parts, datasets, (a, b), reasons)) is not None:
+        return lacking
+    if contrast.datasets == "each":
+        return _each(parts, contrast.margin, (a, b))
+    effect = mean_effect(evidence, a, b, datasets, contrast.stratum, metric)
+    return _tested(effect, contrast.margin, parts, (a, b))
+
+
+def _each(parts: tuple[Effect, ...], margin: float, names: tuple[str, ...]) -> Finding:
+    """Intersection-union: true where it is true on every set, so the largest p counts; one set that
+    contradicts it suffices, so the smallest p of those counts, times the number of sets."""
+    against = [e for e in parts if e.value <= margin]
+    if not against:
+        weakest = max(parts, key=lambda e: e.p_against(margin))
+        return Finding(weakest, weakest.p_against(margin), True, parts, names, why="weakest set shown")
+    strongest = min(against, key=lambda e: e.p_against(margin))
+    p = min(1.0, len(parts) * strongest.p_against(margin))
+    return Finding(strongest, p, False, parts, names, why="set that speaks most against it shown")
+
+
+def _interaction(contrast: Interaction, evidence: Evidence, interaction: InteractionOf) -> Finding:
+    names = (contrast.a, contrast.b)
+    if why := _absent(evidence, names):
+        return Finding(None, why=why)
+    datasets = planned(contrast, evidence, names)
+    found = {d: interaction(*names, d, contrast.stratum, contrast.against) for d in datasets}
+    parts = tuple(e for e in found.values() if e is not None and not missing(e.se))
+    reasons = {d: e.note for d, e in found.items() if e is not None and missing(e.se)}
+    if (lacking := _incomplete(parts, datasets, names, reasons)) is not None:
+        return lacking
+    count = len(parts)
+    if count == 1:
+        return _tested(parts[0], contrast.margin, parts, names)
+    variances = [e.se**2 / count**2 for e in parts]
+    df = sum(variances) ** 2 / sum(v**2 / e.df for v, e in zip(variances, parts, strict=True))
+    value = float(np.mean([e.value for e in parts]))
+    mean = effect_of(value, sum(variances), df, evidence.level, datasets)
+    return _tested(mean, contrast.margin, parts, names)
+
+
+def _gap(contrast: Gap, evidence: Evidence) -> Finding:
+    """b - a of a distance, so that a positive effect means that `a` is nearer. Interval over seeds only; over
+    several sets it must hold on each."""
+    names = (contrast.a, contrast.b)
+    if why := _absent(evidence, names):
+        return Finding(None, why=why)
+    parts = []
+    datasets = planned(contrast, evidence, names)
+    for dataset in datasets:
+        a, b = (
+            seed_values(evidence, n, [dataset], contrast.stratum, metric)
+            for n, metric in zip(names, (contrast.metric, contrast.metric_b or contrast.metric), strict=True)
+        )
+        if len(a) == len(b) and len(a) > 1:
+            paired = (b - a)[:, 0]
+            variance = float(paired.var(ddof=1)) / len(paired)
+            note = "interval over seeds only"
+            parts.append(
+                effect_of(float(paired.mean()), variance, len(paired) - 1, evidence.level, [dataset], note)
+            )
+    if (lacking := _incomplete(parts, datasets, names, {})) is not None:
+        return lacking
+    if len(parts) == 1:
+        return _tested(parts[0], contrast.margin, tuple(parts), names)
+    return _each(tuple(parts), contrast.margin, names)
+
+
+def _absolute(contrast: Absolute, evidence: Evidence) -> Finding:
+    """Our value on official data in the published recipe against the published one, by two one-sided tests of
+    the margin: supported where both hold, contradicted where the value lies beyond the margin by a test."""
+    if why := _absent(evidence, [contrast.a]):
+        return Finding(None, why=why + "; needs the official checkpoint on official data")
+    names = (contrast.a,)
+    wanted = contrast.datasets if isinstance(contrast.datasets, tuple) else ()
+    places = [
+        d
+        for d, about in evidence.sets.items()
+        if about["dataset"] in wanted and about["origin"] == "official"
+    ]
+    dataset = next((d for d in places if evidence.value(contrast.a, d)), None)
+    if dataset is None:
+        return Finding(None, names=names, why="a synthetic twin cannot speak to a published number")
+    about = evidence.sets[dataset]
+    if about.get("official_images") and about["images"] != about["official_images"]:
+        here = f"{about['images']:,} of the {about['official_images']:,} images"
+        return Finding(None, names=names, why=f"{here} of the published list are here: not comparable")
+    row = evidence.value(contrast.a, dataset, contrast.stratum, metric=contrast.metric.removesuffix("_macro"))
+    if row is None:
+        return Finding(None, names=names, why=f"no {contrast.metric} on {dataset}")
+    if missing(row["low"]) or missing(row["high"]):
+        return Finding(
+            None, names=names, undefined=True, why=f"no interval of {contrast.metric} on {dataset}"
+        )
+    value, low, high = (float(row[k]) - contrast.published for k in ("value", "low", "high"))
+    effect = Effect(value, low, high, float("nan"), 1.0, (dataset,), "ours minus published")
+    p, towards = equivalence(value, low, high, contrast.margin, evidence.level)
+    return Finding(effect, p, towards, (effect,), names, why=effect.note)
+
+
+def equivalence(value: float, low: float, high: float, margin: float, level: float) -> tuple[float, bool]:
+    """Two one-sided tests of |difference| < margin from an interval (Schuirmann 1987): (p, whether the value
+    lies inside). Outside, p is two-sided against the nearer end of the margin.
+
+    Each side has its own standard error, the distance to its limit in units of the normal quantile, as the
+    interval is not symmetric.
+    """
+    quantile = float(stats.norm.ppf(0.5 + level / 2))
+    below, above = ((value - low) / quantile, (high - value) / quantile)
+    if abs(value) < margin:
+        return max(_upper(value + margin, below), _upper(margin - value, above)), True
+    beyond = _upper(value - margin, below) if value > 0 else _upper(-margin - value, above)
+    return min(1.0, 2 * beyond), False
+
+
+def _upper(distance: float, se: float) -> float:
+    """P(Z > distance / se)."""
+    if se <= 0:
+        return 0.0 if distance > 0 else 0.5
+    return float(stats.norm.sf(distance / se))
+
+
+def _tested(
+    effect: Effect | None, margin: float, parts: tuple[Effect, ...], names: tuple[str, ...]
+) -> Finding:
+    if effect is None:
+        return Finding(None, names=names, why="not compared")
+    return Finding(effect, effect.p_against(margin), effect.value > margin, parts, names, why=effect.note)

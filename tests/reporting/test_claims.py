@@ -1,0 +1,222 @@
+"""Every row of docs/claims.md, made from results and held to the verdict that the page promises."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from benchmark.core.errors import BenchError
+from benchmark.grid.layout import Project
+from benchmark.reporting.claims import Claim, load_claims
+from benchmark.reporting.effects import Effect
+from benchmark.reporting.evidence import CellInfo, Evidence
+from benchmark.reporting.findings import equivalence
+from benchmark.reporting.gather import gather
+from benchmark.reporting.verdicts import judge, settles
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "claims.md").read_text(encoding="utf-8")
+ROWS = {
+    int(cells[0]): (cells[6], cells[7])
+    for line in PAGE.splitlines()
+    if re.match(r"\| \d+ \|", line)
+    for cells in [[cell.strip() for cell in line.strip("|").split("|")]]
+}
+BOTH = ("chestxray14", "chexpert")
+CLEAR, WEAK = (0.2, 0.01), (0.01, 0.05)
+"""(difference, standard error) of a clear and of a doubtful effect."""
+
+
+def claim(name="x", needs="twin", family="f", **contrast):
+    contrast = {"kind": "paired", "a": "carzero-main", "b": "clip-main", "datasets": "all"} | contrast
+    source = {"paper": "P", "where": "Table 1"}
+    kept = {k: v for k, v in contrast.items() if v is not None}
+    return Claim.model_validate(
+        {"id": name, "statement": "S.", "source": source, "needs": needs, "family": family, "contrast": kept}
+    )
+
+
+@pytest.fixture(scope="module")
+def base(project) -> Evidence:
+    return gather(Project(project), "all").evidence
+
+
+def paired(base: Evidence, effects=(CLEAR, CLEAR), datasets=BOTH) -> Evidence:
+    """carzero-main minus clip-main on each set as (difference, standard error); None: no honest test."""
+    frame = base.comparisons[base.comparisons["dataset"].isin(datasets)].copy()
+    for dataset, effect in zip(datasets, effects, strict=False):
+        here = (frame["dataset"] == dataset) & (frame["class"] == "macro") & (frame["stratum"] == "all")
+        first = here & (frame["method_a"] == "carzero-main") & (frame["method_b"] == "clip-main")
+        second = here & (frame["method_b"] == "carzero-main") & (frame["method_a"] == "clip-main")
+        assert (first | second).any()
+        if effect is None:
+            frame.loc[here, ["low", "high", "se", "df", "p"]] = float("nan")
+            frame.loc[here, "note"] = "test undefined: too few positive patients"
+            continue
+        for rows, sign in ((first, 1), (second, -1)):
+            delta, se = sign * effect[0], effect[1]
+            frame.loc[rows, ["delta", "low", "high"]] = [delta, delta - 2 * se, delta + 2 * se]
+            frame.loc[rows, ["se", "df", "p"]] = [se, 200.0, 0.5]
+    return replace(base, comparisons=frame, seeds=same_over_seeds(base))
+
+
+def same_over_seeds(base: Evidence) -> pd.DataFrame:
+    """Every seed has the same value, so that means over sets rest on the given standard errors."""
+    keys = ["name", "dataset", "class", "stratum", "metric"]
+    return base.seeds.assign(value=base.seeds.groupby(keys, dropna=False)["value"].transform("mean"))
+
+
+def official(evidence: Evidence, trained: str = "official", checkpoints=()) -> Evidence:
+    cells = {n: replace(c, variant="official") if n in checkpoints else c for n, c in evidence.cells.items()}
+    sets = {d: {**about, "origin": "official"} for d, about in evidence.sets.items()}
+    return replace(evidence, sets=sets, cells=cells, trained_on={"mimic_cxr": trained})
+
+
+def checkpoint(base: Evidence, value, low, high, origin="official", images=100) -> Evidence:
+    """An official checkpoint on one set whose published list has 100 images."""
+    name, place = "carzero-official", "chexpert-official"
+    row = {"run_id": name, "name": name, "dataset": place, "stratum": "all", "class": "macro"}
+    row |= {"metric": "auroc", "value": value, "low": low, "high": high, "note": "", "encoder": "its own"}
+    seed = row | {"seed": 0, "task": "classification"}
+    about = {"dataset": "chexpert", "origin": origin, "images": images, "official_images": 100}
+    return replace(
+        base,
+        metrics=pd.concat([base.metrics, pd.DataFrame([row])], ignore_index=True),
+        seeds=pd.concat([base.seeds, pd.DataFrame([seed])], ignore_index=True),
+        sets={**base.sets, place: about},
+        cells={**base.cells, name: CellInfo(name, "carzero", "CARZero", "official", "official", "")},
+    )
+
+
+def gaps(base: Evidence, seeds: int) -> Evidence:
+    head = {"dataset": "chexpert", "stratum": "all", "class": "macro", "metric": "modality_gap"}
+    rows = [
+        {**head, "task": "retrieval", "name": cell, "seed": seed, "value": value + 0.001 * seed**place}
+        for place, (cell, value) in enumerate((("carzero-main", 0.2), ("clip-main", 0.6)), 1)
+        for seed in range(seeds)
+    ]
+    frame = pd.concat([base.seeds, pd.DataFrame(rows)], ignore_index=True)
+    return replace(base, seeds=frame, task_plan={"retrieval": ("chexpert",)})
+
+
+def one(evidence: Evidence | None, own: Claim, others: int = 0, interaction=None):
+    ledger = [own, *(claim(f"other-{i}", a="clip-main", b="clip-main") for i in range(others))]
+    return judge(ledger, evidence, interaction or (lambda *_: None))[0]
+
+
+def absolute(base: Evidence, value, low, high, **more):
+    own = claim(
+        needs="official", kind="absolute", a="carzero-official", b=None, datasets=["chexpert"],
+        published=0.84, margin=0.02,
+    )  # fmt: skip
+    return one(checkpoint(base, value, low, high, **more), own)
+
+
+def between_strata(effect):
+    own = claim(kind="interaction", stratum="tail", against="head", datasets=["chexpert"])
+    return lambda base: one(base, own, interaction=lambda *_: effect)
+
+
+NAN = float("nan")
+MAINS = ("carzero-main", "clip-main")
+CASES = {
+    1: lambda e: one(paired(e), claim(needs="official")),
+    2: lambda e: one(paired(e), claim()),
+    3: lambda e: one(official(paired(e), "twin"), claim(needs="official")),
+    4: lambda e: one(official(paired(e)), claim(needs="official")),
+    5: lambda e: one(official(paired(e)), claim()),
+    6: lambda e: one(official(paired(e), checkpoints=MAINS), claim(needs="official")),
+    7: lambda e: one(official(paired(e), checkpoints=MAINS[:1]), claim(needs="official")),
+    8: lambda e: one(paired(e), claim(margin=0.5)),
+    9: lambda e: one(paired(e, (WEAK, WEAK)), claim()),
+    10: lambda e: one(paired(e, ((0.2, 0.11), (0.2, 0.11))), claim(), others=9),
+    11: lambda e: one(paired(e, datasets=BOTH[:1]), claim()),
+    12: lambda e: one(paired(e, datasets=BOTH[:1]), claim(datasets="each")),
+    13: lambda e: one(paired(e), claim(datasets=["chexpert", "padchest"])),
+    14: lambda e: one(paired(e), claim(datasets="each")),
+    15: lambda e: one(paired(e, (CLEAR, WEAK)), claim(datasets="each")),
+    16: lambda e: one(paired(e, (CLEAR, (-0.2, 0.01))), claim(datasets="each")),
+    17: lambda e: one(paired(e, (CLEAR, None)), claim()),
+    18: lambda e: one(paired(e), claim(b="gloria-main")),
+    19: lambda e: one(None, claim()),
+    20: lambda e: absolute(e, 0.84, 0.839, 0.841, origin="twin"),
+    21: lambda e: absolute(e, 0.84, 0.839, 0.841, images=99),
+    22: lambda e: absolute(e, 0.845, 0.84, 0.85),
+    23: lambda e: absolute(e, 0.845, 0.60, 0.95),
+    24: lambda e: absolute(e, 0.87, 0.80, 0.92),
+    25: lambda e: absolute(e, 0.70, 0.69, 0.71),
+    26: lambda e: absolute(e, 0.845, None, None),
+    27: between_strata(None),
+    28: between_strata(Effect(0.2, NAN, NAN, NAN, NAN, ("chexpert",), "too few positive patients")),
+    29: between_strata(Effect(0.2, 0.18, 0.22, 0.01, 50.0, ("chexpert",))),
+    30: lambda e: one(gaps(e, 1), claim(kind="gap", metric="modality_gap")),
+    31: lambda e: one(gaps(e, 3), claim(kind="gap", metric="modality_gap")),
+}  # fmt: skip
+
+
+def test_the_page_has_a_row_for_every_case():
+    assert list(ROWS) == list(CASES)
+
+
+@pytest.mark.parametrize("case", list(CASES))
+def test_case(case, base):
+    verdict, settled = ROWS[case]
+    found = CASES[case](base)
+    assert found.verdict == verdict, found
+    assert settles(found.evidence, found.needs) == (settled == "yes")
+    assert ("stays open" in found.wording) == (found.run and settled == "no")
+    if found.run:
+        assert all(place in found.wording for place in found.datasets)
+        assert all(encoder in found.wording for encoder in found.encoders)
+        assert found.encoders
+        assert "seed" in found.wording
+        assert found.setting in found.wording
+    else:
+        assert found.note
+
+
+def test_undefined_names_the_set_and_the_reason(base):
+    assert "chexpert: test undefined: too few positive patients" in CASES[17](base).note
+    assert "compared on 1 of 2 sets; missing: chexpert" in CASES[12](base).note
+
+
+def test_a_corrected_p_depends_on_the_ledger_and_not_on_the_results(base):
+    ledger = [
+        claim("a"),
+        claim("b", datasets=["chexpert"]),
+        claim("c", a="carzero-main", b="carzero-global"),
+        claim("d", family="other"),
+    ]
+    whole = {j.claim: j for j in judge(ledger, paired(base), lambda *_: None)}
+    without = base.metrics[base.metrics["name"] != "carzero-global"]
+    less = {j.claim: j for j in judge(ledger, paired(replace(base, metrics=without)), lambda *_: None)}
+    assert whole["c"].run
+    assert less["c"].answer == "not run"
+    for name in ("a", "b", "d"):
+        assert whole[name].p_corrected == less[name].p_corrected
+    assert whole["a"].p_corrected == pytest.approx(3 * whole["a"].p)
+    assert whole["d"].p_corrected == whole["d"].p
+
+
+def test_equivalence_agrees_with_the_interval_of_90_percent():
+    """At 5% the tests hold exactly where the 90% interval lies inside the margin."""
+    for half in (0.005, 0.0118, 0.0120, 0.03):
+        reach = half * 1.6448536 / 1.9599640
+        p, inside = equivalence(0.01, 0.01 - half, 0.01 + half, 0.02, 0.95)
+        assert inside
+        assert (p < 0.05) == (0.01 + reach < 0.02), half
+    p, inside = equivalence(-0.05, -0.06, -0.04, 0.02, 0.95)
+    assert not inside
+    assert p < 0.001
+
+
+def test_a_family_that_is_not_declared_is_one_line(tmp_path, root):
+    text = (root / "reports" / "claims.yaml").read_text(encoding="utf-8")
+    path = tmp_path / "claims.yaml"
+    path.write_text(text.replace("family: ablations", "family: ablation", 1), encoding="utf-8")
+    with pytest.raises(BenchError, match=r"of family 'ablation'.*Did you mean 'ablations'") as caught:
+        load_claims(path)
+    assert "\n" not in str(caught.value)
