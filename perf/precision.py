@@ -65,7 +65,8 @@ def compare(place: Path, method: str, chosen: argparse.Namespace) -> tuple[Rows,
     """Trained and scored on single; trained on single and scored from half; trained and scored on half."""
     from benchmark.grid.layout import Project
     from benchmark.grid.params import load_params, main_cell
-    from benchmark.stages.run import Session, evaluate_one, train_one
+    from benchmark.stages.evaluate import evaluate_task
+    from benchmark.stages.run import Session, train_one
 
     project, sessions, cells = Project(place), [], []
     for precision in PRECISIONS:
@@ -81,10 +82,10 @@ def compare(place: Path, method: str, chosen: argparse.Namespace) -> tuple[Rows,
     found: list[list[tuple[float, np.ndarray]]] = [[], [], []]
     for seed in range(chosen.seeds):
         single = train_one(sessions[0], cells[0], seed)
-        found[0].append(aurocs(evaluate_one(sessions[0], cells[0], seed, TEST, single)))
-        found[1].append(aurocs(evaluate_one(sessions[1], cells[0], seed, TEST, single)))
+        found[0].append(aurocs(evaluate_task(sessions[0], "classification", cells[0], seed, TEST, single)))
+        found[1].append(aurocs(evaluate_task(sessions[1], "classification", cells[0], seed, TEST, single)))
         half = train_one(sessions[1], cells[1], seed)
-        found[2].append(aurocs(evaluate_one(sessions[1], cells[1], seed, TEST, half)))
+        found[2].append(aurocs(evaluate_task(sessions[1], "classification", cells[1], seed, TEST, half)))
     first, second, third = (
         (np.array([macro for macro, _ in rows]), np.array([own for _, own in rows])) for rows in found
     )

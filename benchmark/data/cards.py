@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from benchmark.core.errors import CardError, UnknownName, closest
+from benchmark.core.tasks import CLASSIFICATION, check_task
 from benchmark.data.located_yaml import line_of, read_located
 
 Policy = Literal["positive", "negative", "ignore"]
 View = Literal["PA", "AP", "L", "frontal"]
-Task = Literal["classification", "argmax", "grounding", "segmentation"]
 Model = TypeVar("Model", bound="_Frozen")
 
 VARIABLE = "CXR_ALIGNBENCH_DATASETS"
@@ -80,7 +80,7 @@ class Protocol(_Frozen):
 
     official: bool
     title: str = ""
-    task: Task = "classification"
+    task: str = CLASSIFICATION
     classes: Literal["all"] | str | tuple[str, ...]
     split: tuple[str, ...] = ()
     image_list: str | None = None
@@ -91,6 +91,12 @@ class Protocol(_Frozen):
     patients: int | None = Field(None, gt=0)
     positives: dict[str, int] = {}
     notes: tuple[str, ...] = ()
+
+    @field_validator("task")
+    @classmethod
+    def _known_task(cls, name: str) -> str:
+        check_task(name)
+        return name
 
 
 class StrataRule(_Frozen):

@@ -81,3 +81,10 @@ def _words(
         ]
         rows.append(tuple(said + [""] * (length - len(said))))
     return tuple(rows)
+
+
+def prompt_label(prompts: PromptSet) -> str:
+    """How the `prompts` column names a prompt set."""
+    return (
+        prompts.style if prompts.aggregation == "mean-score" else f"{prompts.style} ({prompts.aggregation})"
+    )

@@ -32,12 +32,11 @@ from benchmark.core.settings import (
     set_fields,
     train_config,
 )
+from benchmark.core.tasks import TaskSettings, check_task, task_settings
 from benchmark.core.validation import first_complaint
 
 TextKind = Literal["raw_report", "raw_sentence", "aligned_report", "aligned", "llm", "labels"]
 
-Task = Literal["grounding", "segmentation", "retrieval"]
-TASKS: tuple[Task, ...] = ("grounding", "segmentation", "retrieval")
 NAME = "unknown_name"
 """The type of a validation error whose message already says everything."""
 
@@ -109,15 +108,6 @@ class PromptAblation(Strict):
     prompts: tuple[PromptParams, ...] = ()
 
 
-class TaskParams(Strict):
-    """Tasks beside classification: the datasets of each. Retrieval measures the modality gap too."""
-
-    grounding: tuple[str, ...] = ()
-    segmentation: tuple[str, ...] = ()
-    retrieval: tuple[str, ...] = ()
-    pairs: int = Field(default=200, ge=2, description="at most so many image-report pairs in retrieval")
-
-
 class MethodChanges(Strict):
     """What is changed of a method: options of its own Config, and fields of the training recipe."""
 
@@ -160,7 +150,7 @@ class CellParams(MethodChanges):
     label: str = Field(description="how the table names the row")
     texts: TextParams = TextParams()
     evaluate: tuple[str, ...] | None = None
-    tasks: tuple[Task, ...] = Field(
+    tasks: tuple[str, ...] = Field(
         (), description="tasks of `tasks` it is evaluated on beside classification"
     )
     seeds: tuple[NonNegativeInt, ...] | None = Field(
@@ -170,6 +160,13 @@ class CellParams(MethodChanges):
         None,
         description="styles of prompt_ablation it is evaluated with; unset: all in prompt_alignment, or none",
     )
+
+    @field_validator("tasks")
+    @classmethod
+    def _known_tasks(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            check_task(name)
+        return names
 
     def covers(self, prompts: PromptParams) -> bool:
         """Whether the cell is evaluated with these prompts of the prompt ablation too."""
@@ -197,7 +194,9 @@ class Params(Strict):
     method: dict[str, MethodChanges]
     cells: dict[str, CellParams] = {}
     prompt_ablation: PromptAblation = PromptAblation()
-    tasks: TaskParams = TaskParams()
+    tasks: dict[str, SerializeAsAny[TaskSettings]] = Field(
+        {}, description="tasks beside classification: the datasets of each, or its settings"
+    )
     tuning: TuningParams = TuningParams()
     statistics: StatisticsConfig = StatisticsConfig()
 
@@ -207,6 +206,11 @@ class Params(Strict):
         if not isinstance(value, dict):
             return value
         return {k: {"method": k, **v} if isinstance(v, dict) else v for k, v in value.items()}
+
+    @field_validator("tasks", mode="before")
+    @classmethod
+    def _known_tasks(cls, given: Mapping[str, object]) -> dict[str, TaskSettings]:
+        return task_settings(given)
 
     @model_validator(mode="after")
     def _known_methods(self) -> Params:
@@ -236,7 +240,7 @@ class Cell(Strict):
     more_prompts: tuple[PromptParams, ...] = ()
     more_prompts_on: tuple[str, ...] = ()
     evaluate: tuple[str, ...]
-    tasks: tuple[Task, ...] = ()
+    tasks: tuple[str, ...] = ()
     seeds: tuple[int, ...] | None = None
     table: str = "zero_shot"
     label: str = ""
@@ -322,7 +326,7 @@ def main_cell(params: Params, method: str) -> Cell:
         more_prompts=params.prompt_ablation.prompts if method in params.prompt_ablation.methods else (),
         more_prompts_on=params.prompt_ablation.datasets,
         evaluate=params.data.evaluate,
-        tasks=TASKS,
+        tasks=tuple(params.tasks),
     )
 
 

@@ -12,8 +12,9 @@ from pydantic import BaseModel
 from benchmark.core.errors import BenchError, ParamsError
 from benchmark.core.hashing import hash_value
 from benchmark.core.settings import ENGINE, train_config
+from benchmark.core.tasks import CLASSIFICATION, TASKS, TaskSettings
 from benchmark.grid.layout import Project
-from benchmark.grid.params import TASKS, Cell, Params, Task, TaskParams, load_params, main_cell
+from benchmark.grid.params import Cell, Params, load_params, main_cell
 
 ALL, MAIN = "all", "main"
 
@@ -97,24 +98,26 @@ def _datasets(params: Params, asked: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*params.data.evaluate, *more]))
 
 
-def _tasks(params: Params, datasets: tuple[str, ...], protocol: str | None) -> TaskParams:
-    """The configured tasks, and those of sets whose protocol asks for maps instead of scores."""
-    tasks = params.tasks
-    for name in datasets:
-        task = protocol_task(params, name, protocol)
-        if task is not None and name not in getattr(tasks, task):
-            tasks = tasks.model_copy(update={task: (*getattr(tasks, task), name)})
+def _tasks(params: Params, datasets: tuple[str, ...], protocol: str | None) -> dict[str, TaskSettings]:
+    """The configured tasks, and those of sets whose protocol is of another task than classification."""
+    tasks = dict(params.tasks)
+    for dataset in datasets:
+        task = protocol_task(params, dataset, protocol)
+        if task is not None:
+            known = tasks.get(task) or TASKS.get(task).Settings()
+            listed = tuple(dict.fromkeys([*known.datasets, dataset]))
+            tasks[task] = known.model_copy(update={"datasets": listed})
     return tasks
 
 
-def protocol_task(params: Params, dataset: str, protocol: str | None) -> Task | None:
-    """Grounding or segmentation, where the protocol that is evaluated is one of these."""
+def protocol_task(params: Params, dataset: str, protocol: str | None) -> str | None:
+    """The task of the protocol that is evaluated; None where it is classification."""
     from benchmark.data.cards import load_card
 
     card = load_card(dataset)
     wanted = protocol or params.data.protocols.get(dataset) or card.default_protocol
-    task = card.protocols[wanted].task if wanted in card.protocols else None
-    return next((t for t in TASKS if t == task), None)
+    task = card.protocols[wanted].task if wanted in card.protocols else CLASSIFICATION
+    return None if task == CLASSIFICATION else task
 
 
 def _cell(project: Project, params: Params, name: str, suffix: str, request: Request) -> Cell:

@@ -19,17 +19,19 @@ from benchmark.core.errors import BenchError, DataError, MetricUndefined
 from benchmark.core.files import read_json
 from benchmark.core.settings import StatisticsConfig, set_fields
 from benchmark.core.tables import Manifest, Predictions, read_table
+from benchmark.core.tasks import CLASSIFICATION, TASKS
+from benchmark.evaluation.evaluation_data import strata_of
 from benchmark.evaluation.statistics.paired import Difference, difference
 from benchmark.evaluation.statistics.panel import Panel, strata_contrast
 from benchmark.evaluation.statistics.seeds import summarise
 from benchmark.evaluation.statistics.trend import frequency_trend
 from benchmark.grid.layout import Project, source_name
-from benchmark.grid.params import TASKS, Cell, Params, ablation_cell, load_params, main_cell
+from benchmark.grid.params import Cell, Params, ablation_cell, load_params, main_cell
 from benchmark.reporting.curves import Band, bands
 from benchmark.reporting.evidence import SEPARATOR, CellInfo, Curve, Evidence
 from benchmark.reporting.factor_effects import factor_effects
 from benchmark.reporting.joint import Scores, panels_of
-from benchmark.stages.evaluate import METRICS, slug, strata_of
+from benchmark.stages.evaluate import METRICS, slug
 from benchmark.stages.summarise import Summary
 from benchmark.stages.texts import Named, named_in_training
 from methods.base import METHODS
@@ -183,17 +185,16 @@ class Gathered:
         dataset). Tasks that params.yaml no longer names, and twins of sets with official files, are left out;
         official files beside a configured twin (checkpoints) are a set of their own."""
         frames = []
+        tasks = set(TASKS.names()) - {CLASSIFICATION}
         sets: dict[tuple[str, str], dict[str, Any]] = {}
         for name, cell in self.cells.items():
             for path in sorted((self.project.root / "results" / name).glob("seed-*/*/*.parquet")):
-                if path.stem not in TASKS:
+                if path.stem not in tasks:
                     continue
                 frame, meta = read_table(path)
                 dataset, origin = str(frame["dataset"].iloc[0]), str(frame["origin"].iloc[0])
                 configured = origin == self.origin(dataset)
-                if cell.variant != "official" and not (
-                    configured and dataset in getattr(self.params.tasks, path.stem)
-                ):
+                if cell.variant != "official" and not (configured and dataset in self._datasets(path.stem)):
                     continue
                 place = dataset if configured else f"{dataset}-{origin}"
                 seed = _number(path.parents[1])
@@ -203,6 +204,10 @@ class Gathered:
                 sets.setdefault((path.stem, place), _about(frame, meta, dataset, origin))
         frames.sort(key=lambda f: _place(f, list(self.cells)))
         return frames, sets
+
+    def _datasets(self, task: str) -> tuple[str, ...]:
+        settings = self.params.tasks.get(task)
+        return () if settings is None else settings.datasets
 
     def _runs(self, evaluated: set[str]) -> pd.DataFrame:
         import pandas as pd
@@ -260,6 +265,11 @@ class Gathered:
         except DataError:
             return None
 
+    @property
+    def _stated(self) -> dict[str, int] | None:
+        """Concept → training studies that state it; None without training reports."""
+        return self.named.present if self.named is not None and self.named.studies else None
+
     def frequency(self, dataset: str) -> dict[str, int]:
         """class → training studies whose report names one of its concepts; empty where that is not known."""
         from benchmark.data.cards import load_card
@@ -305,7 +315,7 @@ class Gathered:
             np.asarray(chosen.patients),
             np.stack(stack),
             tuple(_number(p.parents[1]) for p in paths),
-            strata_of(card, tuple(chosen.classes), self.named),
+            strata_of(card, tuple(chosen.classes), self._stated),
         )
 
     def panels(self, name: str, dataset: str) -> list[Panel]:
@@ -405,10 +415,12 @@ def _about(frame: pd.DataFrame, meta: Mapping[str, Any], dataset: str, origin: s
     }
 
 
-def _place(frame: pd.DataFrame, cells: Sequence[str]) -> tuple[int, str, int, int]:
+def _place(frame: pd.DataFrame, cells: Sequence[str]) -> tuple[int, str, str, int, int]:
     """Tasks in their order, then datasets, then cells as configured, then seeds."""
     first = frame.iloc[0]
-    return TASKS.index(first["task"]), str(first["dataset"]), cells.index(first["name"]), int(first["seed"])
+    task = str(first["task"])
+    place = TASKS.get(task).order
+    return place, task, str(first["dataset"]), cells.index(first["name"]), int(first["seed"])
 
 
 def _number(folder: Path) -> int:

@@ -9,18 +9,20 @@ from typing import TYPE_CHECKING, Any
 from benchmark.core.files import write_json
 from benchmark.core.hashing import hash_file
 from benchmark.core.tables import TWIN_NOTICE
+from benchmark.core.tasks import CLASSIFICATION
 from benchmark.grid.layout import Project
 from benchmark.grid.params import Cell
 from benchmark.grid.request import Plan, Request, plan
 from benchmark.reporting.task_results import TaskResults, value_text
-from benchmark.stages.evaluate import Target
-from benchmark.stages.run import Say, Session, evaluate_one, train_one
+from benchmark.stages.evaluate import evaluate_task
+from benchmark.stages.run import Say, Session, train_one
 from benchmark.stages.summarise import Summary, summarise
 from benchmark.stages.texts import text_kind
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from benchmark.evaluation.evaluation_data import EvaluationData
     from benchmark.training.distributed import Group
 
 SHOWN = ("all", "head", "medium", "tail", "findings", "named", "never-named", "padchest20")
@@ -45,7 +47,7 @@ def carry_out(project: Project, request: Request, say: Say, group: Group | None 
     for cell, seed in todo.jobs:
         run = train_one(session, cell, seed)
         for dataset in todo.datasets:
-            evaluate_one(session, cell, seed, dataset, run)
+            evaluate_task(session, CLASSIFICATION, cell, seed, dataset, run)
             tasks.add(cell, seed, dataset, run)
     return _report(session, todo, tasks)
 
@@ -89,7 +91,7 @@ def carry_out_checkpoint(
     session = Session(project, todo.params, say, request.protocol, (model.image, model.text), group)
     tasks = TaskResults(session)
     for dataset in todo.datasets:
-        evaluate_one(session, cell, 0, dataset, run, model.method)
+        evaluate_task(session, CLASSIFICATION, cell, 0, dataset, run, model.method)
         tasks.add(cell, 0, dataset, run, model.method)
     if session.processes.first:
         write_json(project.run(cell.name, 0) / "source.json", {k: run[k] for k in ("identity", "trained_on")})
@@ -97,14 +99,14 @@ def carry_out_checkpoint(
 
 
 def _report(session: Session, todo: Plan, tasks: TaskResults) -> RunReport | None:
-    targets = [session.target(dataset) for dataset in todo.datasets]
+    sets = [session.evaluation_data(dataset) for dataset in todo.datasets]
     if not session.processes.first:
         return None
-    summary = summarise(session.project, session.params, todo.cells, todo.seeds, targets)
-    abouts = [_about(at) for at in targets]
+    summary = summarise(session.project, session.params, todo.cells, todo.seeds, sets)
+    abouts = [_about(at) for at in sets]
     trained = _trained(session, todo.cells)
     value: dict[str, Any] = {
-        "notices": sorted({_notice(at) for at in targets}),
+        "notices": sorted({_notice(at) for at in sets}),
         "datasets": abouts,
         "trained_on": trained,
         "seeds": list(todo.seeds),
@@ -114,9 +116,9 @@ def _report(session: Session, todo: Plan, tasks: TaskResults) -> RunReport | Non
         "tasks": tasks.rows(),
     }
     lines = []
-    if len(targets) > 1:
+    if len(sets) > 1:
         lines += [*_overview(summary, abouts, todo.cells, tasks), ""]
-    for at, about in zip(targets, abouts, strict=True):
+    for at, about in zip(sets, abouts, strict=True):
         shown = tasks.lines(at.manifest.dataset, todo.cells)
         lines += [*_heading(at, about), *(shown or _rows(summary, at, todo.cells)), ""]
     lines.append(trained)
@@ -153,7 +155,7 @@ def _overview(
     return lines
 
 
-def _heading(at: Target, about: dict[str, Any]) -> list[str]:
+def _heading(at: EvaluationData, about: dict[str, Any]) -> list[str]:
     lines = [f"{at.manifest.dataset}: {about['images']:,} images of {about['patients']:,} patients, "
              f"{about['classes']} classes, protocol '{about['protocol']}'  {_notice(at)}"]  # fmt: skip
     if at.manifest.origin == "official":
@@ -167,7 +169,7 @@ def _heading(at: Target, about: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _rows(summary: Summary, at: Target, cells: Sequence[Cell]) -> list[str]:
+def _rows(summary: Summary, at: EvaluationData, cells: Sequence[Cell]) -> list[str]:
     metrics = summary.metrics
     here = metrics[(metrics["dataset"] == at.manifest.dataset) & (metrics["class"] == "macro")]
     wide = max(34, *(len(cell.name) + 2 for cell in cells))
@@ -190,7 +192,7 @@ def _rows(summary: Summary, at: Target, cells: Sequence[Cell]) -> list[str]:
     return lines
 
 
-def _notice(at: Target) -> str:
+def _notice(at: EvaluationData) -> str:
     return TWIN_NOTICE if at.manifest.origin == "twin" else "OFFICIAL DATA"
 
 
@@ -206,7 +208,7 @@ def _trained(session: Session, cells: Sequence[Cell]) -> str:
     )
 
 
-def _about(at: Target) -> dict[str, Any]:
+def _about(at: EvaluationData) -> dict[str, Any]:
     info, files = at.chosen.info, at.manifest.info.get("files", {})
     return {
         "dataset": at.manifest.dataset,

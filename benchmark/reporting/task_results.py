@@ -1,26 +1,21 @@
-"""What `bench run` shows of sets whose protocol asks for maps: the pointing game, or masks."""
+"""What `bench run` shows of sets whose protocol is of another task than classification."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from benchmark.core.tasks import Task, task_named
 from benchmark.grid.params import Cell
 from benchmark.grid.request import protocol_task
+from benchmark.stages.evaluate import evaluate_task
 from benchmark.stages.run import Session
-from benchmark.stages.tasks import Tasks
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from methods.base import Method
-
-HEADLINES = {"grounding": "pointing_game", "segmentation": "dice"}
-SHOWN = {
-    "grounding": ("pointing_game", "pointing_game_ties_shared"),
-    "segmentation": ("dice", "dice_held_out", "pixel_auroc"),
-}
 
 
 def value_text(row: dict[str, Any] | None) -> str:
@@ -34,32 +29,33 @@ def value_text(row: dict[str, Any] | None) -> str:
 
 @dataclass
 class TaskResults:
-    """Metric rows by dataset and cell, one frame a seed. Rank 0 alone evaluates them under torchrun."""
+    """Metric rows by dataset and cell, one frame a seed. Under torchrun rank 0 alone has them."""
 
     session: Session
     _frames: dict[tuple[str, str], list[pd.DataFrame]] = field(default_factory=dict)
-    _tasks: Tasks | None = None
 
     def add(
         self, cell: Cell, seed: int, dataset: str, run: dict[str, Any], method: Method | None = None
     ) -> None:
         """Evaluate the task of the dataset's protocol, or take it from disk; nothing where it has none."""
-        task = protocol_task(self.session.params, dataset, self.session.protocol)
-        if task is None or not self.session.processes.first:
+        own = self._task(dataset)
+        if own is None:
             return
-        if self._tasks is None:
-            self._tasks = Tasks(replace(self.session, group=None))
-        own = cell.model_copy(update={"tasks": (task,)})
-        found = self._tasks.evaluate(own, seed, run, method, dataset)
-        self._frames.setdefault((dataset, cell.name), []).extend(found.values())
+        rows = evaluate_task(self.session, own.name, cell, seed, dataset, run, method)
+        if rows is not None:
+            self._frames.setdefault((dataset, cell.name), []).append(rows)
+
+    def _task(self, dataset: str) -> Task | None:
+        name = protocol_task(self.session.params, dataset, self.session.protocol)
+        return None if name is None else task_named(name)
 
     def headline(self, dataset: str) -> str | None:
         """The metric that stands for the set, or None where it is macro AUROC."""
-        task = protocol_task(self.session.params, dataset, self.session.protocol)
-        return None if task is None else HEADLINES[task]
+        found = self._task(dataset)
+        return None if found is None else found.headlines[0]
 
     def mean(self, dataset: str, cell: Cell, metric: str) -> dict[str, Any] | None:
-        """Mean over seeds with its interval; None for a method without maps."""
+        """Mean over seeds with its interval; None for a method that the task does not apply to."""
         from benchmark.reporting.effects import seed_mean
 
         rows = [
@@ -72,14 +68,14 @@ class TaskResults:
 
     def lines(self, dataset: str, cells: Sequence[Cell]) -> list[str]:
         """A table of the set, or no line where its protocol is classification."""
-        task = protocol_task(self.session.params, dataset, self.session.protocol)
-        if task is None:
+        found = self._task(dataset)
+        if found is None:
             return []
         wide = max(34, *(len(cell.name) + 2 for cell in cells))
         out = [f"  {'method':<{wide}}{'metric':<28}{'protocol':<14}{'value':<25}{'trials':>8}"]
         for cell in cells:
             name = cell.name.removesuffix("-main")
-            for metric in SHOWN[task]:
+            for metric in found.shown:
                 row = self.mean(dataset, cell, metric)
                 if row is not None:
                     title = metric.replace("_", " ")
@@ -87,7 +83,7 @@ class TaskResults:
                     out.append(f"{head}{value_text(row):<25}{row['n_pos']:>8,}")
                     name = ""
             if name:
-                out.append(f"  {name:<{wide}}no maps of two dimensions")
+                out.append(f"  {name:<{wide}}{found.lacking}")
         return out
 
     def rows(self) -> list[dict[str, Any]]:

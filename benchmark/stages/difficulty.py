@@ -52,7 +52,7 @@ def difficulty(session: Session, per_class: Path) -> pd.DataFrame:
     images, drawn = training_truth(session)
     frames = []
     for dataset in session.params.data.evaluate:
-        at = session.target(dataset)
+        at = session.evaluation_data(dataset)
         labels = labels_of(drawn, load_card(dataset), at.chosen.classes)
         features = probe_features(at.images, at.rows)
         with watched(f"linear probe on {dataset}") as report:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from benchmark.core.errors import DataError
 from benchmark.core.files import write_json
@@ -14,21 +13,14 @@ from benchmark.core.progress import watched
 from benchmark.core.settings import set_fields
 from benchmark.core.tables import Manifest
 from benchmark.grid.layout import Project
-from benchmark.grid.params import Cell, Params, Task, ablation_cell, cell_named, load_params, main_cell
-from benchmark.stages.evaluate import Target
+from benchmark.grid.params import Cell, Params, ablation_cell, cell_named, load_params, main_cell
+from benchmark.stages.evaluate import evaluate_cell, headlines
 from benchmark.stages.features import image_store, text_store
 from benchmark.stages.prepare import prepare_dataset, source_of
-from benchmark.stages.run import Session, evaluate_one, train_one, trained_run
+from benchmark.stages.run import Session, train_one, trained_run
 from benchmark.stages.summarise import Summary, summarise
-from benchmark.stages.tasks import Tasks
 from benchmark.stages.texts import align_texts, texts_of
 from benchmark.stages.train import training_source
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-TASK_HEADLINES = ("pointing_game", "dice", "pixel_auroc", "recall_at_5_image_to_text", "modality_gap")
-HEADLINES = ("all", "head", "medium", "tail", "never-named")
 
 
 def context() -> tuple[Project, Params]:
@@ -80,10 +72,8 @@ def features_stage() -> str:
     keys[f"{params.data.train} (training)"] = image_store(project, params, source.manifest).key
     texts, kind = texts_of(project, params.texts, source.manifest)
     keys[f"texts ({kind})"] = text_store(project, params, [text for own in texts for text in own]).key
-    tasks = params.tasks
-    for dataset in dict.fromkeys(
-        [*params.data.evaluate, *tasks.grounding, *tasks.segmentation, *tasks.retrieval]
-    ):
+    of_tasks = [dataset for settings in params.tasks.values() for dataset in settings.datasets]
+    for dataset in dict.fromkeys([*params.data.evaluate, *of_tasks]):
         keys[dataset] = image_store(project, params, _prepared(project, params, dataset)).key
     write_json(project.root / "data" / "features.json", keys)
     return f"features of {len(keys) - 1} image sets and 1 set of texts are in the cache"
@@ -103,12 +93,11 @@ def train_stage(name: str, seeds: Sequence[int]) -> str:
 def evaluate_stage(name: str, seeds: Sequence[int]) -> str:
     """Evaluate one trained cell on every evaluation set and task; write the headline numbers of its seeds."""
     now = session()
-    cell, tasks = cell_named(now.params, name), Tasks(now)
+    cell = cell_named(now.params, name)
     numbers = {}
     for seed in seeds:
-        run = trained_run(now.project, cell, seed)
-        frames = {d: evaluate_one(now, cell, seed, d, run) for d in cell.evaluate}
-        numbers[f"seed-{seed}"] = headline(frames, tasks.evaluate(cell, seed, run))
+        found = evaluate_cell(now, cell, seed, trained_run(now.project, cell, seed))
+        numbers[f"seed-{seed}"] = headlines(found)
     if cell.variant == "main":
         write_json(index_file(now.project, cell), numbers)
     return f"{cell.name}: evaluated on {', '.join(cell.evaluate)}"
@@ -119,10 +108,10 @@ def cell_stage(name: str) -> str:
     from benchmark.stages.pool import carry_out_job
 
     now = session()
-    cell, tasks = cell_named(now.params, name), Tasks(now)
+    cell = cell_named(now.params, name)
     seeds = cell.seeds or now.params.seeds
     for seed in seeds:
-        carry_out_job(now, tasks, cell, seed)
+        carry_out_job(now, cell, seed)
     return f"{cell.name}: {len(seeds)} seed(s) trained and evaluated"
 
 
@@ -166,30 +155,6 @@ def index_file(project: Project, cell: Cell) -> Path:
     return project.root / "results" / "index" / "main" / f"{cell.name}.json"
 
 
-def headline(
-    frames: dict[str, pd.DataFrame], tasks: dict[tuple[Task, str], pd.DataFrame]
-) -> dict[str, dict[str, float | None]]:
-    """dataset → macro AUROC and average precision of all classes and of each stratum, and the first metrics
-    of its tasks."""
-    found: dict[str, dict[str, float | None]] = {}
-    for dataset, frame in frames.items():
-        own = frame[(frame["class"] == "macro") & frame["stratum"].isin(list(HEADLINES))]
-        own = own[own["prompts"] == own["prompts"].iloc[0]]
-        found[dataset] = {
-            f"{metric}_{stratum}": None if value != value else round(float(value), 6)
-            for stratum, metric, value in own[["stratum", "metric", "value"]].itertuples(index=False)
-        }
-    for (_, dataset), frame in tasks.items():
-        own = frame[(frame["class"] == "macro") & frame["metric"].isin(list(TASK_HEADLINES))]
-        found.setdefault(dataset, {}).update(
-            {
-                metric: None if value != value else round(float(value), 6)
-                for metric, value in own[["metric", "value"]].itertuples(index=False)
-            }
-        )
-    return found
-
-
 def summarise_stage(part: str) -> str:
     """results/summary/<part>: means over seeds, comparisons and ranks of the main cells, or of all."""
     now = session()
@@ -198,8 +163,8 @@ def summarise_stage(part: str) -> str:
     if part == "all":
         cells += [ablation_cell(params, name) for name in params.cells]
     datasets = dict.fromkeys([*params.data.evaluate, *(d for cell in cells for d in cell.evaluate)])
-    targets: list[Target] = [now.target(dataset) for dataset in datasets]
-    summary = summarise(now.project, params, cells, params.seeds, targets)
+    sets = [now.evaluation_data(dataset) for dataset in datasets]
+    summary = summarise(now.project, params, cells, params.seeds, sets)
     summary.save(now.project.root / "results" / "summary" / part)
     if part == "main":
         write_json(now.project.reports / "metrics.json", _means(summary))

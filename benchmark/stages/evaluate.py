@@ -1,30 +1,44 @@
-"""Stage evaluate: predictions and metrics of one trained cell on one dataset."""
+"""Stage evaluate: the tasks of a trained cell on their evaluation sets, and what of it is used again."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmark.core.hashing import derive_seed, hash_sources, hash_strings, hash_value
-from benchmark.core.tables import Manifest, Predictions, write_table
+from benchmark.core.errors import DataError, ParamsError
+from benchmark.core.hashing import hash_strings, hash_value
+from benchmark.core.reuse import Key, is_made, key_of, record, source
+from benchmark.core.settings import StatisticsConfig
+from benchmark.core.tables import METRIC_COLUMNS, Manifest, Predictions, read_table, write_table
+from benchmark.core.tasks import CLASSIFICATION, Task, TaskContext, TaskSettings, ordered, task_named
 from benchmark.grid.layout import Project, source_name
 from benchmark.grid.params import Cell, Params, PromptParams
-from benchmark.stages.features import device, encode_images, encode_texts, image_store, text_store
+from benchmark.stages.features import (
+    device,
+    encode_images,
+    encode_texts,
+    image_store,
+    shared_image_encoder,
+    text_store,
+)
 from benchmark.stages.texts import Named
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from benchmark.core.features import TextFeatures
     from benchmark.data.cards import Card
-    from benchmark.data.dataset import EvaluationSet
     from benchmark.encoders.base import ImageEncoder, TextEncoder
     from benchmark.encoders.store import FeatureStore, TextStore
+    from benchmark.evaluation.evaluation_data import EvaluationData
     from benchmark.prompts.class_prompts import PromptSet
+    from benchmark.stages.run import Session
     from benchmark.training.distributed import Group
     from methods.base import Method
 
@@ -33,37 +47,11 @@ EVERY_IMAGE = "every-image"
 TILE = (64, 64)
 """Images and texts that are scored at once."""
 
-
-def code_key(method: str, *modules: str) -> str:
-    """Hash of the sources that scores and metrics of a method rest on, with `modules`: part of the key of
-    what is reused, so that an edited metric is computed again."""
-    from methods.base import METHODS
-
-    own = METHODS.get(method).__module__
-    shared = ("benchmark.evaluation", "benchmark.prompts.class_prompts", "methods.base", "methods.blocks")
-    return hash_sources(*shared, own, *modules)
+Evaluated = dict[tuple[str, str], "pd.DataFrame"]
+"""(task, dataset) → metric rows of one cell and seed."""
 
 
-@dataclass(frozen=True)
-class Target:
-    """One dataset as a protocol evaluates it, with the features of its images.
-
-    rows: (N,) rows of `images` that the protocol chose. encode: texts → their features under the run's text
-    encoder. encoder: names of the two encoders. strata: name → classes.
-    """
-
-    card: Card
-    manifest: Manifest
-    chosen: EvaluationSet
-    images: FeatureStore
-    rows: np.ndarray
-    encode: Callable[[Sequence[str]], TextStore]
-    encoder: str
-    strata: dict[str, tuple[str, ...]]
-    note: str
-
-
-def target(
+def evaluation_data(
     project: Project,
     params: Params,
     manifest: Manifest,
@@ -72,16 +60,20 @@ def target(
     trained_on: str | None = None,
     named: Named | None = None,
     encoders: tuple[ImageEncoder, TextEncoder] | None = None,
-) -> Target:
+    group: Group | None = None,
+) -> EvaluationData:
     """Choose images, classes and labels by a protocol and find their features.
 
-    encoders: those of an official checkpoint; without them, the run's shared ones.
+    encoders: those of an official checkpoint; without them, the run's shared ones. group: processes of which
+    the first encodes texts.
 
     Without a protocol the card's default is used; where official files hold only a part of its image list
     and the model was not trained on this dataset, every image of the folder is evaluated and `note` says so.
     """
     from benchmark.data.cards import load_card
     from benchmark.data.dataset import evaluation_set
+    from benchmark.evaluation.evaluation_data import EvaluationData, strata_of
+    from benchmark.prompts.training_texts import training_texts
 
     card = load_card(manifest.dataset)
     wanted = protocol or params.data.protocols.get(manifest.dataset)
@@ -99,35 +91,27 @@ def target(
             note += f"; all {len(chosen):,} images of the folder are evaluated (protocol '{EVERY_IMAGE}')"
     if encoders is None:
         images = image_store(project, params, manifest)
-        encode = partial(text_store, project, params)
+        texts = partial(text_store, project, params)
         names = f"{params.encoders.image}+{params.encoders.text}"
+        steps = shared_image_encoder(params.encoders.image).preprocessing
     else:
         images = encode_images(project, encoders[0], params, manifest)
-        encode = partial(encode_texts, project, encoders[1])
+        texts = partial(encode_texts, project, encoders[1])
         names = "+".join(e.card.name for e in encoders)
+        steps = encoders[0].preprocessing
+
+    def encode(wanted: Sequence[str]) -> TextStore:
+        return texts(wanted) if group is None else group.first_then_all(lambda: texts(wanted))
+
+    def report_texts(frame: pd.DataFrame) -> list[list[str]]:
+        return training_texts(replace(manifest, frame=frame), "raw_report", rule=params.texts.rule)
+
     place = {name: row for row, name in enumerate(manifest.frame["image_id"])}
     rows = np.array([place[name] for name in chosen.frame["image_id"]], dtype=np.int64)
-    strata = strata_of(card, chosen.classes, named)
-    return Target(card, manifest, chosen, images, rows, encode, names, strata, note)
-
-
-def strata_of(card: Card, classes: tuple[str, ...], named: Named | None) -> dict[str, tuple[str, ...]]:
-    """Named groups of classes beside head, medium and tail: the card's subsets, its findings without
-    pseudo-labels, and, where training reports are known, the classes they name and never name."""
-    groups = {
-        name: tuple(c for c in classes if c in members)
-        for name, members in card.subsets.items()
-        if set(members) < set(classes)
-    }
-    if card.pseudo and set(card.pseudo) & set(classes):
-        groups["findings"] = tuple(c for c in classes if c not in card.pseudo)
-    if named is not None and named.studies:
-        seen = {c: any(named.present.get(k) for k in card.concepts.get(c, ())) for c in classes}
-        never = tuple(c for c in classes if not seen[c] and c not in card.pseudo)
-        if never:
-            groups["never-named"] = never
-            groups["named"] = tuple(c for c in classes if seen[c] and c not in card.pseudo)
-    return {name: members for name, members in groups.items() if members}
+    strata = strata_of(card, chosen.classes, named.present if named is not None and named.studies else None)
+    return EvaluationData(
+        card, manifest, chosen, images, rows, encode, names, steps, strata, report_texts, note
+    )
 
 
 def prompt_set(card: Card, protocol: str, prompts: PromptParams) -> PromptSet:
@@ -138,130 +122,236 @@ def prompt_set(card: Card, protocol: str, prompts: PromptParams) -> PromptSet:
     )
 
 
-def predict(method: Method, at: Target, prompts: PromptSet, group: Group | None = None) -> np.ndarray:
-    """(N, C) scores of the chosen images against the classes; the processes of `group` share the images."""
-    from benchmark.evaluation.prompt_scores import class_scores, pooled_prompts
-    from benchmark.evaluation.scoring import score
-    from benchmark.training.distributed import Group, local_device, tile_bounds
-
-    group = group or Group()
-    store = group.first_then_all(lambda: at.encode(prompts.texts))
-    features, reduced = pooled_prompts(store.get(store.rows(prompts.texts)), prompts)
-    bounds = tile_bounds(len(at.rows), TILE[0], group)
-    own = at.rows[bounds[group.rank] : bounds[group.rank + 1]]
-    scores = score(method, at.images, features, TILE, rows=own, device=local_device(device(), group))
-    return class_scores(group.join_rows(scores, bounds), reduced)
-
-
 def evaluate_cell(
-    project: Project,
-    params: Params,
+    session: Session, cell: Cell, seed: int, run: Mapping[str, Any], method: Method | None = None
+) -> Evaluated:
+    """Metric rows of classification on every set of the cell and of its other tasks on theirs. Tasks that do
+    not apply to the method are left out."""
+    wanted = [(CLASSIFICATION, dataset) for dataset in cell.evaluate]
+    for name in ordered(cell.tasks):
+        settings = session.params.tasks.get(name, TaskSettings())
+        wanted += [(name, dataset) for dataset in settings.datasets]
+    found: Evaluated = {}
+    for name, dataset in wanted:
+        rows = evaluate_task(session, name, cell, seed, dataset, run, method)
+        if rows is not None:
+            found[name, dataset] = rows
+    return found
+
+
+def headlines(found: Evaluated) -> dict[str, dict[str, float | None]]:
+    """dataset → the headline numbers of its tasks."""
+    numbers: dict[str, dict[str, float | None]] = {}
+    for (name, dataset), rows in found.items():
+        numbers.setdefault(dataset, {}).update(task_named(name).headline(rows))
+    return numbers
+
+
+def task_data(session: Session, wanted: Task, dataset: str) -> EvaluationData:
+    """The dataset as a protocol of this task evaluates it: the one asked for, the card's default, an official
+    one, another; tasks without protocols of their own take the one that the run evaluates.
+
+    Raises ParamsError where the dataset offers no such task.
+    """
+    from benchmark.data.cards import load_card
+
+    if not wanted.own_protocol:
+        return session.evaluation_data(dataset)
+    card = load_card(dataset)
+    names = [name for name, protocol in card.protocols.items() if protocol.task == wanted.name]
+    if not names:
+        raise ParamsError(
+            f"params.yaml: tasks.{wanted.name} lists '{dataset}', whose card has no protocol of this task. "
+            "Take it out, or see `bench ls datasets`."
+        )
+    asked = session.protocol or card.default_protocol
+    names.sort(key=lambda name: (name != asked, not card.protocols[name].official))
+    for name in names[:-1]:
+        try:
+            return session.evaluation_data(dataset, name)
+        except DataError:
+            continue
+    return session.evaluation_data(dataset, names[-1])
+
+
+def evaluate_task(
+    session: Session,
+    name: str,
     cell: Cell,
     seed: int,
-    method: Method,
+    dataset: str,
     run: Mapping[str, Any],
-    at: Target,
-    group: Group | None = None,
-) -> pd.DataFrame:
-    """Score, save predictions and metrics under results/, return the metric rows of all prompts.
+    method: Method | None = None,
+) -> pd.DataFrame | None:
+    """Metric rows of one task on one dataset, from disk where everything that they rest on is the same; None
+    where the task does not apply to the method.
 
-    The first prompts of the cell are its own; further ones are rows of the prompt ablation. The processes of
-    `group` share the scoring; rank 0 does the rest, and the others return no rows.
+    Writes <file of the task>.parquet, and predictions where the task keeps scores, under results/. Under
+    torchrun the processes share the scoring, the first one does the rest, and the others return None.
     """
     import pandas as pd
 
-    from benchmark.evaluation.evaluate import evaluate
+    from benchmark.training.loop import load_method
 
-    folder = project.results(cell.name, seed) / source_name(at.manifest.dataset, at.manifest.origin)
-    config = params.statistics
-    subgroups = subgroups_of(at.chosen.frame)
-    frames = []
-    for number, wanted in enumerate(cell.prompts_on(at.manifest.dataset)):
-        prompts = prompt_set(at.card, at.chosen.info["protocol"], wanted)
-        scores = predict(method, at, prompts, group)
-        if group is not None and not group.first:
-            continue
-        label = prompt_label(prompts)
-        identity = {
-            "run_id": run["identity"][:16],
-            "method": cell.method,
-            "variant": cell.variant,
-            "encoder": at.encoder,
-            "dataset": at.manifest.dataset,
-            "origin": at.manifest.origin,
-            "split": at.chosen.info["protocol"],
-            "prompts": label,
-            "seed": seed,
-            "task": "classification",
-        }
-        save_predictions(folder, number, scores, at, identity, prompts.hash, run)
-        frames.append(
-            evaluate(
-                scores,
-                at.chosen.labels,
-                at.chosen.patients,
-                at.chosen.classes,
-                strata=at.strata,
-                subgroups=subgroups if number == 0 else {},
-                identity=identity,
-                config=config,
-                seed=derive_seed(0, "bootstrap", at.manifest.dataset),
+    wanted = task_named(name)
+    data = task_data(session, wanted, dataset)
+    group = session.processes
+    protocol = str(data.chosen.info["protocol"])
+    styles = cell.prompts_on(dataset) if wanted.every_prompt else (cell.prompts,)
+    prompts = [prompt_set(data.card, protocol, style) for style in styles]
+    statistics = session.params.statistics
+    settings = session.params.tasks.get(name) or wanted.Settings()
+    folder = session.project.results(cell.name, seed) / source_name(dataset, data.manifest.origin)
+    table, *predictions = files = files_of(wanted, folder, prompts)
+    mark, absent = folder / f"{name}.json", folder / f"{name}.none.json"
+    key = task_key(wanted, cell, run, data, prompts, statistics, settings)
+    with session.writing(f"{cell.name} seed {seed} on {dataset}", folder):
+        found = group.agree(_on_disk(files, mark, absent, key) if group.first else None)
+        if found is not None:
+            return read_table(table)[0] if found == "rows" and group.first else None
+        if group.first:
+            _clear(folder, wanted, mark, absent, table)
+        if method is None:
+            method = load_method(session.project.run(cell.name, seed))
+        place = _device(group)
+        method = method.to(place).eval()
+        frames: list[pd.DataFrame] = []
+        for number, texts in enumerate(prompts):
+            given = TaskContext(
+                statistics, settings, partial(_score, group), place, not group.first, number == 0
             )
-        )
-    if not frames:
-        return pd.DataFrame()
-    metrics = pd.concat(frames, ignore_index=True)
-    about = {"cell": cell.name, "notice": at.manifest.origin, "evaluation": at.chosen.info, "note": at.note}
-    write_table(folder / METRICS, metrics, about)
-    return metrics
+            result = wanted.evaluate(method, data, texts, given)
+            if result is None or not group.first:
+                continue
+            identity = {
+                "run_id": run["identity"][:16],
+                "method": cell.method,
+                "variant": cell.variant,
+                "encoder": data.encoder,
+                "dataset": dataset,
+                "origin": data.manifest.origin,
+                "split": protocol,
+                "prompts": result.prompts,
+                "seed": seed,
+                "task": name,
+            }
+            frames.append(result.rows.assign(**identity)[list(METRIC_COLUMNS)])
+            if result.scores is not None:
+                save_predictions(predictions[number], result.scores, data, identity, texts.hash, run)
+        if not group.first:
+            return None
+        if not frames:
+            record(absent, key, ())
+            return None
+        rows = pd.concat(frames, ignore_index=True)
+        about = {"cell": cell.name, "notice": data.manifest.origin, "evaluation": data.chosen.info}
+        write_table(table, rows, {**about, "note": data.note})
+        record(mark, key, files)
+    return rows
+
+
+def files_of(wanted: Task, folder: Path, prompts: Sequence[PromptSet]) -> list[Path]:
+    """The table of metric rows, then the predictions of each prompt set, where the task keeps scores."""
+    from benchmark.evaluation.prompt_scores import prompt_label
+
+    files = [folder / f"{wanted.file}.parquet"]
+    if wanted.keeps_scores:
+        ends = ["", *(f"-{slug(prompt_label(texts))}" for texts in prompts[1:])]
+        files += [folder / f"predictions{end}.parquet" for end in ends]
+    return files
+
+
+def task_key(
+    wanted: Task,
+    cell: Cell,
+    run: Mapping[str, Any],
+    data: EvaluationData,
+    prompts: Sequence[PromptSet],
+    statistics: StatisticsConfig,
+    settings: TaskSettings,
+) -> Key:
+    """Everything that the rows of a task rest on."""
+    from methods.base import METHODS
+
+    return key_of(
+        weights=run["model_sha256"],
+        options=run["options"],
+        features=data.images.key,
+        encoder=data.encoder,
+        images=data.identity,
+        protocol=data.chosen.info,
+        prompts=[texts.hash for texts in prompts],
+        statistics=statistics.model_dump(mode="json"),
+        settings=settings.model_dump(mode="json", exclude={"datasets"}),
+        source=source(
+            type(wanted).__module__,
+            METHODS.get(cell.method).__module__,
+            "benchmark.evaluation.evaluation_data",
+            "benchmark.evaluation.scoring",
+        ),
+        **wanted.reads(data, statistics),
+    )
+
+
+def _on_disk(files: Sequence[Path], mark: Path, absent: Path, key: Key) -> str | None:
+    """`rows`, `none` where the task was found not to apply, or None where it must be evaluated."""
+    if is_made(absent, key, ()):
+        return "none"
+    return "rows" if is_made(mark, key, files) else None
+
+
+def _clear(folder: Path, wanted: Task, *files: Path) -> None:
+    """Take away what an evaluation under another key left, also predictions of prompts that are no longer
+    asked for, which a summary would read."""
+    for path in (*files, *(folder.glob("predictions*.parquet") if wanted.keeps_scores else ())):
+        path.unlink(missing_ok=True)
+
+
+def _device(group: Group) -> str:
+    from benchmark.training.distributed import local_device
+
+    return str(local_device(device(), group))
+
+
+def _score(
+    group: Group, method: Method, images: FeatureStore, rows: np.ndarray, texts: TextFeatures
+) -> np.ndarray:
+    """(N, T) scores; the processes of `group` share the rows."""
+    from benchmark.evaluation.scoring import score
+    from benchmark.training.distributed import tile_bounds
+
+    bounds = tile_bounds(len(rows), TILE[0], group)
+    mine = rows[bounds[group.rank] : bounds[group.rank + 1]]
+    return group.join_rows(score(method, images, texts, TILE, rows=mine, device=_device(group)), bounds)
 
 
 def save_predictions(
-    folder: Any, number: int, scores: np.ndarray, at: Target, identity: dict[str, Any], prompts: str, run: Any
+    path: Path,
+    scores: np.ndarray,
+    data: EvaluationData,
+    identity: Mapping[str, Any],
+    prompts: str,
+    run: Mapping[str, Any],
 ) -> None:
     """predictions.parquet for the cell's own prompts, predictions-<prompts>.parquet for the others."""
     import pandas as pd
 
-    ids = pd.DataFrame({"image_id": at.chosen.frame["image_id"], "patient_id": at.chosen.patients})
-    columns = pd.DataFrame(scores.astype(np.float32), columns=list(at.chosen.classes))
+    ids = pd.DataFrame({"image_id": data.chosen.frame["image_id"], "patient_id": data.chosen.patients})
+    columns = pd.DataFrame(scores.astype(np.float32), columns=list(data.chosen.classes))
     info = {
         **identity,
         "protocol": identity["split"],
         "prompt_hash": prompts,
         "weights_hash": run["model_sha256"],
-        "data_hash": hash_value([at.images.key, hash_strings(at.chosen.frame["image_id"])]),
-        "precision": str(at.images.local.dtype),
+        "data_hash": hash_value([data.images.key, hash_strings(data.chosen.frame["image_id"])]),
+        "precision": str(data.images.local.dtype),
         "commit": run["commit"],
         "device": run["device"],
         "versions": run["versions"],
         "trained_on": run.get("trained_on"),
     }
-    name = "predictions" if number == 0 else f"predictions-{slug(identity['prompts'])}"
     frame = pd.concat([ids.reset_index(drop=True), columns], axis=1)
-    Predictions(at.chosen.classes, frame, info).save(folder / f"{name}.parquet")
-
-
-def subgroups_of(frame: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Level of each image per subgroup, where the dataset has more than one: sex, age band, view, site."""
-    import pandas as pd
-
-    groups: dict[str, np.ndarray] = {}
-    for name in ("sex", "view", "site"):
-        values = frame[name].astype("string").fillna("")
-        if values[values != ""].nunique() > 1:
-            groups[name] = values.to_numpy(dtype=object)
-    ages = pd.to_numeric(frame["age"], errors="coerce")
-    if ages.notna().sum() > 1:
-        bands = pd.cut(ages, [0, 40, 60, 75, 200], right=False, labels=["<40", "40-59", "60-74", "75+"])
-        groups["age"] = bands.astype("string").fillna("").to_numpy(dtype=object)
-    return groups
-
-
-def prompt_label(prompts: PromptSet) -> str:
-    """How the `prompts` column names a prompt set."""
-    return (
-        prompts.style if prompts.aggregation == "mean-score" else f"{prompts.style} ({prompts.aggregation})"
-    )
+    Predictions(data.chosen.classes, frame, info).save(path)
 
 
 def slug(text: str) -> str:

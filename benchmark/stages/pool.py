@@ -15,8 +15,8 @@ from benchmark.core.files import write_json
 from benchmark.core.progress import QUIET, watched
 from benchmark.grid.layout import Project
 from benchmark.grid.params import Cell, Params, ablation_cell, cell_named, load_params, main_cell
-from benchmark.stages.run import Session, evaluate_one, train_one
-from benchmark.stages.tasks import Tasks
+from benchmark.stages.evaluate import evaluate_cell, headlines
+from benchmark.stages.run import Session, train_one
 
 Say = Callable[[str], None]
 Headline = dict[str, Any]
@@ -74,20 +74,16 @@ def carry_out_table(project: Project, params: Params, table: str, processes: int
     return f"{table}: {len(numbers)} cells, {len(jobs)} runs trained and evaluated"
 
 
-def carry_out_job(session: Session, tasks: Tasks, cell: Cell, seed: int) -> Headline:
+def carry_out_job(session: Session, cell: Cell, seed: int) -> Headline:
     """Train and evaluate one seed of one cell, or reuse it."""
-    from benchmark.stages.entry import headline
-
     run = train_one(session, cell, seed)
-    frames = {dataset: evaluate_one(session, cell, seed, dataset, run) for dataset in cell.evaluate}
-    return headline(frames, tasks.evaluate(cell, seed, run))
+    return headlines(evaluate_cell(session, cell, seed, run))
 
 
 def _alone(project: Project, params: Params, jobs: list[Job], say: Say) -> Iterator[tuple[Job, Headline]]:
     session = Session(project, params, say)
-    tasks = Tasks(session)
     for job in jobs:
-        yield job, carry_out_job(session, tasks, cell_named(params, job.cell), job.seed)
+        yield job, carry_out_job(session, cell_named(params, job.cell), job.seed)
 
 
 def _pool(project: Project, jobs: list[Job], count: int, say: Say) -> Iterator[tuple[Job, Headline]]:
@@ -108,23 +104,21 @@ def _pool(project: Project, jobs: list[Job], count: int, say: Say) -> Iterator[t
 
 
 _session: Session
-_tasks: Tasks
 _lines: list[str] = []
 
 
 def _start(root: Path) -> None:
     """A process of the pool: one thread, one session for all of its jobs."""
-    global _session, _tasks
+    global _session
     import torch
 
     os.environ[QUIET] = "1"
     torch.set_num_threads(1)
     project = Project(root)
     _session = Session(project, load_params(project.params), _lines.append)
-    _tasks = Tasks(_session)
 
 
 def _work(job: Job) -> tuple[Headline, list[str]]:
     _lines.clear()
-    found = carry_out_job(_session, _tasks, cell_named(_session.params, job.cell), job.seed)
+    found = carry_out_job(_session, cell_named(_session.params, job.cell), job.seed)
     return found, [line for line in _lines if line.startswith(job.cell)]

@@ -10,30 +10,28 @@ from typing import TYPE_CHECKING, Any
 
 from benchmark.core.errors import BenchError
 from benchmark.core.files import read_json, write_json
-from benchmark.core.hashing import hash_file, hash_value
+from benchmark.core.hashing import hash_value
 from benchmark.core.locks import only_writer
-from benchmark.core.tables import Manifest, read_table
-from benchmark.grid.layout import Project, source_name
+from benchmark.core.tables import Manifest
+from benchmark.grid.layout import Project
 from benchmark.grid.params import Cell, Params
-from benchmark.stages.evaluate import METRICS, Target, code_key, evaluate_cell, target
+from benchmark.stages.evaluate import evaluation_data
 from benchmark.stages.prepare import prepare_dataset, source_of
 from benchmark.stages.texts import COUNTS, align_texts, named_in_training
 from benchmark.stages.train import train_cell, training_inputs
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from benchmark.encoders.base import ImageEncoder, TextEncoder
+    from benchmark.evaluation.evaluation_data import EvaluationData
     from benchmark.training.data import TrainingData
     from benchmark.training.distributed import Group
-    from methods.base import Method
 
 Say = Callable[[str], None]
 
 
 @dataclass
 class Session:
-    """What several cells of one call share: manifests, training inputs and evaluation targets.
+    """What several cells of one call share: manifests, training inputs and evaluation sets.
 
     Under torchrun every rank holds a session: rank 0 prepares what is missing and writes, the others find it.
     """
@@ -47,7 +45,7 @@ class Session:
     group: Group | None = None
     _manifests: dict[str, Manifest] = field(default_factory=dict)
     _inputs: dict[str, TrainingData] = field(default_factory=dict)
-    _targets: dict[str, Target] = field(default_factory=dict)
+    _evaluated: dict[tuple[str, str | None], EvaluationData] = field(default_factory=dict)
 
     @property
     def processes(self) -> Group:
@@ -107,8 +105,10 @@ class Session:
             )
         return self._inputs[key]
 
-    def target(self, dataset: str) -> Target:
-        if dataset not in self._targets:
+    def evaluation_data(self, dataset: str, protocol: str | None = None) -> EvaluationData:
+        """The evaluation set of a protocol (None: of the one that this run evaluates) with its features."""
+        protocol = protocol or self.protocol
+        if (dataset, protocol) not in self._evaluated:
             named = trained_on = None
             if self.encoders is None:
                 source = self.manifest(self.params.data.train)
@@ -116,18 +116,19 @@ class Session:
                 named = named_in_training(self.project, source.dataset, source.origin)
                 trained_on = source.dataset
             manifest = self.manifest(dataset)
-            self._targets[dataset] = self.processes.first_then_all(
-                lambda: target(
+            self._evaluated[dataset, protocol] = self.processes.first_then_all(
+                lambda: evaluation_data(
                     self.project,
                     self.params,
                     manifest,
-                    protocol=self.protocol,
+                    protocol=protocol,
                     trained_on=trained_on,
                     named=named,
                     encoders=self.encoders,
+                    group=self.processes,
                 )
             )
-        return self._targets[dataset]
+        return self._evaluated[dataset, protocol]
 
 
 def train_one(session: Session, cell: Cell, seed: int) -> dict[str, Any]:
@@ -161,56 +162,3 @@ def trained_run(project: Project, cell: Cell, seed: int) -> dict[str, Any]:
     if not (folder / "run.json").is_file():
         raise BenchError(f"{project.relative(folder)}: no finished run. Run `bench stage train` first.")
     return {**read_json(folder / "run.json"), **read_json(folder / "source.json")}
-
-
-def evaluate_one(
-    session: Session, cell: Cell, seed: int, dataset: str, run: dict[str, Any], method: Method | None = None
-) -> pd.DataFrame:
-    """Metrics of one run on one dataset; those on disk where weights, data and prompts agree.
-
-    Under torchrun all ranks score and rank 0 returns the metrics, the others no rows.
-    """
-    import pandas as pd
-
-    from benchmark.training.loop import load_method
-
-    at = session.target(dataset)
-    group = session.processes
-    folder = session.project.results(cell.name, seed) / source_name(dataset, at.manifest.origin)
-    done = folder / "evaluation.json"
-    key = _evaluation_key(session, cell, dataset, run, at)
-    with session.writing(f"{cell.name} seed {seed} on {dataset}", folder):
-        if group.agree(_evaluated(folder, key) if group.first else None):
-            return read_table(folder / METRICS)[0] if group.first else pd.DataFrame()
-        if group.first:
-            done.unlink(missing_ok=True)
-        if method is None:
-            method = load_method(session.project.run(cell.name, seed))
-        metrics = evaluate_cell(session.project, session.params, cell, seed, method, run, at, group)
-        if group.first:
-            write_json(done, {"key": key, "sha256": hash_file(folder / METRICS)})
-    return metrics
-
-
-def _evaluation_key(session: Session, cell: Cell, dataset: str, run: dict[str, Any], at: Target) -> str:
-    return hash_value(
-        [
-            code_key(cell.method),
-            run["model_sha256"],
-            run["options"],
-            at.images.key,
-            at.chosen.info,
-            [p.model_dump() for p in cell.prompts_on(dataset)],
-            session.params.statistics.model_dump(),
-            {k: list(v) for k, v in at.strata.items()},
-            at.encoder,
-        ]
-    )
-
-
-def _evaluated(folder: Path, key: str) -> bool:
-    done, metrics = folder / "evaluation.json", folder / METRICS
-    if not (done.is_file() and metrics.is_file()):
-        return False
-    known = read_json(done)
-    return bool(known["key"] == key and known["sha256"] == hash_file(metrics))

@@ -13,12 +13,13 @@ from benchmark.core.errors import DataError
 from benchmark.core.tables import Predictions, read_table, write_table
 from benchmark.grid.layout import Project, source_name
 from benchmark.grid.params import Cell, Params
-from benchmark.stages.evaluate import METRICS, Target, subgroups_of
+from benchmark.stages.evaluate import METRICS
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from benchmark.evaluation.comparison import Comparison, Run
+    from benchmark.evaluation.evaluation_data import EvaluationData
 
 FILES = ("metrics", "comparisons", "ranks")
 
@@ -51,7 +52,7 @@ class Scored:
     path: Path
 
 
-def scored(project: Project, cells: Sequence[Cell], seeds: Sequence[int], at: Target) -> list[Scored]:
+def scored(project: Project, cells: Sequence[Cell], seeds: Sequence[int], at: EvaluationData) -> list[Scored]:
     """The predictions of these cells on this evaluation set that are on disk, in a fixed order."""
     found = []
     place = source_name(at.manifest.dataset, at.manifest.origin)
@@ -66,7 +67,7 @@ def scored(project: Project, cells: Sequence[Cell], seeds: Sequence[int], at: Ta
     return found
 
 
-def compare_scored(files: Sequence[Scored], at: Target, params: Params) -> Comparison:
+def compare_scored(files: Sequence[Scored], at: EvaluationData, params: Params) -> Comparison:
     """Join each file's rows by image and columns by class, never by position, and summarise over seeds."""
     from benchmark.evaluation.comparison import Run, summarise_runs
 
@@ -80,19 +81,23 @@ def compare_scored(files: Sequence[Scored], at: Target, params: Params) -> Compa
         at.chosen.patients,
         at.chosen.classes,
         strata=at.strata,
-        subgroups=subgroups_of(at.chosen.frame),
+        subgroups=at.subgroups,
         config=params.statistics,
     )
 
 
-def aligned_scores(predictions: Predictions, at: Target) -> np.ndarray:
+def aligned_scores(predictions: Predictions, at: EvaluationData) -> np.ndarray:
     """(N, C) in the order of the evaluation set."""
     frame = predictions.frame.set_index("image_id")
     return frame.loc[at.chosen.frame["image_id"], list(at.chosen.classes)].to_numpy(dtype=np.float64)
 
 
 def summarise(
-    project: Project, params: Params, cells: Sequence[Cell], seeds: Sequence[int], targets: Sequence[Target]
+    project: Project,
+    params: Params,
+    cells: Sequence[Cell],
+    seeds: Sequence[int],
+    sets: Sequence[EvaluationData],
 ) -> Summary:
     """Means over seeds; paired comparisons, corrected over classes, methods and datasets of one family; ranks
     of the main cells."""
@@ -111,7 +116,7 @@ def summarise(
     config = params.statistics
     means: list[pd.DataFrame] = []
     families: dict[tuple[str, str], list[pd.DataFrame]] = {}
-    for at in targets:
+    for at in sets:
         files = scored(project, cells, seeds, at)
         if not files:
             continue

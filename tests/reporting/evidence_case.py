@@ -21,8 +21,8 @@ from benchmark.evaluation.comparison import (
     summarise_runs,
 )
 from benchmark.evaluation.evaluate import StatisticsConfig, evaluate
+from benchmark.evaluation.evaluation_data import subgroups_of
 from benchmark.grid.params import load_params
-from benchmark.stages.evaluate import subgroups_of
 from benchmark.stages.summarise import Summary
 
 STRENGTH = {"clip-main": 0.4, "carzero-main": 1.4, "carzero-global": 0.7, "carzero-main · name": 1.0}

@@ -25,8 +25,7 @@ def task_project(small_project, tmp_path_factory) -> Path:
     params["tasks"] = {
         "grounding": ["chestxdet10"],
         "segmentation": ["siim_pneumothorax"],
-        "retrieval": ["openi"],
-        "pairs": 12,
+        "retrieval": {"datasets": ["openi"], "pairs": 12},
     }
     (home / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     return home
@@ -100,27 +99,24 @@ def test_rows_are_reused_and_a_changed_prompt_is_not(task_project, bench) -> Non
     assert table.stat().st_mtime_ns != before
 
 
-def test_a_method_without_maps_has_no_row_and_a_set_without_boxes_is_an_error(
-    task_project, monkeypatch
-) -> None:
+def test_a_method_without_maps_has_no_row_and_a_set_without_boxes_is_an_error(task_project) -> None:
+    from benchmark.core.tasks import task_named
     from benchmark.grid.layout import Project
-    from benchmark.grid.params import load_params
+    from benchmark.grid.params import load_params, main_cell
+    from benchmark.stages.evaluate import evaluate_task, task_data
     from benchmark.stages.run import Session
-    from benchmark.stages.tasks import Tasks
     from methods.base import build
 
     project = Project(task_project)
-    sets = ["tasks.retrieval=[]"]
-    params = load_params(project.params, sets=sets)
-    tasks = Tasks(Session(project, params, lambda line: None))
-    width = tasks.target("grounding", "chestxdet10").images.width
+    params = load_params(project.params)
+    session = Session(project, params, lambda line: None)
+    width = task_data(session, task_named("grounding"), "chestxdet10").images.width
     method = build("clip", {"image_pool": "pooled+mean", "width": 8}, width, 384)
     run = {"model_sha256": "x", "options": {}, "identity": "x" * 16}
-    from benchmark.grid.params import main_cell
-
     cell = main_cell(params, "clip").model_copy(update={"name": "clip-pooled"})
-    assert tasks.evaluate(cell, 0, run, method) == {}
+    for name, dataset in (("grounding", "chestxdet10"), ("segmentation", "siim_pneumothorax")):
+        assert evaluate_task(session, name, cell, 0, dataset, run, method) is None
+        assert evaluate_task(session, name, cell, 0, dataset, run) is None, "known without loading the model"
     assert not list((task_project / "results" / "clip-pooled").rglob("*.parquet"))
-    wrong = load_params(project.params, sets=[*sets, "tasks.grounding=[padchest]"])
     with pytest.raises(ParamsError, match=r"tasks\.grounding lists 'padchest'"):
-        Tasks(Session(project, wrong, lambda line: None)).target("grounding", "padchest")
+        task_data(session, task_named("grounding"), "padchest")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from benchmark.core.tasks import CLASSIFICATION, task_named
 from benchmark.reporting import columns as common
 from benchmark.reporting.effects import seed_mean
 from benchmark.reporting.evidence import Evidence
@@ -14,17 +15,12 @@ from benchmark.reporting.table import Table, count, words
 from benchmark.reporting.tables import Material
 
 PLACE = 60
-TITLES = {
-    "grounding": "Grounding: pointing game",
-    "segmentation": "Segmentation: Dice and pixel AUROC",
-    "retrieval": "Image-text retrieval and modality gap",
-}
 
 
 def tables(material: Material) -> Iterable[Table | None]:
     """One for each task that has rows."""
     evidence = material.evidence
-    found = [t for t in dict.fromkeys(evidence.seeds["task"]) if t != "classification" and not missing(t)]
+    found = [t for t in dict.fromkeys(evidence.seeds["task"]) if t != CLASSIFICATION and not missing(t)]
     return [task_table(evidence, material.published, task) for task in found]
 
 
@@ -38,7 +34,9 @@ def task_table(evidence: Evidence, published: Published, task: str) -> Table:
         about = evidence.task_sets.get((task, dataset))
         if name not in evidence.cells or about is None:
             continue
-        mean = _within(seed_mean(part.to_dict("records"), evidence.level), metric)
+        mean = seed_mean(part.to_dict("records"), evidence.level)
+        if task_named(task).is_share(metric):
+            mean = _within(mean)
         cell = evidence.cell(name)
         what = {"task": task, "stratum": stratum, "metric": metric, "cls": None if cls == "macro" else cls}
         rows.append(
@@ -57,7 +55,7 @@ def task_table(evidence: Evidence, published: Published, task: str) -> Table:
         )
     return Table(
         name=task,
-        title=TITLES.get(task, task.capitalize()),
+        title=task_named(task).title,
         columns=(
             common.DATASET, words("cell"), common.METHOD, words("metric", "Metric"), words("class", "Class"),
             words("stratum"), *common.PUBLISHED, common.OURS, *common.AGAINST_PUBLISHED,
@@ -72,8 +70,8 @@ def task_table(evidence: Evidence, published: Published, task: str) -> Table:
     )  # fmt: skip
 
 
-def _within(mean: dict[str, Any], metric: str) -> dict[str, Any]:
-    """The interval of a share cut at 0 and 1, beyond which no share lies; gaps and cosines are no shares."""
-    if "gap" in metric or "cosine" in metric or missing(mean["low"]):
+def _within(mean: dict[str, Any]) -> dict[str, Any]:
+    """The interval of a share cut at 0 and 1, beyond which no share lies."""
+    if missing(mean["low"]):
         return mean
     return {**mean, "low": max(mean["low"], 0.0), "high": min(mean["high"], 1.0)}
