@@ -35,13 +35,8 @@ CLASSIFICATION = "classification"
 
 TASKS: Registry[type[Task]] = Registry(
     "task",
-    {
-        "classification": "benchmark.evaluation.tasks.classification:Classification",
-        "grounding": "benchmark.evaluation.tasks.grounding:Grounding",
-        "retrieval": "benchmark.evaluation.tasks.retrieval:Retrieval",
-        "segmentation": "benchmark.evaluation.tasks.segmentation:Segmentation",
-    },
     hint="A task is a file of benchmark/evaluation/tasks/ (docs/add-a-task.md).",
+    package="benchmark.evaluation.tasks",
 )
 """Tasks by name. Plug-ins: group `cxr_alignbench.tasks`."""
 

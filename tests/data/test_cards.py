@@ -136,7 +136,12 @@ def edit(folder: Path, old: str, new: str, file: str = "card.yaml") -> int:
     [
         ("licence:", "license:", "license: unknown key. Did you mean 'licence'?"),
         ("role: evaluation", "role: evaluating", "role: "),
-        ("    task: argmax", "    tasks: argmax", "protocols.argmax.tasks: unknown key"),
+        ("    task: classification", "    tasks: classification", "protocols.argmax.tasks: unknown key"),
+        (
+            "    task: classification",
+            "    task: groundin",
+            "Did you mean 'grounding'?",
+        ),
         ("missing: negative", "missing: maybe", "labels.missing"),
         ("name: chexpert5x200", "name: other", "name 'other' is not the folder's name"),
         ("redistribute: false", "redistribute: }", "not valid YAML"),
@@ -164,7 +169,11 @@ def test_a_wrong_card_names_file_and_line(folder, old, new, says):
         ("reader: chexpert5x200", "reader: table", "`table` options go with `reader: table`"),
         ("Edema: 200", "Oedema: 200", "class 'Oedema'"),
         ("uncertain: negative", "uncertain: {Edema: positive}", "`uncertain` must name every class"),
-        ("    task: argmax", "    task: argmax\n    prompts: kind", "prompts.yaml has no set 'kind'"),
+        (
+            "    task: classification",
+            "    task: classification\n    prompts: kind",
+            "prompts.yaml has no set 'kind'",
+        ),
     ],
 )
 def test_a_card_that_contradicts_itself(folder, old, new, says):
