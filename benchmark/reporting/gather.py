@@ -119,7 +119,7 @@ class Gathered:
             task_sets=task_sets,
             frequency={d: self.frequency(d) for d, a in sets.items() if a["dataset"] == d},
             trained_on=self._trained(),
-            task_plan={task: tuple(getattr(self.params.tasks, task)) for task in TASKS},
+            task_plan={task: own.datasets for task, own in self.params.tasks.items()},
             recipe=self.params.recipe,
             level=self.config.level,
         )
