@@ -12,7 +12,8 @@ Differs from the official code: codes come from raw dot products (B1); norms and
 with the loss, and `scale_codes` divides by √d. The bank's size follows the width (official 2048 at 768).
 The optimiser is the configuration's Adam, not the README's AdamW (B5), with a constant rate (B6).
 Positions, crops, the 97-position mean, preprocessing and the evaluation scripts (B2 … B4, B7 … B14) belong
-to encoders, data and evaluation; one pair keeps its axes (B15). It sees pooled vectors only, so 2D and 3D
+to encoders, data and evaluation; one pair keeps its axes (B15). A text is one sentence, where upstream joins
+up to five (B16). It sees pooled vectors only, so 2D and 3D
 grids are alike. Similarity maps are the official cosine of projected patches and prompt, not rescaled.
 """
 

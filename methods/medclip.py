@@ -13,8 +13,9 @@ is all zero, and so has uniform targets (Q-M3). Without label vectors the loss i
 clamped to [0, 4.6052] where logits are made, with the gradient passing, and after each step: the values of
 the official in-place clamp. The augmented-text copy is the `augmented` argument of `loss`; the shared budget
 does not use it. Text pooling over padding (Q-M1), the report splitter, sampled prompts and per-class
-re-encoding (Q-M4 … Q-M6, Q-M8, Q-M9) belong to encoders and prompts; projections are always used (Q-M10)
-and s is not decayed (Q-M7). Similarity maps are ours.
+re-encoding (Q-M4 … Q-M6, Q-M8, Q-M9) belong to encoders and prompts; projections are always used (Q-M10).
+What decays is told by kind, not by name (Q-M7). Label vectors are of the findings that the training reports
+name, where upstream has CheXpert's 14 label columns (Q-M11). Similarity maps are ours.
 """
 
 from __future__ import annotations

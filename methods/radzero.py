@@ -16,7 +16,9 @@ log-sum-exps with the official ε inside, so nothing overflows (Q7), and T is ke
 which the official code does not do (`min_temperature: 0`). Matrices stay (I, T) for one image or prompt
 (Q8). `features` is use_vision_cls_token: both, local (patches only), or global (CLS only: a plain cosine).
 The encoder's own position resize, image stretch and evaluation quirks (Q2, Q3, Q9 … Q16) belong to other
-rooms. One Linear per side maps the shared encoders to `width`; upstream both are 768 wide.
+rooms. Training images are those of every method, frontal by default (Q17); the batch of the recipe is the
+whole of what upstream spreads over four processes (Q18). One Linear per side maps the shared encoders to
+`width`; upstream both are 768 wide.
 """
 
 from __future__ import annotations
@@ -78,7 +80,8 @@ class RadZero(Method):
     OFFICIAL_RECIPE = Recipe(
         optimiser="adamw", learning_rate=1e-4, weight_decay=0.05, decay_exempt="norms and biases",
         batch_size=256, epochs=20, clip_norm=1.0, schedule="cosine", warmup_steps=50, patience=5,
-        precision="bfloat16", source="RadZero exp/cxr_pt/configs/{config,radzero}.yaml",
+        precision="bfloat16",
+        source="RadZero exp/cxr_pt/configs/{config,radzero}.yaml; README: 64 on each of 4 processes (Q18)",
     )  # fmt: skip
 
     def __init__(self, config: RadZeroConfig, image_dim: int, text_dim: int) -> None:
