@@ -2,17 +2,37 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
+import os
 import sys
 import traceback
+from contextlib import suppress
+from pathlib import Path
 
 import typer
 
 from benchmark import __version__
-from benchmark.core.errors import BenchError
+from benchmark.commands.common import discard_stdout, emit, stdout_errors
+from benchmark.core.errors import BenchError, in_parts
+from benchmark.core.files import FULL
 
 COMMANDS = ("run", "train", "evaluate", "score", "verify", "parity", "explain", "ls", "doctor")
 GROUPS = ("check", "data", "prompts", "report", "stage")
+
+INTERRUPTED = "Interrupted. Run the same command again to resume."
+UNEXPECTED = 70
+"""EX_SOFTWARE of sysexits.h: an error that bench did not foresee."""
+OUTSIDE = FULL | {
+    errno.EACCES,
+    errno.EPERM,
+    errno.EIO,
+    errno.EMFILE,
+    errno.ELOOP,
+    errno.ENOTDIR,
+    errno.EISDIR,
+}
+"""What a disk or its rights refuse, wherever it happens."""
 
 UsageError: type[Exception] = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
 """click's base of usage errors; typer carries its own copy of click, so it cannot be imported."""
@@ -23,20 +43,27 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     help="Fair, reproducible comparison of image-text alignment methods in radiology.\n\n"
-    "Results go to stdout, progress to stderr. Exit 0: done; 1: ran, and the answer is no; 2: bad input.",
+    "Results go to stdout, progress to stderr. Exit 0: done; 1: ran, and the answer is no; 2: bad input, "
+    "or a file that cannot be read or written; 70: an error that bench did not foresee; 130: interrupted.",
     epilog="bench run --method carzero --dataset padchest · "
     "bench score predictions.csv --labels labels.csv · bench verify",
 )
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
 @app.callback()
 def options(
     debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
-    version: bool = typer.Option(False, "--version", help="Print the version and exit.", is_eager=True),
+    version: bool = typer.Option(
+        False, "--version", help="Print the version and exit.", is_eager=True, callback=_version
+    ),
 ) -> None:
-    if version:
-        typer.echo(__version__)
-        raise typer.Exit
+    pass
 
 
 def _mount() -> None:
@@ -51,29 +78,79 @@ _mount()
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run and return the exit code. A closed pipe and Ctrl-C are not tracebacks either."""
-    arguments = sys.argv[1:] if argv is None else argv
-    debug = "--debug" in arguments
-    if debug and arguments[0] != "--debug":
+    """Run and return the exit code; the only place where an error becomes a line.
+
+    Nothing is a traceback: what bench did not foresee is one line too, with the exit code UNEXPECTED, and
+    `--debug` shows where it came from. With `--json` the error is also the one object on stdout.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if "--debug" in arguments:
         arguments = ["--debug", *[a for a in arguments if a != "--debug"]]
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (it stands for a closed standard output)
     try:
-        result = app(args=arguments, prog_name="bench", standalone_mode=False)
-        return result if isinstance(result, int) else 0
-    except typer.Exit as stop:
-        return stop.exit_code
+        return _run(arguments)
     except UsageError as error:
         error.show()  # type: ignore[attr-defined]
-        return 2
+        return _failed(error.format_message(), 2, arguments)  # type: ignore[attr-defined]
     except BenchError as error:
-        if debug:
-            traceback.print_exc()
-        sys.stderr.write(f"{' '.join(str(error).split())}\n")
-        return error.exit_code
-    except (typer.Abort, KeyboardInterrupt):
-        sys.stderr.write("Interrupted. Run the same command again to resume.\n")
-        return 130
-    except BrokenPipeError:
+        line, code = str(error), error.exit_code
+    except OSError as error:
+        if error.errno not in OUTSIDE:
+            line, code = _unforeseen(error)
+        else:
+            name = f"{error.filename}: " if error.filename else ""
+            line, code = f"{name}cannot be read or written ({error.strerror}). Check it and the disk.", 2
+    except typer.Abort as error:
+        if isinstance(error.__cause__, EOFError):  # typer takes an unexpected end of a file for Ctrl-D
+            line, code = _unforeseen(error.__cause__)
+        else:
+            line, code = INTERRUPTED, 130
+    except KeyboardInterrupt:
+        line, code = INTERRUPTED, 130
+    except Exception as error:
+        line, code = _unforeseen(error)
+    sys.stderr.write(f"{' '.join(line.split())}\n")
+    return _failed(line, code, arguments)
+
+
+def _run(arguments: list[str]) -> int:
+    try:
+        result = app(args=arguments, prog_name="bench", standalone_mode=False)
+        with stdout_errors():
+            sys.stdout.flush()
+    except typer.Exit as stop:
+        return stop.exit_code
+    except SystemExit as stop:  # typer ends like this where the reader of standard output has gone
+        if not isinstance(stop.__context__, BrokenPipeError):
+            raise
+        discard_stdout()
         return 0
+    except UsageError:
+        raise
+    except BaseException:
+        if arguments[:1] == ["--debug"]:
+            traceback.print_exc()
+        raise
+    if result == 130:  # typer's own answer to Ctrl-C, without a word
+        raise KeyboardInterrupt
+    return result if isinstance(result, int) else 0
+
+
+def _failed(line: str, code: int, arguments: list[str]) -> int:
+    """Print the error as an object where JSON was asked for."""
+    if "--json" in arguments:
+        with suppress(BenchError):
+            emit(in_parts(line), "", as_json=True)
+    return code
+
+
+def _unforeseen(error: BaseException) -> tuple[str, int]:
+    """Kind and place, without the message, which may quote a report."""
+    last = traceback.extract_tb(error.__traceback__)[-1:]
+    place = f" at {Path(last[0].filename).name}:{last[0].lineno}" if last else ""
+    line = f"unexpected {type(error).__name__}{place}: a fault of bench; run again with --debug."
+    return line, UNEXPECTED
 
 
 def entry() -> None:

@@ -3,21 +3,46 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Annotated, Any
 
 import typer
 
+from benchmark.core.errors import BenchError
 from benchmark.core.progress import progress, watched
 
-__all__ = ["JsonOption", "emit", "progress", "watched"]
+__all__ = ["JsonOption", "discard_stdout", "emit", "progress", "stdout_errors", "watched"]
 
-JsonOption = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object on stdout.")]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print exactly one JSON object on stdout, also of an error.")
+]
+
+
+@contextmanager
+def stdout_errors() -> Iterator[None]:
+    """A closed pipe on standard output is passed over, a full disk is a BenchError."""
+    try:
+        yield
+    except BrokenPipeError:
+        discard_stdout()
+    except OSError as error:
+        discard_stdout()
+        raise BenchError(f"standard output: cannot be written ({error.strerror}). Free the disk.") from error
+
+
+def discard_stdout() -> None:
+    """What is still buffered goes nowhere, so that the interpreter does not try again when it ends."""
+    with suppress(OSError, ValueError), open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 def emit(value: dict[str, Any], text: str, as_json: bool) -> None:
-    """Print the result: `value` as one JSON object, or `text`."""
-    if as_json:
-        sys.stdout.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
-    else:
-        sys.stdout.write(text.rstrip("\n") + "\n")
+    """Print the result: `value` as one JSON object, or `text`. A reader that has gone (`| head`) is no error,
+    so that the exit code says what the command found. Raises BenchError where the disk is full."""
+    written = json.dumps(value, ensure_ascii=False, default=str) if as_json else text.rstrip("\n")
+    with stdout_errors():
+        sys.stdout.write(written + "\n")
+        sys.stdout.flush()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 
@@ -41,6 +42,19 @@ class Negative(BenchError):
     """The command ran and the answer is no (parity off, claim refuted, check failed). Exit code 1."""
 
     exit_code = 1
+
+
+def in_parts(message: str) -> dict[str, str | None]:
+    """error, file and next of a one-line message `FILE:LINE: what is wrong. What to do.`, for `--json`.
+
+    error: the whole line. file: what it names first. next: its last clause. The last two are null where there
+    is none.
+    """
+    line = " ".join(message.split())
+    start = re.match(r"(?!--)(\S[^:]*?)(?::\d+)?: ", line)
+    file = start[1] if start and re.search(r"[/\\]|\.\w{1,8}$", start[1]) else None
+    clauses = re.split(r"(?<=[;.?]) ", line[start.end() :] if start else line)
+    return {"error": line, "file": file, "next": clauses[-1].rstrip(".") if len(clauses) > 1 else None}
 
 
 def closest(name: str, known: Iterable[str]) -> str | None:

@@ -1,0 +1,180 @@
+"""How a command ends: exit codes, one line, JSON of errors, a closed or full standard output."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from benchmark import cli
+from benchmark.core.errors import BenchError, Negative, in_parts
+
+
+def ends(monkeypatch, capsys, problem: BaseException, *arguments: str) -> tuple[int, str, str]:
+    def app(**_options):
+        raise problem
+
+    monkeypatch.setattr(cli, "app", app)
+    code = cli.main(["score", *arguments])
+    out = capsys.readouterr()
+    return code, out.out, out.err
+
+
+@pytest.mark.parametrize(
+    ("problem", "code", "text"),
+    [
+        (BenchError("a.csv: bad"), 2, "a.csv: bad"),
+        (Negative("no"), 1, "no"),
+        (KeyboardInterrupt(), 130, "Interrupted"),
+        (KeyError("secret"), 70, "unexpected KeyError at test_endings.py:"),
+        (RecursionError("secret"), 70, "unexpected RecursionError"),
+        (AssertionError("secret\nsecond line"), 70, "unexpected AssertionError"),
+        (
+            PermissionError(13, "Permission denied", "b.csv"),
+            2,
+            "b.csv: cannot be read or written",
+        ),
+        (OSError(28, "No space left on device"), 2, "No space left on device"),
+        (FileNotFoundError(2, "No such file", "lost"), 70, "unexpected FileNotFoundError"),
+        (EOFError(), 70, "unexpected EOFError"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+@pytest.mark.parametrize("as_json", [False, True])
+def test_exit_codes_mean_what_they_say(monkeypatch, capsys, problem, code, text, as_json) -> None:
+    found, out, err = ends(monkeypatch, capsys, problem, *(["--json"] if as_json else []))
+    assert found == code
+    assert err.count("\n") == 1
+    assert text in err
+    assert "secret" not in err
+    if as_json:
+        assert json.loads(out)["error"] == err.strip()
+    else:
+        assert out == ""
+
+
+def test_an_end_of_file_that_typer_takes_for_an_interrupt(monkeypatch, capsys) -> None:
+    import typer
+
+    problem = typer.Abort()
+    problem.__cause__ = EOFError()
+    code, _, err = ends(monkeypatch, capsys, problem)
+    assert code == 70
+    assert "Interrupted" not in err
+    assert ends(monkeypatch, capsys, typer.Abort())[0] == 130
+
+
+def test_an_interrupt_inside_a_command_says_that_it_can_be_resumed(monkeypatch, capsys) -> None:
+    def interrupted(_request) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("benchmark.score.files.score_files", interrupted)
+    assert cli.main(["score", "a.csv", "--labels", "b.csv"]) == 130
+    assert "Run the same command again" in capsys.readouterr().err
+
+
+def test_the_version_is_printed(capsys) -> None:
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out.strip() == cli.__version__
+
+
+def test_debug_shows_where_an_error_came_from(monkeypatch, capsys) -> None:
+    code, _, err = ends(monkeypatch, capsys, KeyError("x"), "--debug")
+    assert code == 70
+    assert "Traceback" in err
+
+
+@pytest.mark.parametrize(
+    ("message", "file", "step"),
+    [
+        ("a/b.csv:7: row 3 is odd; correct it.", "a/b.csv", "correct it"),
+        ("p.csv: no such file. Give a CSV.", "p.csv", "Give a CSV"),
+        ("unknown method 'carzer'. Did you mean 'carzero'?", None, "Did you mean 'carzero'?"),
+        ("--output x.csv: is a folder; give the name of a file.", None, "give the name of a file"),
+        ("nothing", None, None),
+    ],
+)
+def test_parts_of_a_message(message, file, step) -> None:
+    assert in_parts(message) == {"error": message, "file": file, "next": step}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["score", "none.csv", "--labels", "x.csv"],
+        ["score", "a", "--rows", "sideways"],
+        ["score"],
+        ["explain", "clip", "nowhere"],
+        ["verify", "no-such-claim"],
+        ["parity", "nowhere"],
+        ["frobnicate"],
+    ],
+)
+def test_errors_are_one_json_object_with_the_code_unchanged(tmp_path, monkeypatch, capsys, arguments) -> None:
+    monkeypatch.chdir(tmp_path)
+    plain = cli.main(arguments)
+    capsys.readouterr()
+    assert cli.main([*arguments, "--json"]) == plain == 2
+    out = capsys.readouterr()
+    value = json.loads(out.out)
+    assert set(value) == {"error", "file", "next"}
+    assert value["error"]
+
+
+def bench(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "benchmark", *arguments]
+    return subprocess.run(command, text=True, stderr=subprocess.PIPE, **options)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["ls", "methods", "--json"]])
+def test_a_reader_that_has_gone_is_no_error(arguments) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    done = bench(*arguments, stdout=write)
+    os.close(write)
+    assert done.returncode == 0
+    assert done.stderr == ""
+
+
+def test_a_reader_that_has_gone_does_not_turn_no_into_yes(monkeypatch) -> None:
+    import typer
+
+    from benchmark.commands.common import emit
+
+    def app(**_options):
+        emit({}, "no", True)
+        raise typer.Exit(1)
+
+    class Gone:
+        def write(self, _text: str) -> int:
+            raise BrokenPipeError
+
+        def fileno(self) -> int:
+            raise ValueError
+
+        def flush(self) -> None:
+            pass
+
+    monkeypatch.setattr(cli, "app", app)
+    monkeypatch.setattr(sys, "stdout", Gone())
+    assert cli.main(["verify"]) == 1
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is always full")  # noqa: PTH110
+def test_a_full_standard_output_is_one_line() -> None:
+    with open("/dev/full", "w") as full:
+        for arguments in (["ls", "methods"], ["ls", "methods", "--json"], ["--version"]):
+            done = bench(*arguments, stdout=full)
+            assert done.returncode == 2
+            assert done.stderr.count("\n") == 1
+            assert "No space left" in done.stderr
+
+
+def test_a_closed_standard_output_is_no_traceback() -> None:
+    done = subprocess.run(
+        f"{sys.executable} -m benchmark ls methods >&-", shell=True, text=True, stderr=subprocess.PIPE
+    )
+    assert "Traceback" not in done.stderr
