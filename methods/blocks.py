@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -27,6 +28,20 @@ def projection(
             f"set width: {source} or project: auto."
         )
     return nn.Identity()
+
+
+def orthogonal_(matrix: Tensor) -> Tensor:
+    """Fill (m, n) with orthonormal rows or columns, whichever are fewer, in place (Saxe et al. 2014).
+
+    As torch's `nn.init.orthogonal_`, but factorised in float64 by numpy: torch's float32 factorisation rounds
+    by the processor and the number of threads, and training carries that on.
+    """
+    rows, columns = matrix.shape
+    drawn = torch.empty(max(rows, columns), min(rows, columns)).normal_()
+    q, r = np.linalg.qr(drawn.double().numpy())
+    q = q * np.sign(np.diag(r))
+    with torch.no_grad():
+        return matrix.copy_(torch.from_numpy(q.T if rows < columns else q))
 
 
 def cosine(a: Tensor, b: Tensor, eps: float = 1e-8) -> Tensor:

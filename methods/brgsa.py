@@ -29,10 +29,10 @@ from torch.nn import functional
 
 from benchmark.core.features import ImageFeatures, TextFeatures
 from methods.base import METHODS, Losses, Method, MethodConfig, Pairs, Prepared, Recipe
-from methods.blocks import OfficialState, contrast, cosine_matrix, projection, unit
+from methods.blocks import OfficialState, contrast, cosine_matrix, orthogonal_, projection, unit
 
 _INIT: dict[str, Callable[[Tensor], Tensor]] = {
-    "orthogonal": nn.init.orthogonal_,
+    "orthogonal": orthogonal_,
     "gaussian": nn.init.normal_,
     "xavier": nn.init.xavier_uniform_,
     "uniform": lambda bank: nn.init.uniform_(bank, -0.1, 0.1),

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmark.core import numerics
+
+numerics.pin()  # before torch and numpy are loaded by any test
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
