@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from benchmark.core.tables import TWIN_NOTICE
-from benchmark.reporting.evidence import Evidence
 from benchmark.reporting.numbers import known, missing
 from benchmark.reporting.published import Published, compare_published
 from benchmark.reporting.table import Measured, Row, TableColumn, change, count, estimate, real, words
@@ -41,7 +40,7 @@ READING = (
     "Values are means over seeds; brackets hold 95% intervals over patients (resampled whole) and seeds. "
     "Bold: separable from every other row of its group by Holm-corrected paired tests. "
     "Rows that share a letter are not separable. "
-    "MDE: smallest true difference to the best other row that these data find with 80% power."
+    "MDE: smallest true difference to the best other row that this corrected test finds with 80% power."
 )
 RANKING_FAMILY = (
     "the pairs of all methods of params.yaml within one evaluation set and stratum; methods without results "
@@ -53,12 +52,13 @@ def measured(
     row: Mapping[str, Any] | None, rank: Mapping[str, Any] | None = None, *, letters: bool = True
 ) -> Measured | None:
     """A metric row as a cell, with its notes; with a ranking's row, whether it is best, and its letters where
-    they have no column of their own."""
+    they have no column of their own. A ranking without an honest test gives a dash and its reason."""
     if row is None:
         return None
-    own = str(known(rank["groups"]) or "") if rank is not None and letters else ""
-    notes = tuple([] if missing(row.get("note")) or not row["note"] else [str(row["note"])])
-    return Measured(row["value"], row["low"], row["high"], own, notes, separable(rank))
+    notes = [row.get("note"), unranked(rank)]
+    own = "" if rank is None or not letters else str(known(rank["groups"]) or "–")
+    texts = tuple(str(note) for note in notes if note and not missing(note))
+    return Measured(row["value"], row["low"], row["high"], own, texts, separable(rank))
 
 
 def counts(about: Mapping[str, Any], row: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -71,11 +71,18 @@ def counts(about: Mapping[str, Any], row: Mapping[str, Any] | None) -> dict[str,
     }
 
 
+def unranked(rank: Mapping[str, Any] | None) -> str:
+    """Why a ranking has no letters and no best; empty where it has."""
+    return f"not ranked: {rank['undefined']}" if rank is not None and missing(rank["rank"]) else ""
+
+
 def ranks(row: Mapping[str, Any] | None) -> Row:
-    """Rank with its limits, and letters; nothing where no ranking was made or its tests are undefined."""
+    """Rank with its limits, letters, and the smallest difference to the best other row that it would find;
+    nothing where no ranking was made or its tests are undefined."""
     if row is None or missing(row["rank"]):
         return {}
-    return {"rank": (row["rank"], row["rank_low"], row["rank_high"]), "group": str(row["groups"])}
+    rank = (row["rank"], row["rank_low"], row["rank_high"])
+    return {"rank": rank, "group": str(row["groups"]), "mde": known(row["mde"])}
 
 
 def separable(row: Mapping[str, Any] | None) -> bool:
@@ -83,15 +90,6 @@ def separable(row: Mapping[str, Any] | None) -> bool:
     if row is None or missing(row["rank"]):
         return False
     return int(row["rank_low"]) == int(row["rank_high"]) == 1
-
-
-def mde(
-    evidence: Evidence, name: str, names: Sequence[str], dataset: str, stratum: str = "all"
-) -> float | None:
-    """Minimum detectable difference between `name` and the best of the others."""
-    other = evidence.best_other(name, names, dataset, stratum)
-    pair = None if other is None else evidence.pair(name, other, dataset, stratum)
-    return None if pair is None else known(pair["mde"])
 
 
 def beside_published(

@@ -236,9 +236,3 @@ class Evidence:
             return {}
         rows = ranking(own, level=self.level, pairs=comb(max(planned, len(names)), 2)).to_dict("records")
         return {(r["method"], r["dataset"], r["stratum"]): r for r in rows}  # type: ignore[misc]
-
-    def best_other(self, name: str, names: Sequence[str], dataset: str, stratum: str = "all") -> str | None:
-        """The best of `names` other than `name`, by the macro AUROC."""
-        scored = {n: self.value(n, dataset, stratum) for n in names if n != name}
-        known = {n: r["value"] for n, r in scored.items() if r is not None}
-        return max(known, key=lambda n: known[n]) if known else None

@@ -97,7 +97,7 @@ def _paired(contrast: Paired, evidence: Evidence) -> Finding:
     own = {d: dataset_effect(evidence, a, b, d, contrast.stratum, metric) for d in datasets}
     parts = tuple(e for e in own.values() if e is not None)
     rows = {d: evidence.pair(a, b, d, contrast.stratum, metric=metric) for d, e in own.items() if e is None}
-    reasons = {d: str(row["note"]) or "no honest test" for d, row in rows.items() if row is not None}
+    reasons = {d: str(row["undefined"] or row["note"]) for d, row in rows.items() if row is not None}
     if (lacking := _incomplete(parts, datasets, (a, b), reasons)) is not None:
         return lacking
     if contrast.datasets == "each":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -41,3 +42,8 @@ def missing(value: Any) -> bool:
 def known(value: Any) -> Any:
     """The value, or None where it is missing."""
     return None if missing(value) else value
+
+
+def is_few(row: Mapping[str, Any] | None) -> bool:
+    """Whether a metric row says that too few positive patients carry it for its interval to be sure."""
+    return row is not None and not missing(row.get("note")) and "few positive patients" in str(row["note"])

@@ -121,6 +121,8 @@ def _report(session: Session, todo: Plan, tasks: TaskResults) -> RunReport | Non
     for at, about in zip(sets, abouts, strict=True):
         shown = tasks.lines(at.manifest.dataset, todo.cells)
         lines += [*_heading(at, about), *(shown or _rows(summary, at, todo.cells)), ""]
+    if "]*" in "".join(lines):
+        lines.append("* few positive patients carry the value: its interval is not assured to cover")
     lines.append(trained)
     return RunReport(value, "\n".join(lines))
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from benchmark.core.tasks import Task, task_named
 from benchmark.grid.params import Cell
 from benchmark.grid.request import protocol_task
+from benchmark.reporting.numbers import is_few
 from benchmark.stages.evaluate import evaluate_task
 from benchmark.stages.run import Session
 
@@ -19,12 +20,13 @@ if TYPE_CHECKING:
 
 
 def value_text(row: dict[str, Any] | None) -> str:
-    """`value [low, high]` of a metric row."""
+    """`value [low, high]` of a metric row, with a star where few positive patients carry it."""
     if row is None or row["value"] is None:
         return "undefined"
+    star = "*" if is_few(row) else ""
     if row["low"] is None:
-        return f"{row['value']:.3f} [no interval]"
-    return f"{row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
+        return f"{row['value']:.3f} [no interval]{star}"
+    return f"{row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}]{star}"
 
 
 @dataclass

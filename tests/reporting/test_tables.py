@@ -30,6 +30,7 @@ from benchmark.reporting.table import (
     markdown,
     words,
 )
+from benchmark.reporting.tables.ablation import ablation
 from benchmark.reporting.tables.zero_shot import overview
 
 PUBLISHED = Path(__file__).resolve().parents[2] / "reports" / "published.yaml"
@@ -133,6 +134,57 @@ def best_cells(table: Table):
     return [
         (row, [c.key for c in table.columns if getattr(row.get(c.key), "best", False)]) for row in table.rows
     ]
+
+
+def test_few_positive_patients_are_marked_on_means_as_on_classes(tables, gathered):
+    frame = gathered.evidence.metrics
+    means = frame[(frame["class"] == "macro") & (frame["metric"] == "auroc") & frame["value"].notna()]
+    few = means[means["note"].fillna("").str.contains("few positive patients")]
+    where = {(r.name, r.dataset, r.stratum) for r in few.itertuples(index=False)}
+    assert {stratum for _, _, stratum in where} & {"tail", "medium"}
+    seen = set()
+    for row in tables["rare_disease"].rows:
+        for stratum in ("all", "head", "medium", "tail"):
+            cell = row.get(stratum)
+            if cell is not None:
+                marked = any("few positive patients" in note for note in cell.notes)
+                assert marked == ((row["cell"], row["dataset"], stratum) in where)
+                seen.add(marked)
+    assert seen == {True, False}
+    forms = markdown(tables["rare_disease"]), latex(tables["rare_disease"])
+    assert all("few positive patients" in form for form in forms)
+    classes = {r["few"] for r in tables["per_class"].records()}
+    assert classes == {"few", ""}
+
+
+def test_a_comparison_without_an_honest_test_is_never_bold_ranked_or_lettered(gathered):
+    frame = gathered.evidence.comparisons.copy()
+    frame[["p", "low", "high", "se", "df", "mde"]] = float("nan")
+    frame["undefined"] = "test undefined: positives of 1 patients, fewer than 3"
+    evidence = replace(gathered.evidence, comparisons=frame)
+    glance = overview(evidence)
+    assert not any(cells for _, cells in best_cells(glance))
+    for row in shown(glance):
+        assert all(" – [" in text for key, text in row.items() if key != "method")
+    assert any("not ranked: test undefined" in note for note in glance.all_notes)
+    one = ablation(evidence, "features")
+    assert not any(cells for _, cells in best_cells(one))
+    for row in one.records():
+        assert (row["p"], row["p_holm"], row["mde"], row["rank"], row["group"]) == (None,) * 5
+    changed = [row for row in shown(one) if row["row"] == "global only"]
+    assert all("[" in row["difference"] for row in changed), "the reason is a footnote"
+    assert {row["dataset"] for row in changed} == {"chestxray14", "chexpert", "average"}
+
+
+def test_the_family_of_a_table_is_what_params_yaml_plans(gathered):
+    cells = gathered.evidence.cells
+    more = replace(cells["carzero-global"], name="carzero-local")
+    planned = replace(gathered.evidence, cells={**cells, "carzero-local": more})
+    for one, size in ((gathered.evidence, 3), (planned, 6)):
+        table = ablation(one, "features")
+        assert f"the {size} differences" in table.family
+        smallest = min((row["p"], row["p_holm"]) for row in table.records() if row["p"] is not None)
+        assert smallest[1] == pytest.approx(min(1.0, size * smallest[0]))
 
 
 def test_ablation_rows_are_paired_with_the_main_cell(gathered, tables):

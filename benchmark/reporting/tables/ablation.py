@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from benchmark.reporting import columns as common
-from benchmark.reporting.effects import mean_effect
+from benchmark.reporting.effects import Effect, dataset_effect, mean_effect
 from benchmark.reporting.evidence import SEPARATOR, Evidence
 from benchmark.reporting.numbers import known
 from benchmark.reporting.table import Measured, Table, change, estimate, probability, words
@@ -37,21 +37,30 @@ def kinds(evidence: Evidence) -> list[str]:
 
 def ablation(evidence: Evidence, table: str) -> Table | None:
     """Rows of params.yaml's cells with this `table`, and for prompt alignment the inference prompts too."""
-    from benchmark.evaluation.statistics.multiplicity import holm
-
     rows: list[dict[str, Any]] = []
+    effects: list[Effect | None] = []
     for names in _groups(evidence, table):
         ranking = evidence.ranking(names, _planned_rows(evidence, names[0], table))
         for dataset in [*_shared(evidence, names), AVERAGE]:
             for name in names:
                 rank = ranking.get((name, dataset, "all"))
                 row = _row(evidence, name, names, dataset, rank)
-                if row is not None:
-                    rows.append({**row, **common.ranks(rank)})
+                if row is None:
+                    continue
+                effect, undefined = _to_main(evidence, name, names[0], dataset)
+                row |= common.ranks(rank)
+                row["mde"] = None
+                if effect is not None:
+                    row["difference"] = Measured(effect.value, effect.low, effect.high)
+                elif undefined is not None:
+                    row["difference"] = undefined
+                rows.append(row)
+                effects.append(effect)
     if not rows:
         return None
     size = family_size(evidence, table)
-    p = holm(np.array([np.nan if row.get("p") is None else row["p"] for row in rows], dtype=float), size)
+    for row, corrected in zip(rows, _corrected(effects, size, evidence.level), strict=True):
+        row |= corrected
     return Table(
         name=table,
         title=TITLES.get(table, f"Ablation: {table.replace('_', ' ')}"),
@@ -61,10 +70,11 @@ def ablation(evidence: Evidence, table: str) -> Table | None:
             change("difference", "Difference to main"), probability("p"), probability("p_holm", "p (Holm)"),
             *common.RANK, common.MDE, *common.COUNTS, common.ORIGIN,
         ),
-        rows=tuple({**row, "p_holm": known(value)} for row, value in zip(rows, p, strict=True)),
+        rows=tuple(rows),
         notes=(
             common.READING,
-            "p: paired, Holm-corrected over the family; ranks correct within one method and dataset.",
+            "p: paired, Holm-corrected over the family; ranks correct within one method and dataset. MDE is "
+            "of the difference to the main row here, at the level of its corrected p.",
         ),
         family=f"the {size} differences that params.yaml plans for this table, whether or not they were run.",
         synthetic=evidence.synthetic(),
@@ -147,37 +157,62 @@ def _row(
     ours = evidence.value(name, dataset)
     if ours is None:
         return None
-    row = head | {
+    return head | {
         "ours": common.measured(ours, rank, letters=False),
         **common.counts(evidence.sets[dataset], ours),
-    }
-    pair = None if name == main else evidence.pair(name, main, dataset)
-    if pair is None:
-        return row
-    return row | {
-        "difference": Measured(pair["delta"], pair["low"], pair["high"]),
-        "p": known(pair["p"]),
-        "mde": known(pair["mde"]),
     }
 
 
 def _average(evidence: Evidence, name: str, main: str, head: dict[str, Any]) -> dict[str, Any] | None:
     """The mean over the datasets that this row and the main cell share; the difference has an interval."""
-    shared = [d for d in evidence.datasets if evidence.value(name, d) and evidence.value(main, d)]
+    shared = _shared_with(evidence, name, main)
     if len(shared) < 2:
         return None
     values = [evidence.value(name, d)["value"] for d in shared]  # type: ignore[index]
     about = [evidence.sets[d] for d in shared]
-    row = head | {
+    return head | {
         "ours": Measured(float(np.mean(values))),
         "images": sum(int(a["images"]) for a in about),
         "patients": sum(int(a["patients"]) for a in about),
         "origin": "twin" if "twin" in {evidence.origin(d) for d in shared} else "official",
     }
-    effect = None if name == main else mean_effect(evidence, name, main, shared)
-    if effect is None:
-        return row
-    return row | {
-        "difference": Measured(effect.value, effect.low, effect.high),
-        "p": known(effect.p_against(0.0)),
+
+
+def _shared_with(evidence: Evidence, name: str, main: str) -> list[str]:
+    return [d for d in evidence.datasets if evidence.value(name, d) and evidence.value(main, d)]
+
+
+def _to_main(evidence: Evidence, name: str, main: str, dataset: str) -> tuple[Effect | None, Measured | None]:
+    """The difference to the main row, or the value that has no honest test, with the reason. An average has a
+    test where every set has one."""
+    sets = _shared_with(evidence, name, main) if dataset == AVERAGE else [dataset]
+    pairs = [evidence.pair(name, main, d) for d in sets]
+    made = [pair for pair in pairs if pair is not None]
+    if name == main or len(made) < len(sets):
+        return None, None
+    untested = {
+        d: str(pair["undefined"] or pair["note"])
+        for d, pair in zip(sets, made, strict=True)
+        if dataset_effect(evidence, name, main, d, "all", "auroc") is None
     }
+    if not untested:
+        return mean_effect(evidence, name, main, sets), None
+    notes = tuple(f"{d}: {reason}" for d, reason in untested.items())
+    return None, Measured(float(np.mean([pair["delta"] for pair in made])), notes=notes)
+
+
+def _corrected(effects: Sequence[Effect | None], size: int, level: float) -> list[dict[str, float | None]]:
+    """p, corrected p and minimum detectable difference of each test in a family of `size`."""
+    from benchmark.evaluation.statistics.multiplicity import holm, holm_levels
+    from benchmark.evaluation.statistics.paired import minimum_detectable
+
+    p = np.array([np.nan if e is None else e.p_against(0.0) for e in effects])
+    levels = 1 - holm_levels(p, 1 - level, size)
+    return [
+        {
+            "p": known(own),
+            "p_holm": known(corrected),
+            "mde": None if e is None else known(float(minimum_detectable(e.se, e.df, at, 0.8))),
+        }
+        for e, own, corrected, at in zip(effects, p, holm(p, size), levels, strict=True)
+    ]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from benchmark.reporting import columns as common
 from benchmark.reporting.evidence import Evidence
-from benchmark.reporting.table import Table, count, estimate, words
+from benchmark.reporting.numbers import is_few
+from benchmark.reporting.table import Measured, Table, count, estimate, words
 from benchmark.reporting.tables import Material
 
 PLACE = 50
@@ -28,13 +29,14 @@ def frequency(evidence: Evidence) -> Table:
             known = [r for r in values.values() if r is not None]
             if not known:
                 continue
-            row: dict[str, Any] = {name: common.measured(value) for name, value in values.items()}
+            row: dict[str, Any] = {name: _without_notes(value) for name, value in values.items()}
             row |= {
                 "dataset": dataset,
                 "class": cls,
                 "named": counts[cls],
                 "origin": evidence.origin(dataset),
             }
+            row["few"] = "few" if any(is_few(value) for value in known) else ""
             rows.append(row | {"positives": int(known[0]["n_pos"])})
     return Table(
         name="per_class",
@@ -44,10 +46,16 @@ def frequency(evidence: Evidence) -> Table:
             words("class", "Class"),
             count("named", "Training studies"),
             count("positives", "Positives"),
+            words("few", "Few"),
             *[estimate(n, evidence.cell(n).title, f"{n} ") for n in names],
             common.ORIGIN,
         ),
         rows=tuple(rows),
-        notes=("Intervals of classes with fewer than 20 positive patients are not assured to cover.",),
+        notes=("Few: fewer than 20 positive patients, so intervals are not assured to cover.",),
         synthetic=evidence.synthetic(),
     )
+
+
+def _without_notes(row: Mapping[str, Any] | None) -> Measured | None:
+    """The note of a class is a column here, once for all methods."""
+    return None if row is None else Measured(row["value"], row["low"], row["high"])

@@ -44,9 +44,10 @@ def rare_disease(evidence: Evidence) -> Table:
             for stratum in STRATA:
                 ours = evidence.value(name, dataset, stratum)
                 if ours is not None:
-                    row[stratum] = common.measured(ours, ranking.get((name, dataset, stratum)))
+                    rank = ranking.get((name, dataset, stratum))
+                    row[stratum] = common.measured(ours, rank)
                     row[f"{stratum} positives"] = int(ours["n_pos"])
-                    row[f"{stratum} mde"] = common.mde(evidence, name, names, dataset, stratum)
+                    row[f"{stratum} mde"] = common.ranks(rank).get("mde")
             trend = evidence.trends.get((name, dataset))
             if trend is not None:
                 row["slope"] = Measured(trend.slope, trend.slope_low, trend.slope_high)

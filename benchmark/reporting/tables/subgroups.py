@@ -8,7 +8,7 @@ from typing import Any
 from benchmark.reporting import columns as common
 from benchmark.reporting.effects import seed_mean
 from benchmark.reporting.evidence import Evidence
-from benchmark.reporting.numbers import interval_text, missing
+from benchmark.reporting.numbers import interval_text, is_few, missing
 from benchmark.reporting.table import Measured, Table, change, estimate, words
 from benchmark.reporting.tables import Material
 
@@ -78,7 +78,7 @@ def _divisions(evidence: Evidence, dataset: str) -> dict[str, list[str]]:
 def _in_words(levels: dict[str, dict[str, Any]]) -> str:
     return "; ".join(
         f"{level}: {interval_text(row['value'], row['low'], row['high'])}"
-        + (f" ({row['note']})" if "few positive" in str(row.get("note", "")) else "")
+        + (f" ({row['note']})" if is_few(row) else "")
         for level, row in levels.items()
     )
 

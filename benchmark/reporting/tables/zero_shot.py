@@ -97,7 +97,6 @@ def zero_shot(evidence: Evidence, published: Published) -> Table:
                         published, about, cell.title, cell.variant, ours, stratum=stratum
                     ),
                     **common.ranks(rank),
-                    "mde": common.mde(evidence, name, names, dataset, stratum),
                     **common.counts(about, ours),
                 }
             )
