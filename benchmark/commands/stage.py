@@ -128,3 +128,12 @@ def difficulty() -> None:
             now, now.project.reports / "tables" / "per_class.csv", now.project.reports / "difficulty"
         )
     )
+
+
+@app.command()
+def code() -> None:
+    """Write a hash of the installed code and plug-ins, which a project outside the checkout depends on."""
+    from benchmark.grid.layout import Project
+    from benchmark.stages.code import write_code_index
+
+    typer.echo(write_code_index(Project.find()))

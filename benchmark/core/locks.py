@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 from collections.abc import Callable, Iterator
 from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from benchmark.core.errors import BenchError
 
 
 @contextlib.contextmanager
@@ -14,15 +17,24 @@ def only_writer(path: Path | str, waiting: Callable[[], None] | None = None) -> 
 
     The system drops the lock of a killed process. The file stays: removing it would let a waiting
     process and a new one hold two locks of one name. Between machines it holds where their shared file
-    system carries flock, as NFS version 4 does.
+    system carries locks, as NFS version 4 does. Raises BenchError where the file system has none: a mere
+    file in their place would outlive a killed process.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w") as handle:
+    lock = FileLock(path, fallback_to_soft=False)
+    try:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            lock.acquire(timeout=0)
+        except Timeout:
             if waiting is not None:
                 waiting()
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            lock.acquire()
+    except OSError as error:
+        raise BenchError(
+            f"{path}: cannot be locked ({error.strerror or error}). Use a file system with file locks."
+        ) from error
+    try:
         yield
+    finally:
+        lock.release()

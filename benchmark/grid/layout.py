@@ -26,7 +26,7 @@ class Project:
             if (folder / "params.yaml").is_file():
                 return cls(folder)
         raise ParamsError(
-            f"{here}: no params.yaml here or above. Run inside the checkout or set CXR_ALIGNBENCH_HOME."
+            f"{here}: no params.yaml here or above. Run inside a project, start one by `bench init DIR`, or set CXR_ALIGNBENCH_HOME."
         )
 
     @property

@@ -1,0 +1,52 @@
+"""Stage code: what is installed, as one small file that stages outside the checkout depend on."""
+
+from __future__ import annotations
+
+import importlib.util
+from importlib.metadata import entry_points
+from pathlib import Path
+
+from benchmark.core.errors import BenchError
+from benchmark.core.files import write_json
+from benchmark.core.hashing import hash_file, hash_strings
+from benchmark.data.cards import datasets_folder
+from benchmark.grid.layout import Project
+from benchmark.grid.start import CODE_INDEX
+
+SUFFIXES = (".py", ".yaml")
+GROUPS = "cxr_alignbench."
+
+
+def write_code_index(project: Project) -> str:
+    """data/code.json: a hash of each package that computes: this one, its methods and cards, and plug-ins.
+
+    Equal code gives equal bytes, so that DVC runs a stage again only where something changed. Which cells are
+    then trained again is decided by their keys. Raises BenchError for a plug-in without a file.
+    """
+    found = {
+        "benchmark": _package("benchmark"),
+        "methods": _package("methods"),
+        "datasets": datasets_folder(),
+    }
+    for group in sorted(g for g in entry_points().groups if g.startswith(GROUPS)):
+        for point in entry_points(group=group):
+            name = point.module.split(".")[0]
+            found.setdefault(name, _package(name))
+    write_json(project.root / CODE_INDEX, {name: _hash(path) for name, path in sorted(found.items())})
+    return f"code of {', '.join(sorted(found))}"
+
+
+def _package(name: str) -> Path:
+    """The folder of a package, or the file of a module."""
+    spec = importlib.util.find_spec(name)
+    if spec is None or not spec.origin:
+        raise BenchError(f"plug-in {name}: has no file. Install it again, or take it away.")
+    path = Path(spec.origin)
+    return path.parent if path.name == "__init__.py" else path
+
+
+def _hash(path: Path) -> str:
+    if path.is_file():
+        return hash_file(path)
+    files = sorted(p for p in path.rglob("*") if p.suffix in SUFFIXES and "_project" not in p.parts)
+    return hash_strings(part for p in files for part in (p.relative_to(path).as_posix(), hash_file(p)))
