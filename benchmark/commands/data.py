@@ -130,7 +130,8 @@ def prepare(
 ) -> int:
     """Read official files, or a twin, into manifest.parquet (and regions.parquet)."""
     from benchmark.core.tables import TWIN_NOTICE
-    from benchmark.data.dataset import read_dataset
+    from benchmark.data.cards import load_card
+    from benchmark.data.dataset import read_dataset, remarks
     from benchmark.grid.layout import Project
 
     root, origin = _source(name, data_root)
@@ -140,7 +141,7 @@ def prepare(
     dropped = sum(item["count"] for item in manifest.info["dropped"])
     notice = TWIN_NOTICE if origin == "twin" else "official files"
     lines = [f"{name}: {len(manifest):,} images, {dropped:,} left out, in {folder}  ({notice})"]
-    lines += [f"  left out  {d['what']}: {d['count']:,}" for d in manifest.info["dropped"]]
+    lines += [f"  {remark}" for remark in remarks(manifest, load_card(name))]
     lines += [f"  noticed   {d['what']}: {d['count']:,}" for d in manifest.info["seen"]]
     value = {"dataset": name, "origin": origin, "folder": str(folder), "images": len(manifest)}
     emit({**value, "info": manifest.info}, "\n".join(lines), as_json)

@@ -152,18 +152,13 @@ def _unquoted(token: str) -> str:
 def known_clusters(patients: Iterable[Any], images: Iterable[Any]) -> tuple[np.ndarray, int]:
     """(N,) text cluster of every image, and how many images have no known patient.
 
-    An image of an unknown patient is a cluster of its own: whoever is called None, nan or nothing is not
-    one person. Its name cannot be that of a patient, because ids hold no line break.
+    An image of an unknown patient is a cluster of its own, called after the image: whoever is called None
+    or nan is not one person.
     """
-    out: list[str] = []
-    unknown = 0
-    for patient, image in zip(patients, images, strict=True):
-        if is_blank(patient) or str(patient).strip().lower() in NOBODY:
-            out.append(f"unknown\n{image}")
-            unknown += 1
-        else:
-            out.append(str(patient))
-    return np.array(out, dtype=object), unknown
+    out = [None if is_blank(p) or str(p).strip().lower() in NOBODY else str(p) for p in patients]
+    known = set(out)
+    lone = [f"image {i}" if str(i) in known else str(i) for i in images]
+    return np.array([o or i for o, i in zip(out, lone, strict=True)], dtype=object), out.count(None)
 
 
 @dataclass

@@ -124,11 +124,12 @@ class LabelColumns(_Frozen):
 
 
 class LabelList(_Frozen):
-    """One column with the names of the present classes, joined with `separator`, or a Python list."""
+    """One column with the names of the present classes: joined with `separator` (none given: `|` or `;`), or
+    a list as Python, JSON or numpy print it."""
 
     kind: Literal["list"] = "list"
     column: str
-    separator: str = "|"
+    separator: str | None = Field(None, min_length=1)
     normal: tuple[str, ...] = ()
     """Names that say that nothing was found."""
 
@@ -218,6 +219,9 @@ class Card(_Frozen):
     pseudo: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
     """Label strings that are no class; an image that has only these is negative everywhere."""
+    unknown_labels_at_most: float = Field(0.01, ge=0, le=1)
+    """Share of the labels read that may be neither class nor alias nor removed. Above it reading stops,
+    because labels that are not understood count as negatives; 1 only counts them."""
     label_rules: dict[str, LabelRule] = {}
     label_noise: dict[str, float] = {}
     """Published or assumed error rates of mined labels, used by the twin: `missed`, `spurious`."""

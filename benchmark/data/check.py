@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from benchmark.core.cells import known_clusters
 from benchmark.core.errors import DataError, closest
 from benchmark.core.hashing import hash_bytes
 from benchmark.core.progress import Report
@@ -95,7 +96,7 @@ def check_dataset(
     cannot be read.
     """
     card = load_card(name)
-    manifest = read_dataset(name, root, origin)
+    manifest = read_dataset(name, root, origin, unknown_labels=True)
     report = CheckReport(name, origin, str(root))
     _counts(report, manifest, card)
     _reading(report, manifest, card)
@@ -152,12 +153,15 @@ def _reading(report: CheckReport, manifest: Manifest, card: Card) -> None:
         if stray:
             report.problems.append(Remark("image file without a row", len(stray), _first(sorted(stray))))
     known = [*card.classes, *card.aliases, *card.removed]
-    for label, count in manifest.info.get("unknown_labels", {}).items():
+    unknown, met = manifest.info["unknown_labels"], manifest.info["labels_met"]
+    too_many = met and sum(unknown.values()) / met > card.unknown_labels_at_most
+    for label, count in unknown.items():
         near = closest(label, known)
         if near:
             report.problems.append(Remark(f"unknown label '{label}'; did it mean '{near}'?", count))
         else:
-            report.notes.append(Remark(f"label '{label}' is no class of the card", count))
+            target = report.problems if too_many else report.notes
+            target.append(Remark(f"label '{label}' is no class of the card", count))
     for word, numbers in manifest.info.get("lists", {}).items():
         if numbers.get("listed") != numbers.get("found"):
             target = report.problems if report.origin == "official" else report.notes
@@ -192,7 +196,9 @@ def _labels(report: CheckReport, manifest: Manifest, card: Card) -> None:
     """Positives, negatives, uncertain and unmentioned per class, and its group by frequency."""
     frame = manifest.frame
     official = {c: group for group, names in card.strata().items() for c in names}
-    patients = frame["patient_id"].fillna(frame["image_id"]).to_numpy(dtype=object)
+    patients, nameless = known_clusters(frame["patient_id"], frame["image_id"])
+    if 0 < nameless < len(frame):
+        report.notes.append(Remark("images of unknown patients, each a cluster of its own", nameless))
     rows: list[dict[str, Any]] = []
     for name in manifest.classes:
         states = frame[name]

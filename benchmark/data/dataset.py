@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchmark.core.cells import known_clusters, unknown_labels_said
 from benchmark.core.errors import DataError
 from benchmark.core.tables import Manifest, Origin
 from benchmark.data.cards import Card, Policy, Protocol, load_card
@@ -41,14 +42,41 @@ class EvaluationSet:
         return len(self.frame)
 
 
-def read_dataset(name: str, root: Path | str, origin: Origin) -> Manifest:
+def read_dataset(name: str, root: Path | str, origin: Origin, *, unknown_labels: bool = False) -> Manifest:
     """Read a dataset from its official tree, or from a twin in that layout.
 
-    Raises UnknownName for the dataset or its reader, DataError where the files are not as the card says.
+    unknown_labels: read on whatever share of the labels is no class, as a check does, which reports them.
+    Raises UnknownName for the dataset or its reader, DataError where the files are not as the card says and
+    where more labels are no class than the card allows: each of them counts as a negative.
     """
     card = load_card(name)
     result = READERS.get(card.reader)(Path(root), card)
+    unknown, met = sum(result.info["unknown_labels"].values()), result.info["labels_met"]
+    if not unknown_labels and met and unknown / met > card.unknown_labels_at_most:
+        raise DataError(
+            f"{root}: {said_unknown(result.info['unknown_labels'], card)}; that is {unknown / met:.1%} of "
+            f"{met:,} labels. Name them in `concepts`, `aliases` or `removed` of the card, or raise its "
+            "`unknown_labels_at_most`."
+        )
     return dataclasses.replace(result, origin=origin)
+
+
+def said_unknown(unknown: dict[str, int], card: Card) -> str:
+    """How many labels are no class, and the nearest known name of the most frequent ones."""
+    return unknown_labels_said(unknown, [*card.classes, *card.aliases, *card.removed])
+
+
+def remarks(manifest: Manifest, card: Card) -> list[str]:
+    """What every command says that read the manifest: labels that are no class, images left out, images whose
+    patient is unknown. One line each; none where nothing is off."""
+    info = manifest.info
+    unknown = {str(k): int(v) for k, v in info.get("unknown_labels", {}).items()}
+    lines = [said_unknown(unknown, card)] if unknown else []
+    lines += [f"{item['count']:,} images left out: {item['what']}" for item in info.get("dropped", [])]
+    nameless = int(manifest.frame["patient_id"].isna().sum())
+    if 0 < nameless < len(manifest):
+        lines.append(f"{nameless:,} images of unknown patients: each is a cluster of its own")
+    return lines
 
 
 def evaluation_set(manifest: Manifest, card: Card, protocol: str | None = None) -> EvaluationSet:
@@ -69,13 +97,14 @@ def evaluation_set(manifest: Manifest, card: Card, protocol: str | None = None) 
             f"({', '.join(f'{k}: {v}' for k, v in steps.items())}). Choose another with --protocol."
         )
     labels = np.stack([_column(frame, card, chosen, str(name), c) for c in classes], axis=1)
-    patients = frame["patient_id"].fillna(frame["image_id"]).to_numpy(dtype=object)
+    patients, nameless = known_clusters(frame["patient_id"], frame["image_id"])
     info = {
         "protocol": str(name),
         "official": chosen.official,
         "images": len(frame),
         "official_images": chosen.images,
         "patients": len(set(patients)),
+        "unknown_patients": nameless,
         "selection": steps,
         "views": {str(k): int(v) for k, v in frame["view"].fillna("none").value_counts().items()},
         "labels": chosen.labels.model_dump(),

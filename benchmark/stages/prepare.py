@@ -73,7 +73,8 @@ def prepare_dataset(project: Project, params: Params, dataset: str) -> Prepared:
 
     Raises DataError for a missing root or files that are not in the official layout.
     """
-    from benchmark.data.dataset import read_dataset
+    from benchmark.data.cards import load_card
+    from benchmark.data.dataset import read_dataset, remarks
 
     root, origin = source_of(project, params, dataset)
     if origin == "twin" and (not root.is_dir() or (root / OFFICIAL_NOTE).exists()):
@@ -85,4 +86,5 @@ def prepare_dataset(project: Project, params: Params, dataset: str) -> Prepared:
     patients = manifest.frame["patient_id"].nunique()
     known = f"of {patients:,} patients" if patients else "without patient ids"
     text = f"{dataset}: {len(manifest):,} images {known}{notice}"
+    text = "; ".join([text, *remarks(manifest, load_card(dataset))])
     return Prepared(folder, origin, text)

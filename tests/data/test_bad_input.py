@@ -201,7 +201,7 @@ def test_truncated_gzip(kind, twins_copy, stops):
     whole = path.read_bytes()
     path.unlink()
     path.write_bytes(whole[: 2 * len(whole) // 3])
-    assert f"{path}: the gzip file is truncated or damaged" in stops("mimic_cxr", root)
+    assert f"{path}: row " in stops("mimic_cxr", root)
 
 
 def test_gzip_bomb_of_one_line(twins_copy, stops):
@@ -240,7 +240,7 @@ def test_report_file_of_any_length(twins_copy, stops):
     root = twins_copy("openi")
     (root / "ecgen-radiology").mkdir()
     (root / "ecgen-radiology" / "1.xml").write_bytes(b"<a>" + b" " * (5 << 20))
-    assert "1.xml: more than 4,194,304 bytes" in stops("openi", root)
+    assert "1.xml: 5,242,883 bytes, but a report has at most 4,194,304" in stops("openi", root)
 
 
 @pytest.mark.parametrize(
@@ -290,7 +290,7 @@ def announcing_60000_pixels(data: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("name", "pattern", "change", "says"),
     [
-        ("chestxray14", "*.png", lambda d: d[: len(d) // 2], "the PNG is truncated"),
+        ("chestxray14", "*.png", lambda d: d[: len(d) // 2], "it is truncated"),
         ("mimic_cxr", "*.jpg", lambda d: d[: len(d) // 2], "the JPEG is truncated"),
         ("rsna_pneumonia", "*train*/*.dcm", without_pixels, "DICOM object without pixel data"),
         ("padchest", "*.png", announcing_60000_pixels, "announces 60000x60000 pixels, more than the limit"),

@@ -21,19 +21,21 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pandas as pd
 
+from benchmark.core.cells import age_in_years, blanks, tallied
 from benchmark.core.errors import DataError
+from benchmark.core.guard import read_text
 from benchmark.core.tables import REGION_COLUMNS, Manifest
 from benchmark.data.cards import Card
 from benchmark.data.readers import READERS
 from benchmark.data.readers.common import (
     Log,
     below,
-    binarise,
     csv_rows,
     find,
     find_one,
     image_index,
     manifest,
+    name_lists,
     normal_views,
     patient_split,
     read_csv,
@@ -69,6 +71,7 @@ def read(root: Path, card: Card) -> Manifest:
     log.files["table"] = relative(path, root)
     frame = read_csv(path, COLUMNS, ())
     frame["Image Index"] = frame["Image Index"].str.strip()
+    frame["number"] = np.arange(1, len(frame) + 1)
     _check_names(frame, path)
     index = image_index(root, (".png",))
     frame["path"] = _paths(root, frame["Image Index"], index)
@@ -79,8 +82,8 @@ def read(root: Path, card: Card) -> Manifest:
     frame = frame[~absent].reset_index(drop=True)
     here = frame["Image Index"]
 
-    terms = [[t.strip() for t in text.split("|") if t.strip()] for text in frame["Finding Labels"]]
-    table_matrix, log.unknown_labels = binarise(terms, card.classes, card.aliases, card.removed)
+    terms = name_lists(frame["Finding Labels"], "Finding Labels", path, separator="|", rows=frame["number"])
+    table_matrix, log.labels = tallied(terms, card.classes, card.aliases, card.removed)
     carzero, nih, train_val = _lists(root, card, log)
     matrix = table_matrix.copy()
     columns: dict[str, object] = {}
@@ -102,7 +105,8 @@ def read(root: Path, card: Card) -> Manifest:
     labels: dict[str, object] = {name: matrix[:, i] for i, name in enumerate(card.classes)}
     labels |= {f"{name}@table": table_matrix[:, i] for i, name in enumerate(card.classes)}
 
-    age = pd.to_numeric(frame["Patient Age"].str.strip().str.rstrip("Y"), errors="coerce")
+    age = frame["Patient Age"].map(age_in_years).astype(float)
+    log.see("age is not understood", here[age.isna() & ~blanks(frame["Patient Age"])])
     log.see("age above 100, kept", here[age > 100])
     patient = here.str[:8]
     meta = pd.DataFrame(
@@ -188,11 +192,7 @@ def _lists(
 
 
 def _lines(path: Path) -> list[str]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise DataError(f"{path}: not UTF-8 text. Fetch the list again.") from None
-    lines = [line.strip() for line in text.splitlines()]
+    lines = [line.strip() for line in read_text(path, "a list of images").splitlines()]
     if not any(lines):
         raise DataError(f"{path}: the list is empty. Fetch it again, or remove it.")
     return [line for line in lines if line]

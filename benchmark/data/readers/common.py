@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-import ast
+import contextlib
 import csv
-import gzip
 import hashlib
+import io
+import itertools
 import os
-import zlib
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
 import pandas as pd
 
+from benchmark.core.cells import LabelTally, blanks, label_names, label_state
 from benchmark.core.errors import DataError, closest
+from benchmark.core.guard import opened, parsing
 from benchmark.core.tables import META_COLUMNS, Manifest
 from benchmark.data.cards import Card
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".dcm", ".dicom")
-STATES = {"1": 1, "1.0": 1, "0": 0, "0.0": 0, "-1": -1, "-1.0": -1, "": None}
 SEXES = {"F": "F", "FEMALE": "F", "M": "M", "MALE": "M"}
 EXAMPLES = 10
+FETCH = "Fetch the file again."
 MAX_LINE, MAX_TABLE = 1 << 22, 1 << 32
 """Characters; the longest official table has some hundred millions."""
 
@@ -37,7 +37,7 @@ class Log:
     files: dict[str, str] = field(default_factory=dict)
     dropped: dict[str, list[str]] = field(default_factory=dict)
     seen: dict[str, list[str]] = field(default_factory=dict)
-    unknown_labels: Counter[str] = field(default_factory=Counter)
+    labels: LabelTally = field(default_factory=LabelTally)
     notes: list[str] = field(default_factory=list)
     lists: dict[str, dict[str, int]] = field(default_factory=dict)
 
@@ -65,7 +65,8 @@ class Log:
             "lists": self.lists,
             "dropped": short(self.dropped),
             "seen": short(self.seen),
-            "unknown_labels": dict(self.unknown_labels.most_common()),
+            "labels_met": self.labels.met,
+            "unknown_labels": dict(self.labels.unknown.most_common()),
             "notes": self.notes,
         }
 
@@ -124,35 +125,46 @@ def read_csv(
     MAX_TABLE characters or to a line of more than MAX_LINE, and wrong bytes raise DataError that names the
     row. A header that ends in a comma may be one field wider than the rows.
     """
-    opener = gzip.open if path.suffix == ".gz" else open
-    try:
-        with opener(path, "rt", encoding=encoding, newline="") as handle:
-            reader = csv.reader(bounded_lines(handle, path), delimiter=delimiter)
-            header = [name.strip() for name in next(reader, [])]
-            columns = _columns(path, header, required, optional, delimiter)
-            widths = {len(header), len(header) - 1} if header[-1] == "" else {len(header)}
-            places = [header.index(name) for name in columns]
-            rows: list[list[str]] = []
-            for fields in reader:
-                if len(fields) not in widths:
-                    if not fields:
-                        continue
-                    many = "fewer" if len(fields) < min(widths) else "more"
-                    raise DataError(
-                        f"{path}: row {len(rows) + 1} has {many} fields ({len(fields)}) than the header "
-                        f"({len(header)}). Fetch the file again."
-                    )
-                rows.append([fields[i] for i in places])
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file.") from None
-    except UnicodeDecodeError:
-        line = _bad_line(path)
-        raise DataError(f"{path}{line}: not UTF-8 text. Save it as UTF-8, or fetch it again.") from None
-    except (EOFError, zlib.error, gzip.BadGzipFile):
-        raise DataError(f"{path}: the gzip file is truncated or damaged. Fetch it again.") from None
-    except csv.Error as error:
-        raise DataError(f"{path}: row {len(rows) + 1}: not CSV ({error}). Fetch the file again.") from None
+    rows: list[list[str]] = []
+    with parsing(path, "a CSV table", FETCH) as place, _text(path, encoding) as handle:
+        reader = csv.reader(bounded_lines(handle, path), delimiter=delimiter)
+        header = [name.strip() for name in next(reader, [])]
+        columns = _columns(path, header, required, optional, delimiter)
+        widths = {len(header), len(header) - 1} if header[-1] == "" else {len(header)}
+        places = [header.index(name) for name in columns]
+        for fields in reader:
+            place.row = len(rows) + 1
+            if len(fields) not in widths:
+                if not fields:
+                    continue
+                many = "fewer" if len(fields) < min(widths) else "more"
+                raise DataError(
+                    f"{path}: row {place.row} has {many} fields ({len(fields)}) than the header "
+                    f"({len(header)}). {FETCH}"
+                )
+            rows.append([fields[i] for i in places])
     return pd.DataFrame(rows, columns=list(columns), dtype=str)
+
+
+@contextlib.contextmanager
+def _text(path: Path, encoding: str = "utf-8-sig") -> Iterator[TextIO]:
+    """Lines of a table, unpacked where it is gzip."""
+    with opened(path) as raw, io.TextIOWrapper(raw, encoding=encoding, newline="") as handle:
+        try:
+            yield handle
+        except UnicodeDecodeError:
+            raise DataError(f"{path}{_bad_line(path)}: not UTF-8 text. Save it as UTF-8. {FETCH}") from None
+
+
+def _bad_line(path: Path) -> str:
+    """`:LINE` of the first byte that is not UTF-8; a decoder knows only its place in a block."""
+    with opened(path) as handle:
+        for number, line in enumerate(handle, 1):
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError:
+                return f":{number}"
+    return ""
 
 
 def bounded_lines(handle: TextIO, path: Path) -> Iterator[str]:
@@ -196,28 +208,22 @@ def _missing_columns(missing: Sequence[str], columns: Sequence[str], delimiter: 
     return f"no column '{missing[0]}'{more}.{hint} Expected the official header."
 
 
-def _bad_line(path: Path) -> str:
-    """`:LINE` of the first byte that is not UTF-8."""
-    opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rb") as handle:
-        for number, line in enumerate(handle, 1):
-            try:
-                line.decode("utf-8")
-            except UnicodeDecodeError:
-                return f":{number}"
-    return ""
-
-
 def require_ids(frame: pd.DataFrame, column: str, path: Path) -> None:
     """Identifiers must be there and must be text that no spreadsheet has touched."""
     values = frame[column]
-    bad = values.str.strip().str.lower().isin(["", "nan", "none", "null"])
+    bad = blanks(values)
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
         raise DataError(f"{path}: row {row + 1}: column '{column}' is blank. Every row needs this id.")
-    rounded = values.str.fullmatch(r"\d+(\.\d+)?[eE]\+\d+")
-    if rounded.any():
-        row = int(np.flatnonzero(rounded)[0])
+    rounded(frame, column, path)
+
+
+def rounded(frame: pd.DataFrame, column: str, path: Path) -> None:
+    """Raises DataError where a spreadsheet has rounded an identifier, which makes one patient of several."""
+    values = frame[column]
+    lost = values.str.fullmatch(r"\d+(\.\d+)?[eE]\+\d+")
+    if lost.any():
+        row = int(np.flatnonzero(lost)[0])
         raise DataError(
             f"{path}: row {row + 1}: '{column}' was rounded to {values.iloc[row]} by a spreadsheet. "
             "Use the original file."
@@ -240,52 +246,38 @@ def states(frame: pd.DataFrame, columns: Mapping[str, str], path: Path) -> dict[
     """class → Int8 states (1, 0, -1, null) of the text columns `columns` (class → column)."""
     out = {}
     for name, column in columns.items():
-        text = frame[column].str.strip()
-        known = text.isin(list(STATES))
-        if not known.all():
-            row = int(np.flatnonzero(~known)[0])
-            raise DataError(
-                f"{path}: row {row + 1}: '{column}' holds '{text.iloc[row][:40]}'; "
-                "expected 1, 0, -1 or blank."
-            )
-        out[name] = pd.array(text.map(STATES).to_numpy(dtype=object), dtype="Int8")
+        values: list[int | None] = []
+        for row, text in enumerate(frame[column], 1):
+            try:
+                values.append(label_state(text))
+            except ValueError as error:
+                raise DataError(f"{path}: row {row}: '{column}' holds {error}.") from None
+        out[name] = pd.array(values, dtype="Int8")
     return out
 
 
-@lru_cache(maxsize=200_000)
-def text_list(text: str) -> tuple[str, ...] | None:
-    """A printed Python list of strings, stripped, without blanks and repeats, order kept.
+def name_lists(
+    cells: Iterable[str],
+    column: str,
+    path: Path,
+    *,
+    separator: str | None = None,
+    rows: Iterable[int] | None = None,
+) -> list[tuple[str, ...]]:
+    """Names in each cell of one column (`core/cells.py: label_names`).
 
-    None where the text is no such list. Blank and `nan` give ().
+    rows: numbers of the rows in the file, where some were left out. Raises DataError that names the row where
+    a cell looks like a printed list and is none.
     """
-    if text.strip() in ("", "nan"):
-        return ()
-    try:
-        value = ast.literal_eval(text.strip())
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        return None
-    if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
-        return None
-    return tuple(dict.fromkeys(v.strip() for v in value if v.strip()))
-
-
-def binarise(
-    labels: Sequence[Sequence[str]], classes: Sequence[str], aliases: Mapping[str, str], ignore: Iterable[str]
-) -> tuple[np.ndarray, Counter[str]]:
-    """(N, C) int8 of exact names, and the names that are neither class, alias nor in `ignore`."""
-    column = {name: i for i, name in enumerate(classes)}
-    column.update({alias: column[name] for alias, name in aliases.items() if name in column})
-    quiet = set(ignore)
-    matrix = np.zeros((len(labels), len(classes)), dtype=np.int8)
-    unknown: Counter[str] = Counter()
-    for row, names in enumerate(labels):
-        for name in names:
-            at = column.get(name)
-            if at is not None:
-                matrix[row, at] = 1
-            elif name not in quiet:
-                unknown[name] += 1
-    return matrix, unknown
+    out = []
+    for row, text in zip(itertools.count(1) if rows is None else rows, cells, strict=False):
+        try:
+            out.append(label_names(text, separator))
+        except ValueError as error:
+            raise DataError(
+                f"{path}: row {row}: '{column}' is not understood: {error}. Write names with a separator."
+            ) from None
+    return out
 
 
 def image_index(root: Path, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> dict[str, list[str]]:
@@ -335,8 +327,9 @@ def patient_split(patients: Iterable[str], shares: Mapping[str, float], salt: st
 def normal_views(raw: pd.Series, card: Card, log: Log) -> pd.Series:
     """Views as PA, AP or L after the card; others as written, blank → null (counted)."""
     text = raw.str.strip()
-    log.see("no view given", text.index[text == ""].astype(str))
-    return text.map(lambda v: card.views.get(v, v) or None)
+    blank = blanks(text)
+    log.see("no view given", text.index[blank].astype(str))
+    return text.where(~blank, "").map(lambda v: card.views.get(v, v) or None)
 
 
 def manifest(
@@ -422,10 +415,5 @@ def sexes(raw: pd.Series) -> pd.Series:
 
 def csv_rows(path: Path) -> Iterator[list[str]]:
     """Rows of a small CSV of irregular width."""
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as handle:
-            yield from csv.reader(bounded_lines(handle, path))
-    except UnicodeDecodeError:
-        raise DataError(f"{path}{_bad_line(path)}: not UTF-8 text.") from None
-    except csv.Error as error:
-        raise DataError(f"{path}: not CSV ({error}). Fetch the file again.") from None
+    with parsing(path, "a CSV table", FETCH), _text(path) as handle:
+        yield from csv.reader(bounded_lines(handle, path))

@@ -25,13 +25,13 @@ from benchmark.data.readers.common import (
     find,
     manifest,
     normal_views,
+    read_csv,
     relative,
     require_ids,
     require_root,
     states,
 )
 from benchmark.data.readers.mimic_tree import bare, image_tree, located, official_path, views
-from benchmark.data.readers.wide import read_wide_csv
 
 IDS = ("dicom_id", "subject_id", "study_id")
 SPLITS = {"train": "train", "dev": "validate", "val": "validate", "test": "test"}
@@ -82,7 +82,7 @@ def _tables(root: Path, card: Card, log: Log) -> dict[Path, tuple[str, pd.DataFr
     out: dict[Path, tuple[str, pd.DataFrame]] = {}
     names = [f"{prefix}*.csv{packed}" for prefix in SPLITS for packed in ("", ".gz")]
     for path in find(root, names, 2):
-        table = read_wide_csv(path, IDS)
+        table = read_csv(path, IDS)
         split = next(v for k, v in SPLITS.items() if path.name.startswith(k))
         if not _columns(table, card):
             log.see(f"unlabelled image in {path.name}", table["dicom_id"])
@@ -98,7 +98,7 @@ def _tables(root: Path, card: Card, log: Log) -> dict[Path, tuple[str, pd.DataFr
             raise DataError(f"{path}: row {row + 1}: dicom_id '{table['dicom_id'].iloc[row]}' occurs twice.")
         log.files[path.stem] = relative(path, root)
         known = {*IDS, *PATHS, *VIEWS, *_columns(table, card).values()}
-        log.unknown_labels.update(
+        log.labels.unknown.update(
             c
             for c in table.columns
             if c not in known and set(table[c].str.strip()) <= {"0", "1", "0.0", "1.0"}

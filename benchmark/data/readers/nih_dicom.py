@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from benchmark.core.errors import DataError
+from benchmark.core.guard import read_text
 from benchmark.data.cards import Card
 from benchmark.data.dicom import read_header
 from benchmark.data.readers.common import SEXES, Log, find, relative
@@ -49,10 +50,7 @@ def name_list(root: Path, name: str, images: Sequence[str], log: Log) -> dict[st
     found = find(root, [name], 1)
     if not found:
         return {}
-    try:
-        lines = found[0].read_text(encoding="utf-8-sig").split()
-    except UnicodeDecodeError:
-        raise DataError(f"{found[0]}: not UTF-8 text. Expected one image name a line.") from None
+    lines = read_text(found[0], "a list of images").split()
     listed = {Path(line).name.removesuffix(".dcm") for line in lines}
     if not listed:
         raise DataError(f"{found[0]}: the list is empty. Expected one image name a line.")

@@ -12,27 +12,28 @@ image file the manifest still lists the images that the reports name, and `info`
 from __future__ import annotations
 
 import tarfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
-from xml.etree.ElementTree import Element, ParseError
+from xml.etree.ElementTree import Element, ParseError, TreeBuilder
 
 import numpy as np
 import pandas as pd
 from defusedxml import DefusedXmlException
-from defusedxml.ElementTree import parse
+from defusedxml.ElementTree import DefusedXMLParser
 
 from benchmark.core.errors import DataError
+from benchmark.core.guard import bounded_size, parsing
 from benchmark.core.tables import Manifest
 from benchmark.data.cards import Card, LabelRule
 from benchmark.data.readers import READERS
-from benchmark.data.readers.common import Log, find, image_index, manifest, relative, require_root
+from benchmark.data.readers.common import FETCH, Log, find, image_index, manifest, relative, require_root
 
 ARCHIVE = ("NLMCXR_reports*.tgz", "NLMCXR_reports*.tar.gz")
 LARGEST_REPORT, LARGEST_ARCHIVE = 4 << 20, 1 << 30
 """Bytes; the official archive unpacks to a fiftieth of that."""
+DEEPEST = 64
+"""Levels of XML; reports have five."""
 SECTIONS = ("COMPARISON", "INDICATION", "FINDINGS", "IMPRESSION")
 
 
@@ -120,10 +121,10 @@ def read_reports(root: Path, card: Card, log: Log) -> list[Report]:
             raise DataError(f"{folders[0]}: no XML report is here. Unpack NLMCXR_reports.tgz again.")
         reports = []
         for path in files:
-            if path.stat().st_size > LARGEST_REPORT:
-                raise DataError(f"{path}: more than {LARGEST_REPORT:,} bytes; no report is that long.")
-            with open(path, "rb") as handle:
-                reports.append(_report(handle, str(path)))
+            bounded_size(path, "a report", LARGEST_REPORT)
+            with parsing(path, "a report"):
+                data = path.read_bytes()
+            reports.append(_report(data, str(path)))
     else:
         archives = find(root, ARCHIVE, 1)
         if not archives:
@@ -147,38 +148,31 @@ def read_reports(root: Path, card: Card, log: Log) -> list[Report]:
 
 
 def _from_archive(path: Path) -> Iterator[Report]:
-    try:
-        with tarfile.open(path, "r:gz") as archive:
-            unpacked = 0
-            for member in archive:
-                unpacked += member.size
-                if unpacked > LARGEST_ARCHIVE:
-                    raise DataError(
-                        f"{path}: {member.name} takes it over {LARGEST_ARCHIVE:,} bytes. Fetch it again."
-                    )
-                if not member.isfile() or not member.name.endswith(".xml"):
-                    continue
-                if member.size > LARGEST_REPORT:
-                    raise DataError(
-                        f"{path}: {member.name} has {member.size:,} bytes; no report is that long."
-                    )
-                handle = archive.extractfile(member)
-                if handle is not None:
-                    yield _report(handle, f"{path}:{member.name}")
-    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
-        raise DataError(f"{path}: the archive is damaged ({type(error).__name__}). Fetch it again.") from None
+    with parsing(path, "a gzipped tar archive", FETCH) as _, tarfile.open(path, "r:gz") as archive:
+        unpacked = 0
+        for member in archive:
+            unpacked += member.size
+            if unpacked > LARGEST_ARCHIVE:
+                raise DataError(f"{path}: {member.name} takes it over {LARGEST_ARCHIVE:,} bytes. {FETCH}")
+            if not member.isfile() or not member.name.endswith(".xml"):
+                continue
+            handle = archive.extractfile(member) if member.size <= LARGEST_REPORT else None
+            if handle is None:
+                raise DataError(f"{path}: {member.name} has {member.size:,} bytes; no report is that long.")
+            yield _report(handle.read(), f"{path}:{member.name}")
 
 
-def _report(handle: IO[bytes], where: str) -> Report:
-    try:
-        tree: Element = parse(handle, forbid_dtd=True).getroot()
-    except DefusedXmlException:
-        raise DataError(
-            f"{where}: declares a document type or entities, which no report does. Remove it."
-        ) from None
-    except (ParseError, UnicodeDecodeError, ValueError) as error:
-        line = f":{error.position[0]}" if isinstance(error, ParseError) else ""
-        raise DataError(f"{where}{line}: not well-formed XML. Fetch it again.") from None
+def _report(data: bytes, where: str) -> Report:
+    with parsing(where, "well-formed XML", FETCH, private=True) as place:
+        try:
+            tree = _tree(data)
+        except ParseError as error:
+            place.line = error.position[0]
+            raise
+        except DefusedXmlException:
+            raise DataError(
+                f"{where}: declares a document type or entities, which no report does. Remove it."
+            ) from None
     uid = tree.find("uId")
     if uid is None or not uid.get("id"):
         raise DataError(f"{where}: no uId. This is not an Open-I report.")
@@ -200,6 +194,30 @@ def _report(handle: IO[bytes], where: str) -> Report:
         major=tuple(e.text or "" for e in tree.iter("major")),
         images=tuple(dict.fromkeys(images)),
     )
+
+
+def _tree(data: bytes) -> Element:
+    """The root element. Raises ParseError also where elements are nested deeper than DEEPEST."""
+    parser = DefusedXMLParser(target=_Shallow(), forbid_dtd=True)
+    parser.feed(data)
+    root: Element = parser.close()
+    return root
+
+
+class _Shallow(TreeBuilder):
+    """A builder that stops before a tree is so deep that taking it apart again overflows the stack."""
+
+    depth = 0
+
+    def start(self, tag: str, attrs: dict[str, str]) -> Element:
+        self.depth += 1
+        if self.depth > DEEPEST:
+            raise ValueError(f"elements nested deeper than {DEEPEST}")
+        return super().start(tag, attrs)
+
+    def end(self, tag: str) -> Element:
+        self.depth -= 1
+        return super().end(tag)
 
 
 def _apply(rule: LabelRule, reports: list[Report], card: Card) -> dict[str, np.ndarray]:

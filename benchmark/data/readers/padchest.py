@@ -18,17 +18,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from benchmark.core.cells import blanks, tallied
 from benchmark.core.errors import DataError
+from benchmark.core.guard import parsing, read_text
 from benchmark.core.tables import Manifest
 from benchmark.data.cards import Card
 from benchmark.data.readers import READERS
 from benchmark.data.readers.common import (
     Log,
     below,
-    binarise,
     find,
     image_index,
     manifest,
+    name_lists,
     normal_views,
     read_csv,
     relative,
@@ -36,7 +38,6 @@ from benchmark.data.readers.common import (
     require_names,
     require_root,
     sexes,
-    text_list,
 )
 
 TABLE = ("PADCHEST_chest_x_ray_images_labels*.csv.gz", "PADCHEST_chest_x_ray_images_labels*.csv")
@@ -87,7 +88,7 @@ def _from_table(
     frame["number"] = np.arange(1, len(frame) + 1)
     require_names(frame, "ImageID", path)
     for column in ("PatientID", "StudyID"):
-        blank = frame[column].isin(["", "nan"])
+        blank = blanks(frame[column])
         log.drop(f"{column} is blank", frame.loc[blank, "ImageID"])
         frame = frame[~blank].reset_index(drop=True)
     for column in ("PatientID", "StudyID"):
@@ -114,7 +115,7 @@ def _from_table(
         )
     if listed is not None:
         labels, split = _apply_list(frame, labels, split, listed, log)
-    matrix, log.unknown_labels = binarise(labels, card.classes, card.aliases, card.removed)
+    matrix, log.labels = tallied(labels, card.classes, card.aliases, card.removed)
 
     study_year = pd.to_numeric(frame["StudyDate_DICOM"].str[:4], errors="coerce")
     birth = pd.to_numeric(frame["PatientBirth"], errors="coerce")
@@ -145,7 +146,7 @@ def _from_list(root: Path, card: Card, path: Path, listed: dict[str, tuple[str, 
     log.lists["manual"] = {"listed": len(names), "found": len(here)}
     if not here:
         raise DataError(f"{root}: none of the {len(names)} images of {path.name} is here. Check --data-root.")
-    matrix, log.unknown_labels = binarise([listed[n] for n in here], card.classes, card.aliases, card.removed)
+    matrix, log.labels = tallied([listed[n] for n in here], card.classes, card.aliases, card.removed)
     study = [study_of(name) for name in here]
     log.note(
         "no patient ids without the main CSV: the study, taken from the image name, stands for the patient"
@@ -190,15 +191,8 @@ def _paths(root: Path, frame: pd.DataFrame, table: Path, log: Log) -> list[str |
 
 
 def _labels(frame: pd.DataFrame, path: Path, log: Log) -> list[tuple[str, ...]]:
-    out: list[tuple[str, ...]] = []
-    for number, text in zip(frame["number"], frame["Labels"], strict=True):
-        names = text_list(text)
-        if names is None:
-            raise DataError(
-                f"{path}: row {number}: Labels is not a printed list of strings. Use the official file."
-            )
-        out.append(names)
-    blank = frame["Labels"].str.strip().isin(["", "nan"])
+    out = name_lists(frame["Labels"], "Labels", path, rows=frame["number"])
+    blank = blanks(frame["Labels"])
     log.see("Labels is blank: negative for every class", frame.loc[blank, "ImageID"])
     return out
 
@@ -233,10 +227,9 @@ def _manual(path: Path, log: Log) -> dict[str, tuple[str, ...]]:
             raise DataError(f"{path}: image '{name}' occurs twice.")
         return out
 
-    try:
-        value = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=pairs)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: not readable as JSON ({type(error).__name__}). Fetch it again.") from None
+    text = read_text(path, "a label file")
+    with parsing(path, "valid JSON", "Fetch it again."):
+        value = json.loads(text, object_pairs_hook=pairs)
     if not isinstance(value, dict):
         raise DataError(f"{path}: expected an object, image name → list of labels.")
     out = {}

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from benchmark.core.cells import age_in_years, blanks, tallied
 from benchmark.core.errors import CardError, DataError
 from benchmark.core.tables import Manifest
 from benchmark.data.cards import Card, LabelColumns, LabelList
@@ -14,15 +15,15 @@ from benchmark.data.readers import READERS
 from benchmark.data.readers.common import (
     Log,
     below,
-    binarise,
     manifest,
+    name_lists,
     normal_views,
     read_csv,
     require_ids,
     require_root,
+    rounded,
     sexes,
     states,
-    text_list,
 )
 
 SPLITS = {"train", "validate", "test"}
@@ -63,10 +64,8 @@ def read(root: Path, card: Card) -> Manifest:
         delimiter=options.delimiter,
         encoding=options.encoding,
     )
-    for column in (options.image, options.patient, options.study):
-        if column:
-            frame[column] = frame[column].str.strip()
-            require_ids(frame, column, path)
+    frame[options.image] = frame[options.image].str.strip()
+    require_ids(frame, options.image, path)
     names = frame[options.image]
     repeated = names.duplicated()
     if repeated.any():
@@ -84,17 +83,25 @@ def read(root: Path, card: Card) -> Manifest:
         raise DataError(
             f"{path}: none of {len(frame)} images is here, e.g. {places[0] if places else 'no row'}."
         )
-    columns = _labels(frame, card, labels, label_columns, path, log)
+    columns = _labels(frame, card, labels, label_columns, path, log, options.image)
 
     meta = pd.DataFrame({"image_id": names, "path": places})
     for field, column in used.items():
         text = frame[column].str.strip()
-        meta[field] = text.where(text != "", None)
+        meta[field] = text.where(~blanks(text), None)
+    if "age" in meta:
+        meta["age"] = meta["age"].map(age_in_years, na_action="ignore")
+        log.see("age is not understood", names[meta["age"].isna() & ~blanks(frame[used["age"]])])
     if "patient_id" not in meta:
         meta["patient_id"] = names
         log.note("the table names no patients: every image is its own cluster")
+    else:
+        rounded(frame, used["patient_id"], path)
+        log.see("patient is unknown: the image is its own cluster", names[meta["patient_id"].isna()])
     if "study_id" not in meta:
         meta["study_id"] = names
+    else:
+        rounded(frame, used["study_id"], path)
     if "view" in meta:
         meta["view"] = normal_views(frame[used["view"]].set_axis(names), card, log).to_numpy()
     if "sex" in meta:
@@ -117,19 +124,14 @@ def _labels(
     columns: dict[str, str],
     path: Path,
     log: Log,
+    image: str,
 ) -> dict[str, np.ndarray]:
     if isinstance(labels, LabelColumns):
         return dict(states(frame, columns, path))
-    lists = []
-    for row, text in enumerate(frame[labels.column], 1):
-        text = text.strip()
-        if text.startswith("["):
-            names = text_list(text)
-            if names is None:
-                raise DataError(f"{path}: row {row}: '{labels.column}' is not a printed list of strings.")
-        else:
-            names = tuple(t.strip() for t in text.split(labels.separator) if t.strip())
-        lists.append(names)
-    ignore = (*labels.normal, *card.removed)
-    matrix, log.unknown_labels = binarise(lists, card.classes, card.aliases, ignore)
-    return {name: matrix[:, i] for i, name in enumerate(card.classes)}
+    lists = name_lists(frame[labels.column], labels.column, path, separator=labels.separator)
+    matrix, log.labels = tallied(lists, card.classes, card.aliases, (*labels.normal, *card.removed))
+    blank = blanks(frame[labels.column]) & ~frame[labels.column].str.strip().isin(labels.normal).to_numpy()
+    log.see("labels are blank: no class is mentioned", frame.loc[blank, image])
+    values = matrix.astype(object)
+    values[blank] = None
+    return {name: values[:, i] for i, name in enumerate(card.classes)}

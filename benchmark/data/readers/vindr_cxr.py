@@ -33,7 +33,6 @@ from benchmark.data.readers.common import (
     require_root,
     states,
 )
-from benchmark.data.readers.wide import read_wide_csv
 
 PARTS = ("train", "test")
 CORNERS = ("x_min", "y_min", "x_max", "y_max")
@@ -93,7 +92,7 @@ def read(root: Path, card: Card) -> Manifest:
 
 def _votes(path: Path, part: str, card: Card, log: Log) -> pd.DataFrame:
     """One row an image: positive votes a class, and the number of readers."""
-    table = read_wide_csv(path, ("image_id",))
+    table = read_csv(path, ("image_id",))
     require_names(table, "image_id", path)
     table["image_id"] = table["image_id"].str.strip()
     table = table.rename(columns={c: _class(c, card) or c for c in table.columns})
@@ -101,7 +100,7 @@ def _votes(path: Path, part: str, card: Card, log: Log) -> pd.DataFrame:
     if missing:
         raise DataError(f"{path}:1: {UnknownName('class column', missing[0], table.columns)}")
     extra = [c for c in table.columns if c not in {*card.classes, "image_id"} and c.lower() != "rad_id"]
-    log.unknown_labels.update(extra)
+    log.labels.unknown.update(extra)
     reader = next((c for c in table.columns if c.lower() == "rad_id"), None)
     keys = ["image_id"] + ([reader] if reader else [])
     repeated = table.duplicated(keys)
