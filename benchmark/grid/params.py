@@ -34,11 +34,10 @@ from benchmark.core.settings import (
 )
 from benchmark.core.tasks import TaskSettings, check_task, task_settings
 from benchmark.core.validation import first_complaint
+from benchmark.prompts.settings import PromptParams, Style, TextChanges, TextParams
 
-TextKind = Literal["raw_report", "raw_sentence", "aligned_report", "aligned", "llm", "labels"]
-
-NAME = "unknown_name"
-"""The type of a validation error whose message already says everything."""
+SAID = "said_in_full"
+"""The type of a validation error whose message needs no key before it."""
 
 
 class Strict(BaseModel):
@@ -78,28 +77,6 @@ class EncoderParams(Strict):
     precision: Literal["float32", "float16"] = "float16"
 
 
-class TextParams(Strict):
-    """What the training texts are."""
-
-    kind: TextKind = "aligned"
-    rule: str = Field(default="findings+impression", description="which report sections are read")
-    negations: Literal["keep", "drop"] = Field(
-        default="keep", description="drop: without sentences that only deny"
-    )
-    bare_names: Literal["keep", "drop"] = Field(
-        default="keep", description="drop: without raw sentences that state a finding by its bare name"
-    )
-    llm_file: str | None = Field(default=None, description="recorded aligned sentences, for kind: llm")
-
-
-class PromptParams(Strict):
-    """How a class becomes text at inference."""
-
-    style: Literal["template", "official", "name", "synonyms", "ensemble", "pos-neg"] = "template"
-    template: str = "There is {}"
-    aggregation: Literal["mean-embedding", "mean-score", "max"] = "mean-score"
-
-
 class PromptAblation(Strict):
     """Further inference prompts, evaluated with the models that are there anyway."""
 
@@ -123,7 +100,7 @@ class MethodChanges(Strict):
         try:
             METHODS.get(name)
         except UnknownName as error:
-            raise PydanticCustomError(NAME, "{text}", {"text": str(error)}) from None
+            raise PydanticCustomError(SAID, "{text}", {"text": str(error)}) from None
         return name
 
     @field_validator("options", mode="before")
@@ -148,7 +125,7 @@ class CellParams(MethodChanges):
 
     table: str = Field(description="the ablation table this cell belongs to")
     label: str = Field(description="how the table names the row")
-    texts: TextParams = TextParams()
+    texts: TextChanges = TextChanges()
     evaluate: tuple[str, ...] | None = None
     tasks: tuple[str, ...] = Field(
         (), description="tasks of `tasks` it is evaluated on beside classification"
@@ -156,7 +133,7 @@ class CellParams(MethodChanges):
     seeds: tuple[NonNegativeInt, ...] | None = Field(
         None, min_length=1, description="unset: those of the grid"
     )
-    more_prompts: tuple[str, ...] | None = Field(
+    more_prompts: tuple[Style, ...] | None = Field(
         None,
         description="styles of prompt_ablation it is evaluated with; unset: all in prompt_alignment, or none",
     )
@@ -346,7 +323,7 @@ def ablation_cell(params: Params, name: str) -> Cell:
         variant=name.removeprefix(f"{change.method}-"),
         options=configure(change.method, {**set_fields(base.options), **set_fields(change.options)}),
         training=base.training.model_copy(update=set_fields(change.training)),
-        texts=base.texts.model_copy(update=set_fields(change.texts)),
+        texts=TextParams.model_validate({**set_fields(base.texts), **set_fields(change.texts)}),
         prompts=base.prompts,
         more_prompts=tuple(p for p in base.more_prompts if change.covers(p)),
         more_prompts_on=base.more_prompts_on,
@@ -375,7 +352,7 @@ def explain(error: ValidationError, path: Path, raw: Mapping[str, Any]) -> str:
     place = f"{path}:{line}" if line else str(path)
     if first.unknown:
         return f"{place}: unknown key '{first.key}'.{first.guess}"
-    if error.errors()[0]["type"] == NAME:
+    if error.errors()[0]["type"] == SAID:
         return f"{place}: {first.reason}"
     return f"{place}: {first.key or 'file'}: {first.reason} (got {first.got!r:.80})."
 

@@ -11,11 +11,7 @@ from benchmark.core.errors import BenchError, UnknownName
 from benchmark.core.hashing import hash_value
 from benchmark.data.cards import Card
 from benchmark.prompts.lexicon import load_lexicon
-
-Style = Literal["template", "official", "name", "synonyms", "ensemble", "pos-neg"]
-Aggregation = Literal["mean-embedding", "mean-score", "max"]
-STYLES: tuple[Style, ...] = ("template", "official", "name", "synonyms", "ensemble", "pos-neg")
-AGGREGATIONS: tuple[Aggregation, ...] = ("mean-embedding", "mean-score", "max")
+from benchmark.prompts.settings import AGGREGATIONS, STYLES, Aggregation, Style
 
 PARAPHRASES: dict[str, str] = {
     "There is {}": "There is no {}",

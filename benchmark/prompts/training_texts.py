@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,13 +18,12 @@ from benchmark.prompts.lexicon import Lexicon, load_lexicon
 from benchmark.prompts.rules import RuleAligner
 from benchmark.prompts.sections import report_sections, select, selected_text
 from benchmark.prompts.sentences import split_sentences
+from benchmark.prompts.settings import TextParams
 
 if TYPE_CHECKING:
     import pandas as pd
 
-TextKind = Literal["raw_report", "raw_sentence", "aligned_report", "aligned", "llm", "labels"]
-KINDS: tuple[TextKind, ...] = ("raw_report", "raw_sentence", "aligned_report", "aligned", "llm", "labels")
-Negations = Literal["keep", "drop"]
+K = TypeVar("K", str, int)
 
 
 def study_reports(manifest: Manifest) -> dict[str, str]:
@@ -50,7 +49,7 @@ def align_manifest(
     """
     reports = study_reports(manifest)
     if not reports:
-        raise DataError(f"{manifest.dataset}: no image has a report to align. Use `texts.kind: labels`.")
+        raise DataError(f"{manifest.dataset}: no image has a report to align. Use `texts.wording: labels`.")
     lexicon = lexicon or load_lexicon()
     aligner = aligner or RuleAligner(lexicon)
     aligned: Iterable[tuple[str, list[AlignedSentence]]] = (
@@ -60,45 +59,37 @@ def align_manifest(
 
 
 def training_texts(
-    manifest: Manifest,
-    kind: TextKind,
-    *,
-    table: pd.DataFrame | None = None,
-    rule: str = "findings+impression",
-    negations: Negations = "keep",
-    bare_names: Negations = "keep",
+    manifest: Manifest, texts: TextParams, table: pd.DataFrame | None = None
 ) -> list[list[str]]:
     """Texts of each image, in the order of the manifest, without repeats; empty where nothing is said.
 
-    raw_report: the selected sections as one text. raw_sentence: its sentences. aligned, llm: the aligned
-    sentences of `table` (made by `align_manifest` or the LLM aligner). aligned_report: those of `aligned` as
-    one text. labels: "There is <class>" of every positive class, or, where an image has none, "There is no
-    <class>" of every negative one; for datasets without reports.
+    wording: raw, the selected sections of the report. aligned, llm: the aligned sentences of `table` (made by
+    `align_manifest` or the LLM aligner). labels: "There is <class>" of every positive class, or, where an
+    image has none, "There is no <class>" of every negative one; for datasets without reports.
+    unit: each sentence is a text of its own, or all of them are one.
     negations: `drop` leaves out aligned sentences that deny a finding, and raw sentences of which every
     finding is denied by `table`; a raw sentence that states something else too stays whole, and so does one
     without a finding. An image of which nothing is left has no text.
     bare_names: `drop` leaves out raw sentences that state a finding as present by the very name that prompts
     use, so that such names stand in denials only.
     A method draws one of them a step (CARZero) or takes all as positives (RadZero).
-    Raises UnknownName for a kind, BenchError where a table is needed and missing.
+    Raises BenchError where a table is needed and missing.
     """
-    if kind not in KINDS:
-        raise UnknownName("text kind", kind, KINDS, f"Kinds: {', '.join(KINDS)}.")
-    drop, unnamed = negations == "drop", bare_names == "drop"
-    if kind == "labels":
-        return _from_labels(manifest, drop)
-    raw = kind in ("raw_report", "raw_sentence")
-    if unnamed and not raw:
-        raise BenchError(f"texts.bare_names: drop goes with raw texts, not with '{kind}', which are names.")
+    drop, unnamed, whole = texts.negations == "drop", texts.bare_names == "drop", texts.unit == "report"
+    if texts.wording == "labels":
+        named = dict(enumerate(_from_labels(manifest, drop)))
+        named = _joined(named, whole, ". ", ".")
+        return [named.get(row, []) for row in range(len(manifest))]
+    raw = texts.wording == "raw"
     if raw and not drop and not unnamed:
-        said = {study: _raw(report, kind, rule) for study, report in study_reports(manifest).items()}
+        said = {study: _raw(report, texts) for study, report in study_reports(manifest).items()}
     elif table is None:
-        what = f"'{kind}' without some sentences" if raw else f"'{kind}'"
+        without = " without some sentences" if raw else ""
         raise BenchError(
-            f"texts of kind {what} need a table of aligned sentences. Run `bench prompts align`."
+            f"{texts.wording} texts{without} need a table of aligned sentences. Run `bench prompts align`."
         )
     elif raw:
-        said = _joined(_raw_sentences(table, drop, unnamed), kind == "raw_report")
+        said = _joined(_raw_sentences(table, drop, unnamed), whole)
     else:
         rows = table[table["aligned"].notna()]
         if drop:
@@ -106,7 +97,7 @@ def training_texts(
         said = {
             str(study): list(dict.fromkeys(group)) for study, group in rows.groupby("study_id")["aligned"]
         }
-        said = _joined(said, kind == "aligned_report", ". ", ".")
+        said = _joined(said, whole, ". ", ".")
     return [list(said.get(study, ())) for study in _studies(manifest)]
 
 
@@ -195,11 +186,11 @@ def _studies(manifest: Manifest) -> list[str]:
     return studies.fillna("image:" + frame["image_id"].astype("string")).tolist()
 
 
-def _raw(report: str, kind: TextKind, rule: str) -> list[str]:
-    if kind == "raw_report":
-        text = selected_text(report, rule)
+def _raw(report: str, texts: TextParams) -> list[str]:
+    if texts.unit == "report":
+        text = selected_text(report, texts.rule)
         return [text] if text else []
-    parts = select(report_sections(report), rule)
+    parts = select(report_sections(report), texts.rule)
     return list(dict.fromkeys(s for _, text in parts for s in split_sentences(text)))
 
 
@@ -230,11 +221,9 @@ def _words(text: str) -> str:
     return " ".join(re.findall(r"[a-z'-]+", text.lower()))
 
 
-def _joined(
-    said: dict[str, list[str]], whole: bool, between: str = " ", end: str = ""
-) -> dict[str, list[str]]:
-    """The sentences of a study as one text where `whole`, else as they are."""
-    return {study: [between.join(own) + end] for study, own in said.items() if own} if whole else said
+def _joined(said: dict[K, list[str]], whole: bool, between: str = " ", end: str = "") -> dict[K, list[str]]:
+    """The sentences of a study or image as one text where `whole`, else as they are."""
+    return {key: [between.join(own) + end] for key, own in said.items() if own} if whole else said
 
 
 def _from_labels(manifest: Manifest, drop: bool) -> list[list[str]]:

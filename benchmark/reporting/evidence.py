@@ -11,6 +11,8 @@ from functools import cached_property
 from math import comb
 from typing import TYPE_CHECKING, Any
 
+from benchmark.prompts.settings import TextParams
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -31,9 +33,7 @@ class CellInfo:
     table: str
     label: str
     prompts: str = "template"
-    texts: str = "aligned"
-    negations: str = "keep"
-    bare_names: str = "keep"
+    texts: TextParams = field(default_factory=TextParams)
     changes: tuple[str, ...] = ()
     evaluate: tuple[str, ...] = ()
     more_prompts: int = 0

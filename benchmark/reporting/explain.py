@@ -97,7 +97,7 @@ def explain_text(value: dict[str, Any]) -> str:
     say("prompt", value["prompt"])
     say("encoders", value["encoder"])
     say("trained on", ", ".join(f"{d} ({o})" for d, o in value["trained_on"].items()))
-    say("texts", f"{value['texts']['kind']}, {value['texts']['rule']}")
+    say("texts", "{wording} {unit}, {rule}".format(**value["texts"]))
     for other in value["comparisons"]:
         delta = signed_text(other["delta"], other["low"], other["high"])
         mde = "" if other["mde"] is None else f", MDE {other['mde']:.3f}"

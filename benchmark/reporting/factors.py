@@ -18,12 +18,6 @@ UNNAMED = "raw, unnamed"
 """A third wording: raw, without sentences that state a finding by its bare name."""
 TABLES = ("zero_shot", "prompt_alignment", "text_factors")
 SCORINGS = ("positive", "positive-negative")
-_KINDS = {
-    "raw_report": ("report", "raw"),
-    "raw_sentence": ("sentence", "raw"),
-    "aligned_report": ("report", "aligned"),
-    "aligned": ("sentence", "aligned"),
-}
 
 Levels = tuple[str, str, str]
 Weights = dict[Levels, float]
@@ -43,11 +37,11 @@ class Contrast:
 
 def levels_of(cell: CellInfo) -> Levels | None:
     """(unit, negations, wording) of a cell that differs from its method's main cell in its texts only."""
-    if cell.table not in TABLES or cell.changes or cell.texts not in _KINDS:
+    texts = cell.texts
+    if cell.table not in TABLES or cell.changes or texts.wording not in FACTORS["wording"]:
         return None
-    unit, wording = _KINDS[cell.texts]
-    wording = UNNAMED if cell.bare_names == "drop" else wording
-    return unit, "dropped" if cell.negations == "drop" else "kept", wording
+    wording = UNNAMED if texts.bare_names == "drop" else texts.wording
+    return texts.unit, "dropped" if texts.negations == "drop" else "kept", wording
 
 
 def designs(evidence: Evidence) -> dict[str, dict[Levels, str]]:

@@ -17,7 +17,7 @@ from benchmark.reporting.task_results import TaskResults, value_text
 from benchmark.stages.evaluate import evaluate_task
 from benchmark.stages.run import Say, Session, train_one
 from benchmark.stages.summarise import Summary, summarise
-from benchmark.stages.texts import text_kind
+from benchmark.stages.texts import texts_used
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -203,8 +203,9 @@ def _trained(session: Session, cells: Sequence[Cell]) -> str:
         return "Weights: the official checkpoint, with its own encoders and preprocessing."
     manifest = session.manifest(session.params.data.train)
     kind = TWIN_NOTICE if manifest.origin == "twin" else "official files"
+    texts = texts_used(cells[0].texts, manifest)
     return (
-        f"Trained on {manifest.dataset} ({kind}), texts: {text_kind(cells[0].texts, manifest)}, encoders "
+        f"Trained on {manifest.dataset} ({kind}), texts: {texts.name}, encoders "
         f"{session.params.encoders.image} + {session.params.encoders.text}, frozen. "
         "Intervals: 95%, patients resampled; with several seeds they include the spread of training."
     )

@@ -70,8 +70,8 @@ def features_stage() -> str:
     train = _prepared(project, params, params.data.train)
     source = training_source(params, train)
     keys[f"{params.data.train} (training)"] = image_store(project, params, source.manifest).key
-    texts, kind = texts_of(project, params.texts, source.manifest)
-    keys[f"texts ({kind})"] = text_store(project, params, [text for own in texts for text in own]).key
+    texts, used = texts_of(project, params.texts, source.manifest)
+    keys[f"texts ({used.name})"] = text_store(project, params, [text for own in texts for text in own]).key
     of_tasks = [dataset for settings in params.tasks.values() for dataset in settings.datasets]
     for dataset in dict.fromkeys([*params.data.evaluate, *of_tasks]):
         keys[dataset] = image_store(project, params, _prepared(project, params, dataset)).key

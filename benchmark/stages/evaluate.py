@@ -18,7 +18,8 @@ from benchmark.core.settings import StatisticsConfig
 from benchmark.core.tables import METRIC_COLUMNS, Manifest, Predictions, read_table, write_table
 from benchmark.core.tasks import CLASSIFICATION, Task, TaskContext, TaskSettings, ordered, task_named
 from benchmark.grid.layout import Project, source_name
-from benchmark.grid.params import Cell, Params, PromptParams
+from benchmark.grid.params import Cell, Params
+from benchmark.prompts.settings import PromptParams, TextParams
 from benchmark.stages.features import (
     device,
     encode_images,
@@ -104,7 +105,8 @@ def evaluation_data(
         return texts(wanted) if group is None else group.first_then_all(lambda: texts(wanted))
 
     def report_texts(frame: pd.DataFrame) -> list[list[str]]:
-        return training_texts(replace(manifest, frame=frame), "raw_report", rule=params.texts.rule)
+        whole = TextParams(wording="raw", unit="report", rule=params.texts.rule)
+        return training_texts(replace(manifest, frame=frame), whole)
 
     place = {name: row for row, name in enumerate(manifest.frame["image_id"])}
     rows = np.array([place[name] for name in chosen.frame["image_id"]], dtype=np.int64)

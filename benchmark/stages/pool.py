@@ -43,7 +43,7 @@ def jobs_of(params: Params, table: str) -> list[Job]:
         names = [name for name, change in params.cells.items() if change.table == table]
         cells = [ablation_cell(params, name) for name in names]
     jobs = [(cell, Job(cell.name, seed)) for cell in cells for seed in cell.seeds or params.seeds]
-    jobs.sort(key=lambda pair: (not pair[0].texts.kind.endswith("report"), pair[1].seed))
+    jobs.sort(key=lambda pair: (pair[0].texts.unit != "report", pair[1].seed))
     return [job for _, job in jobs]
 
 

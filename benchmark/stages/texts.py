@@ -11,7 +11,8 @@ from benchmark.core.files import read_json, write_json
 from benchmark.core.hashing import hash_file
 from benchmark.core.tables import Manifest, read_table, write_table
 from benchmark.grid.layout import Project
-from benchmark.grid.params import Params, TextKind, TextParams
+from benchmark.grid.params import Params
+from benchmark.prompts.settings import TextParams
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,35 +71,28 @@ def has_reports(manifest: Manifest) -> bool:
     return bool(manifest.frame["report"].notna().any())
 
 
-def text_kind(texts: TextParams, manifest: Manifest) -> TextKind:
-    """The kind of training text that is used: sets without reports have only their labels."""
-    return texts.kind if has_reports(manifest) else "labels"
+def texts_used(texts: TextParams, manifest: Manifest) -> TextParams:
+    """What the training texts are: sets without reports have only their labels."""
+    if has_reports(manifest):
+        return texts
+    return texts.model_copy(update={"wording": "labels", "bare_names": "keep"})
 
 
-def texts_of(project: Project, texts: TextParams, manifest: Manifest) -> tuple[list[list[str]], TextKind]:
-    """Training texts of each image and the kind that was used; sets without reports use their labels.
+def texts_of(project: Project, texts: TextParams, manifest: Manifest) -> tuple[list[list[str]], TextParams]:
+    """Training texts of each image and what was used; sets without reports use their labels.
 
-    Raises DataError where `llm` names no recorded file or the aligned table is missing.
+    Raises DataError where the table of aligned sentences is missing.
     """
     from benchmark.prompts.training_texts import training_texts
 
-    kind = text_kind(texts, manifest)
+    used = texts_used(texts, manifest)
     table = None
-    if kind == "llm":
-        if texts.llm_file is None:
-            raise DataError(
-                "texts.kind: llm needs texts.llm_file, a file of recorded sentences. "
-                "Make one with `bench prompts align --aligner llm`."
-            )
-        table = read_table(_inside(project, texts.llm_file))[0]
-    elif kind in ("aligned", "aligned_report") or (
-        kind != "labels" and "drop" in (texts.negations, texts.bare_names)
-    ):
+    if used.wording == "llm":
+        assert used.llm_file is not None
+        table = read_table(_inside(project, used.llm_file))[0]
+    elif used.wording == "aligned" or (used.wording == "raw" and "drop" in (used.negations, used.bare_names)):
         table = read_table(project.texts(manifest.dataset, manifest.origin) / TABLE)[0]
-    said = training_texts(
-        manifest, kind, table=table, rule=texts.rule, negations=texts.negations, bare_names=texts.bare_names
-    )
-    return said, kind
+    return training_texts(manifest, used, table), used
 
 
 def text_provenance(project: Project, texts: TextParams) -> dict[str, Any]:

@@ -72,10 +72,10 @@ def training_inputs(project: Project, params: Params, cell: Cell, manifest: Mani
     from benchmark.training.data import training_data
 
     source = training_source(params, manifest)
-    texts, _ = texts_of(project, cell.texts, source.manifest)
+    texts, used = texts_of(project, cell.texts, source.manifest)
     if not any(texts):
         raise DataError(
-            f"{manifest.dataset}: no training image has a text of kind '{cell.texts.kind}'. "
+            f"{manifest.dataset}: no training image has a text ({used.name}). "
             "Check the report folder and texts.rule."
         )
     images = image_store(project, params, source.manifest)

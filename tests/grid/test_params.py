@@ -101,8 +101,8 @@ def test_the_defaults_of_training_are_the_equal_budget() -> None:
 
 
 def test_bad_value_names_what_it_got(params_file) -> None:
-    with pytest.raises(ParamsError, match=r"texts\.kind: .*got 'aligne'"):
-        load_params(params_file, sets=["texts.kind=aligne"])
+    with pytest.raises(ParamsError, match=r"texts\.wording: .*got 'aligne'"):
+        load_params(params_file, sets=["texts.wording=aligne"])
 
 
 def test_unknown_profile_and_malformed_set(params_file) -> None:
@@ -123,12 +123,12 @@ def test_cells_inherit_their_method(params_file) -> None:
         params_file,
         sets=[
             "method.clip={options: {width: 32}, training: {learning_rate: 0.1}}",
-            "cells={clip-raw: {method: clip, table: prompts, label: raw, texts: {kind: raw_report}}}",
+            "cells={clip-raw: {method: clip, table: prompts, label: x, texts: {wording: raw, unit: report}}}",
         ],
     )
     main, raw = main_cell(params, "clip"), ablation_cell(params, "clip-raw")
     assert (raw.options, raw.training) == (main.options, main.training)
-    assert (main.texts.kind, raw.texts.kind, raw.variant) == ("aligned", "raw_report", "raw")
+    assert (main.texts.name, raw.texts.name, raw.variant) == ("aligned sentence", "raw report", "raw")
     with pytest.raises(ParamsError, match="no cell 'clip-row'.*'clip-raw'"):
         ablation_cell(params, "clip-row")
 
@@ -136,7 +136,7 @@ def test_cells_inherit_their_method(params_file) -> None:
 def test_a_cell_has_its_own_seeds_and_prompts(params_file):
     whole = load_params(params_file)
     cell = ablation_cell(whole, "clip-aligned-report-without-negations")
-    assert (cell.texts.kind, cell.texts.negations) == ("aligned_report", "drop")
+    assert (cell.texts.name, cell.texts.negations) == ("aligned report", "drop")
     assert cell.seeds
     assert cell.seeds != whole.seeds
     assert [p.style for p in cell.prompts_on("chestxray14")] == ["template", "pos-neg"]
@@ -146,26 +146,46 @@ def test_a_cell_has_its_own_seeds_and_prompts(params_file):
     assert ablation_cell(whole, "gloria-local").more_prompts == ()
 
 
+@pytest.mark.parametrize(
+    ("kind", "instead"),
+    [
+        ("raw_report", "write wording: raw, unit: report"),
+        ("aligned", "write wording: aligned, unit: sentence"),
+        ("raw_reports", "write wording and unit"),
+        ("[]", "write wording and unit"),
+    ],
+)
+def test_a_text_kind_of_before_is_told_what_to_write_instead(params_file, kind, instead) -> None:
+    edit(params_file, "{wording: raw, unit: report}", f"{{kind: {kind}}}")
+    line = params_file.read_text().partition("{kind: ")[0].count("\n") + 1
+    with pytest.raises(ParamsError, match=rf"params\.yaml:{line}: texts\.kind is two words now: {instead}"):
+        load_params(params_file)
+
+
 def text_factors(params, method):
-    """(kind, negations, bare names) of the cells whose training texts alone differ."""
+    """(wording and unit, negations, bare names) of the cells whose training texts alone differ."""
     cells = [main_cell(params, method), *[ablation_cell(params, n) for n in params.cells]]
     tables = ("zero_shot", "prompt_alignment", "text_factors")
     own = [c.texts for c in cells if c.method == method and c.table in tables]
-    return {(t.kind, t.negations, t.bare_names) for t in own}
+    return {(t.name, t.negations, t.bare_names) for t in own}
 
 
 def test_every_combination_of_the_text_factors_is_a_cell_of_clip(params_file):
-    kinds = ("raw_report", "raw_sentence", "aligned_report", "aligned")
+    kinds = ("raw report", "raw sentence", "aligned report", "aligned sentence")
     expected = {(k, n, "keep") for k in kinds for n in ("keep", "drop")}
-    expected |= {("raw_report", "keep", "drop"), ("raw_sentence", "keep", "drop")}
+    expected |= {("raw report", "keep", "drop"), ("raw sentence", "keep", "drop")}
     assert text_factors(load_params(params_file), "clip") == expected
 
 
 @pytest.mark.parametrize("method", ["gloria", "carzero", "radzero"])
 def test_other_methods_have_whole_reports_and_one_change_at_a_time(params_file, method):
     found = text_factors(load_params(params_file), method)
-    whole = [("raw_report", "keep", "keep"), ("raw_sentence", "keep", "keep"), ("aligned", "keep", "keep")]
+    whole = [
+        ("raw report", "keep", "keep"),
+        ("raw sentence", "keep", "keep"),
+        ("aligned sentence", "keep", "keep"),
+    ]
     assert set(whole) <= found
-    kind = "raw_sentence" if method == "gloria" else "raw_report"
+    kind = "raw sentence" if method == "gloria" else "raw report"
     names = set() if method == "radzero" else {(kind, "keep", "drop")}
     assert found == {*whole, (kind, "drop", "keep"), *names}

@@ -10,7 +10,8 @@ from benchmark.core.errors import BenchError, UnknownName
 from benchmark.core.features import TextFeatures
 from benchmark.data.cards import load_card
 from benchmark.evaluation.prompt_scores import class_scores, pooled_prompts
-from benchmark.prompts.class_prompts import AGGREGATIONS, PARAPHRASES, STYLES, PromptSet, class_prompts
+from benchmark.prompts.class_prompts import PARAPHRASES, PromptSet, class_prompts
+from benchmark.prompts.settings import AGGREGATIONS, STYLES
 
 CARD = load_card("openi")
 

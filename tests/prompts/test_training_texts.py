@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pandas as pd
 import pytest
+from pydantic import ValidationError
 
 from benchmark.core.errors import BenchError, DataError, UnknownName
 from benchmark.core.tables import META_COLUMNS, Manifest
+from benchmark.prompts.sections import SELECTIONS
+from benchmark.prompts.settings import Rule, TextParams
 from benchmark.prompts.training_texts import (
     align_manifest,
     finding_vectors,
@@ -37,18 +41,22 @@ def manifest(
 M = manifest(["s1", "s2", "s1", "s3", None])
 
 
+def said(m: Manifest, wording: str, unit: str, table: pd.DataFrame | None = None, **more) -> list[list[str]]:
+    return training_texts(m, TextParams(wording=wording, unit=unit, **more), table)
+
+
 def test_raw_texts_follow_the_images():
-    whole = training_texts(M, "raw_report")
+    whole = said(M, "raw", "report")
     assert whole[0] == whole[2] == ["No effusion. Left pneumothorax. Left pneumothorax."]
     assert whole[1] == ["1. Cardiomegaly. 2. Possible edema."]
     assert whole[3] == whole[4] == []
-    assert training_texts(M, "raw_sentence")[0] == ["No effusion.", "Left pneumothorax."]
-    assert training_texts(M, "raw_sentence", rule="impression")[0] == ["Left pneumothorax."]
+    assert said(M, "raw", "sentence")[0] == ["No effusion.", "Left pneumothorax."]
+    assert said(M, "raw", "sentence", rule="impression")[0] == ["Left pneumothorax."]
 
 
 def test_aligned_texts_come_from_the_table():
     table = align_manifest(M)
-    assert training_texts(M, "aligned", table=table) == [
+    assert said(M, "aligned", "sentence", table=table) == [
         ["There is no pleural effusion", "There is pneumothorax on the left"],
         ["There is cardiomegaly", "There may be pulmonary edema"],
         ["There is no pleural effusion", "There is pneumothorax on the left"],
@@ -56,13 +64,17 @@ def test_aligned_texts_come_from_the_table():
         [],
     ]
     with pytest.raises(BenchError, match="bench prompts align"):
-        training_texts(M, "aligned")
+        said(M, "aligned", "sentence")
+
+
+def test_the_sections_that_may_be_chosen_are_named_once():
+    assert set(get_args(Rule)) == set(SELECTIONS)
 
 
 def test_aligned_sentences_as_one_report():
-    said = training_texts(M, "aligned_report", table=align_manifest(M))
-    assert said[0] == said[2] == ["There is no pleural effusion. There is pneumothorax on the left."]
-    assert said[3] == said[4] == []
+    found = said(M, "aligned", "report", table=align_manifest(M))
+    assert found[0] == found[2] == ["There is no pleural effusion. There is pneumothorax on the left."]
+    assert found[3] == found[4] == []
 
 
 DENYING = {
@@ -72,53 +84,58 @@ DENYING = {
 
 
 @pytest.mark.parametrize(
-    ("kind", "first", "second"),
+    ("wording", "unit", "first", "second"),
     [
-        ("raw_report", ["Left pneumothorax. No edema, but cardiomegaly. Portable view."], []),
-        ("raw_sentence", ["Left pneumothorax.", "No edema, but cardiomegaly.", "Portable view."], []),
-        ("aligned", ["There is pneumothorax on the left", "There is cardiomegaly"], []),
-        ("aligned_report", ["There is pneumothorax on the left. There is cardiomegaly."], []),
+        ("raw", "report", ["Left pneumothorax. No edema, but cardiomegaly. Portable view."], []),
+        ("raw", "sentence", ["Left pneumothorax.", "No edema, but cardiomegaly.", "Portable view."], []),
+        ("aligned", "sentence", ["There is pneumothorax on the left", "There is cardiomegaly"], []),
+        ("aligned", "report", ["There is pneumothorax on the left. There is cardiomegaly."], []),
     ],
 )
-def test_texts_without_negations(monkeypatch, kind, first, second):
+def test_texts_without_negations(monkeypatch, wording, unit, first, second):
     monkeypatch.setattr(f"{__name__}.REPORTS", DENYING)
     m = manifest(["d1", "d2"])
-    assert training_texts(m, kind, table=align_manifest(m), negations="drop") == [first, second]
+    assert said(m, wording, unit, table=align_manifest(m), negations="drop") == [first, second]
 
 
 def test_raw_texts_without_bare_names_in_positives(monkeypatch):
-    said = "FINDINGS: No pleural effusion. Mild cardiomegaly. The heart is enlarged. Pleural effusion, small."
-    monkeypatch.setattr(f"{__name__}.REPORTS", {"d1": said})
+    report = (
+        "FINDINGS: No pleural effusion. Mild cardiomegaly. The heart is enlarged. Pleural effusion, small."
+    )
+    monkeypatch.setattr(f"{__name__}.REPORTS", {"d1": report})
     m = manifest(["d1"])
     table = align_manifest(m)
     kept = ["No pleural effusion.", "The heart is enlarged."]
-    assert training_texts(m, "raw_sentence", table=table, bare_names="drop") == [kept]
-    assert training_texts(m, "raw_report", table=table, bare_names="drop") == [[" ".join(kept)]]
-    both = training_texts(m, "raw_sentence", table=table, bare_names="drop", negations="drop")
+    assert said(m, "raw", "sentence", table=table, bare_names="drop") == [kept]
+    assert said(m, "raw", "report", table=table, bare_names="drop") == [[" ".join(kept)]]
+    both = said(m, "raw", "sentence", table=table, bare_names="drop", negations="drop")
     assert both == [kept[1:]]
-    with pytest.raises(BenchError, match="goes with raw texts"):
-        training_texts(m, "aligned", table=table, bare_names="drop")
+    with pytest.raises(ValidationError, match="goes with wording: raw"):
+        TextParams(wording="aligned", bare_names="drop")
 
 
 def test_raw_texts_without_negations_need_the_table():
-    with pytest.raises(BenchError, match="'raw_report' without some sentences"):
-        training_texts(M, "raw_report", negations="drop")
+    with pytest.raises(BenchError, match="raw texts without some sentences"):
+        said(M, "raw", "report", negations="drop")
 
 
 def test_texts_from_labels():
     m = manifest(["s1", "s2"], dataset="chestxray14", Effusion=[1, 0], Hernia=[0, 0])
-    assert training_texts(m, "labels") == [
+    assert said(m, "labels", "sentence") == [
         ["There is pleural effusion"],
         ["There is no pleural effusion", "There is no hernia"],
     ]
-    assert training_texts(m, "labels", negations="drop") == [["There is pleural effusion"], []]
+    assert said(m, "labels", "sentence", negations="drop") == [["There is pleural effusion"], []]
+    assert said(m, "labels", "report") == [
+        ["There is pleural effusion."],
+        ["There is no pleural effusion. There is no hernia."],
+    ]
+    assert said(m, "labels", "report", negations="drop") == [["There is pleural effusion."], []]
 
 
-def test_nothing_to_align_and_unknown_kind():
+def test_nothing_to_align():
     with pytest.raises(DataError, match="no image has a report"):
         align_manifest(manifest(["s3", None]))
-    with pytest.raises(UnknownName, match="raw_report"):
-        training_texts(M, "raw_reports")  # type: ignore[arg-type]
 
 
 def test_vectors_say_what_texts_say():

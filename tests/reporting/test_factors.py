@@ -19,31 +19,31 @@ from benchmark.reporting.tables import Material, all_tables
 from benchmark.reporting.tables.prompt_sensitivity import sensitivity
 
 CELLS = {
-    ("report", "kept", "raw"): ("carzero-raw-report", "prompt_alignment", "kind: raw_report", -0.5),
+    ("report", "kept", "raw"): ("carzero-raw-report", "prompt_alignment", "wording: raw, unit: report", -0.5),
     ("report", "kept", "raw, unnamed"): (
         "carzero-rr-unnamed",
         "text_factors",
-        "kind: raw_report, bare_names: drop",
+        "wording: raw, unit: report, bare_names: drop",
         -0.9,
     ),
-    ("sentence", "kept", "raw"): ("carzero-raw-sentence", "prompt_alignment", "kind: raw_sentence", 0.8),
+    ("sentence", "kept", "raw"): ("carzero-raw-sentence", "prompt_alignment", "wording: raw", 0.8),
     ("report", "dropped", "raw"): (
         "carzero-rr-drop",
         "text_factors",
-        "kind: raw_report, negations: drop",
+        "wording: raw, unit: report, negations: drop",
         0.9,
     ),
     ("sentence", "dropped", "raw"): (
         "carzero-rs-drop",
         "text_factors",
-        "kind: raw_sentence, negations: drop",
+        "wording: raw, negations: drop",
         1.0,
     ),
-    ("report", "kept", "aligned"): ("carzero-ar", "text_factors", "kind: aligned_report", 0.0),
+    ("report", "kept", "aligned"): ("carzero-ar", "text_factors", "unit: report", 0.0),
     ("report", "dropped", "aligned"): (
         "carzero-ar-drop",
         "text_factors",
-        "kind: aligned_report, negations: drop",
+        "unit: report, negations: drop",
         1.1,
     ),
     ("sentence", "dropped", "aligned"): ("carzero-as-drop", "text_factors", "negations: drop", 1.3),

@@ -11,7 +11,7 @@ CELLS = {
     "clip-dot": {"method": "clip", "table": "similarity", "label": "dot", "options": {"similarity": "dot"}},
     "clip-raw": {
         "method": "clip", "table": "similarity", "label": "raw", "seeds": [1],
-        "texts": {"kind": "raw_sentence"},
+        "texts": {"wording": "raw"},
     },
 }  # fmt: skip
 

@@ -52,7 +52,7 @@ def cell_page(gathered: Gathered, cell: Cell, runs: dict[str, str]) -> CellPage:
         "image and text encoder": ", ".join(
             dict.fromkeys(a["encoder"] for a in gathered.evidence.sets.values())
         ),
-        "training texts": f"{cell.texts.kind}, {cell.texts.rule}"
+        "training texts": f"{cell.texts.name}, {cell.texts.rule}"
         + (", without negations" if cell.texts.negations == "drop" else "")
         + (", without bare names in positives" if cell.texts.bare_names == "drop" else ""),
         "inference prompt": f"{cell.prompts.style}: {cell.prompts.template} ({cell.prompts.aggregation})",
