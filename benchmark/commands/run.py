@@ -36,9 +36,7 @@ def command(
     checkpoint: Annotated[
         str | None, typer.Option(help="Official checkpoint to evaluate instead of training.")
     ] = None,
-    tokenizer: Annotated[
-        str | None, typer.Option(help="Folder or hub name of the tokenizer of --checkpoint.")
-    ] = None,
+    tokenizer: Annotated[str | None, typer.Option(help="Folder of the tokenizer of --checkpoint.")] = None,
     protocol: Annotated[str | None, typer.Option(help="Evaluation protocol of the dataset's card.")] = None,
     seeds: Annotated[str | None, typer.Option(help="Comma-separated; default: seeds of params.yaml.")] = None,
     profile: Annotated[

@@ -13,15 +13,16 @@ import warnings
 import zipfile
 from collections import OrderedDict, defaultdict
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from benchmark.core.errors import BenchError
+from benchmark.core.guard import bounded_zip, parsing
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "module")
 """Entries of a training checkpoint that may hold the state dict, in order of preference."""
@@ -133,11 +134,27 @@ def load_checkpoint(path: Path | str, prefix: str = "") -> dict[str, Tensor]:
     if not path.is_file():
         raise BenchError(f"{path}: no such checkpoint file.")
     if path.suffix == ".safetensors":
-        try:
-            return strip_prefix(load_file(path), prefix, path)
-        except SafetensorError as error:
-            raise BenchError(f"{path}: not a safetensors file ({error}).") from None
+        return strip_prefix(read_weights(path), prefix, path)
     return strip_prefix(find_state_dict(_read_torch(path), path), prefix, path)
+
+
+def read_weights(path: Path | str) -> Any:
+    """What a .safetensors file, or a torch file by weights-only loading, holds, on the CPU.
+
+    Raises BenchError where the file is missing, damaged, or holds more than tensors and plain containers.
+    """
+    with parsing(path, "a file of weights"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # about pickle protocols, of no consequence
+        if Path(path).suffix == ".safetensors":
+            return load_file(path)
+        _bounded(path)
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError:  # torch's own words advise to load it unsafely
+            raise BenchError(
+                f"{path}: not a tensor file that is safe to load, or damaged; it may hold tensors and plain "
+                "containers only. Save it as safetensors."
+            ) from None
 
 
 def find_state_dict(content: Any, path: Path | str) -> dict[str, Tensor]:
@@ -206,29 +223,23 @@ def listed(names: list[str], limit: int = 30) -> str:
     return ", ".join(names[:limit]) + (f" and {rest} more" if rest > 0 else "")
 
 
+def _bounded(path: Path | str) -> None:
+    if zipfile.is_zipfile(path):
+        bounded_zip(path, "a file of weights")
+
+
 def _read_torch(path: Path) -> Any:
-    with warnings.catch_warnings():
+    """`read_weights`, and for files with pickled configuration the restricted reader."""
+    with parsing(path, "a torch checkpoint"), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        return _read_torch_quietly(path)
-
-
-def _read_torch_quietly(path: Path) -> Any:
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        pass
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise BenchError(f"{path}: not a torch checkpoint ({_first_line(error)}).") from None
-    try:
-        return torch.load(path, map_location="cpu", weights_only=False, pickle_module=_pickle)
-    except pickle.UnpicklingError as error:
-        raise BenchError(
-            f"{path}: refused, {_first_line(error)}; a checkpoint may hold tensors, plain containers and "
-            "configuration only."
-        ) from None
-    except Exception as error:  # a hostile or damaged file may raise anything while it is read
-        raise BenchError(f"{path}: not a torch checkpoint ({_first_line(error)}).") from None
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:160]
+        _bounded(path)
+        with suppress(pickle.UnpicklingError):
+            return torch.load(path, map_location="cpu", weights_only=True)
+        try:
+            return torch.load(path, map_location="cpu", weights_only=False, pickle_module=_pickle)
+        except pickle.UnpicklingError as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0][:160]
+            raise BenchError(
+                f"{path}: refused, {reason}; a checkpoint may hold tensors, plain containers and "
+                "configuration only."
+            ) from None

@@ -19,9 +19,9 @@ class EncoderCard(BaseModel, frozen=True, extra="forbid"):
     """One encoder. Every field is part of the feature cache's key, the weights' own hash beside it.
 
     source: library that builds the architecture. architecture: its name there.
-    weights: `package:<import name>/<file>` (ships inside an installed package), `hub:<name>` (the
-    library's own hub name or tag), `path:<file or folder>`, or `random` (seeded, for tests).
-    sha256: of the weights file; checked whenever it is given.
+    weights: `package:<import name>/<file>` (ships inside an installed package), `hub:<owner>/<name>`
+    (needs `revision` and `sha256`), `path:<file or folder>`, or `random` (seeded, for tests).
+    sha256: of the weights file; checked whenever it is given. revision: commit on the hub, 40 hex digits.
     """
 
     name: str
@@ -29,6 +29,7 @@ class EncoderCard(BaseModel, frozen=True, extra="forbid"):
     architecture: str = ""
     weights: str
     sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
+    revision: str | None = Field(default=None, pattern="^[0-9a-f]{40}$")
     licence: str = "unstated"
     note: str = ""
 

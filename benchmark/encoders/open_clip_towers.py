@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.core.features import ImageFeatures
+from benchmark.core.guard import parsing
+from benchmark.core.pretrained import no_remote_code, refuse_code
 from benchmark.encoders.base import ImageEncoder, TextEncoder, TokenBatch
 from benchmark.encoders.cards import EncoderCard, ImageCard, TextCard
 from benchmark.encoders.weights import WeightsError, weights_path
@@ -53,7 +55,8 @@ class OpenClipText(TextEncoder):
         super().__init__(card)
         self.tower: Any = _model(card).text
         self.tower.output_tokens = True
-        self.tokenizer = open_clip.get_tokenizer(card.architecture)
+        with parsing(card.architecture, "an open_clip tokenizer", error=WeightsError), no_remote_code():
+            self.tokenizer = open_clip.get_tokenizer(_architecture(card))
         self.length = min(
             card.max_length, int(getattr(self.tower, "context_length", None) or card.max_length)
         )
@@ -92,19 +95,27 @@ def _project(projection: Any, states: Tensor) -> Any:
     return projection(states) if isinstance(projection, nn.Module) else states @ projection
 
 
+def _architecture(card: EncoderCard) -> str:
+    """open_clip's name of it; a model of the hub is the folder of its pinned files."""
+    if card.architecture.startswith("hf-hub:"):
+        return f"local-dir:{weights_path(card)}"
+    if card.architecture.startswith("local-dir:"):
+        refuse_code(card.architecture.removeprefix("local-dir:"))
+    return card.architecture
+
+
 def _model(card: EncoderCard, **options: Any) -> Any:
-    kind, _, where = card.weights.partition(":")
     path = weights_path(card)
-    pretrained = str(path) if path is not None else (where if kind == "hub" else None)
-    if card.architecture.startswith(("hf-hub:", "local-dir:")):
-        pretrained = None
+    architecture = _architecture(card)
+    pretrained = None if path is None or architecture.startswith("local-dir:") else str(path)
     try:
-        with torch.random.fork_rng(devices=[]):
+        with no_remote_code(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             return open_clip.create_model(
-                card.architecture,
+                architecture,
                 pretrained=pretrained,
-                load_weights=kind != "random",
+                load_weights=path is not None,
+                weights_only=True,
                 force_custom_text=True,
                 pretrained_text=False,
                 **options,

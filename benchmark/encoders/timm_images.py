@@ -16,7 +16,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from benchmark.core.features import ImageFeatures
 from benchmark.encoders.base import ImageEncoder
 from benchmark.encoders.cards import ImageCard
-from benchmark.encoders.weights import WeightsError, load_into, read_tensors, weights_path
+from benchmark.encoders.weights import WeightsError, load_into, read_tensors, weights_file, weights_path
 
 _ROLES = {"_depthwise_conv": "conv_dw", "_expand_conv": "conv_pw", "_bn0": "bn1"}
 
@@ -84,15 +84,13 @@ def _network(card: ImageCard) -> nn.Module:
     )
     if "vit" in card.architecture and card.stage is None:
         options["img_size"] = card.preprocessing.side
-    kind, _, where = card.weights.partition(":")
     path = weights_path(card)
     try:
         with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
             warnings.simplefilter("ignore")
             torch.manual_seed(0)
-            name = where if kind == "hub" else card.architecture
             network = timm.create_model(
-                name, pretrained=kind == "hub", in_chans=card.preprocessing.channels, **options
+                card.architecture, pretrained=False, in_chans=card.preprocessing.channels, **options
             )
     except Exception as error:  # timm and the hub raise many kinds; each means the same here
         reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
@@ -100,7 +98,7 @@ def _network(card: ImageCard) -> nn.Module:
             f"encoder {card.name}: timm cannot build '{card.architecture}' ({reason})."
         ) from None
     if path is not None:
-        state = read_tensors(path)
+        state = read_tensors(weights_file(path))
         if any(key.startswith("_blocks.") for key in state):
             state = from_efficientnet_pytorch(state)
         own = network.state_dict().keys()

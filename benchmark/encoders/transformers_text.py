@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import AutoConfig, AutoModel, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
+from benchmark.core.pretrained import from_folder, untrained
 from benchmark.encoders.base import TextEncoder, TokenBatch
 from benchmark.encoders.cards import TextCard
 from benchmark.encoders.weights import WeightsError, weights_path
@@ -21,27 +20,23 @@ class TransformersText(TextEncoder):
 
     def __init__(self, card: TextCard) -> None:
         super().__init__(card)
-        kind, _, where = card.weights.partition(":")
         path = weights_path(card)
-        folder: Path | str = where if path is None else (path if path.is_dir() else path.parent)
-        local = path is not None or kind == "random"
         transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-        try:
-            if kind == "random":
-                folder = card.architecture  # a folder with config and tokenizer
-                with torch.random.fork_rng(devices=[]):
-                    torch.manual_seed(0)
-                    self.model = AutoModel.from_config(  # type: ignore[no-untyped-call]
-                        AutoConfig.from_pretrained(folder, local_files_only=True)
-                    )
-            else:
-                self.model = AutoModel.from_pretrained(
-                    folder, local_files_only=local, use_safetensors=True if local else None
-                )
-            self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=local)
-        except (OSError, ValueError) as error:
-            reason = str(error).splitlines()[0][:160]
-            raise WeightsError(f"encoder {card.name}: cannot load '{folder}' ({reason}).") from None
+        if path is None:
+            folder = card.architecture  # a folder with config and tokenizer
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(0)
+                self.model = untrained(folder)
+        else:
+            folder = str(path if path.is_dir() else path.parent)
+            self.model = from_folder("AutoModel", folder, use_safetensors=True)
+        self.tokenizer = from_folder("AutoTokenizer", folder)
+        if not hasattr(self.model.config, "hidden_size"):
+            kind = type(self.model).__name__
+            raise WeightsError(
+                f"encoder {card.name}: '{folder}' is a {kind}, which has more than a text tower; "
+                "use source: open_clip for a CLIP, or a folder with a text model alone."
+            )
         if not self.tokenizer.is_fast:
             raise WeightsError(f"encoder {card.name}: '{folder}' has no tokenizer.json, which is needed.")
         if hasattr(self.model, "pooler") and card.pooling != "model":

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
-import pickle
-import warnings
-import zipfile
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
+from benchmark.core.checkpoints import find_state_dict, read_weights
 from benchmark.core.errors import BenchError
+from benchmark.core.guard import parsing
 from benchmark.core.hashing import hash_file
 from benchmark.encoders.cards import EncoderCard
 
@@ -23,9 +20,10 @@ class WeightsError(BenchError):
 
 
 def weights_path(card: EncoderCard) -> Path | None:
-    """The local file or folder of a card's weights, its hash checked; None for `hub:` and `random`.
+    """The local file or folder of a card's weights, its hash checked; None for `random`.
 
-    Raises WeightsError where the package or file is absent or the hash differs.
+    Files of the hub are fetched at the card's revision, without code and pickles, or taken from its cache.
+    Raises WeightsError where the package or file is absent, a hub name is not pinned, or the hash differs.
     """
     kind, _, where = card.weights.partition(":")
     if kind == "package":
@@ -34,14 +32,16 @@ def weights_path(card: EncoderCard) -> Path | None:
         path = Path(where)
         if not path.exists():
             raise WeightsError(f"encoder {card.name}: {path}: no such file; correct `weights`.")
-    elif kind in ("hub", "random"):
+    elif kind == "hub":
+        path = _hub_folder(card, where)
+    elif kind == "random":
         return None
     else:
         raise WeightsError(
             f"encoder {card.name}: weights '{card.weights}' must be package:…, hub:…, path:… or random."
         )
     if card.sha256 is not None:
-        check_hash(path / "model.safetensors" if path.is_dir() else path, card.sha256, card.name)
+        check_hash(weights_file(path), card.sha256, card.name)
     return path
 
 
@@ -57,28 +57,26 @@ def check_hash(path: Path, sha256: str, name: str) -> None:
         )
 
 
+def weights_file(path: Path) -> Path:
+    """The file itself, or the one safetensors file of a folder. Raises WeightsError where there is none."""
+    if not path.is_dir():
+        return path
+    found = sorted(path.glob("*.safetensors"))
+    usual = [p for p in found if p.name == "model.safetensors"] or found
+    if len(usual) != 1:
+        raise WeightsError(f"{path}: {len(found)} safetensors files where one was expected.")
+    return usual[0]
+
+
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """A state dict from .safetensors, or from a torch file by weights-only loading.
 
     One level of `state_dict` or `model` wrapping is understood. Raises WeightsError.
     """
     try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # about pickle protocols, of no consequence
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise WeightsError(f"{path}: no such file.") from None
-    except (SafetensorError, pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError) as error:
-        reason = str(error).splitlines()[0][:120]
-        raise WeightsError(f"{path}: not a tensor file that is safe to load ({reason}).") from None
-    for wrapper in ("state_dict", "model"):
-        if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
-            state = state[wrapper]
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise WeightsError(f"{path}: holds no state dict.")
-    return state
+        return find_state_dict(read_weights(path), path)
+    except BenchError as error:
+        raise WeightsError(str(error)) from error
 
 
 def load_into(module: torch.nn.Module, state: dict[str, Tensor], name: str, path: Path) -> None:
@@ -99,6 +97,19 @@ def load_into(module: torch.nn.Module, state: dict[str, Tensor], name: str, path
 
 def _some(keys: list[str]) -> str:
     return ", ".join(keys[:4]) + (f" and {len(keys) - 4} more" if len(keys) > 4 else "")
+
+
+def _hub_folder(card: EncoderCard, where: str) -> Path:
+    if card.revision is None or card.sha256 is None:
+        raise WeightsError(
+            f"encoder {card.name}: 'hub:{where}' is not pinned, so its files may change; give the card "
+            "`revision` (the commit) and `sha256` (of its safetensors file), or download it and use path:."
+        )
+    from huggingface_hub import snapshot_download
+
+    kinds = ["*.json", "*.txt", "*.model", "*.safetensors"]
+    with parsing(f"encoder {card.name}", f"a copy of {where} on the hub", error=WeightsError):
+        return Path(snapshot_download(where, revision=card.revision, allow_patterns=kinds))
 
 
 def _package_file(name: str, where: str) -> Path:

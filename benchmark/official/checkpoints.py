@@ -18,6 +18,7 @@ from torch import Tensor
 from benchmark.core.checkpoints import listed, load_checkpoint, load_strictly, take
 from benchmark.core.errors import BenchError, UnknownName
 from benchmark.core.files import read_json
+from benchmark.core.guard import parsing
 from benchmark.core.preprocessing import Preprocessing
 from benchmark.encoders.base import ImageEncoder, TextEncoder
 from methods.base import METHODS, Method
@@ -66,7 +67,7 @@ def load_official(
     """Method and encoders of an official checkpoint.
 
     method: carzero, gloria, medclip, radzero, brgsa or clip (CheXzero's flat layout). checkpoint: as
-    `load_checkpoint` reads it. tokenizer: folder or hub name (not for clip). options: overrides of the
+    `load_checkpoint` reads it. tokenizer: folder (not for clip). options: overrides of the
     method's official options. heads: attention heads of the encoders, width / 64 where not given.
     settings: `pooling` (medclip), `mean`, `std`, `size` (radzero).
     Raises BenchError where the file does not fit, listing missing and surplus names.
@@ -76,8 +77,9 @@ def load_official(
     path = Path(checkpoint)
     state = load_checkpoint(path, PREFIXES.get(method, ""))
     source = _Source(state, path, tokenizer, {"heads": heads, **settings})
-    image, text, unused = _BUILDERS[method](source)
-    module = _method(method, state, options or {}, image, text)
+    with parsing(path, f"an official {method} checkpoint", "Check the file and --method.", error=BenchError):
+        image, text, unused = _BUILDERS[method](source)
+        module = _method(method, state, options or {}, image, text)
     return OfficialModel(module.eval(), image.eval(), text.eval(), tuple(sorted(unused)))
 
 

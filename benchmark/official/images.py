@@ -169,6 +169,12 @@ class OfficialVolumes(ImageEncoder):
         self.grid = self.network.base_grid
 
     def encode(self, pixels: Tensor) -> ImageFeatures:
+        """Raises BenchError on plane images: the network has only seen CT volumes."""
+        if pixels.dim() != 5:
+            raise BenchError(
+                "BrgSA's checkpoint reads CT volumes (B, 1, X, Y, Z), and these are plane images, so it has "
+                "no scores on radiographs; use `load_official` and `data.volumes.network_input` from Python."
+            )
         return self.forward(pixels)
 
     def forward(self, images: Tensor) -> ImageFeatures:

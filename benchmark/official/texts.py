@@ -13,11 +13,11 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from transformers import AutoTokenizer
 
 from benchmark.core.errors import BenchError
 from benchmark.core.features import TextFeatures
 from benchmark.core.hashing import hash_strings
+from benchmark.core.pretrained import from_folder
 from benchmark.encoders.base import TextEncoder, TokenBatch
 from benchmark.encoders.cards import TextCard
 from benchmark.official.bert import (
@@ -35,21 +35,17 @@ WORD_COLUMNS = 97
 
 
 def load_tokenizer(source: Path | str | None, vocabulary: int) -> Any:
-    """A fast tokenizer from a folder or the hub whose vocabulary fits `vocabulary` embedding rows.
+    """A fast tokenizer from a folder whose vocabulary fits `vocabulary` embedding rows.
 
     Raises BenchError where none is given, it cannot be loaded, or its size differs: then every token id
     would mean another word.
     """
     if source is None:
         raise BenchError(
-            "an official checkpoint holds no vocabulary; give its tokenizer's folder or hub name with "
+            "an official checkpoint holds no vocabulary; give its tokenizer's folder with "
             f"--tokenizer (it needs {vocabulary:,} tokens)."
         )
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(str(source))
-    except (OSError, ValueError) as error:
-        reason = (str(error).splitlines() or [""])[0][:160]
-        raise BenchError(f"tokenizer '{source}': cannot be loaded ({reason}).") from None
+    tokenizer = from_folder("AutoTokenizer", source)
     if len(tokenizer) != vocabulary:
         raise BenchError(
             f"tokenizer '{source}' has {len(tokenizer):,} tokens, the checkpoint's word embeddings "

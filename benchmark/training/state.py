@@ -5,13 +5,14 @@ Random layers are seeded anew at every step from (seed, step, rank), so no gener
 
 from __future__ import annotations
 
-import pickle
-import zipfile
+import sys
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from benchmark.core.checkpoints import read_weights
+from benchmark.core.errors import BenchError
 from benchmark.core.files import atomic_path
 
 NAME = "state.pt"
@@ -23,12 +24,14 @@ def save_state(folder: Path, state: dict[str, Any]) -> None:
 
 
 def load_state(folder: Path, identity: str) -> dict[str, Any] | None:
-    """The state of a run with this identity, or None; a state of another run or a damaged file is none."""
+    """The state of a run with this identity, or None; a state of another run is none. A damaged
+    file is none too, which is said on stderr."""
     path = folder / NAME
     if not path.is_file():
         return None
     try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError):
+        state = read_weights(path)
+    except BenchError as error:
+        sys.stderr.write(f"{error} The training starts over.\n")
         return None
-    return state if state.get("identity") == identity else None
+    return state if isinstance(state, dict) and state.get("identity") == identity else None

@@ -10,7 +10,7 @@ CXR_VIT_B16 = ENCODERS.register("vit-b16")(
         name="vit-b16",
         source="timm",
         architecture="vit_base_patch16_224",
-        weights="hub:vit_base_patch16_224.augreg2_in21k_ft_in1k",
+        weights="hub:timm/vit_base_patch16_224.augreg2_in21k_ft_in1k",
         licence="Apache-2.0",
         note="ImageNet ViT-B/16: 196 tokens of 768 channels at 224 px; needs the network once.",
         preprocessing=Preprocessing(size=224),

@@ -13,12 +13,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from http.client import HTTPException
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from benchmark.core.errors import BenchError
 from benchmark.core.hashing import hash_file, hash_value
+from benchmark.core.pretrained import from_folder
 from benchmark.prompts.llm.protocol import Message, answer_schema
 
 KEY_VARIABLE = "CXR_ALIGNBENCH_LLM_KEY"
@@ -193,26 +195,20 @@ class LocalModel:
     def _load(self) -> Any:
         if self._loaded is None:
             import torch
-            from transformers import AutoModelForCausalLM, AutoTokenizer
 
             if self.threads:
                 torch.set_num_threads(self.threads)
             file = self.path.name if self.path.is_file() else None
             folder = str(self.path.parent if file else self.path)
             options = {"gguf_file": file} if file else {}
-            try:
-                tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, **options)
-                model = AutoModelForCausalLM.from_pretrained(
-                    folder, local_files_only=True, dtype=torch.float32, **options
+            missing = [name for name in ("gguf", "accelerate") if file and find_spec(name) is None]
+            if missing:
+                raise BenchError(
+                    f"{self.path}: reading GGUF needs the package {' and '.join(missing)}: "
+                    "pip install 'cxr-alignbench[llm]'."
                 )
-            except ImportError:
-                raise BenchError(
-                    "reading GGUF needs the extra `llm`: pip install 'cxr-alignbench[llm]'."
-                ) from None
-            except (OSError, ValueError, KeyError, RuntimeError) as error:
-                raise BenchError(
-                    f"{self.path}: transformers cannot load it ({type(error).__name__})."
-                ) from None
+            tokenizer = from_folder("AutoTokenizer", folder, **options)
+            model = from_folder("AutoModelForCausalLM", folder, dtype=torch.float32, **options)
             model.train(False)
             self._loaded = tokenizer, model
         return self._loaded

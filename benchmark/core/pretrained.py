@@ -1,0 +1,71 @@
+"""The one place that calls loaders of transformers: Python that a model folder brings is never run.
+
+transformers asks on standard input whether to run such code, where nothing was said, and open_clip says
+nothing. So every call of this project says no, and what other libraries call cannot ask either.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from benchmark.core.errors import BenchError
+from benchmark.core.guard import parse_json, parsing, read_text
+
+
+def from_folder(kind: str, folder: Path | str, **options: Any) -> Any:
+    """`transformers.<kind>.from_pretrained` on a local folder. kind: `AutoModel`, `AutoTokenizer`, …
+
+    Raises BenchError where the folder is none, is damaged, or needs code of its own.
+    """
+    import transformers
+
+    refuse_code(folder)
+    with parsing(folder, "a model folder", "Check its files."), no_remote_code():
+        loader = getattr(transformers, kind)
+        return loader.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False, **options)
+
+
+def untrained(folder: Path | str) -> Any:
+    """A model of the architecture of a folder's config.json, with random weights. Raises as above."""
+    from transformers import AutoModel
+
+    config = from_folder("AutoConfig", folder)
+    with parsing(folder, "a model folder", "Check its config.json."), no_remote_code():
+        return AutoModel.from_config(config, trust_remote_code=False)  # type: ignore[no-untyped-call]
+
+
+def refuse_code(folder: Path | str) -> None:
+    """Raises BenchError where `folder` is no folder, or names Python to run (`auto_map`)."""
+    if not Path(folder).is_dir():
+        raise BenchError(
+            f"{folder}: no such folder. Models of the hub are downloaded first, at a fixed revision: "
+            "huggingface-cli download NAME --revision COMMIT --local-dir FOLDER."
+        )
+    for name in ("config.json", "tokenizer_config.json", "processor_config.json", "open_clip_config.json"):
+        path = Path(folder) / name
+        if path.is_file() and _names_code(parse_json(read_text(path, "a JSON file"), path)):
+            raise BenchError(
+                f"{path}: it asks to run Python of the model's authors (auto_map), which is never done here; "
+                "use a model of an architecture that transformers has itself."
+            )
+
+
+def _names_code(value: Any) -> bool:
+    return '"auto_map"' in json.dumps(value)
+
+
+@contextmanager
+def no_remote_code() -> Iterator[None]:
+    """Inside, transformers refuses code of a model folder at once instead of asking, whoever calls it."""
+    from transformers import dynamic_module_utils
+
+    before = dynamic_module_utils.TIME_OUT_REMOTE_CODE
+    dynamic_module_utils.TIME_OUT_REMOTE_CODE = 0
+    try:
+        yield
+    finally:
+        dynamic_module_utils.TIME_OUT_REMOTE_CODE = before

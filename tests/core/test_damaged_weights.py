@@ -1,0 +1,118 @@
+"""Damaged weights are refused in one line, and a damaged resume state is said and is none."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from benchmark.core.checkpoints import load_checkpoint, read_weights
+from benchmark.core.errors import BenchError
+from benchmark.encoders.weights import read_tensors
+from benchmark.training.state import NAME, load_state, save_state
+
+READERS = (load_checkpoint, read_weights, read_tensors)
+
+
+def refused(path) -> None:
+    for read in READERS:
+        with pytest.raises(BenchError) as caught:
+            read(path)
+        assert "\n" not in str(caught.value)
+        assert str(path) in str(caught.value)
+
+
+def test_the_shared_cases(shared, tmp_path, capsys) -> None:
+    files = sorted((shared / "cases" / "damaged-weights").glob("*.pt"))
+    assert files
+    for file in files:
+        refused(file)
+        (tmp_path / NAME).write_bytes(file.read_bytes())
+        assert load_state(tmp_path, "x") is None
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1
+        assert "The training starts over." in said
+
+
+@pytest.mark.parametrize("kind", ["zip", "legacy", "safetensors"])
+def test_every_change_of_a_file_is_read_or_refused(tmp_path, kind) -> None:
+    state = {"a.weight": torch.arange(12.0).reshape(3, 4), "b": torch.ones(2, dtype=torch.int64)}
+    path = tmp_path / ("w.safetensors" if kind == "safetensors" else "w.pt")
+    if kind == "safetensors":
+        save_file(state, path)
+    else:
+        torch.save(state, path, _use_new_zipfile_serialization=kind == "zip")
+    whole = path.read_bytes()
+    rng = np.random.default_rng(0)
+    for _ in range(250):
+        data = bytearray(whole)
+        for place in rng.integers(0, len(data), int(rng.integers(1, 5))):
+            data[place] = int(rng.integers(256))
+        if rng.random() < 0.3:
+            data = data[: int(rng.integers(0, len(data)))]
+        path.write_bytes(data)
+        for read in READERS:
+            try:
+                read(path)
+            except BenchError as error:
+                message = str(error)
+                if "\n" in message or len(message) > 600:
+                    pytest.fail(message)
+
+
+def test_states_of_other_runs_and_damaged_states(tmp_path, capsys) -> None:
+    save_state(tmp_path, {"identity": "a", "step": 3})
+    assert load_state(tmp_path, "a") == {"identity": "a", "step": 3}
+    assert load_state(tmp_path, "b") is None
+    assert capsys.readouterr().err == ""
+    torch.save([1, 2], tmp_path / NAME)
+    assert load_state(tmp_path, "a") is None
+    save_state(tmp_path, {"identity": "a", "step": 3, "w": torch.ones(9)})
+    whole = (tmp_path / NAME).read_bytes()
+    rng = np.random.default_rng(1)
+    for _ in range(200):
+        data = bytearray(whole)
+        data[int(rng.integers(len(data)))] ^= 1 << int(rng.integers(8))
+        (tmp_path / NAME).write_bytes(data[: int(rng.integers(1, len(data) + 1))])
+        load_state(tmp_path, "a")
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_name_of_the_hub_needs_its_pins() -> None:
+    from benchmark.encoders.cards import TextCard
+    from benchmark.encoders.weights import weights_path
+
+    fields = {"name": "x", "source": "transformers", "weights": "hub:someone/model"}
+    pins = {"revision": "a" * 40, "sha256": "b" * 64}
+    for given in ({}, {"revision": pins["revision"]}, {"sha256": pins["sha256"]}):
+        with pytest.raises(BenchError, match="is not pinned"):
+            weights_path(TextCard(**fields, **given))
+    with pytest.raises(BenchError, match="copy of someone/model on the hub") as caught:
+        weights_path(TextCard(**fields, **pins))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_clip_folder_as_text_encoder_is_one_line(tmp_path) -> None:
+    from transformers import CLIPConfig, CLIPModel, CLIPTokenizerFast
+
+    from benchmark.encoders.factory import text_encoder
+
+    (tmp_path / "vocab.json").write_text('{"a</w>": 0, "<|startoftext|>": 1, "<|endoftext|>": 2}')
+    (tmp_path / "merges.txt").write_text("#version: 0.2\n")
+    CLIPTokenizerFast(str(tmp_path / "vocab.json"), str(tmp_path / "merges.txt")).save_pretrained(tmp_path)
+    small = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+    text = {**small, "vocab_size": 3, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+    CLIPModel(
+        CLIPConfig(text_config=text, vision_config={**small, "image_size": 32, "patch_size": 16})
+    ).save_pretrained(tmp_path)
+    card = {"name": "x", "source": "transformers", "weights": f"path:{tmp_path}"}
+    with pytest.raises(BenchError, match="more than a text tower"):
+        text_encoder(card)
+
+
+def test_a_volume_checkpoint_on_radiographs_is_one_line() -> None:
+    from benchmark.official.images import OfficialVolumes
+
+    with pytest.raises(BenchError, match="CT volumes"):
+        OfficialVolumes.encode(object.__new__(OfficialVolumes), torch.zeros(2, 64, 64, dtype=torch.uint8))
