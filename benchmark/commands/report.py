@@ -104,9 +104,10 @@ def changes(
     ] = False,
     as_json: JsonOption = False,
 ) -> int:
-    """Hold tables and dvc.lock against the committed ones: identical, or changed by how much.
+    """Hold tables and dvc.lock against the committed ones: conclusions first, then values, then the rest.
 
-    Exit 1 if a value of a committed table changed or is missing.
+    Ends with one sentence: byte-equal; same conclusions, and by how much values differ at most; or
+    conclusions differ, and which. Exit 1 in the last case.
     """
     from benchmark.core.errors import BenchError
     from benchmark.grid.layout import Project

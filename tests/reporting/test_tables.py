@@ -17,7 +17,7 @@ import yaml
 from benchmark.cli import main
 from benchmark.core.errors import BenchError
 from benchmark.grid.layout import Project
-from benchmark.reporting.changes import compare_locks, compare_tables
+from benchmark.reporting.changes import Reproduced, compare_locks, compare_tables
 from benchmark.reporting.outputs import Report, write_tables
 from benchmark.reporting.published import compare_published, load_published
 from benchmark.reporting.table import (
@@ -351,19 +351,33 @@ def test_changes_against_the_committed_tables(inside, tmp_path, monkeypatch, cap
         subprocess.run(["git", *command], cwd=work, check=True)
     capsys.readouterr()
     assert main(["report", "changes"]) == 0
-    assert "identical" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "identical" in out
+    assert out.splitlines()[-1].startswith("Byte-equal: ")
     path = work / "reports" / "tables" / "zero_shot.csv"
     frame = pd.read_csv(path)
     frame.loc[0, "value"] += 0.125
     frame.to_csv(path, index=False)
-    assert main(["report", "changes", "--inform"]) == 0
-    assert "zero_shot: 1 of" in capsys.readouterr().out
-    assert main(["report", "changes", "--json"]) == 1
+    assert main(["report", "changes"]) == 0
+    out = capsys.readouterr().out
+    assert "zero_shot: 1 of" in out
+    assert out.startswith("Values outside the interval they had:\n  zero_shot: chestxray14")
+    assert out.splitlines()[-1].startswith("Same conclusions: values differ by at most 0.12 (zero_shot, ")
+    assert main(["report", "changes", "--json"]) == 0
     value = json.loads(capsys.readouterr().out)
-    assert value["differs"]
+    assert not value["differs"]
+    assert value["outcome"] == "same conclusions"
     (own,) = [t for t in value["tables"]["reports/tables"] if t["table"] == "zero_shot"]
     assert own["state"] == "changed"
     assert own["largest"] == pytest.approx(0.125)
+    frame.loc[0, "group"] = "z"
+    frame.to_csv(path, index=False)
+    assert main(["report", "changes"]) == 1
+    out = capsys.readouterr().out
+    assert out.startswith("Conclusions that changed:\n  zero_shot: chestxray14 / all / clip-main")
+    assert out.splitlines()[-1].startswith("Conclusions differ: zero_shot chestxray14 / all / clip-main")
+    assert out.splitlines()[-1].endswith("group b → z.")
+    assert main(["report", "changes", "--inform"]) == 0
 
 
 def test_without_git_the_last_stage_says_so_and_goes_on(inside, tmp_path, monkeypatch, capsys):
@@ -405,6 +419,47 @@ def test_the_commands_of_the_guide_run(inside, tmp_path, root, monkeypatch, caps
     for command in commands:
         assert main(command) == 0, capsys.readouterr().err
     assert "none of them committed" in capsys.readouterr().out
+
+
+CSV = "dataset,cell,value,low,high,group,rank,p_holm,verdict\nd,x,0.5,0.4,0.6,a,1,0.04,agrees\n"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "kind"),
+    [
+        (",a,", ",ab,", "conclusions"),
+        (",a,1,", ",a,2,", "conclusions"),
+        (",a,1,", ",,,", "conclusions"),
+        ("0.04", "0.06", "conclusions"),
+        ("0.04", "", "conclusions"),
+        ("agrees", "above published", "conclusions"),
+        ("0.5,", "0.61,", "left"),
+        ("0.5,", ",", "left"),
+        ("0.5,", "0.55,", ""),
+        ("0.04", "0.03", ""),
+        (",1,", ",1.0,", ""),
+        ("d,x,", "d,x,", "none"),
+    ],
+)
+def test_what_a_reader_would_conclude_otherwise(old, new, kind):
+    assert CSV.count(old) == 1
+    (found,) = compare_tables({"t.csv": CSV}, {"t.csv": CSV.replace(old, new)})
+    assert bool(found.conclusions) == (kind == "conclusions")
+    assert bool(found.left) == (kind == "left")
+    assert found.concludes_otherwise == (kind == "conclusions")
+    assert (found.state == "identical") == (kind == "none")
+
+
+def test_a_conclusion_that_is_gone_is_one_that_differs():
+    def outcome(before, now):
+        return Reproduced("c", {"reports/tables": compare_tables(before, now)}, None)
+
+    more = CSV + "d,y,0.7,0.6,0.8,b,2,0.04,agrees\n"
+    assert outcome({"t.csv": more}, {"t.csv": CSV}).sentence == "Conclusions differ: t lacks 1 rows."
+    assert outcome({"t.csv": CSV}, {}).sentence == "Conclusions differ: t is missing."
+    assert outcome({"t.csv": CSV}, {"t.csv": more}).outcome == "same conclusions"
+    assert outcome({"t.csv": CSV}, {"t.csv": CSV}).outcome == "byte-equal"
+    assert outcome({}, {"t.csv": CSV}).outcome == "nothing committed"
 
 
 def test_machine_times_are_no_change():

@@ -46,6 +46,7 @@ def rare_disease(evidence: Evidence) -> Table:
                 if ours is not None:
                     rank = ranking.get((name, dataset, stratum))
                     row[stratum] = common.measured(ours, rank)
+                    row[f"{stratum} group"] = common.ranks(rank).get("group")
                     row[f"{stratum} positives"] = int(ours["n_pos"])
                     row[f"{stratum} mde"] = common.ranks(rank).get("mde")
             trend = evidence.trends.get((name, dataset))
@@ -53,7 +54,10 @@ def rare_disease(evidence: Evidence) -> Table:
                 row["slope"] = Measured(trend.slope, trend.slope_low, trend.slope_high)
             rows.append(row | common.counts(evidence.sets[dataset], whole))
     used = [stratum for stratum in STRATA if any(stratum in row for row in rows)]
-    strata = [(estimate(s, STRATA[s], f"{s} "), real(f"{s} positives"), real(f"{s} mde")) for s in used]
+    strata = [
+        (estimate(s, STRATA[s], f"{s} "), words(f"{s} group"), real(f"{s} positives"), real(f"{s} mde"))
+        for s in used
+    ]
     return Table(
         name="rare_disease",
         title="Rare diseases: macro AUROC by frequency of the class",
