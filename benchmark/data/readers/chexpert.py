@@ -2,6 +2,8 @@
 
     CheXpert-v1.0[-small]/{train,valid}.csv        Path, Sex, Age, Frontal/Lateral, AP/PA, 14 labels
     CheXpert-v1.0[-small]/train/patient00001/study1/view1_frontal.jpg
+    CheXpert-v1.0 batch 1 (validate & csv)/{train.csv,valid.csv,valid/…}       the full-resolution release
+    CheXpert-v1.0 batch 2 (train 1)/patient00001/study1/view1_frontal.jpg
     [CheXpert/]test/patient64741/…                 with test_labels.csv: Path and the 14 labels
     chexpert_5x200.csv                             columns of train.csv, 1,000 rows
 
@@ -58,6 +60,7 @@ TABLES = {
     "validate": ("valid.csv",),
     "test": ("test_labels.csv", "test.csv", "groundtruth.csv"),
 }
+BATCH = re.compile(r"batch \d+ \(train \d+\)", re.IGNORECASE)
 PARTS = re.compile(r"(?:^|/)((?:train|valid|test)/.*)$")
 PIECES = re.compile(r"^(?:train|valid|test)/(patient\d+)/(study\d+)/view\d+_(frontal|lateral)\.jpg$")
 
@@ -141,7 +144,8 @@ def _manifest(root: Path, card: Card, frame: pd.DataFrame, table: Path, log: Log
     log.drop("image file is absent", frame.loc[absent, "inside"])
     if absent.all():
         raise DataError(
-            f"{root}: none of the {len(frame)} listed images is here, e.g. {frame['inside'].iloc[0]}."
+            f"{root}: none of the {len(frame)} listed images is here, e.g. {frame['inside'].iloc[0]}. "
+            "Give the folder that holds train/, valid/ or the folders of the batches with --data-root."
         )
     frame = frame[~absent].reset_index(drop=True)
     age = pd.to_numeric(frame["Age"], errors="coerce")
@@ -169,14 +173,19 @@ def _view(frame: pd.DataFrame) -> pd.Series:
 
 
 def _locate(root: Path, frame: pd.DataFrame, table: Path) -> list[str | None]:
-    """The first of: the root, the table's folder, any folder directly below the root, that has the file."""
-    places = [root, table.parent, *sorted(p for p in root.iterdir() if p.is_dir())]
-    places = list(dict.fromkeys(places))
+    """The first of: the root, the table's folder, any folder directly below the root, that has the file.
+
+    The full-resolution release has the training patients right below its batch folders, without `train/`.
+    """
+    folders = [root, table.parent, *sorted(p for p in root.iterdir() if p.is_dir())]
+    places = [(p, 0) for p in dict.fromkeys(folders)]
+    places += [(p, len("train/")) for p, _ in places if BATCH.search(p.name)]
     out: list[str | None] = []
     for inside in frame["inside"]:
         inside = below(root, inside, str(table))
-        here = next((p for p in places if (p / inside).exists()), None)
-        out.append(relative(here / inside, root) if here else None)
+        cuts = [(p, n) for p, n in places if not n or inside.startswith("train/")]
+        here = next(((p, n) for p, n in cuts if (p / inside[n:]).exists()), None)
+        out.append(relative(here[0] / inside[here[1] :], root) if here else None)
         if here and here != places[0]:
             places.remove(here)
             places.insert(0, here)
