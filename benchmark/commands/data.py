@@ -47,6 +47,7 @@ def check(
     """Compare files with the card: counts, images, labels, patients. Exit 1 where something is off."""
     from benchmark.core.errors import ParamsError
     from benchmark.data.check import Against, check_dataset
+    from benchmark.prompts.lexicon import load_lexicon
 
     if against_root is not None and against is None:
         raise ParamsError("--against-root needs --against NAME: which dataset is in that folder?")
@@ -59,6 +60,7 @@ def check(
             origin,
             against=other,
             images=not skip_images,
+            lexicon=load_lexicon().concepts,
             workers=workers,
             on_progress=report_progress,
         )

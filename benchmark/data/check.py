@@ -7,7 +7,7 @@ so memory does not grow with the set.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -86,11 +86,13 @@ def check_dataset(
     *,
     against: Against | None = None,
     images: bool = True,
+    lexicon: Collection[str] | None = None,
     workers: int | None = None,
     on_progress: Report | None = None,
 ) -> CheckReport:
     """Read a dataset and report what is not as it should be.
 
+    lexicon: the known concepts; a class that has none of them cannot be found in report texts.
     images: open every image (unreadable, duplicate and empty ones are found only then). A twin is smaller
     than its official set: there, differing counts are notes. Raises DataError where the tables themselves
     cannot be read.
@@ -102,6 +104,8 @@ def check_dataset(
     _reading(report, manifest, card)
     _splits(report, manifest)
     _labels(report, manifest, card)
+    if lexicon is not None:
+        _concepts(report, manifest, card, lexicon)
     _protocols(report, manifest, card)
     hashes: dict[str, list[str]] = {}
     if images:
@@ -229,6 +233,18 @@ def _labels(report: CheckReport, manifest: Manifest, card: Card) -> None:
     full = [r["class"] for r in rows if r["positive"] and not r["negative"] + r["missing"] + r["uncertain"]]
     if full:
         report.notes.append(Remark("classes without a negative: AUROC undefined", len(full), _first(full)))
+
+
+def _concepts(report: CheckReport, manifest: Manifest, card: Card, lexicon: Collection[str]) -> None:
+    """Classes that texts cannot name: with reports their sentences are left out of training."""
+    outside = sorted({c for concepts in card.concepts.values() for c in concepts if c not in lexicon})
+    if not outside:
+        return
+    near = {c: closest(c, lexicon) for c in outside[:EXAMPLES]}
+    shown = tuple(f"{c}, near '{n}'" if n else c for c, n in near.items())
+    what = "concepts outside the lexicon: sentences that name only them do not train, and are not counted"
+    target = report.problems if manifest.frame["report"].notna().any() else report.notes
+    target.append(Remark(what, len(outside), shown))
 
 
 def _groups(counts: Sequence[int], card: Card) -> list[str]:

@@ -152,11 +152,19 @@ def strata_of(
         groups["findings"] = tuple(c for c in classes if c not in card.pseudo)
     if named is not None:
         seen = {c: any(named.get(k) for k in card.concepts.get(c, ())) for c in classes}
-        never = tuple(c for c in classes if not seen[c] and c not in card.pseudo)
+        never = tuple(c for c in classes if not seen[c] and c not in card.pseudo and nameable(card, c))
         if never:
             groups["never-named"] = never
             groups["named"] = tuple(c for c in classes if seen[c] and c not in card.pseudo)
     return {name: members for name, members in groups.items() if members}
+
+
+def nameable(card: Card, name: str) -> bool:
+    """Whether the lexicon has a concept of a class; of others nobody can tell if the reports name them."""
+    from benchmark.prompts.lexicon import load_lexicon
+
+    lexicon = load_lexicon()
+    return any(concept in lexicon for concept in card.concepts.get(name, ()))
 
 
 def subgroups_of(frame: pd.DataFrame) -> dict[str, np.ndarray]:

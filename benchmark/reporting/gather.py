@@ -271,6 +271,7 @@ class Gathered:
     def frequency(self, dataset: str) -> dict[str, int]:
         """class → training studies whose report names one of its concepts; empty where that is not known."""
         from benchmark.data.cards import load_card
+        from benchmark.evaluation.evaluation_data import nameable
 
         named = self.named
         if named is None or not named.studies:
@@ -279,7 +280,7 @@ class Gathered:
         return {
             cls: max((int(named.present.get(k, 0)) for k in concepts), default=0)
             for cls, concepts in card.concepts.items()
-            if cls not in card.pseudo
+            if cls not in card.pseudo and nameable(card, cls)
         }
 
     @lru_cache(maxsize=64)  # noqa: B019

@@ -6,12 +6,17 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from benchmark.core.errors import DataError, UnknownName
 from benchmark.score.predictions_file import ClassTable
+
+if TYPE_CHECKING:
+    from benchmark.core.tables import Manifest
+    from benchmark.data.cards import Card
+    from benchmark.data.dataset import EvaluationSet
 
 Match = Literal["strict", "common"]
 Rows = Literal["strict", "common", "by-order"]
@@ -262,7 +267,8 @@ def dataset_truth(name: str, root: Path, protocol: str | None) -> Truth:
     from benchmark.score.raw_table import frame_columns
 
     card = load_card(name)
-    chosen = evaluation_set(read_dataset(name, root, "official"), card, protocol)
+    manifest = read_dataset(name, root, "official")
+    chosen = evaluation_set(manifest, card, protocol)
     known = set(chosen.classes)
     named: dict[str, Any] = {**card.subsets, **card.strata()}
     strata = {k: [c for c in v if c in known] for k, v in named.items()}
@@ -274,5 +280,20 @@ def dataset_truth(name: str, root: Path, protocol: str | None) -> Truth:
         chosen.patients,
         strata={k: v for k, v in strata.items() if v},
         columns=frame_columns(chosen.frame, ("sex", "age", "view", "site")),
-        counts={"official images": int(chosen.info["official_images"] or 0)},
+        counts={
+            "official images": int(chosen.info["official_images"] or 0),
+            **_unknown(manifest, card, chosen),
+        },
     )
+
+
+def _unknown(manifest: Manifest, card: Card, chosen: EvaluationSet) -> dict[str, int]:
+    """Labels that are no class of the card, which count as negatives, and images without a known patient."""
+    from benchmark.data.dataset import said_unknown
+
+    unknown = {str(k): int(v) for k, v in manifest.info["unknown_labels"].items()}
+    counts = {f"labels of no class ({said_unknown(unknown, card)})": sum(unknown.values())} if unknown else {}
+    nameless = int(chosen.info["unknown_patients"])
+    if 0 < nameless < len(chosen):
+        counts["images of unknown patients, each its own cluster"] = nameless
+    return counts

@@ -13,6 +13,8 @@ from benchmark.core.files import read_json, write_json
 from benchmark.core.hashing import hash_value
 from benchmark.core.locks import only_writer
 from benchmark.core.tables import Manifest
+from benchmark.data.cards import load_card
+from benchmark.data.dataset import remarks
 from benchmark.grid.layout import Project
 from benchmark.grid.params import Cell, Params
 from benchmark.stages.evaluate import evaluation_data
@@ -78,7 +80,8 @@ class Session:
                 known = Manifest.load(folder)
                 same = known.root == root.absolute() or known.root == root
                 if same and (origin == "official" or root.is_dir()):
-                    self.say(f"{dataset}: reused {len(known):,} images")
+                    said = [f"{dataset}: reused {len(known):,} images", *remarks(known, load_card(dataset))]
+                    self.say("; ".join(said))
                     return known
             prepared = prepare_dataset(self.project, self.params, dataset)
         self.say(prepared.message)

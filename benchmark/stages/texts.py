@@ -10,6 +10,7 @@ from benchmark.core.errors import DataError
 from benchmark.core.files import read_json, write_json
 from benchmark.core.hashing import hash_file
 from benchmark.core.tables import Manifest, read_table, write_table
+from benchmark.data.cards import Card, load_card
 from benchmark.grid.layout import Project
 from benchmark.grid.params import Params
 from benchmark.prompts.settings import TextParams
@@ -42,7 +43,28 @@ def align_texts(project: Project, params: Params, manifest: Manifest) -> str:
     named = count_named(table)
     write_json(folder / COUNTS, {"studies": named.studies, "present": named.present})
     sentences = table["aligned"].notna().sum()
-    return f"{manifest.dataset}: {sentences:,} aligned sentences of {named.studies:,} reports"
+    said = [f"{manifest.dataset}: {sentences:,} aligned sentences of {named.studies:,} reports"]
+    unnamed = table.groupby(["study_id", "sentence"])["aligned"].count().eq(0).sum()
+    if unnamed:
+        said.append(f"{unnamed:,} sentences name no concept of the lexicon and do not train as aligned texts")
+    outside = sorted(set(concepts_outside(load_card(manifest.dataset))))
+    if outside:
+        more = ", …" if len(outside) > 3 else ""
+        said.append(f"{len(outside)} concepts of the card are not in it: {', '.join(outside[:3])}{more}")
+    return "; ".join(said)
+
+
+def concepts_outside(card: Card) -> dict[str, list[str]]:
+    """Concept of the card that the lexicon lacks → classes; whether reports name these cannot be told."""
+    from benchmark.prompts.lexicon import load_lexicon
+
+    lexicon = load_lexicon()
+    outside: dict[str, list[str]] = {}
+    for name, concepts in card.concepts.items():
+        for concept in concepts:
+            if concept not in lexicon:
+                outside.setdefault(concept, []).append(name)
+    return outside
 
 
 def count_named(table: pd.DataFrame) -> Named:
