@@ -49,10 +49,10 @@ def report(
 def tables(part: PartOption = Part.main, as_json: JsonOption = False) -> None:
     """Write reports/tables/ (main) or reports/grid/ (all) as Markdown, CSV and LaTeX."""
     from benchmark.grid.layout import Project
-    from benchmark.reporting.outputs import Report, write_tables
+    from benchmark.reporting.outputs import PartReport, write_tables
 
     project = Project.find()
-    paths = [project.relative(path) for path in write_tables(Report(project, part.value))]
+    paths = [project.relative(path) for path in write_tables(PartReport(project, part.value))]
     emit({"part": part.value, "files": paths}, "\n".join(p for p in paths if p.endswith(".md")), as_json)
 
 
@@ -60,10 +60,12 @@ def tables(part: PartOption = Part.main, as_json: JsonOption = False) -> None:
 def figures(part: Latest = None, as_json: JsonOption = False) -> None:
     """Write reports/figures/ as SVG, PDF and PNG."""
     from benchmark.grid.layout import Project
-    from benchmark.reporting.outputs import Report, write_figures
+    from benchmark.reporting.outputs import PartReport, write_figures
 
     project = Project.find()
-    paths = [project.relative(path) for path in write_figures(Report(project, part.value if part else None))]
+    paths = [
+        project.relative(path) for path in write_figures(PartReport(project, part.value if part else None))
+    ]
     emit({"files": paths}, "\n".join(p for p in paths if p.endswith(".png")), as_json)
 
 
@@ -71,11 +73,11 @@ def figures(part: Latest = None, as_json: JsonOption = False) -> None:
 def site(part: Latest = None, as_json: JsonOption = False) -> None:
     """Write reports/site/index.html: verdicts, tables, figures and cells in one file that loads nothing."""
     from benchmark.grid.layout import Project
-    from benchmark.reporting.outputs import Report
+    from benchmark.reporting.outputs import PartReport
     from benchmark.reporting.site.content import write_site
 
     project = Project.find()
-    page = project.relative(write_site(Report(project, part.value if part else None)))
+    page = project.relative(write_site(PartReport(project, part.value if part else None)))
     emit({"page": page}, page, as_json)
 
 
@@ -83,11 +85,11 @@ def site(part: Latest = None, as_json: JsonOption = False) -> None:
 def everything(part: Latest = None, as_json: JsonOption = False) -> None:
     """Write tables, figures and the page from one reading of the results."""
     from benchmark.grid.layout import Project
-    from benchmark.reporting.outputs import Report, write_figures, write_tables
+    from benchmark.reporting.outputs import PartReport, write_figures, write_tables
     from benchmark.reporting.site.content import write_site
 
     project = Project.find()
-    report = Report(project, part.value if part else None)
+    report = PartReport(project, part.value if part else None)
     files = [*write_tables(report), *write_figures(report), write_site(report)]
     paths = [project.relative(path) for path in files]
     shown = [p for p in paths if p.endswith((".md", ".png", ".html"))]

@@ -26,7 +26,8 @@ class Project:
             if (folder / "params.yaml").is_file():
                 return cls(folder)
         raise ParamsError(
-            f"{here}: no params.yaml here or above. Run inside a project, start one by `bench init DIR`, or set CXR_ALIGNBENCH_HOME."
+            f"{here}: no params.yaml here or above. Run inside a project, start one by `bench init DIR`, or "
+            "set CXR_ALIGNBENCH_HOME."
         )
 
     @property
@@ -55,6 +56,32 @@ class Project:
 
     def results(self, cell: str, seed: int) -> Path:
         return self.root / "results" / cell / f"seed-{seed}"
+
+    def summary(self, part: str) -> Path:
+        """Means, comparisons and ranks of a part, `main` or `all`."""
+        return self.root / "results" / "summary" / part
+
+    def seeds(self, room: str, cell: str) -> list[tuple[int, Path]]:
+        """(seed, folder) of a cell in `runs` or `results`, by seed; empty where it has none."""
+        found = []
+        for folder in (self.root / room / cell).glob("seed-*"):
+            seed = folder.name.removeprefix("seed-")
+            if seed.isdecimal() and folder.is_dir():
+                found.append((int(seed), folder))
+        return sorted(found)
+
+    def trainings(self, cell: str) -> list[tuple[int, Path]]:
+        """(seed, folder) of every finished training of a cell."""
+        return [(seed, f) for seed, f in self.seeds("runs", cell) if (f / "run.json").is_file()]
+
+    def evaluations(self, cell: str) -> list[tuple[int, Path]]:
+        """(seed, folder) of the results of a cell; inside are folders by evaluation set."""
+        return self.seeds("results", cell)
+
+    def evaluated_cells(self, pattern: str) -> list[str]:
+        """Cells of this pattern that have predictions."""
+        files = (self.root / "results").glob(f"{pattern}/seed-*/*/predictions.parquet")
+        return sorted({path.parents[2].name for path in files})
 
     def relative(self, path: Path) -> str:
         """`path` as it may be printed: relative to the project where it lies inside."""

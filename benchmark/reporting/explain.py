@@ -131,8 +131,8 @@ def _seeds(gathered: Gathered, cell: str, dataset: str, column: str) -> list[dic
 
 
 def _result_folders(gathered: Gathered, cell: str, place: str) -> list[tuple[int, Any]]:
-    folders = (gathered.project.root / "results" / cell).glob(f"seed-*/{place}")
-    return sorted((int(f.parent.name.removeprefix("seed-")), f) for f in folders if (f / METRICS).is_file())
+    found = [(seed, folder / place) for seed, folder in gathered.project.evaluations(cell)]
+    return [(seed, folder) for seed, folder in found if (folder / METRICS).is_file()]
 
 
 def _predictions(gathered: Gathered, cell: str, dataset: str) -> list[dict[str, Any]]:

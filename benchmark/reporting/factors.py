@@ -13,7 +13,8 @@ FACTORS: dict[str, tuple[str, str]] = {
     "negations": ("kept", "dropped"),
     "wording": ("raw", "aligned"),
 }
-"""Factor → its levels; the first ones together are the whole raw report."""
+"""Factor of the training text → its two levels. The text that has the first level of every factor is the
+whole report as it was written, which the other combinations are compared with."""
 UNNAMED = "raw, unnamed"
 """A third wording: raw, without sentences that state a finding by its bare name."""
 TABLES = ("zero_shot", "prompt_alignment", "text_factors")

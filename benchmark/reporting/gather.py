@@ -6,20 +6,16 @@ interactions of strata, and curves. They come from the saved predictions, offlin
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from benchmark.core.errors import BenchError, DataError, MetricUndefined
-from benchmark.core.files import read_json
 from benchmark.core.settings import StatisticsConfig, set_fields
-from benchmark.core.tables import Manifest, Predictions, read_table
-from benchmark.core.tasks import CLASSIFICATION, TASKS
+from benchmark.core.tables import Manifest, Predictions
 from benchmark.evaluation.evaluation_data import strata_of
 from benchmark.evaluation.statistics.paired import Difference, difference
 from benchmark.evaluation.statistics.panel import Panel, strata_contrast
@@ -31,7 +27,7 @@ from benchmark.reporting.curves import Band, bands
 from benchmark.reporting.evidence import SEPARATOR, CellInfo, Curve, Evidence
 from benchmark.reporting.factor_effects import factor_effects
 from benchmark.reporting.joint import Scores, panels_of
-from benchmark.stages.evaluate import METRICS, slug
+from benchmark.reporting.on_disk import OnDisk
 from benchmark.stages.summarise import Summary
 from benchmark.stages.texts import Named, named_in_training
 from methods.base import METHODS
@@ -56,8 +52,7 @@ class Gathered:
         found = [main_cell(self.params, m) for m in self.params.methods]
         found += [ablation_cell(self.params, name) for name in self.params.cells]
         known = {cell.name: cell for cell in found}
-        for path in sorted((self.project.root / "results").glob("*-official/seed-*/*/predictions.parquet")):
-            name = path.parents[2].name
+        for name in self.project.evaluated_cells("*-official"):
             base = known.get(f"{name.removesuffix('-official')}-main")
             if base is not None and name not in known:
                 known[name] = base.model_copy(
@@ -70,7 +65,7 @@ class Gathered:
         """Raises BenchError where this part was never summarised."""
         import pandas as pd
 
-        folder = self.project.root / "results" / "summary" / self.part
+        folder = self.project.summary(self.part)
         if not (folder / "metrics.parquet").is_file():
             raise BenchError(
                 f"{self.project.relative(folder)}: no summary. Run `bench stage summarise {self.part}` first."
@@ -99,8 +94,8 @@ class Gathered:
             for run, prompts in metrics[["run_id", "prompts"]].itertuples(index=False)
         ]
         metrics = metrics[metrics["run_id"].isin(list(cells))]
-        seeds, sets, checkpoints = self._per_seed(list(dict.fromkeys(metrics["dataset"])))
-        tasks, task_sets = self._tasks()
+        seeds, sets, checkpoints = self._disk.averages(list(dict.fromkeys(metrics["dataset"])))
+        tasks, task_sets = self._disk.task_rows()
         seeds = pd.concat([seeds, *tasks], ignore_index=True)
         official = [f for f in tasks if self.cells[str(f["run_id"].iloc[0])].variant == "official"]
         checkpoints += [f.assign(seed=None).drop(columns="label") for f in official]
@@ -112,11 +107,11 @@ class Gathered:
             ranks=summary.ranks,
             cells=cells,
             seeds=seeds,
-            runs=self._runs(set(metrics["run_id"])),
+            runs=self._disk.runs(set(metrics["run_id"])),
             sets=sets,
             task_sets=task_sets,
             frequency={d: self.frequency(d) for d, a in sets.items() if a["dataset"] == d},
-            trained_on=self._trained(),
+            trained_on=self._disk.trained_on(),
             task_plan={task: own.datasets for task, own in self.params.tasks.items()},
             recipe=self.params.recipe,
             level=self.config.level,
@@ -133,123 +128,12 @@ class Gathered:
         )
 
     @property
+    def _disk(self) -> OnDisk:
+        return OnDisk(self.project, self.params, self.cells)
+
+    @property
     def config(self) -> StatisticsConfig:
         return self.params.statistics
-
-    def _folders(self) -> Iterator[tuple[str, int, Path]]:
-        """(cell, seed, folder of one evaluation set) of all results of known cells."""
-        for name in self.cells:
-            seeds = sorted((self.project.root / "results" / name).glob("seed-*"), key=_number)
-            for seed in seeds:
-                for folder in sorted(p for p in seed.iterdir() if (p / METRICS).is_file()):
-                    yield name, _number(seed), folder
-
-    def _per_seed(
-        self, datasets: Sequence[str]
-    ) -> tuple[pd.DataFrame, dict[str, dict[str, Any]], list[pd.DataFrame]]:
-        """Averages of every seed, the evaluation sets, and all rows of official checkpoints.
-
-        Official files of a dataset whose twin is configured are a set of their own, NAME-official; only
-        checkpoints, which have one seed and no summary, are read there.
-        """
-        import pandas as pd
-
-        frames, checkpoints = [], []
-        sets: dict[str, dict[str, Any]] = {}
-        for name, seed, folder in self._folders():
-            frame, meta = read_table(folder / METRICS)
-            dataset, origin = str(frame["dataset"].iloc[0]), str(frame["origin"].iloc[0])
-            official = self.cells[name].variant == "official"
-            configured = origin == self.origin(dataset)
-            if not official and not (configured and dataset in datasets):
-                continue
-            place = dataset if configured else f"{dataset}-{origin}"
-            frame["dataset"], own = place, frame["prompts"].iloc[0]
-            frame["name"] = [
-                name if p == own or p != p else f"{name}{SEPARATOR}{slug(p)}" for p in frame["prompts"]
-            ]
-            frame["label"], frame["seed"] = frame["prompts"], seed
-            frames.append(frame[(frame["class"] == "macro") | (frame["task"] != "classification")])
-            if official:
-                checkpoints.append(frame.assign(run_id=name, seed=None).drop(columns="label"))
-            sets.setdefault(place, _about(frame, meta, dataset, origin))
-        if not frames:
-            raise BenchError("results: no metrics of the configured cells. Run `bench stage evaluate` first.")
-        ordered = {d: sets[d] for d in [*[d for d in datasets if d in sets], *sets]}
-        return pd.concat(frames, ignore_index=True), ordered, checkpoints
-
-    def _tasks(self) -> tuple[list[pd.DataFrame], dict[tuple[str, str], dict[str, Any]]]:
-        """Rows of the other tasks, one frame a cell, seed, task and dataset, and what was evaluated by (task,
-        dataset). Tasks that params.yaml no longer names, and twins of sets with official files, are left out;
-        official files beside a configured twin (checkpoints) are a set of their own."""
-        frames = []
-        tasks = set(TASKS.names()) - {CLASSIFICATION}
-        sets: dict[tuple[str, str], dict[str, Any]] = {}
-        for name, cell in self.cells.items():
-            for path in sorted((self.project.root / "results" / name).glob("seed-*/*/*.parquet")):
-                if path.stem not in tasks:
-                    continue
-                frame, meta = read_table(path)
-                dataset, origin = str(frame["dataset"].iloc[0]), str(frame["origin"].iloc[0])
-                configured = origin == self.origin(dataset)
-                if cell.variant != "official" and not (configured and dataset in self._datasets(path.stem)):
-                    continue
-                place = dataset if configured else f"{dataset}-{origin}"
-                seed = _number(path.parents[1])
-                frames.append(
-                    frame.assign(dataset=place, run_id=name, name=name, label=frame["prompts"], seed=seed)
-                )
-                sets.setdefault((path.stem, place), _about(frame, meta, dataset, origin))
-        frames.sort(key=lambda f: _place(f, list(self.cells)))
-        return frames, sets
-
-    def _datasets(self, task: str) -> tuple[str, ...]:
-        settings = self.params.tasks.get(task)
-        return () if settings is None else settings.datasets
-
-    def _runs(self, evaluated: set[str]) -> pd.DataFrame:
-        import pandas as pd
-
-        rows = []
-        for name in (n for n in self.cells if n in evaluated):
-            for path in sorted(
-                (self.project.root / "runs" / name).glob("seed-*/run.json"), key=lambda p: _number(p.parent)
-            ):
-                run = read_json(path)
-                seen = int(run["train_images"]) * int(run["epochs"])
-                rows.append(
-                    {
-                        "cell": name,
-                        "seed": _number(path.parent),
-                        **{
-                            k: run.get(k)
-                            for k in (
-                                "parameters_trained",
-                                "seconds",
-                                "peak_memory_bytes",
-                                "device",
-                                "commit",
-                                "best_epoch",
-                                "val_loss",
-                                "model_sha256",
-                                "train_images",
-                                "val_images",
-                                "options",
-                            )
-                        },
-                        "images_seen": seen,
-                        "images_per_second": seen / run["seconds"] if run["seconds"] else float("nan"),
-                    }
-                )
-        return pd.DataFrame(rows)
-
-    def _trained(self) -> dict[str, str]:
-        found = {}
-        for path in sorted((self.project.root / "runs").glob("*/seed-*/source.json")):
-            if path.parents[1].name in self.cells:
-                source = read_json(path)
-                found[str(source["trained_on"])] = str(source.get("trained_origin", "official"))
-        return found
 
     def origin(self, dataset: str) -> str:
         return "official" if dataset in self.params.data.roots else "twin"
@@ -294,14 +178,12 @@ class Gathered:
         cell, _, prompts = name.partition(SEPARATOR)
         place = source_name(dataset, self.origin(dataset))
         file = f"predictions-{prompts}.parquet" if prompts else "predictions.parquet"
-        paths = sorted(
-            (self.project.root / "results" / cell).glob(f"seed-*/{place}/{file}"),
-            key=lambda p: _number(p.parents[1]),
-        )
+        folders = self.project.evaluations(cell)
+        paths = {seed: own for seed, f in folders if (own := f / place / file).is_file()}
         prepared = self.project.prepared(dataset, self.origin(dataset))
         if not paths or not (prepared / "manifest.parquet").is_file():
             return None
-        loaded = [Predictions.load(path) for path in paths]
+        loaded = [Predictions.load(path) for path in paths.values()]
         card = load_card(dataset)
         chosen = evaluation_set(Manifest.load(prepared), card, loaded[0].info["protocol"])
         stack = []
@@ -313,7 +195,7 @@ class Gathered:
             np.asarray(chosen.labels),
             np.asarray(chosen.patients),
             np.stack(stack),
-            tuple(_number(p.parents[1]) for p in paths),
+            tuple(paths),
             strata_of(card, tuple(chosen.classes), self._stated),
         )
 
@@ -360,13 +242,7 @@ class Gathered:
     @cached_property
     def histories(self) -> pd.DataFrame:
         """history.csv of every run, with cell and seed."""
-        import pandas as pd
-
-        frames = []
-        for name in self.cells:
-            for path in sorted((self.project.root / "runs" / name).glob("seed-*/history.csv")):
-                frames.append(pd.read_csv(path).assign(cell=name, seed=_number(path.parent)))
-        return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=["cell", "seed"])
+        return self._disk.histories()
 
     def interaction(self, a: str, b: str, dataset: str, stratum: str, against: str) -> Difference | None:
         """(a - b) on `stratum` minus (a - b) on `against`, from the joint influences of both strata."""
@@ -383,8 +259,7 @@ def gather(project: Project, part: str | None = None) -> Gathered:
     """part: main or all; None takes all where it was summarised, else main. Raises BenchError otherwise."""
     params = load_params(project.params)
     if part is None:
-        summaries = project.root / "results" / "summary"
-        there = [p for p in PARTS if (summaries / p / "metrics.parquet").is_file()]
+        there = [p for p in PARTS if (project.summary(p) / "metrics.parquet").is_file()]
         if not there:
             raise BenchError(
                 "results/summary: nothing was summarised. Run `bench stage summarise main` first."
@@ -393,35 +268,3 @@ def gather(project: Project, part: str | None = None) -> Gathered:
     elif part not in PARTS:
         raise BenchError(f"--part {part}: expected main or all.")
     return Gathered(project, params, part)
-
-
-def _about(frame: pd.DataFrame, meta: Mapping[str, Any], dataset: str, origin: str) -> dict[str, Any]:
-    info = meta["evaluation"]
-    classes = frame[(frame["stratum"] == "all") & ~frame["class"].isin(["macro", "micro", "weighted"])]
-    return {
-        "origin": origin,
-        "images": int(info["images"]),
-        "patients": int(info["patients"]),
-        "classes": int(classes["class"].nunique()),
-        "official_images": info.get("official_images"),
-        "no_positives": list(info.get("no_positives", [])),
-        "protocol": info["protocol"],
-        "labels": info.get("labels", {}),
-        "notes": list(info.get("notes", [])),
-        "encoder": str(frame["encoder"].iloc[0]),
-        "note": meta.get("note", ""),
-        "dataset": dataset,
-    }
-
-
-def _place(frame: pd.DataFrame, cells: Sequence[str]) -> tuple[int, str, str, int, int]:
-    """Tasks in their order, then datasets, then cells as configured, then seeds."""
-    first = frame.iloc[0]
-    task = str(first["task"])
-    place = TASKS.get(task).order
-    return place, task, str(first["dataset"]), cells.index(first["name"]), int(first["seed"])
-
-
-def _number(folder: Path) -> int:
-    found = re.fullmatch(r"seed-(\d+)", folder.name)
-    return int(found[1]) if found else -1

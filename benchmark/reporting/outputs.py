@@ -18,7 +18,7 @@ from benchmark.reporting.effects import Effect
 from benchmark.reporting.figures import all_figures
 from benchmark.reporting.figures.style import Drawing
 from benchmark.reporting.figures.style import save as save_figure
-from benchmark.reporting.gather import Gathered, gather
+from benchmark.reporting.gather import PARTS, Gathered, gather
 from benchmark.reporting.published import Published, load_published
 from benchmark.reporting.table import Table, save
 from benchmark.reporting.tables import Material, all_tables
@@ -44,7 +44,7 @@ def published(project: Project) -> Published:
     return load_published(source_file(project, PUBLISHED))
 
 
-class Report:
+class PartReport:
     """One part's results with what is made of them, each made once."""
 
     def __init__(self, project: Project, part: str | None = None) -> None:
@@ -66,7 +66,7 @@ class Report:
         return judge_all(self.project, gathered=self.gathered)
 
 
-def write_tables(report: Report) -> list[Path]:
+def write_tables(report: PartReport) -> list[Path]:
     """reports/tables/ (main) or reports/grid/ (all): every table as Markdown, CSV and LaTeX.
 
     Tables of an earlier run go. Part `all` holds the ledger of claims too.
@@ -81,7 +81,7 @@ def figure_folder(project: Project) -> Path:
     return project.reports / "figures"
 
 
-def write_figures(report: Report) -> list[Path]:
+def write_figures(report: PartReport) -> list[Path]:
     """reports/figures/: every figure as SVG, PDF and PNG; those of an earlier run go."""
     folder = figure_folder(report.project)
     paths = [path for drawing in report.drawings for path in save_figure(drawing, folder)]
@@ -139,7 +139,7 @@ def judge_all(
     """Every claim; `not run` throughout where nothing was summarised."""
     claims = claims or load_claims(source_file(project, CLAIMS))
     if gathered is None:
-        if not list((project.root / "results" / "summary").glob("*/metrics.parquet")):
+        if not any((project.summary(part) / "metrics.parquet").is_file() for part in PARTS):
             return judge(claims, None, lambda *_: None)
         gathered = gather(project)
     return judge(claims, gathered.evidence, interaction_of(gathered))

@@ -165,7 +165,7 @@ def summarise_stage(part: str) -> str:
     datasets = dict.fromkeys([*params.data.evaluate, *(d for cell in cells for d in cell.evaluate)])
     sets = [now.evaluation_data(dataset) for dataset in datasets]
     summary = summarise(now.project, params, cells, params.seeds, sets)
-    summary.save(now.project.root / "results" / "summary" / part)
+    summary.save(now.project.summary(part))
     if part == "main":
         write_json(now.project.reports / "metrics.json", _means(summary))
     return f"{len(summary.metrics):,} values and {len(summary.comparisons):,} comparisons"

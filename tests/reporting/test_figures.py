@@ -8,12 +8,12 @@ from benchmark.cli import main
 from benchmark.grid.layout import Project
 from benchmark.reporting.curves import bands
 from benchmark.reporting.figures.style import colours, save, svg_text
-from benchmark.reporting.outputs import Report
+from benchmark.reporting.outputs import PartReport
 
 
 @pytest.fixture(scope="module")
 def drawings(project):
-    return {d.name: d for d in Report(Project(project), "all").drawings}
+    return {d.name: d for d in PartReport(Project(project), "all").drawings}
 
 
 def test_every_figure_is_drawn_with_its_mark_inside(drawings):

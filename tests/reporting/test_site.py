@@ -13,7 +13,7 @@ import pytest
 
 from benchmark.cli import main
 from benchmark.grid.layout import Project
-from benchmark.reporting.outputs import Report
+from benchmark.reporting.outputs import PartReport
 from benchmark.reporting.site.content import write_site
 
 CHROMIUM = next(
@@ -24,7 +24,7 @@ needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not ins
 
 @pytest.fixture(scope="module")
 def page(project) -> str:
-    return write_site(Report(Project(project))).read_text(encoding="utf-8")
+    return write_site(PartReport(Project(project))).read_text(encoding="utf-8")
 
 
 def test_nothing_is_loaded_from_elsewhere(page):
@@ -67,7 +67,7 @@ def test_no_report_text(project, tmp_path):
         manifest = Manifest.load(folder)
         manifest.frame["report"] = "FINDINGS: canary-7f3a sentence of a report."
         manifest.save(folder)
-    for path in write_site(Report(Project(work))).parent.rglob("*"):
+    for path in write_site(PartReport(Project(work))).parent.rglob("*"):
         assert b"canary-7f3a" not in path.read_bytes()
 
 
@@ -78,7 +78,7 @@ def test_names_cannot_inject_markup(project, tmp_path):
     hostile = params.replace("CARZero, global only", "</script><script>alert(1)</script>")
     assert hostile != params
     (work / "params.yaml").write_text(hostile, encoding="utf-8")
-    text = write_site(Report(Project(work))).read_text(encoding="utf-8")
+    text = write_site(PartReport(Project(work))).read_text(encoding="utf-8")
     assert "<script>alert(1)" not in text
     assert text.count("<script") == 2
 

@@ -18,7 +18,7 @@ from benchmark.cli import main
 from benchmark.core.errors import BenchError
 from benchmark.grid.layout import Project
 from benchmark.reporting.changes import Reproduced, compare_locks, compare_tables
-from benchmark.reporting.outputs import Report, write_tables
+from benchmark.reporting.outputs import PartReport, write_tables
 from benchmark.reporting.published import compare_published, load_published
 from benchmark.reporting.table import (
     Measured,
@@ -38,7 +38,7 @@ PUBLISHED = Path(__file__).resolve().parents[2] / "reports" / "published.yaml"
 
 @pytest.fixture(scope="module")
 def report(project):
-    return Report(Project(project), "all")
+    return PartReport(Project(project), "all")
 
 
 @pytest.fixture(scope="module")
@@ -313,13 +313,13 @@ def test_latex_compiles(tables, tmp_path):
 
 def test_same_results_make_the_same_bytes_and_stale_tables_go(inside):
     project = Project(inside)
-    first = {p: p.read_bytes() for p in write_tables(Report(project, "all"))}
+    first = {p: p.read_bytes() for p in write_tables(PartReport(project, "all"))}
     claims = (project.reports / "grid" / "claims.md").read_text(encoding="utf-8")
     assert "| supported on synthetic twins |" in claims
     assert "| supported |" not in claims
     stale = project.reports / "grid" / "old.csv"
     stale.write_text("x", encoding="utf-8")
-    second = {p: p.read_bytes() for p in write_tables(Report(project, "all"))}
+    second = {p: p.read_bytes() for p in write_tables(PartReport(project, "all"))}
     assert first == second
     assert not stale.exists()
 

@@ -17,7 +17,7 @@ from benchmark.grid.params import load_params
 from benchmark.reporting.claims import Claim, load_claims
 from benchmark.reporting.effects import dataset_effect, mean_effect, seed_values
 from benchmark.reporting.gather import gather
-from benchmark.reporting.outputs import Report, interaction_of
+from benchmark.reporting.outputs import PartReport, interaction_of
 from benchmark.reporting.published import load_published
 from benchmark.reporting.site.content import write_site
 from benchmark.reporting.tables.zero_shot import zero_shot
@@ -217,7 +217,7 @@ def test_an_official_checkpoint_on_the_whole_official_list_settles_a_published_n
     ]
     assert [(r["dataset"], r["origin"]) for r in rows] == [("chexpert-official", "official")]
     assert rows[0]["verdict"] == "not comparable (200 images, published on 668)"
-    assert "carzero-official" in write_site(Report(Project(work), "all")).read_text(encoding="utf-8")
+    assert "carzero-official" in write_site(PartReport(Project(work), "all")).read_text(encoding="utf-8")
     part = gather(Project(work), "all")
     part.evidence.sets["chexpert-official"]["official_images"] = 668
     assert "not comparable" in answer(value, part).note

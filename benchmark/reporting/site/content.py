@@ -13,14 +13,14 @@ from benchmark.core.files import read_json, write_text
 from benchmark.grid.layout import Project
 from benchmark.grid.params import Cell
 from benchmark.reporting.gather import Gathered
-from benchmark.reporting.outputs import Report, published
+from benchmark.reporting.outputs import PartReport, published
 from benchmark.reporting.site.page import CellPage, render
 from benchmark.reporting.tables import claims
 from benchmark.stages.evaluate import prompt_set
 from benchmark.stages.tracking import tracking_uri
 
 
-def write_site(report: Report) -> Path:
+def write_site(report: PartReport) -> Path:
     """reports/site/index.html, with the figures of the same results inside."""
     project, gathered = report.project, report.gathered
     evidence = gathered.evidence
@@ -73,10 +73,7 @@ def cell_page(gathered: Gathered, cell: Cell, runs: dict[str, str]) -> CellPage:
 
 def run_records(project: Project, cell: str) -> list[tuple[int, dict[str, Any]]]:
     """(seed, run.json) of every finished run of a cell, by seed."""
-    found = []
-    for path in (project.root / "runs" / cell).glob("seed-*/run.json"):
-        found.append((int(path.parent.name.removeprefix("seed-")), read_json(path)))
-    return sorted(found, key=lambda pair: pair[0])
+    return [(seed, read_json(folder / "run.json")) for seed, folder in project.trainings(cell)]
 
 
 def seed_facts(cell: str, seed: int, run: dict[str, Any], runs: dict[str, str]) -> dict[str, str]:

@@ -1,0 +1,178 @@
+"""Metrics, runs and histories of the cells of params.yaml, as the stages left them on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmark.core.errors import BenchError
+from benchmark.core.files import read_json
+from benchmark.core.tables import read_table
+from benchmark.core.tasks import CLASSIFICATION, TASKS
+from benchmark.grid.layout import Project
+from benchmark.grid.params import Cell, Params
+from benchmark.reporting.evidence import SEPARATOR
+from benchmark.stages.evaluate import METRICS, slug
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+RECORDED = (
+    "parameters_trained", "seconds", "peak_memory_bytes", "device", "commit", "best_epoch", "val_loss",
+    "model_sha256", "train_images", "val_images", "options",
+)  # fmt: skip
+"""What of run.json the tables show."""
+
+
+@dataclass(frozen=True)
+class OnDisk:
+    """What the stages wrote of these cells."""
+
+    project: Project
+    params: Params
+    cells: Mapping[str, Cell]
+
+    def origin(self, dataset: str) -> str:
+        return "official" if dataset in self.params.data.roots else "twin"
+
+    def _folders(self) -> Iterator[tuple[str, int, Path]]:
+        """(cell, seed, folder of one evaluation set) of all results of known cells."""
+        for name in self.cells:
+            for seed, results in self.project.evaluations(name):
+                for folder in sorted(p for p in results.iterdir() if (p / METRICS).is_file()):
+                    yield name, seed, folder
+
+    def averages(
+        self, datasets: Sequence[str]
+    ) -> tuple[pd.DataFrame, dict[str, dict[str, Any]], list[pd.DataFrame]]:
+        """Averages of every seed, the evaluation sets, and all rows of official checkpoints.
+
+        Official files of a dataset whose twin is configured are a set of their own, NAME-official; only
+        checkpoints, which have one seed and no summary, are read there.
+        """
+        import pandas as pd
+
+        frames, checkpoints = [], []
+        sets: dict[str, dict[str, Any]] = {}
+        for name, seed, folder in self._folders():
+            frame, meta = read_table(folder / METRICS)
+            dataset, origin = str(frame["dataset"].iloc[0]), str(frame["origin"].iloc[0])
+            official = self.cells[name].variant == "official"
+            configured = origin == self.origin(dataset)
+            if not official and not (configured and dataset in datasets):
+                continue
+            place = dataset if configured else f"{dataset}-{origin}"
+            frame["dataset"], own = place, frame["prompts"].iloc[0]
+            frame["name"] = [
+                name if p == own or p != p else f"{name}{SEPARATOR}{slug(p)}" for p in frame["prompts"]
+            ]
+            frame["label"], frame["seed"] = frame["prompts"], seed
+            frames.append(frame[(frame["class"] == "macro") | (frame["task"] != "classification")])
+            if official:
+                checkpoints.append(frame.assign(run_id=name, seed=None).drop(columns="label"))
+            sets.setdefault(place, _about(frame, meta, dataset, origin))
+        if not frames:
+            raise BenchError("results: no metrics of the configured cells. Run `bench stage evaluate` first.")
+        ordered = {d: sets[d] for d in [*[d for d in datasets if d in sets], *sets]}
+        return pd.concat(frames, ignore_index=True), ordered, checkpoints
+
+    def task_rows(self) -> tuple[list[pd.DataFrame], dict[tuple[str, str], dict[str, Any]]]:
+        """Rows of the other tasks, one frame a cell, seed, task and dataset, and what was evaluated by (task,
+        dataset).
+
+        Left out are tasks that params.yaml no longer names, and results on the twin of a dataset whose
+        official files are configured now. A checkpoint is evaluated on official files even where the twin is
+        configured; those rows stand under NAME-official, so that the two are never mixed."""
+        frames = []
+        tasks = set(TASKS.names()) - {CLASSIFICATION}
+        sets: dict[tuple[str, str], dict[str, Any]] = {}
+        for name, cell in self.cells.items():
+            found = [
+                (seed, path)
+                for seed, f in self.project.evaluations(name)
+                for path in sorted(f.glob("*/*.parquet"))
+            ]
+            for seed, path in found:
+                if path.stem not in tasks:
+                    continue
+                frame, meta = read_table(path)
+                dataset, origin = str(frame["dataset"].iloc[0]), str(frame["origin"].iloc[0])
+                configured = origin == self.origin(dataset)
+                if cell.variant != "official" and not (configured and dataset in self._datasets(path.stem)):
+                    continue
+                place = dataset if configured else f"{dataset}-{origin}"
+                frames.append(
+                    frame.assign(dataset=place, run_id=name, name=name, label=frame["prompts"], seed=seed)
+                )
+                sets.setdefault((path.stem, place), _about(frame, meta, dataset, origin))
+        frames.sort(key=lambda f: _place(f, list(self.cells)))
+        return frames, sets
+
+    def _datasets(self, task: str) -> tuple[str, ...]:
+        settings = self.params.tasks.get(task)
+        return () if settings is None else settings.datasets
+
+    def runs(self, evaluated: set[str]) -> pd.DataFrame:
+        """One row a cell and seed: RECORDED, and how many images a second."""
+        import pandas as pd
+
+        rows = []
+        for name in (n for n in self.cells if n in evaluated):
+            for seed, folder in self.project.trainings(name):
+                run = read_json(folder / "run.json")
+                seen = int(run["train_images"]) * int(run["epochs"])
+                speed = seen / run["seconds"] if run["seconds"] else float("nan")
+                own = {"cell": name, "seed": seed, "images_seen": seen, "images_per_second": speed}
+                rows.append(own | {k: run.get(k) for k in RECORDED})
+        return pd.DataFrame(rows)
+
+    def trained_on(self) -> dict[str, str]:
+        """Dataset that a cell was trained on → official or twin."""
+        found = {}
+        for name in self.cells:
+            for _, folder in self.project.seeds("runs", name):
+                if (folder / "source.json").is_file():
+                    source = read_json(folder / "source.json")
+                    found[str(source["trained_on"])] = str(source.get("trained_origin", "official"))
+        return found
+
+    def histories(self) -> pd.DataFrame:
+        """history.csv of every run, with cell and seed."""
+        import pandas as pd
+
+        frames = [
+            pd.read_csv(folder / "history.csv").assign(cell=name, seed=seed)
+            for name in self.cells
+            for seed, folder in self.project.trainings(name)
+            if (folder / "history.csv").is_file()
+        ]
+        return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=["cell", "seed"])
+
+
+def _about(frame: pd.DataFrame, meta: Mapping[str, Any], dataset: str, origin: str) -> dict[str, Any]:
+    info = meta["evaluation"]
+    classes = frame[(frame["stratum"] == "all") & ~frame["class"].isin(["macro", "micro", "weighted"])]
+    return {
+        "origin": origin,
+        "images": int(info["images"]),
+        "patients": int(info["patients"]),
+        "classes": int(classes["class"].nunique()),
+        "official_images": info.get("official_images"),
+        "no_positives": list(info.get("no_positives", [])),
+        "protocol": info["protocol"],
+        "labels": info.get("labels", {}),
+        "notes": list(info.get("notes", [])),
+        "encoder": str(frame["encoder"].iloc[0]),
+        "note": meta.get("note", ""),
+        "dataset": dataset,
+    }
+
+
+def _place(frame: pd.DataFrame, cells: Sequence[str]) -> tuple[int, str, str, int, int]:
+    """Tasks in their order, then datasets, then cells as configured, then seeds."""
+    first = frame.iloc[0]
+    task = str(first["task"])
+    place = TASKS.get(task).order
+    return place, task, str(first["dataset"]), cells.index(first["name"]), int(first["seed"])
