@@ -58,7 +58,7 @@ def main() -> None:
             method = seeded_method(name, {}, WIDTH, TEXT_WIDTH, 0).eval()
             before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             start = clock()
-            score(method, images, text, tuple(chosen.tile), Path(place) / f"{name}.npy", device=chosen.device)
+            score(method, images, text, tuple(chosen.tile), shards=Path(place) / name, device=chosen.device)
             took = clock() - start
             grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
             rate = chosen.images / took

@@ -17,9 +17,11 @@ from benchmark.evaluation.statistics.intervals import Interval, join
 from benchmark.evaluation.statistics.panel import Column, Panel, build_panels, resolve_strata
 from benchmark.evaluation.statistics.subgroups import gaps
 from benchmark.evaluation.statistics.thresholded import thresholded_rows
+from benchmark.evaluation.statistics.thresholds import Thresholds
 
 __all__ = ["StatisticsConfig", "evaluate"]
 
+NO_THRESHOLDS = Thresholds({}, "no validation data")
 IDENTITY = METRIC_COLUMNS[: METRIC_COLUMNS.index("class")]
 
 
@@ -59,7 +61,7 @@ def evaluate(
     subgroups: Mapping[str, np.ndarray] | None = None,
     identity: Mapping[str, Any] | None = None,
     config: StatisticsConfig | None = None,
-    thresholds: Mapping[str, float] | None = None,
+    thresholds: Thresholds = NO_THRESHOLDS,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Metric rows (METRIC_COLUMNS) of one set of scores on one evaluation set.
@@ -69,8 +71,8 @@ def evaluate(
     strata: name → classes, beside head, medium and tail, which follow the official rule on `labels`
     unless given here. subgroups: name → (N,) level of each image; empty levels are left out.
     identity: values of the columns before `class`. seed: of the bootstrap.
-    thresholds: class → threshold from validation data (`thresholds.fit_thresholds`); with
-    `config.thresholded`, F1 and MCC use it, beside the named variant that picks it on these very images.
+    thresholds: from validation data (`thresholds.fit_thresholds`); with `config.thresholded`, F1, MCC and
+    sensitivity use them, beside the named variants that pick them on these very images.
 
     Rows: one a class and metric (stratum `all`); `macro`, `micro`, `weighted` over all classes; `macro`
     for each stratum; `macro` for each level (`sex=F`) and the gap between the best and the worst level

@@ -114,7 +114,7 @@ def validation_data(data: EvaluationData) -> tuple[EvaluationData | None, str]:
     """The dataset's validation split under the same protocol, without any patient of the evaluation set; or
     None and why there is none. Scoring it needs no new features, as the store holds every image."""
     protocol = data.chosen.protocol
-    if not protocol.split:
+    if not protocol.split and protocol.image_list is None:
         return None, "the protocol evaluates images of every split"
     if VALIDATION in protocol.split:
         return None, "the protocol evaluates the validation split itself"

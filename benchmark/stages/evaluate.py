@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -47,6 +48,8 @@ METRICS = "metrics.parquet"
 EVERY_IMAGE = "every-image"
 TILE = (64, 64)
 """Images and texts that are scored at once."""
+SHARD = 1024
+"""Images whose scores are kept together until an evaluation is done: a killed one repeats at most so many."""
 
 Evaluated = dict[tuple[str, str], "pd.DataFrame"]
 """(task, dataset) → metric rows of one cell and seed."""
@@ -205,6 +208,7 @@ def evaluate_task(
     settings = session.params.tasks.get(name) or wanted.Settings()
     folder = session.project.results(cell.name, seed) / source_name(dataset, data.manifest.origin)
     table, *predictions = files = files_of(wanted, folder, prompts)
+    shards = folder / f"{name}.scores"
     mark, absent = folder / f"{name}.json", folder / f"{name}.none.json"
     key = task_key(wanted, cell, run, data, prompts, statistics, settings)
     with session.writing(f"{cell.name} seed {seed} on {dataset}", folder):
@@ -220,7 +224,7 @@ def evaluate_task(
         frames: list[pd.DataFrame] = []
         for number, texts in enumerate(prompts):
             given = TaskContext(
-                statistics, settings, partial(_score, group), place, not group.first, number == 0
+                statistics, settings, partial(_score, group, shards), place, not group.first, number == 0
             )
             result = wanted.evaluate(method, data, texts, given)
             if result is None or not group.first:
@@ -249,6 +253,7 @@ def evaluate_task(
         about = {"cell": cell.name, "notice": data.manifest.origin, "evaluation": data.chosen.info}
         write_table(table, rows, {**about, "note": data.note})
         record(mark, key, files)
+        shutil.rmtree(shards, ignore_errors=True)
     return rows
 
 
@@ -316,7 +321,12 @@ def _device(group: Group) -> str:
 
 
 def _score(
-    group: Group, method: Method, images: FeatureStore, rows: np.ndarray, texts: TextFeatures
+    group: Group,
+    shards: Path,
+    method: Method,
+    images: FeatureStore,
+    rows: np.ndarray,
+    texts: TextFeatures,
 ) -> np.ndarray:
     """(N, T) scores; the processes of `group` share the rows."""
     from benchmark.evaluation.scoring import score
@@ -324,7 +334,8 @@ def _score(
 
     bounds = tile_bounds(len(rows), TILE[0], group)
     mine = rows[bounds[group.rank] : bounds[group.rank + 1]]
-    return group.join_rows(score(method, images, texts, TILE, rows=mine, device=_device(group)), bounds)
+    found = score(method, images, texts, TILE, rows=mine, shards=shards, shard=SHARD, device=_device(group))
+    return group.join_rows(found, bounds)
 
 
 def save_predictions(

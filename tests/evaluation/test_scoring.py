@@ -9,7 +9,6 @@ import pytest
 import torch
 
 import benchmark.evaluation.scoring as scoring
-from benchmark.core.errors import BenchError
 from benchmark.core.features import ImageFeatures, TextFeatures
 from benchmark.encoders.store import FeatureStore
 from benchmark.evaluation.scoring import score
@@ -65,28 +64,22 @@ def test_a_killed_run_goes_on_at_its_shard(
         return real(*arguments)
 
     monkeypatch.setattr(scoring, "_rows", counted)
+    place = tmp_path / "shards"
     with pytest.raises(KeyboardInterrupt):
-        score(method, images, text, shard=5, out=tmp_path / "s.npy")
-    assert not (tmp_path / "s.npy").exists()
-    found = score(method, images, text, shard=5, out=tmp_path / "s.npy")
+        score(method, images, text, shard=5, shards=place)
+    found = score(method, images, text, shard=5, shards=place)
     assert len(calls) == 3 + 3  # five shards, two of them kept
     assert np.array_equal(found, expected)
-    score(method, images, text, shard=5, out=tmp_path / "s.npy")
-    assert len(calls) == 6
     with torch.no_grad():
         next(method.parameters()).add_(0.5)
-    changed = score(method, images, text, shard=5, out=tmp_path / "s.npy")
+    changed = score(method, images, text, shard=5, shards=place)
     assert len(calls) == 11
     assert not np.array_equal(changed, expected)
+    other = score(method, images, text, shard=5, shards=place, rows=np.arange(10))
+    assert len(calls) == 13
+    assert np.array_equal(other, changed[:10])
 
 
-def test_parts_wait_for_each_other(images: FeatureStore, text: TextFeatures, tmp_path: Path) -> None:
-    method = method_of("clip")
-    out = tmp_path / "s.npy"
-    assert score(method, images, text, shard=4, out=out, part=(1, 3)).shape == (0, 7)
-    assert score(method, images, text, shard=4, out=out, part=(0, 3)).shape == (0, 7)
-    assert not out.exists()
-    whole = score(method, images, text, shard=4, out=out, part=(2, 3))
-    np.testing.assert_allclose(whole, score(method, images, text), rtol=1e-6)
-    with pytest.raises(BenchError, match="give `out`"):
-        score(method, images, text, part=(0, 2))
+def test_a_set_of_one_shard_leaves_no_files(images: FeatureStore, text: TextFeatures, tmp_path: Path) -> None:
+    score(method_of("clip"), images, text, shards=tmp_path / "shards")
+    assert not (tmp_path / "shards").exists()

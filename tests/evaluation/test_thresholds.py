@@ -8,6 +8,7 @@ from benchmark.core.errors import MetricUndefined, UnknownName
 from benchmark.evaluation.evaluate import StatisticsConfig, evaluate
 from benchmark.evaluation.statistics.calibration import expected_calibration_error
 from benchmark.evaluation.statistics.thresholds import (
+    Thresholds,
     cluster_counts,
     f1_influence,
     fit_threshold,
@@ -16,6 +17,8 @@ from benchmark.evaluation.statistics.thresholds import (
     top_k_hits,
 )
 from benchmark.evaluation.statistics.trend import frequency_trend, smoother
+
+SENSITIVITY = "sensitivity_at_specificity_0.9"
 
 
 def sample(seed, n=300):
@@ -63,24 +66,53 @@ def test_f1_and_mcc_influences_are_derivatives():
 def test_validation_thresholds_and_the_named_test_set_variant():
     scores, labels, codes = sample(3)
     names = ["a", "b", "c"]
-    thresholds = fit_thresholds(scores[:150], labels[:150], names)
+    thresholds = fit_thresholds(scores[:150], labels[:150], names, 0.9)
     frame = evaluate(
         scores[150:], labels[150:], codes[150:].astype(str), names,
         thresholds=thresholds, config=StatisticsConfig(thresholded=True, draws=200, top_k=(1, 2)),
     )  # fmt: skip
     table = frame.set_index(["class", "stratum", "metric"])
     for j, name in enumerate(names):
-        expected = f1_score(labels[150:, j], scores[150:, j] >= thresholds[name])
+        y, called = labels[150:, j], {m: scores[150:, j] >= thresholds.of[m][name] for m in thresholds.of}
+        expected = f1_score(y, called["f1"])
+        correlation = matthews_corrcoef(y, called["mcc"])
+        assert table.loc[(name, "all", "mcc"), "value"] == pytest.approx(correlation)
+        found = table.loc[(name, "all", SENSITIVITY)]
+        assert found["value"] == pytest.approx(called[SENSITIVITY][y == 1].mean())
+        assert f"specificity here {1 - called[SENSITIVITY][y == 0].mean():.3f}" in found["note"]
+        at = thresholds.of[SENSITIVITY][name]
+        assert (scores[:150, j] < at)[labels[:150, j] == 0].mean() >= 0.9
+        lower = scores[:150, j][scores[:150, j] < at].max()
+        assert (scores[:150, j] < lower)[labels[:150, j] == 0].mean() < 0.9, "a lower one is not specific"
         assert table.loc[(name, "all", "f1"), "value"] == pytest.approx(expected)
         assert table.loc[(name, "all", "f1_max_test_set"), "value"] >= expected
         assert "chosen on these images" in table.loc[(name, "all", "f1_max_test_set"), "note"]
         assert table.loc[(name, "all", "ece"), "low"] < table.loc[(name, "all", "ece"), "high"]
-    assert ("macro", "all", "sensitivity_at_specificity_0.9") in table.index
+    assert table.loc[("macro", "all", f"{SENSITIVITY}_max_test_set"), "value"] > 0
+    assert table.loc[("macro", "all", "f1"), "note"] == "threshold of the validation split"
     assert table.loc[("micro", "all", "top_2"), "value"] > table.loc[("micro", "all", "top_1"), "value"]
     with pytest.raises(UnknownName, match="unknown class 'd'"):
         evaluate(
-            scores, labels, None, names, thresholds={"d": 0.5}, config=StatisticsConfig(thresholded=True)
-        )
+            scores, labels, None, names, thresholds=Thresholds({"f1": {"d": 0.5}}),
+            config=StatisticsConfig(thresholded=True),
+        )  # fmt: skip
+
+
+def test_without_validation_data_thresholded_values_are_undefined_and_say_why():
+    scores, labels, codes = sample(3)
+    names, config = ["a", "b", "c"], StatisticsConfig(thresholded=True, draws=100)
+    frame = evaluate(scores, labels, codes.astype(str), names, config=config)
+    for metric in ("f1", "mcc", SENSITIVITY):
+        own = frame[frame["metric"] == metric]
+        assert list(own["class"]) == [*names, "macro"]
+        assert own["value"].isna().all()
+        assert set(own["note"]) == {"undefined: no validation data"}
+    optimistic = frame[frame["metric"].str.endswith("_max_test_set")]
+    assert optimistic["value"].notna().all()
+    lone = fit_thresholds(scores[:3], np.zeros((3, 3), dtype=np.int8), names, 0.9)
+    frame = evaluate(scores, labels, codes.astype(str), names, thresholds=lone, config=config)
+    notes = set(frame.loc[(frame["metric"] == "mcc") & (frame["class"] != "macro"), "note"])
+    assert notes == {"undefined: the validation split lacks a side of it"}
 
 
 def test_top_k_equals_scikit_learn_with_one_label_each():

@@ -7,6 +7,7 @@ import signal
 import sys
 from pathlib import Path
 
+import numpy as np
 import torch
 from training_cases import IMAGE_DIM, TEXT_DIM, make_data
 
@@ -80,14 +81,12 @@ def main(task: str, folder: Path) -> int:
                     group.barrier()
                 method, data = load_method(folder / "carzero"), make_data()
                 text = data.text.get(slice(None))
-                score(
-                    method,
-                    data.images,
-                    text,
-                    out=folder / "scores.npy",
-                    shard=6,
-                    part=(group.rank, group.size),
-                )
+                bounds = tile_bounds(len(data.images), 4, group)
+                mine = np.arange(bounds[group.rank], bounds[group.rank + 1])
+                part = score(method, data.images, text, rows=mine, shards=folder / "shards", shard=3)
+                whole = group.join_rows(part, bounds)
+                if group.first:
+                    np.save(folder / "scores.npy", whole)
             else:
                 observer = Suicide(5) if group.rank == 0 else None
                 train(

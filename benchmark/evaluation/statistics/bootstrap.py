@@ -23,10 +23,10 @@ from scipy import stats
 from torch.nn.functional import embedding_bag
 
 from benchmark.evaluation.statistics.config import RANK_METRICS
+from benchmark.evaluation.statistics.thresholds import SENSITIVITY
 
 BLOCK = 128
 """Draws at a time: the block of counts then stays in the processor's cache."""
-SENSITIVITY = "sensitivity_at_specificity_"
 
 
 @dataclass(frozen=True)

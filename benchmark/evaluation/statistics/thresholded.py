@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from benchmark.core.errors import MetricUndefined, UnknownName
-from benchmark.evaluation.statistics.bootstrap import SENSITIVITY, bootstrap, percentile_interval, point
+from benchmark.evaluation.statistics.bootstrap import bootstrap, percentile_interval, point
 from benchmark.evaluation.statistics.calibration import calibration_draws, expected_calibration_error
 from benchmark.evaluation.statistics.config import StatisticsConfig
 from benchmark.evaluation.statistics.curves import undefined
@@ -20,14 +20,19 @@ from benchmark.evaluation.statistics.intervals import (
     spread_df,
 )
 from benchmark.evaluation.statistics.thresholds import (
+    SENSITIVITY,
+    Thresholds,
     cluster_counts,
     f1_influence,
     mcc_influence,
     ratio_influence,
+    sensitivity_influence,
     top_k_hits,
 )
 
 ON_TEST = "threshold chosen on these images"
+ON_TEST_SET = "_max_test_set"
+ON_VALIDATION = "threshold of the validation split"
 
 
 class _Rows:
@@ -85,25 +90,26 @@ def thresholded_rows(
     codes: np.ndarray,
     clusters: int,
     classes: Sequence[str],
-    thresholds: Mapping[str, float] | None,
+    thresholds: Thresholds,
     config: StatisticsConfig,
     seed: int,
 ) -> list[dict[str, Any]]:
-    """F1 and MCC (validation thresholds; and the test-set variants), sensitivity, top-k, calibration error.
+    """F1, MCC and sensitivity with validation thresholds, and with the best of these very images, named
+    `<metric>_max_test_set`; top-k and calibration error.
 
     Arguments as in `evaluate`. Raises UnknownName on a threshold for an unknown class.
     """
-    for name in thresholds or {}:
+    for name in (name for found in thresholds.of.values() for name in found):
         if name not in classes:
             raise UnknownName("class", name, classes, "A threshold names it.")
     rows = _Rows(labels, codes, classes)
-    names = ("f1_max_test_set", "mcc_max_test_set", f"{SENSITIVITY}{config.specificity:g}")
+    names = (f"f1{ON_TEST_SET}", f"mcc{ON_TEST_SET}", f"{SENSITIVITY}{config.specificity:g}")
     values = point(scores, labels, names)
     draws = bootstrap(scores, labels, codes, clusters, draws=config.draws, seed=seed, metrics=names)
     for i, metric in enumerate(names):
-        rows.sampled(metric, values[i], draws.values[i], config.level, ON_TEST)
-    if thresholds is not None:
-        _validated(rows, scores, labels, codes, clusters, thresholds, config)
+        name = metric.removesuffix(ON_TEST_SET) + ON_TEST_SET
+        rows.sampled(name, values[i], draws.values[i], config.level, ON_TEST)
+    _validated(rows, scores, labels, codes, clusters, thresholds, config)
     _top_k(rows, scores, labels, codes, clusters, config)
     _calibration(rows, scores, labels, codes, clusters, config, seed)
     return rows.rows
@@ -115,17 +121,25 @@ def _validated(
     labels: np.ndarray,
     codes: np.ndarray,
     clusters: int,
-    thresholds: Mapping[str, float],
+    thresholds: Thresholds,
     config: StatisticsConfig,
 ) -> None:
-    for metric, function in (("f1", f1_influence), ("mcc", mcc_influence)):
+    sensitivity = f"{SENSITIVITY}{config.specificity:g}"
+    for metric, function, least in (
+        ("f1", f1_influence, 0.0),
+        ("mcc", mcc_influence, -1.0),
+        (sensitivity, sensitivity_influence, 0.0),
+    ):
         values, influences = [], []
+        known = thresholds.of.get(metric, {})
         for j, name in enumerate(rows.classes):
-            reason = rows.reason(j) or ("" if name in thresholds else "undefined: no validation threshold")
+            reason = rows.reason(j)
+            if not reason and name not in known:
+                reason = f"undefined: {thresholds.missing or 'the validation split lacks a side of it'}"
             if reason:
                 rows.add(j, metric, Interval(np.nan, np.nan, np.nan, reason))
                 continue
-            counts = cluster_counts(labels[:, j], scores[:, j], thresholds[name], codes, clusters)
+            counts = cluster_counts(labels[:, j], scores[:, j], known[name], codes, clusters)
             with np.errstate(divide="ignore", invalid="ignore"):
                 value, influence = function(counts)
             if np.isnan(value):
@@ -133,16 +147,29 @@ def _validated(
                 continue
             values.append(value)
             influences.append(influence)
-            rows.add(j, metric, _delta(value, influence, config.level))
+            note = ON_VALIDATION
+            if metric == sensitivity:
+                _, fp, _, tn = counts.sum(axis=0)
+                note = join(note, f"specificity here {tn / (fp + tn):.3f}")
+            rows.add(j, metric, _delta(value, influence, config.level, least, note))
         if values:
             mean = np.mean(influences, axis=0)
-            rows.add(None, metric, _delta(float(np.mean(values)), mean, config.level))
+            total = len(rows.classes)
+            some = "" if len(values) == total else f"mean of {len(values)} of {total} classes"
+            note = join(ON_VALIDATION, some)
+            rows.add(None, metric, _delta(float(np.mean(values)), mean, config.level, least, note))
+        else:
+            why = f"undefined: {thresholds.missing or 'in every class'}"
+            rows.add(None, metric, Interval(np.nan, np.nan, np.nan, why))
 
 
-def _delta(value: float, influence: np.ndarray, level: float) -> Interval:
+def _delta(value: float, influence: np.ndarray, level: float, least: float, note: str) -> Interval:
+    """Linear interval within [least, 1]; none where no patient moves the value, as it would have no width."""
     variance = float(influence @ influence)
+    if variance == 0:
+        return Interval(value, np.nan, np.nan, join(note, "interval undefined: no patient moves the value"))
     low, high = linear_interval(value, variance, spread_df(influence), level)
-    return Interval(value, max(low, -1.0), min(high, 1.0))
+    return Interval(value, max(low, least), min(high, 1.0), note)
 
 
 def _top_k(

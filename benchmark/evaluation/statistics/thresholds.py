@@ -7,7 +7,8 @@ all counts double, so the influence of a patient is the gradient times the patie
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -16,6 +17,8 @@ from benchmark.core.errors import MetricUndefined
 from benchmark.evaluation.statistics.curves import undefined
 
 Rule = Literal["f1", "mcc", "roc-corner"]
+SENSITIVITY = "sensitivity_at_specificity_"
+"""Metric name before the specificity."""
 
 
 def candidate_counts(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -67,15 +70,38 @@ def fit_threshold(labels: np.ndarray, scores: np.ndarray, rule: Rule = "f1") -> 
     return float(thresholds[int(np.nanargmax(quality))])
 
 
+def fit_specificity(labels: np.ndarray, scores: np.ndarray, specificity: float) -> float:
+    """The lowest threshold with at least that specificity, and so the largest sensitivity; infinite where
+    only calling no image positive is specific enough. Raises MetricUndefined where a class is absent."""
+    if reason := undefined(int((labels == 1).sum()), int((labels == 0).sum())):
+        raise MetricUndefined(reason)
+    thresholds, counts = candidate_counts(labels, scores)
+    enough = counts[:, 3] >= specificity * (counts[:, 1] + counts[:, 3]) - 1e-9
+    return float(thresholds[np.flatnonzero(enough)[-1]]) if enough.any() else np.inf
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Thresholds from validation data. of: metric → class → threshold; classes that lack a side are not in
+    it. missing: why there is no validation data, where there is none."""
+
+    of: Mapping[str, Mapping[str, float]]
+    missing: str = ""
+
+
 def fit_thresholds(
-    scores: np.ndarray, labels: np.ndarray, classes: Sequence[str], rule: Rule = "f1"
-) -> dict[str, float]:
-    """Class → threshold from validation scores (N, C), without classes that lack a side."""
-    found = {}
+    scores: np.ndarray, labels: np.ndarray, classes: Sequence[str], specificity: float
+) -> Thresholds:
+    """Of validation scores (N, C) and labels (N, C): the best F1, the best Matthews correlation, and the
+    largest sensitivity at that specificity (metric `sensitivity_at_specificity_<value>`)."""
+    found: dict[str, dict[str, float]] = {"f1": {}, "mcc": {}, f"{SENSITIVITY}{specificity:g}": {}}
     for j, name in enumerate(classes):
-        if not undefined(int((labels[:, j] == 1).sum()), int((labels[:, j] == 0).sum())):
-            found[name] = fit_threshold(labels[:, j], scores[:, j], rule)
-    return found
+        y, s = labels[:, j], scores[:, j]
+        if not undefined(int((y == 1).sum()), int((y == 0).sum())):
+            found["f1"][name] = fit_threshold(y, s, "f1")
+            found["mcc"][name] = fit_threshold(y, s, "mcc")
+            found[f"{SENSITIVITY}{specificity:g}"][name] = fit_specificity(y, s, specificity)
+    return Thresholds(found)
 
 
 def cluster_counts(
@@ -111,6 +137,11 @@ def mcc_influence(counts: np.ndarray) -> tuple[float, np.ndarray]:
         ]
     )
     return value, _scaled(counts @ gradient)
+
+
+def sensitivity_influence(counts: np.ndarray) -> tuple[float, np.ndarray]:
+    """Value and influence (P,) from counts (P, 4)."""
+    return ratio_influence(counts[:, 0], counts[:, 0] + counts[:, 2])
 
 
 def ratio_influence(above: np.ndarray, below: np.ndarray) -> tuple[float, np.ndarray]:

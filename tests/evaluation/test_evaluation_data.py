@@ -1,0 +1,129 @@
+"""What an evaluation rests on: the content of labels, boxes, patients and reports, not their counts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from benchmark.core.features import ImageFeatures
+from benchmark.core.preprocessing import Preprocessing
+from benchmark.core.tables import Manifest
+from benchmark.core.tasks import TASKS, task_named, task_settings
+from benchmark.data.cards import load_card
+from benchmark.data.dataset import evaluation_set
+from benchmark.encoders.store import FeatureStore
+from benchmark.evaluation.evaluation_data import EvaluationData, validation_data
+
+IMAGES = 12
+
+
+def manifest(dataset: str = "chestxray14", splits: tuple[str, ...] = ("test", "validate")) -> Manifest:
+    import pandas as pd
+
+    card = load_card(dataset)
+    rows = {
+        "image_id": [f"i{k}" for k in range(IMAGES)],
+        "path": [f"i{k}.png" for k in range(IMAGES)],
+        "patient_id": [f"p{k // 2}" for k in range(IMAGES)],
+        "study_id": [f"s{k}" for k in range(IMAGES)],
+        "view": ["PA"] * IMAGES,
+        "split": [splits[0] if k < 8 else splits[1] for k in range(IMAGES)],
+        "report": [f"report {k}" for k in range(IMAGES)],
+        "sex": ["F", "M"] * (IMAGES // 2),
+        "age": [30.0 + k for k in range(IMAGES)],
+        "site": [None] * IMAGES,
+    }
+    rows |= {c: np.arange(IMAGES) % (2 + n % 3) == 0 for n, c in enumerate(card.classes)}
+    frame = pd.DataFrame(rows).astype(dict.fromkeys(card.classes, "Int8"))
+    boxes = pd.DataFrame(
+        {"image_id": ["i0", "i1"], "class": card.classes[0], "kind": "box", "x": [1.0, 2.0], "y": 1.0,
+         "w": 3.0, "h": 3.0, "rle": None, "phrase": None}
+    )  # fmt: skip
+    return Manifest(dataset, "twin", Path(), card.classes, frame, boxes)
+
+
+def data_of(own: Manifest, protocol: str = "official") -> EvaluationData:
+    chosen = evaluation_set(own, load_card(own.dataset), protocol)
+    features = ImageFeatures(torch.ones(IMAGES, 4), torch.ones(IMAGES, 4, 4), (2, 2))
+    place = {name: row for row, name in enumerate(own.frame["image_id"])}
+    return EvaluationData(
+        load_card(own.dataset), own, chosen, FeatureStore.of(features, "x"),
+        np.array([place[i] for i in chosen.frame["image_id"]]), lambda texts: pytest.fail("no text is read"),
+        "e", Preprocessing(size=8), {}, lambda frame: [[t] for t in frame["report"]],
+    )  # fmt: skip
+
+
+@pytest.fixture
+def protocol() -> str:
+    card = load_card("chestxray14")
+    return next(n for n, p in card.protocols.items() if p.split == ("test",) and p.image_list is None)
+
+
+def test_labels_moved_between_images_change_the_content_although_their_counts_do_not(protocol) -> None:
+    own = manifest()
+    before = data_of(own, protocol)
+    moved = own.frame.copy()
+    cls = own.classes[0]
+    moved.loc[[0, 1], cls] = moved.loc[[1, 0], cls].to_numpy()
+    assert moved[cls].sum() == own.frame[cls].sum()
+    after = data_of(replace(own, frame=moved), protocol)
+    assert after.content("labels") != before.content("labels")
+    assert after.identity == before.identity
+    assert data_of(manifest(), protocol).content("labels") == before.content("labels"), "read again, the same"
+
+
+def test_each_task_notices_what_it_reads_and_nothing_else(protocol) -> None:
+    own = manifest()
+    statistics = object.__new__(type("S", (), {"thresholded": False}))
+    before = {n: task_named(n).reads(data_of(own, protocol), statistics) for n in TASKS.names()}
+    assert own.regions is not None
+    wider = own.regions.assign(w=own.regions["w"] + 1)
+    said = own.frame.assign(report=own.frame["report"].str.upper())
+    for changed, readers in (
+        (replace(own, regions=wider), {"grounding", "segmentation"}),
+        (replace(own, frame=said), {"retrieval"}),
+        (replace(own, frame=own.frame.assign(sex=own.frame["sex"][::-1].to_numpy())),
+         {"classification", "grounding", "segmentation"}),
+    ):  # fmt: skip
+        found = {n: task_named(n).reads(data_of(changed, protocol), statistics) for n in TASKS.names()}
+        assert {n for n in found if found[n] != before[n]} == readers
+
+
+def test_another_patient_is_another_evaluation_set(protocol) -> None:
+    own = manifest()
+    other = own.frame.assign(patient_id=["q", *own.frame["patient_id"][1:]])
+    assert data_of(replace(own, frame=other), protocol).identity != data_of(own, protocol).identity
+
+
+def test_the_validation_split_leaves_out_patients_of_the_evaluation_set(protocol) -> None:
+    own = manifest()
+    shared = own.frame.copy()
+    shared.loc[8, "patient_id"] = "p0"
+    data = data_of(replace(own, frame=shared), protocol)
+    found, missing = validation_data(data)
+    assert (found is not None, missing) == (True, "")
+    assert found.chosen.frame["image_id"].tolist() == ["i9", "i10", "i11"]
+    assert found.rows.tolist() == [9, 10, 11]
+    assert found.chosen.classes == data.chosen.classes
+    assert not set(found.chosen.patients) & set(data.chosen.patients)
+    assert found.chosen.labels[0].tolist() == own.frame.loc[9, list(data.chosen.classes)].tolist()
+    none, missing = validation_data(data_of(manifest(splits=("test", "train")), protocol))
+    assert (none, missing) == (None, "the dataset has no validation split")
+
+
+def test_settings_of_tasks_are_checked_with_the_nearest_name() -> None:
+    found = task_settings({"retrieval": {"datasets": ["openi"], "pairs": 12}, "grounding": ["chestxdet10"]})
+    assert found["retrieval"].model_dump() == {"datasets": ("openi",), "pairs": 12}
+    assert found["grounding"].datasets == ("chestxdet10",)
+    for given, message in (
+        ({"retreival": ["openi"]}, "Did you mean 'retrieval'"),
+        ({"retrieval": {"pair": 3}}, "retrieval.pair: unknown key. Did you mean 'pairs'"),
+        ({"retrieval": {"pairs": 1}}, "retrieval.pairs: "),
+        ({"classification": ["openi"]}, "data.evaluate"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            task_settings(given)

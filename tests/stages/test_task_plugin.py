@@ -1,0 +1,135 @@
+"""A task that lives in a file of its own is evaluated, reused and shown without any other file being touched."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+import benchmark.stages.evaluate as stage
+from benchmark.core.files import read_json
+from benchmark.core.tables import read_table
+from benchmark.core.tasks import TASKS
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+GUIDE = Path(__file__).parents[2] / "docs" / "add-a-task.md"
+
+
+def code_of_the_guide() -> str:
+    """The file that docs/add-a-task.md shows."""
+    return GUIDE.read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
+
+
+@pytest.fixture
+def plugin(tmp_path, monkeypatch):
+    """The task of the guide, registered as an installed package would."""
+    path = tmp_path / "alignment_plugin.py"
+    path.write_text(code_of_the_guide())
+    monkeypatch.syspath_prepend(str(tmp_path))
+    spec = importlib.util.spec_from_file_location("alignment_plugin", path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["alignment_plugin"] = module
+    spec.loader.exec_module(module)
+    yield module
+    sys.modules.pop("alignment_plugin")
+    TASKS._registered.pop("own_report")
+
+
+@pytest.fixture
+def project(small_project, tmp_path) -> Path:
+    home = tmp_path / "project"
+    shutil.copytree(small_project, home, ignore=shutil.ignore_patterns("runs", "results", "mlflow.db"))
+    params = yaml.safe_load((home / "params.yaml").read_text())
+    params["methods"], params["seeds"] = ["clip"], [0]
+    params["twins"]["images"] |= {"openi": 40}
+    params["tasks"] = {"own_report": {"datasets": ["openi"], "others": 3}}
+    (home / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    return home
+
+
+def test_the_task_of_the_guide_gets_rows_headlines_and_a_table(plugin, project, bench) -> None:
+    for arguments in (("stage", "train", "clip"), ("stage", "evaluate", "clip")):
+        code, _, err = bench(project, *arguments)
+        assert code == 0, err
+    table = project / "results/clip-main/seed-0/openi/own_report.parquet"
+    frame, _ = read_table(table)
+    assert set(frame["task"]) == {"own_report"}
+    assert frame["metric"].tolist() == ["own_report_preferred"]
+    index = read_json(project / "results/index/main/clip-main.json")["seed-0"]["openi"]
+    assert index["own_report_preferred"] == pytest.approx(frame["value"].iloc[0], abs=1e-6)
+    before = table.stat().st_mtime_ns
+    assert bench(project, "stage", "evaluate", "clip")[0] == 0
+    assert table.stat().st_mtime_ns == before, "reused"
+
+    assert bench(project, "stage", "summarise", "main")[0] == 0
+    assert bench(project, "report", "tables", "--part", "main")[0] == 0
+    text = (project / "reports/tables/own_report.md").read_text()
+    assert "Own report against others" in text
+    assert "own_report_preferred" in text
+    assert "CLIP" in text
+
+    code, _, err = bench(project, "stage", "evaluate", "clip", "--seeds", "0")
+    assert code == 0, err
+    params = (project / "params.yaml").read_text()
+    (project / "params.yaml").write_text(params.replace("own_report", "own_reprot"))
+    code, _, err = bench(project, "stage", "evaluate", "clip")
+    assert (code, "Did you mean 'own_report'?" in err, err.count("\n")) == (2, True, 1)
+
+
+def test_labels_moved_on_disk_are_evaluated_again_and_a_killed_evaluation_goes_on(
+    project, bench, monkeypatch
+) -> None:
+    (project / "params.yaml").write_text(
+        (project / "params.yaml")
+        .read_text()
+        .replace("own_report:", "retrieval:")
+        .replace("others:", "pairs:")
+    )
+    assert bench(project, "stage", "train", "clip")[0] == 0
+    import benchmark.evaluation.scoring as scoring
+
+    real, calls = scoring._rows, []
+
+    def killed(*arguments: object) -> object:
+        calls.append(len(arguments[2]))
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    monkeypatch.setattr(stage, "SHARD", 16)
+    monkeypatch.setattr(scoring, "_rows", killed)
+    with pytest.raises(KeyboardInterrupt):
+        from benchmark.stages.entry import evaluate_stage
+
+        monkeypatch.chdir(project)
+        evaluate_stage("clip", (0,))
+    folder = project / "results/clip-main/seed-0/chestxray14"
+    assert len(list(folder.glob("classification.scores/*/*.npy"))) == 2
+    assert not (folder / "metrics.parquet").exists()
+    assert bench(project, "stage", "evaluate", "clip")[0] == 0
+    assert not (folder / "classification.scores").exists()
+    first = read_table(folder / "metrics.parquet")[0]
+    assert calls[0] == calls[1] == 16
+
+    done = len(calls)
+    assert bench(project, "stage", "evaluate", "clip")[0] == 0
+    assert len(calls) == done, "nothing is scored again"
+    manifest = project / "data/prepared/chestxray14/manifest.parquet"
+    moved, meta = read_table(manifest)
+    place = np.flatnonzero(moved["split"].to_numpy() == "test")
+    for name in meta["classes"]:
+        moved.loc[place, name] = moved.loc[place[::-1], name].to_numpy()
+    from benchmark.core.tables import write_table
+
+    write_table(manifest, moved, meta)
+    assert bench(project, "stage", "evaluate", "clip")[0] == 0
+    second = read_table(folder / "metrics.parquet")[0]
+    merged = pd.concat([first["value"], second["value"]], axis=1).dropna()
+    assert not np.allclose(merged.iloc[:, 0], merged.iloc[:, 1])
