@@ -67,13 +67,19 @@ def costs(methods: list[str], rounds: int, images: int) -> None:
                 for numerics in SETTINGS:
                     seconds[numerics].append(start(numerics, "train", place, str(images), method)["seconds"])
             portable, native = (statistics.median(seconds[numerics]) for numerics in SETTINGS)
-            print(f"{method:<10} portable {portable:6.1f} s  native {native:6.1f} s  ratio {portable / native:.2f}")
+            print(
+                f"{method:<10} portable {portable:6.1f} s  native {native:6.1f} s  ratio {portable / native:.2f}"
+            )
         shutil.rmtree(place, ignore_errors=True)
 
 
 def start(numerics: str, *what: str, emulate: str | None = None) -> dict[str, object]:
     """One worker in a process of its own, as kernels are chosen when torch is loaded."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]),
+    }
     program = [os.path.realpath(sys.executable)] if emulate else [sys.executable]
     if emulate:
         qemu = shutil.which("qemu-x86_64")

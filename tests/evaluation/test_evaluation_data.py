@@ -9,14 +9,18 @@ import numpy as np
 import pytest
 import torch
 
+from benchmark.core import reuse
 from benchmark.core.features import ImageFeatures
 from benchmark.core.preprocessing import Preprocessing
+from benchmark.core.settings import StatisticsConfig
 from benchmark.core.tables import Manifest
 from benchmark.core.tasks import TASKS, task_named, task_settings
 from benchmark.data.cards import load_card
 from benchmark.data.dataset import evaluation_set
 from benchmark.encoders.store import FeatureStore
 from benchmark.evaluation.evaluation_data import EvaluationData, validation_data
+from benchmark.grid.params import cell_named, load_params
+from benchmark.stages.evaluate import task_key
 
 IMAGES = 12
 
@@ -78,7 +82,7 @@ def test_labels_moved_between_images_change_the_content_although_their_counts_do
 
 def test_each_task_notices_what_it_reads_and_nothing_else(protocol) -> None:
     own = manifest()
-    statistics = object.__new__(type("S", (), {"thresholded": False}))
+    statistics = StatisticsConfig()
     before = {n: task_named(n).reads(data_of(own, protocol), statistics) for n in TASKS.names()}
     assert own.regions is not None
     wider = own.regions.assign(w=own.regions["w"] + 1)
@@ -127,3 +131,37 @@ def test_settings_of_tasks_are_checked_with_the_nearest_name() -> None:
     ):
         with pytest.raises(ValueError, match=message):
             task_settings(given)
+
+
+def test_editing_what_makes_strata_subgroups_or_metrics_is_another_key(
+    protocol, tmp_path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, statistics = data_of(manifest(), protocol), StatisticsConfig()
+    cell = cell_named(load_params(Path(__file__).parents[2] / "params.yaml"), "clip")
+    run = {"model_sha256": "w", "options": {}}
+
+    def keys() -> dict[str, str]:
+        return {
+            n: task_key(task_named(n), cell, run, data, (), statistics, task_named(n).Settings()).digest
+            for n in TASKS.names()
+        }
+
+    before, real = keys(), reuse._file_of
+    every = set(TASKS.names())
+    for module, readers in (
+        ("benchmark.evaluation.evaluation_data", every),
+        ("benchmark.evaluation.statistics.strata", every),
+        ("benchmark.evaluation.statistics.subgroups", every),
+        ("benchmark.evaluation.pixelwise", {"segmentation"}),
+        ("benchmark.evaluation.tasks.grounding", {"grounding"}),
+        ("methods.clip", every),
+        ("methods.carzero", set()),
+    ):
+        path = tmp_path / f"{module}.py"
+        path.write_text(real(module).read_text() + "\nEDITED = True\n")
+        with monkeypatch.context() as patch:
+            patch.setattr(reuse, "_file_of", lambda name, m=module, p=path: p if name == m else real(name))
+            reuse._code.cache_clear()
+            after = keys()
+        reuse._code.cache_clear()
+        assert {n for n in every if after[n] != before[n]} == readers, module

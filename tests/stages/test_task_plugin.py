@@ -1,4 +1,4 @@
-"""A task that lives in a file of its own is evaluated, reused and shown without any other file being touched."""
+"""A task in a file of its own is evaluated, reused and shown without any other file being touched."""
 
 from __future__ import annotations
 
@@ -86,12 +86,9 @@ def test_the_task_of_the_guide_gets_rows_headlines_and_a_table(plugin, project, 
 def test_labels_moved_on_disk_are_evaluated_again_and_a_killed_evaluation_goes_on(
     project, bench, monkeypatch
 ) -> None:
-    (project / "params.yaml").write_text(
-        (project / "params.yaml")
-        .read_text()
-        .replace("own_report:", "retrieval:")
-        .replace("others:", "pairs:")
-    )
+    params = (project / "params.yaml").read_text()
+    params = params.replace("own_report:", "retrieval:").replace("others:", "pairs:")
+    (project / "params.yaml").write_text(params)
     assert bench(project, "stage", "train", "clip")[0] == 0
     import benchmark.evaluation.scoring as scoring
 
