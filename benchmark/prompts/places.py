@@ -11,7 +11,7 @@ from benchmark.prompts.terms import BREAKS, COPULAS, Match, Matcher, Token
 
 Side = Literal["left", "right", "bilateral"]
 
-_SIDES: dict[str, Side] = {
+SIDES: dict[str, Side] = {
     **dict.fromkeys(("left", "lt", "leftward"), "left"),
     **dict.fromkeys(("right", "rt", "rightward"), "right"),
     **dict.fromkeys(
@@ -19,8 +19,8 @@ _SIDES: dict[str, Side] = {
         "bilateral",
     ),
 }
-_SIDED: dict[str, Side] = {"RUL": "right", "RML": "right", "RLL": "right", "LUL": "left", "LLL": "left"}
-_SEVERITIES = {
+SIDED: dict[str, Side] = {"RUL": "right", "RML": "right", "RLL": "right", "LUL": "left", "LLL": "left"}
+SEVERITIES = {
     **{word: word for word in ("trace", "tiny", "minimal", "minor", "small", "mild", "moderate", "large")},
     **{word: word for word in ("severe", "marked", "extensive", "massive", "subtle", "slight", "borderline")},
     "mildly": "mild",
@@ -119,15 +119,15 @@ class PlaceFinder:
 
     @staticmethod
     def _side(tokens: Sequence[Token], words: Sequence[int]) -> Side | None:
-        sides = {_SIDES[tokens[i].lemma] for i in words if tokens[i].lemma in _SIDES}
-        sides |= {_SIDED[tokens[i].text] for i in words if tokens[i].text in _SIDED}
+        sides = {SIDES[tokens[i].lemma] for i in words if tokens[i].lemma in SIDES}
+        sides |= {SIDED[tokens[i].text] for i in words if tokens[i].text in SIDED}
         return (next(iter(sides)) if len(sides) == 1 else "bilateral") if sides else None
 
     @staticmethod
     def _severity(tokens: Sequence[Token], near: Sequence[int], after: Sequence[int]) -> str | None:
         stop = next((k for k, i in enumerate(after) if tokens[i].lemma in _DELIMITERS), len(after))
         for words in (near, after[:stop]):
-            grades = [_SEVERITIES[tokens[i].lemma] for i in words if tokens[i].lemma in _SEVERITIES]
+            grades = [SEVERITIES[tokens[i].lemma] for i in words if tokens[i].lemma in SEVERITIES]
             if grades:
                 return grades[-1]
         return None
@@ -168,8 +168,8 @@ def _joins_sides(tokens: Sequence[Token], i: int, between: range) -> bool:
     return (
         i > between.start
         and i + 1 < between.stop
-        and tokens[i - 1].lemma in _SIDES
-        and tokens[i + 1].lemma in _SIDES
+        and tokens[i - 1].lemma in SIDES
+        and tokens[i + 1].lemma in SIDES
     )
 
 
@@ -182,7 +182,7 @@ def _split(
     start = after[0] if after else 0
     for match in anatomy:
         words = list(range(start, match.end))
-        if not any(tokens[i].lemma in _SIDES or tokens[i].text in _SIDED for i in words):
+        if not any(tokens[i].lemma in SIDES or tokens[i].text in SIDED for i in words):
             return []
         parts.append((words, match.key))
         start = match.end

@@ -13,12 +13,14 @@ from benchmark.core.errors import BenchError, DataError
 from benchmark.core.tables import write_table
 from benchmark.prompts.aligned import ALIGNED_COLUMNS
 from benchmark.prompts.llm.backends import Backend, NoAnswer, Refused
+from benchmark.prompts.llm.checks import place_of
 from benchmark.prompts.llm.protocol import (
     PROMPT_HASH,
     PROMPT_VERSION,
     Reason,
     messages,
     parse_answer,
+    spoilt,
     to_statement,
 )
 from benchmark.prompts.llm.record import Entry, Record, read_record, sentence_key
@@ -224,15 +226,16 @@ def _result(
     for s in sentences:
         entry = entries.get(sentence_key(s.text), Entry(failed="no answer"))
         head = (s.study, s.number, s.section, s.text)
-        if entry.failed:
-            reasons[entry.failed] += 1
-        for finding in entry.findings:
+        failed = entry.failed or spoilt(entry.findings, s.text, aligner)  # a recorded file may be anyone's
+        if failed:
+            reasons[failed] += 1
+        for finding in () if failed else entry.findings:
             statement, text = to_statement(finding, aligner)
-            concept, place = (
-                (statement.concept, statement.location) if statement else (None, finding.location)
-            )
-            rows.append((*head, text, concept, finding.presence, finding.side, place, finding.severity))
-        if not entry.findings:
+            concept = statement.concept if statement else None
+            place = place_of(finding.location, aligner) if finding.location else None
+            severity = finding.severity.lower() if finding.severity else None
+            rows.append((*head, text, concept, finding.presence, finding.side, place, severity))
+        if failed or not entry.findings:
             rows.append((*head, *[None] * 6))
     frame = pd.DataFrame(rows, columns=list(ALIGNED_COLUMNS))
     frame = frame.astype({name: "Int32" if name == "sentence" else "string" for name in ALIGNED_COLUMNS})

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from benchmark.core.hashing import hash_value
 from benchmark.prompts.aligned import Statement, wording
-from benchmark.prompts.lexicon import Lexicon
+from benchmark.prompts.llm.checks import Contradiction, concept_of, contradiction, place_of
 from benchmark.prompts.rules import RuleAligner
-from benchmark.prompts.terms import tokenise
 
 PROMPT_VERSION = 1
 SYSTEM = """You rewrite sentences of chest radiograph reports as findings in JSON.
@@ -40,9 +39,7 @@ EXAMPLES: tuple[tuple[Mapping[int, str], Mapping[str, Any]], ...] = (
     ),
 )
 
-Reason = Literal[
-    "not JSON", "wrong schema", "sentence missing", "not in the sentence", "refused", "no answer"
-]
+Reason = Literal["not JSON", "wrong schema", "sentence missing", "refused", "no answer"] | Contradiction
 Message = dict[str, str]
 
 
@@ -105,7 +102,7 @@ def parse_answer(
 ) -> tuple[dict[int, tuple[LLMFinding, ...]], dict[int, Reason]]:
     """Accepted findings by sentence number, and the reason for every sentence that is not accepted.
 
-    A finding of which no word and no concept stands in its sentence is an invention and spoils its sentence.
+    A finding that its sentence does not say (`checks.contradiction`) spoils its sentence.
     """
     body = _json_object(answer)
     if body is None:
@@ -124,34 +121,40 @@ def parse_answer(
         except ValidationError:
             bad[number] = "wrong schema"
             continue
-        if all(_stands_in(f.finding, sentences[number], aligner) for f in findings):
+        against = spoilt(findings, sentences[number], aligner)
+        if against is None:
             good[number] = findings
             bad.pop(number, None)
         else:
-            bad[number] = "not in the sentence"
+            bad[number] = against
     for number in sentences:
         if number not in good:
             bad.setdefault(number, "sentence missing")
     return good, bad
 
 
+def spoilt(findings: Iterable[LLMFinding], sentence: str, aligner: RuleAligner) -> Contradiction | None:
+    """The first contradiction between findings and their sentence, or None."""
+    found = (contradiction(finding, sentence, aligner) for finding in findings)
+    return next((reason for reason in found if reason), None)
+
+
 def to_statement(finding: LLMFinding, aligner: RuleAligner) -> tuple[Statement | None, str]:
     """Statement with ids of the lexicon, or None where it lacks the finding; and the aligned wording."""
-    concept = _concept(finding.finding, aligner)
+    concept = concept_of(finding.finding, aligner)
+    place = place_of(finding.location, aligner) if finding.location else None
+    severity = finding.severity.lower() if finding.severity else None
     if concept is not None:
-        statement = Statement(
-            concept, finding.presence, finding.side, _place(finding, aligner), finding.severity
-        )
+        statement = Statement(concept, finding.presence, finding.side, place, severity)
         return statement, wording(statement, aligner.lexicon)
     opening = {"present": "There is", "absent": "There is no", "uncertain": "There may be"}[finding.presence]
     if finding.presence == "absent":
         return None, f"{opening} {finding.finding}"
     side = finding.side if finding.side in ("left", "right") else None
-    place = f" in the {side + ' ' if side else ''}{finding.location}" if finding.location else ""
-    place = place or (f" on the {side}" if side else "")
-    return None, f"{opening} {finding.finding}{place}" + (
-        " on both sides" if finding.side == "bilateral" else ""
-    )
+    where = f" in the {side + ' ' if side else ''}{aligner.lexicon[place].name}" if place else ""
+    where = where or (f" on the {side}" if side else "")
+    both = " on both sides" if finding.side == "bilateral" else ""
+    return None, f"{opening} {finding.finding}{where}{both}"
 
 
 def _numbered(sentences: Mapping[int, str]) -> str:
@@ -167,30 +170,3 @@ def _json_object(answer: str) -> dict[str, Any] | None:
     except (json.JSONDecodeError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
-
-
-def _stands_in(finding: str, sentence: str, aligner: RuleAligner) -> bool:
-    words = {t.lemma for t in tokenise(sentence)}
-    if {t.lemma for t in tokenise(finding) if len(t.lemma) > 3} & words:
-        return True
-    concept = _concept(finding, aligner)
-    return concept is not None and concept in {s.concept for s in aligner.statements(sentence)}
-
-
-def _concept(finding: str, aligner: RuleAligner) -> str | None:
-    found = aligner.statements(finding)
-    return found[0].concept if len(found) == 1 and found[0].presence == "present" else None
-
-
-def _place(finding: LLMFinding, aligner: RuleAligner) -> str | None:
-    if not finding.location:
-        return None
-    lexicon: Lexicon = aligner.lexicon
-    wanted = tuple(
-        t.lemma for t in tokenise(finding.location) if t.lemma not in ("left", "right", "the", "bilateral")
-    )
-    for identifier in lexicon.ids("anatomy"):
-        names: Sequence[str] = (lexicon[identifier].name, *lexicon[identifier].synonyms)
-        if any(tuple(t.lemma for t in tokenise(name)) == wanted for name in names):
-            return identifier
-    return None
