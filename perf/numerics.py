@@ -68,7 +68,8 @@ def costs(methods: list[str], rounds: int, images: int) -> None:
                     seconds[numerics].append(start(numerics, "train", place, str(images), method)["seconds"])
             portable, native = (statistics.median(seconds[numerics]) for numerics in SETTINGS)
             print(
-                f"{method:<10} portable {portable:6.1f} s  native {native:6.1f} s  ratio {portable / native:.2f}"
+                f"{method:<10} portable {portable:6.1f} s  native {native:6.1f} s  "
+                f"ratio {portable / native:.2f}"
             )
         shutil.rmtree(place, ignore_errors=True)
 

@@ -202,7 +202,7 @@ def _elementwise(name: str, function: Callable[..., Any]) -> Callable[[Tensor], 
             x = x.to(torch.get_default_dtype())
         out = torch.empty_like(x)
         if x.dtype != torch.float32:
-            return own(x, out=out)  # type: ignore[no-any-return]
+            return own(x, out=out)
         _call(function, x, out)
         return out
 

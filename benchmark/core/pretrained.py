@@ -35,7 +35,7 @@ def untrained(folder: Path | str) -> Any:
 
     config = from_folder("AutoConfig", folder)
     with parsing(folder, "a model folder", "Check its config.json."), no_remote_code():
-        return AutoModel.from_config(config, trust_remote_code=False)  # type: ignore[no-untyped-call]
+        return AutoModel.from_config(config, trust_remote_code=False)
 
 
 def refuse_code(folder: Path | str) -> None:

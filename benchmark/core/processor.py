@@ -84,7 +84,7 @@ def _training() -> list[Tensor]:
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimiser.step()
-    return parameters
+    return [*parameters]
 
 
 def _hash(*tensors: Tensor) -> str:

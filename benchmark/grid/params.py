@@ -85,6 +85,17 @@ class PromptAblation(Strict):
     prompts: tuple[PromptParams, ...] = ()
 
 
+def registered(method: str) -> str:
+    """The name of a registered method. Raises PydanticCustomError with the nearest name."""
+    from methods.base import METHODS
+
+    try:
+        METHODS.get(method)
+    except UnknownName as error:
+        raise PydanticCustomError(SAID, "{text}", {"text": str(error)}) from None
+    return method
+
+
 class MethodChanges(Strict):
     """What is changed of a method: options of its own Config, and fields of the training recipe."""
 
@@ -95,13 +106,7 @@ class MethodChanges(Strict):
     @field_validator("method")
     @classmethod
     def _known(cls, name: str) -> str:
-        from methods.base import METHODS
-
-        try:
-            METHODS.get(name)
-        except UnknownName as error:
-            raise PydanticCustomError(SAID, "{text}", {"text": str(error)}) from None
-        return name
+        return registered(name)
 
     @field_validator("options", mode="before")
     @classmethod
@@ -195,8 +200,7 @@ class Params(Strict):
             if own.method != name:
                 raise ValueError(f"method.{name} says that it is '{own.method}'")
         for name in self.methods:
-            if name not in self.method:
-                raise ValueError(f"methods lists '{name}', which has no entry under method")
+            registered(name)
         return self
 
 
@@ -340,7 +344,7 @@ def cell_named(params: Params, name: str) -> Cell:
     method = name.removesuffix("-main")
     if name in params.cells:
         return ablation_cell(params, name)
-    if method in params.method:
+    if method in (*params.methods, *params.method):
         return main_cell(params, method)
     return ablation_cell(params, name)
 

@@ -9,7 +9,7 @@ import yaml
 
 from benchmark.core.errors import ParamsError
 from benchmark.core.settings import EQUAL_BUDGET, TrainConfig, train_config
-from benchmark.grid.params import ablation_cell, load_params, main_cell
+from benchmark.grid.params import ablation_cell, cell_named, load_params, main_cell
 
 
 @pytest.fixture
@@ -112,10 +112,12 @@ def test_unknown_profile_and_malformed_set(params_file) -> None:
         load_params(params_file, sets=["epochs"])
 
 
-def test_set_overrides_and_methods_need_an_entry(params_file) -> None:
+def test_set_overrides_and_methods_are_registered(params_file) -> None:
     assert load_params(params_file, sets=["training.epochs=3"]).training.epochs == 3
-    with pytest.raises(ParamsError, match="no entry under method"):
-        load_params(params_file, sets=["methods=[clip, nosuch]"])
+    with pytest.raises(ParamsError, match="unknown method 'clipp'. Did you mean 'clip'"):
+        load_params(params_file, sets=["methods=[carzero, clipp]"])
+    bare = load_params(params_file, sets=["methods=[clip]", "method={}"])
+    assert main_cell(bare, "clip") == cell_named(bare, "clip-main")
 
 
 def test_cells_inherit_their_method(params_file) -> None:

@@ -151,13 +151,8 @@ def test_unknown_options_name_the_nearest():
 
 def test_the_example_of_the_guide_is_a_method(root):
     text = (root / "docs/add-a-method.md").read_text().split("```python\n")[1].split("```")[0]
-    head = (
-        "from pydantic import Field\n"
-        "from methods.base import METHODS, Losses, Method, MethodConfig, Prepared\n"
-        "from methods.blocks import contrast, projection, unit\n"
-    )
     try:
-        exec(head + text, {"__name__": "sharp_method"})
+        exec(text, {"__name__": "sharp_method"})
         made, image, text = method("sharp", {}), images(3), texts(4)
         assert made(image, text).shape == (3, 4)
         assert torch.isfinite(made.loss(image, text[:3], torch.eye(3, dtype=torch.bool)).total)

@@ -12,7 +12,6 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import types
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +32,7 @@ NOT_RUN = {
     "make test": "builds the environment from the package index, then runs this very suite",
     "make smoke": "builds the environment from the package index; a job of CI of its own",
     "pip install 'cxr-alignbench[cluster]'": "needs the package index",
+    "pip install .": "installs the package of the page; tests/stages/test_plugin.py does it",
     "dvc repro": "runs the whole grid; `make smoke` runs it at the smallest size in CI",
     "dvc repro report": "runs the whole grid; `make smoke` runs it at the smallest size in CI",
     "dvc exp run -S training.epochs=3": "runs the whole grid",
@@ -50,7 +50,7 @@ NOT_RUN = {
 NAMES = {
     "bench run", "bench train", "bench score", "bench parity", "bench prompts show",
     "bench run --set training.epochs=3", "dvc metrics", "bench run --method sharp",
-    "bench data check NAME --data-root DIR",
+    "bench data check NAME --data-root DIR", "bench check method",
 }  # fmt: skip
 """Inline code that names a command without its arguments; full lines of these are run."""
 PROGRAMS = ("bench", "make", "dvc", "mlflow", "python", "pytest", "torchrun", "pip", "export")
@@ -241,18 +241,18 @@ def copy_of_params(guide: Path) -> Path:
 
 
 @pytest.fixture
-def sharp(monkeypatch):
-    """The method of docs/add-a-method.md, registered as its entry point would."""
+def sharp(monkeypatch, tmp_path):
+    """The method of docs/add-a-method.md, offered by an entry point as an installed package is."""
     from methods.base import METHODS
 
-    head = (
-        "from pydantic import Field\n"
-        "from methods.base import METHODS, Losses, Method, MethodConfig, Prepared\n"
-        "from methods.blocks import contrast, projection, unit\n"
-    )
     page = (ROOT / "docs" / "add-a-method.md").read_text(encoding="utf-8")
-    module = types.ModuleType("sharp_method")
-    monkeypatch.setitem(sys.modules, "sharp_method", module)
-    exec(head + page.split("```python\n")[1].split("```")[0], module.__dict__)
+    (tmp_path / "sharp_method.py").write_text(page.split("```python\n")[1].split("```")[0], encoding="utf-8")
+    info = tmp_path / "sharp_method-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: sharp-method\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[cxr_alignbench.methods]\nsharp = sharp_method:Sharp\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(METHODS, "_found", None)
+    monkeypatch.setattr(METHODS, "_registered", dict(METHODS._registered))
     yield
-    METHODS._registered.pop("sharp", None)
+    sys.modules.pop("sharp_method", None)

@@ -30,7 +30,8 @@ def launch(task: str, folder: Path) -> list[subprocess.CompletedProcess[str]]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     common = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2",
-              "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parents[1])])}  # fmt: skip
+              "OMP_NUM_THREADS": "1",
+              "PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parents[1])])}  # fmt: skip
     started = [
         subprocess.Popen(
             [sys.executable, str(HERE / "distributed_worker.py"), task, str(folder)],
