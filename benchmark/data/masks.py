@@ -12,6 +12,9 @@ from collections.abc import Iterable
 import numpy as np
 
 from benchmark.core.errors import DataError
+from benchmark.core.guard import parsing
+
+MAX_PIXELS = 1 << 27
 
 
 def encode_mask(mask: np.ndarray) -> str:
@@ -24,13 +27,14 @@ def encode_mask(mask: np.ndarray) -> str:
 
 def decode_mask(text: str) -> np.ndarray:
     """JSON run lengths → (H, W) bool. Raises DataError where the text is not of that form."""
-    try:
+    with parsing("run lengths", "JSON with `size` and `counts`"):
         value = json.loads(text)
         height, width = (int(n) for n in value["size"])
         counts = np.asarray(value["counts"], dtype=np.int64)
-    except (ValueError, TypeError, KeyError):
-        raise DataError("run lengths: expected JSON with `size` and `counts`.") from None
-    if counts.ndim != 1 or (counts < 0).any() or counts.sum() != height * width:
+    if not 0 < height * width <= MAX_PIXELS:
+        raise DataError(f"run lengths: a mask of {height} x {width} pixels; at most {MAX_PIXELS:,} are read.")
+    area = height * width  # a count above it could make the sum wrap around
+    if counts.ndim != 1 or (counts < 0).any() or (counts > area).any() or counts.sum() != area:
         raise DataError(f"run lengths: the counts do not cover {height} x {width} pixels.")
     flat = np.repeat(np.arange(len(counts)) % 2 == 1, counts)
     return flat.reshape(width, height).T
@@ -55,14 +59,12 @@ def relative_runs(text: str, pixels: int) -> np.ndarray:
     """
     if text.strip() == "-1":
         return np.empty((0, 2), dtype=np.int64)
-    try:
+    with parsing(f"run lengths '{text[:40]}'", "a list of integers"):
         numbers = np.array(text.split(), dtype=np.int64)
-    except (ValueError, OverflowError):
-        raise DataError(f"run lengths '{text[:40]}': expected integers.") from None
     if len(numbers) == 0 or len(numbers) % 2 or (numbers < 0).any():
         raise DataError(f"run lengths '{text[:40]}': expected pairs (gap, length), or -1.")
     ends = np.cumsum(numbers)
-    if ends[-1] > pixels:
+    if (numbers > pixels).any() or ends[-1] > pixels:  # a number above it could make the sum wrap around
         raise DataError(f"run lengths '{text[:40]}': a run leaves the image of {pixels:,} pixels.")
     return ends.reshape(-1, 2)
 

@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from benchmark.core.errors import DataError
-from benchmark.data.masks import bounding_box, decode_mask, decode_relative, encode_mask, encode_relative
+from benchmark.data.masks import (
+    bounding_box,
+    decode_mask,
+    decode_relative,
+    encode_mask,
+    encode_relative,
+    relative_runs,
+)
 
 MASKS = hnp.arrays(bool, st.tuples(st.integers(1, 12), st.integers(1, 12)))
 
@@ -84,5 +91,29 @@ def test_malformed_relative_runs(text: str) -> None:
     "text", ["", "[]", '{"size": [2, 2]}', '{"size": [2, 2], "counts": [1]}', '{"size": [1], "counts": [1]}']
 )
 def test_malformed_json_runs(text: str) -> None:
+    with pytest.raises(DataError, match="run lengths"):
+        decode_mask(text)
+
+
+@pytest.mark.parametrize(
+    "runs", [f"{1 << 62} 1 {1 << 62} 1 {1 << 62} 1 {1 << 62} 1", "9" * 30 + " 1", "\u00b2 1"]
+)
+def test_runs_that_wrap_around_are_refused(runs: str) -> None:
+    with pytest.raises(DataError, match="run lengths"):
+        relative_runs(runs, 1024 * 1024)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps({"size": [2, 2], "counts": [1 << 62, 1 << 62, 1 << 62, 1 << 62, 4]}),
+        '{"size": [1000000, 1000000], "counts": [1000000000000]}',
+        '{"size": [2, 2], "counts": [1' + "0" * 30 + "]}",
+        "[" * 100_000,
+        '{"size": null}',
+        "4",
+    ],
+)
+def test_masks_that_are_none_are_refused(text: str) -> None:
     with pytest.raises(DataError, match="run lengths"):
         decode_mask(text)
