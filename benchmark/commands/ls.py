@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from methods.base import Method
 
 EPILOG = "bench ls methods · bench ls methods carzero · bench ls encoders --json"
-KINDS = ("methods", "datasets", "encoders", "readers", "aligners")
+KINDS = ("methods", "datasets", "encoders", "readers", "aligners", "tasks")
 
 
 def command(
@@ -24,7 +24,7 @@ def command(
     name: Annotated[str | None, typer.Argument(help="One of them, in full.")] = None,
     as_json: JsonOption = False,
 ) -> int:
-    """List methods (switches, defaults, official values, sources), datasets, encoders, readers or aligners.
+    """List methods (switches, defaults, official values), datasets, encoders, readers, aligners or tasks.
 
     What cannot be loaded is listed with the reason; the others are shown as ever.
     """
@@ -77,13 +77,17 @@ def _registry(kind: str) -> Registry[Any]:
         from benchmark.data.readers import READERS
 
         return READERS
+    if kind == "tasks":
+        from benchmark.core.tasks import TASKS
+
+        return TASKS
     from benchmark.prompts.aligned import ALIGNERS
 
     return ALIGNERS
 
 
 def _callable(kind: str, name: str) -> dict[str, Any]:
-    """First line of what the file of a reader or aligner says of itself, and where it is."""
+    """First line of what the file of a reader, aligner or task says of itself, and where it is."""
     import sys
 
     item = _registry(kind).get(name)
