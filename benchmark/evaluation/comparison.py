@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 
 from benchmark.core.errors import DataError
+from benchmark.core.settings import StatisticsConfig
 from benchmark.evaluation.evaluate import check_arrays, finish, metric_row
-from benchmark.evaluation.statistics.config import StatisticsConfig
 from benchmark.evaluation.statistics.influence import patient_codes
 from benchmark.evaluation.statistics.intervals import join
+from benchmark.evaluation.statistics.metrics import COMPARED
 from benchmark.evaluation.statistics.multiplicity import benjamini_hochberg, holm, holm_levels
 from benchmark.evaluation.statistics.paired import contrasts, minimum_detectable
 from benchmark.evaluation.statistics.panel import build_panels, resolve_strata
@@ -99,7 +100,7 @@ def summarise_runs(
     *,
     strata: Mapping[str, Sequence[str]] | None = None,
     subgroups: Mapping[str, np.ndarray] | None = None,
-    metrics: tuple[str, ...] = ("auroc", "average_precision"),
+    metrics: tuple[str, ...] = COMPARED,
     config: StatisticsConfig | None = None,
 ) -> Comparison:
     """Read runs one at a time (an iterator keeps memory low) and keep one mean influence a method.

@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 
 from benchmark.core.errors import DataError
+from benchmark.core.settings import StatisticsConfig
 from benchmark.core.tables import METRIC_COLUMNS, metric_frame
 from benchmark.evaluation.statistics.bootstrap import Draws, bca_interval, bootstrap, percentile_interval
-from benchmark.evaluation.statistics.config import RANK_METRICS, StatisticsConfig
 from benchmark.evaluation.statistics.influence import patient_codes
 from benchmark.evaluation.statistics.intervals import Interval, join
+from benchmark.evaluation.statistics.metrics import RANK_METRICS
 from benchmark.evaluation.statistics.panel import Column, Panel, build_panels, resolve_strata
 from benchmark.evaluation.statistics.subgroups import gaps
 from benchmark.evaluation.statistics.thresholded import thresholded_rows

@@ -10,9 +10,9 @@ import numpy as np
 
 from benchmark.core.cells import known_clusters
 from benchmark.core.errors import BenchError, DataError, closest
+from benchmark.core.settings import StatisticsConfig
 from benchmark.evaluation.comparison import Run, compare, ranking, summarise_runs
 from benchmark.evaluation.evaluate import evaluate
-from benchmark.evaluation.statistics.config import StatisticsConfig
 from benchmark.evaluation.statistics.strata import frequency_deciles
 from benchmark.score.joining import Joined, Truth, dataset_truth, join, subgroups_of, truth_of_table
 from benchmark.score.naming import by_affix, by_position

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 from benchmark.core.errors import BenchError
 from benchmark.core.files import atomic_path
 from benchmark.core.tables import write_table
+from benchmark.evaluation.statistics.metrics import METRICS, RANK_METRICS
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from benchmark.score.files import ScoreResult
 
-SHOWN = {"auroc": "AUROC", "average_precision": "AP", "auprc_trapezoid": "AUPRC (trapezoid)"}
+SHOWN = {name: METRICS[name].title for name in RANK_METRICS}
 
 
 def as_object(result: ScoreResult) -> dict[str, Any]:

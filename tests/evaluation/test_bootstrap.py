@@ -12,8 +12,8 @@ from benchmark.evaluation.statistics.bootstrap import (
     percentile_interval,
     point,
 )
-from benchmark.evaluation.statistics.config import RANK_METRICS
 from benchmark.evaluation.statistics.influence import influence_table
+from benchmark.evaluation.statistics.metrics import RANK_METRICS
 
 
 def sample(seed, n=300, c=3, per_patient=3, digits=None):

@@ -10,9 +10,9 @@ from hypothesis.extra.numpy import arrays
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
 
 from benchmark.core.errors import MetricUndefined
-from benchmark.evaluation.statistics.config import RANK_METRICS
-from benchmark.evaluation.statistics.curves import auroc, average_precision, curves, trapezoidal_auprc
+from benchmark.evaluation.statistics.curves import Curve
 from benchmark.evaluation.statistics.influence import influence_table
+from benchmark.evaluation.statistics.metrics import RANK_METRICS, influenced, rank_metric
 from benchmark.evaluation.statistics.panel import build_panels
 from benchmark.evaluation.statistics.strata import frequency_deciles, long_tail
 
@@ -37,11 +37,12 @@ def test_values_equal_scikit_learn(data, constant):
         scores = np.zeros_like(scores)
     keep = labels >= 0
     y, s = labels[keep], scores[keep]
-    assert auroc(labels, scores) == pytest.approx(roc_auc_score(y, s), abs=1e-12)
-    assert average_precision(labels, scores) == pytest.approx(average_precision_score(y, s), abs=1e-12)
+    assert rank_metric("auroc", labels, scores) == pytest.approx(roc_auc_score(y, s), abs=1e-12)
+    step = average_precision_score(y, s)
+    assert rank_metric("average_precision", labels, scores) == pytest.approx(step, abs=1e-12)
     precision, recall, _ = precision_recall_curve(y, s)
     area = np.sum((recall[:-1] - recall[1:]) * (precision[:-1] + precision[1:]) / 2)
-    assert trapezoidal_auprc(labels, scores) == pytest.approx(area, abs=1e-12)
+    assert rank_metric("auprc_trapezoid", labels, scores) == pytest.approx(area, abs=1e-12)
 
 
 @given(one_class(), st.sampled_from(["exp", "cube", "scale"]), st.randoms(use_true_random=False))
@@ -50,12 +51,12 @@ def test_monotone_transforms_and_order_change_nothing(data, name, random):
     labels, scores = data
     transform = {"exp": np.exp, "cube": lambda x: x**3, "scale": lambda x: 1e-3 * x + 7}[name]
     order = np.array(random.sample(range(len(labels)), len(labels)))
-    first = curves(scores[labels == 1], scores[labels == 0])
+    first = Curve(scores[labels == 1], scores[labels == 0])
     y, s = labels[order], transform(scores[order])
-    second = curves(s[y == 1], s[y == 0])
-    assert first.values == pytest.approx(second.values, abs=1e-12)
-    for a, b in ((first.positive, second.positive), (first.negative, second.negative)):
-        assert np.sort(a, axis=1) == pytest.approx(np.sort(b, axis=1), abs=1e-12)
+    second = Curve(s[y == 1], s[y == 0])
+    for metric in RANK_METRICS:
+        for a, b in zip(influenced(metric, first), influenced(metric, second), strict=True):
+            assert np.sort(np.atleast_1d(a)) == pytest.approx(np.sort(np.atleast_1d(b)), abs=1e-12)
 
 
 @given(one_class())
@@ -64,9 +65,11 @@ def test_influence_is_the_derivative_in_an_images_weight(data):
     labels, scores = data
     keep = labels >= 0
     y, s = labels[keep], scores[keep]
-    result = curves(s[y == 1], s[y == 0])
-    influence = np.zeros((3, len(y)))
-    influence[:, y == 1], influence[:, y == 0] = result.positive, result.negative
+    found = [influenced(metric, Curve(s[y == 1], s[y == 0])) for metric in RANK_METRICS]
+    values = np.array([value for value, _, _ in found])
+    influence = np.zeros((len(found), len(y)))
+    for row, (_, positive, negative) in zip(influence, found, strict=True):
+        row[y == 1], row[y == 0] = positive, negative
     step = 1e-6
     for i in range(min(len(y), 5)):
         weight = np.ones(len(y))
@@ -75,7 +78,7 @@ def test_influence_is_the_derivative_in_an_images_weight(data):
             roc_auc_score(y, s, sample_weight=weight),
             average_precision_score(y, s, sample_weight=weight),
         ]
-        assert (np.array(moved) - result.values[:2]) / step == pytest.approx(influence[:2, i], abs=2e-5)
+        assert (np.array(moved) - values[:2]) / step == pytest.approx(influence[:2, i], abs=2e-5)
     assert influence.sum(axis=1) == pytest.approx(np.zeros(3), abs=1e-9)
 
 
@@ -155,7 +158,7 @@ def test_a_class_without_one_side_is_undefined(data):
     for side in (0, 1):
         single = np.where(labels == side, np.int8(-1), labels)
         with pytest.raises(MetricUndefined, match="no (positive|negative|labelled) image"):
-            auroc(single, scores)
+            rank_metric("auroc", single, scores)
 
 
 @given(arrays(np.int64, st.integers(1, 40), elements=st.integers(0, 300)))

@@ -42,7 +42,7 @@ NOT_RUN = {
     "mlflow ui --backend-store-uri sqlite:///mlflow.db": "a server that runs until it is stopped",
     "bench prompts align REPORTS --aligner llm --out aligned.parquet": "needs a local language model",
     "pytest -m llm": "needs a local language model",
-    "python -m benchmark.evaluation.simulate": "simulates for an hour; tests/evaluation runs it small",
+    "python -m perf.simulate_statistics": "simulates for an hour; tests/evaluation runs it small",
     "python perf/check.py": "a measurement of minutes",
     "python perf/intervals.py": "a measurement of minutes",
     "python perf/twins.py": "a measurement of minutes",

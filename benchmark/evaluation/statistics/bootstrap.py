@@ -22,8 +22,8 @@ import torch
 from scipy import stats
 from torch.nn.functional import embedding_bag
 
-from benchmark.evaluation.statistics.config import RANK_METRICS
-from benchmark.evaluation.statistics.thresholds import SENSITIVITY
+from benchmark.evaluation.statistics.curves import WeightedCurve
+from benchmark.evaluation.statistics.metrics import RANK_METRICS, metric_of
 
 BLOCK = 128
 """Draws at a time: the block of counts then stays in the processor's cache."""
@@ -147,59 +147,6 @@ def _prepare(scores: np.ndarray, labels: np.ndarray, codes: np.ndarray) -> _Sort
     )
 
 
-@dataclass(frozen=True)
-class _Weighted:
-    """Weights of one class under b draws, at its m distinct positive scores u (ascending); all (m, b).
-
-    at: positives at u; tp_ge: positives >= u; below, upto: negatives < u and <= u; w1, w0: (b,) totals.
-    """
-
-    at: torch.Tensor
-    tp_ge: torch.Tensor
-    below: torch.Tensor
-    upto: torch.Tensor
-    w1: torch.Tensor
-    w0: torch.Tensor
-
-    def auroc(self) -> torch.Tensor:
-        return (self.at * (self.below + self.upto)).sum(0) / (2 * self.w0 * self.w1)
-
-    def precision(self) -> torch.Tensor:
-        return self.tp_ge / (self.tp_ge + self.w0 - self.below)
-
-    def average_precision(self) -> torch.Tensor:
-        return (self.at * self.precision()).nan_to_num(0.0).sum(0) / self.w1
-
-    def auprc_trapezoid(self) -> torch.Tensor:
-        tp_gt = self.tp_ge - self.at
-        total = tp_gt + self.w0 - self.upto
-        above = torch.where(total > 0, tp_gt / total, 1.0)
-        return (self.at * (self.precision() + above) / 2).nan_to_num(0.0).sum(0) / self.w1
-
-    def f1_max_test_set(self) -> torch.Tensor:
-        """Best F1 over thresholds (score >= t): for a given recall the best t is a positive's score."""
-        return (2 * self.tp_ge / (self.tp_ge + self.w0 - self.below + self.w1)).max(0).values
-
-    def mcc_max_test_set(self) -> torch.Tensor:
-        """Best Matthews correlation over the same thresholds."""
-        tp, fp, tn = self.tp_ge, self.w0 - self.below, self.below
-        fn = self.w1 - tp
-        spread = ((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)).sqrt()
-        best = ((tp * tn - fp * fn) / spread).nan_to_num(-2.0).max(0).values
-        return torch.where(best < -1, torch.nan, best)
-
-    def sensitivity(self, specificity: float) -> torch.Tensor:
-        """Largest sensitivity of a threshold with at least that specificity."""
-        allowed = self.below >= specificity * self.w0 * (1 - 1e-12)
-        return torch.where(allowed, self.tp_ge, 0.0).max(0).values / self.w1
-
-    def metric(self, name: str) -> torch.Tensor:
-        if name.startswith(SENSITIVITY):
-            return self.sensitivity(float(name.removeprefix(SENSITIVITY)))
-        value: torch.Tensor = getattr(self, name)()
-        return value
-
-
 def _weighted(item: _Sorted, weights: torch.Tensor, metrics: tuple[str, ...]) -> np.ndarray:
     """(M, b) metrics under each of b draws; NaN where a draw has no positive or no negative."""
     below = embedding_bag(item.negatives, weights, item.negative_starts, mode="sum").double().cumsum(0)
@@ -207,8 +154,8 @@ def _weighted(item: _Sorted, weights: torch.Tensor, metrics: tuple[str, ...]) ->
     tp_ge = at.flip(0).cumsum(0).flip(0)
     w0, w1 = below[-1], tp_ge[0]
     low, upto = (below[0:-1:2], below[1::2]) if item.tied else (below[:-1], below[:-1])
-    curve = _Weighted(at, tp_ge, low, upto, w1, w0)
-    result = torch.stack([curve.metric(name) for name in metrics])
+    curve = WeightedCurve(at, tp_ge, low, upto, w1, w0)
+    result = torch.stack([metric_of(name).resampled(curve) for name in metrics])
     result[:, (w0 == 0) | (w1 == 0)] = torch.nan
     return result.numpy()
 

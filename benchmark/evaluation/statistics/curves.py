@@ -1,38 +1,17 @@
-"""AUROC, average precision and the trapezoidal area under precision-recall, with their influence functions.
-
-    AUROC  θ = mean_i V10_i          V10_i = (#{s⁻ < s_i} + ½ #{s⁻ = s_i}) / n₀    (i: a positive)
-    AP       = Σ_u (k_u / n₁) · P(s ≥ u)        u: distinct scores of positives, k_u: positives at u
-    trapezoid= Σ_u (k_u / n₁) · ½ (P(s ≥ u) + P(s > u))        P: precision; 1 above the highest score
-
-The influence of an image is the derivative of the metric with respect to the image's weight; for AUROC these
-are DeLong's structural components, (V10_i - θ)/n₁ and (V01_j - θ)/n₀. Summed within a patient, their sum of
-squares is the clustered variance.
-
-Sources: DeLong, DeLong & Clarke-Pearson 1988 (components); Obuchowski 1997 (clusters, factor I/(I-1));
-scikit-learn `average_precision_score` (step-wise sum) and `precision_recall_curve` + `auc` (trapezoid, as in
-laihaoran/CARZero utils.py).
-"""
+"""What every ranking metric needs of one class, once: of the sample, and of draws of patients."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from benchmark.core.errors import MetricUndefined
-from benchmark.evaluation.statistics.config import RANK_METRICS
 
-
-@dataclass(frozen=True)
-class Curves:
-    """One class. values: (3,) in the order of RANK_METRICS.
-
-    positive, negative: (3, n₁) and (3, n₀) influence of each positive and each negative image.
-    """
-
-    values: np.ndarray
-    positive: np.ndarray
-    negative: np.ndarray
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def undefined(n_pos: int, n_neg: int) -> str:
@@ -44,73 +23,83 @@ def undefined(n_pos: int, n_neg: int) -> str:
     return "undefined: no negative image" if n_neg == 0 else ""
 
 
-def curves(positives: np.ndarray, negatives: np.ndarray) -> Curves:
-    """Values and influences from the scores of positives (n₁,) and of negatives (n₀,).
+class Curve:
+    """One class of a sample, from the scores of its positives (n₁,) and negatives (n₀,).
 
-    Raises MetricUndefined where either is empty.
+    u: (m,) distinct scores of positives, ascending; k: positives at u; place: (n₁,) index of each positive's
+    score in u. Counts at each u: tp_ge, fp_ge images with a score >= u; tp_gt, fp_gt with a score > u. left,
+    right: (n₀,) how many u lie below each negative, and below it or at it. upto: (m + 1,) cumulated k.
+    Raises MetricUndefined where either side is empty.
     """
-    n1, n0 = len(positives), len(negatives)
-    if reason := undefined(n1, n0):
-        raise MetricUndefined(reason)
-    low = np.sort(negatives)
-    u, k = np.unique(positives, return_counts=True)
-    upto = np.concatenate([[0], np.cumsum(k)])
 
-    fp_ge = n0 - np.searchsorted(low, u, "left")
-    fp_gt = n0 - np.searchsorted(low, u, "right")
-    tp_ge, tp_gt = n1 - upto[:-1], n1 - upto[1:]
-    placement = (2 * n0 - fp_ge - fp_gt) / (2.0 * n0)
-    auroc = float(k @ placement) / n1
+    def __init__(self, positives: np.ndarray, negatives: np.ndarray) -> None:
+        self.n1, self.n0 = len(positives), len(negatives)
+        if reason := undefined(self.n1, self.n0):
+            raise MetricUndefined(reason)
+        low = np.sort(negatives)
+        self.u, self.place, self.k = np.unique(positives, return_inverse=True, return_counts=True)
+        self.upto = np.concatenate([[0], np.cumsum(self.k)])
+        self.fp_ge = self.n0 - np.searchsorted(low, self.u, "left")
+        self.fp_gt = self.n0 - np.searchsorted(low, self.u, "right")
+        self._negatives = negatives
 
-    share = k / n1
-    at = tp_ge / (tp_ge + fp_ge)
-    above = np.divide(tp_gt, tp_gt + fp_gt, out=np.ones(len(u)), where=tp_gt + fp_gt > 0)
-    ap = float(share @ at)
-    trapezoid = float(share @ (at + above)) / 2
+    @cached_property
+    def tp_ge(self) -> np.ndarray:
+        return np.asarray(self.n1 - self.upto[:-1])
 
-    place = np.searchsorted(u, positives)
-    left = np.searchsorted(u, negatives, "left").astype(np.int32)
-    right = np.searchsorted(u, negatives, "right").astype(np.int32)
-    gain_at, loss_at = _slopes(share, tp_ge, fp_ge)
-    gain_gt, loss_gt = _slopes(share, tp_gt, fp_gt)
+    @cached_property
+    def tp_gt(self) -> np.ndarray:
+        return np.asarray(self.n1 - self.upto[1:])
 
-    positive = np.empty((3, n1))
-    negative = np.empty((3, n0))
-    positive[0] = (placement[place] - auroc) / n1
-    negative[0] = (1 - (upto[left] + upto[right]) / (2.0 * n1) - auroc) / n0
-    positive[1] = (at[place] - ap) / n1 + gain_at[place + 1]
-    negative[1] = -loss_at[right]
-    positive[2] = ((at + above)[place] / 2 - trapezoid) / n1 + (gain_at[place + 1] + gain_gt[place]) / 2
-    negative[2] = -(loss_at[right] + loss_gt[left]) / 2
-    return Curves(np.array([auroc, ap, trapezoid]), positive, negative)
+    @cached_property
+    def left(self) -> np.ndarray:
+        return np.searchsorted(self.u, self._negatives, "left")
+
+    @cached_property
+    def right(self) -> np.ndarray:
+        return np.searchsorted(self.u, self._negatives, "right")
+
+    @cached_property
+    def precision(self) -> np.ndarray:
+        """(m,) precision of `score >= u`."""
+        return np.asarray(self.tp_ge / (self.tp_ge + self.fp_ge))
+
+    @cached_property
+    def precision_above(self) -> np.ndarray:
+        """(m,) precision of `score > u`; 1 above the highest score."""
+        total = self.tp_gt + self.fp_gt
+        return np.asarray(np.divide(self.tp_gt, total, out=np.ones(len(self.u)), where=total > 0))
+
+    def slopes(self, tp: np.ndarray, fp: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(m + 1,) cumulated derivatives of Σ k/n₁ · tp/(tp+fp) by one more positive and (negated) one more
+        negative."""
+        share = self.k / self.n1
+        square = np.maximum((tp + fp).astype(float), 1) ** 2
+        gain = np.concatenate([[0.0], np.cumsum(share * fp / square)])
+        loss = np.concatenate([[0.0], np.cumsum(share * tp / square)])
+        return gain, loss
 
 
-def _slopes(share: np.ndarray, tp: np.ndarray, fp: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Cumulated derivatives of Σ share · tp/(tp+fp) by one more positive and (negated) one more negative."""
-    square = np.maximum((tp + fp).astype(float), 1) ** 2
-    gain = np.concatenate([[0.0], np.cumsum(share * fp / square)])
-    loss = np.concatenate([[0.0], np.cumsum(share * tp / square)])
-    return gain, loss
+@dataclass(frozen=True)
+class WeightedCurve:
+    """Weights of one class under b draws, at its m distinct positive scores u (ascending); all (m, b).
 
-
-def rank_metric(name: str, labels: np.ndarray, scores: np.ndarray) -> float:
-    """One metric of RANK_METRICS from labels (N,) in {1, 0, -1 ignored} and scores (N,).
-
-    Raises MetricUndefined where a class is absent.
+    at: positives at u; tp_ge: positives >= u; below, upto: negatives < u and <= u; w1, w0: (b,) totals.
     """
-    return float(curves(scores[labels == 1], scores[labels == 0]).values[RANK_METRICS.index(name)])
 
+    at: Tensor
+    tp_ge: Tensor
+    below: Tensor
+    upto: Tensor
+    w1: Tensor
+    w0: Tensor
 
-def auroc(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Area under the ROC curve; ties count one half. Raises MetricUndefined where a class is absent."""
-    return rank_metric("auroc", labels, scores)
+    @property
+    def precision(self) -> Tensor:
+        return self.tp_ge / (self.tp_ge + self.w0 - self.below)
 
-
-def average_precision(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Step-wise average precision. Raises MetricUndefined where a class is absent."""
-    return rank_metric("average_precision", labels, scores)
-
-
-def trapezoidal_auprc(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Precision-recall area by linear interpolation, CARZero's AUPRC. Raises MetricUndefined likewise."""
-    return rank_metric("auprc_trapezoid", labels, scores)
+    @property
+    def precision_above(self) -> Tensor:
+        tp_gt = self.tp_ge - self.at
+        total = tp_gt + self.w0 - self.upto
+        return (tp_gt / total).masked_fill(total <= 0, 1.0)

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from benchmark.evaluation.statistics.config import RANK_METRICS
-from benchmark.evaluation.statistics.curves import curves, undefined
+from benchmark.evaluation.statistics.curves import Curve, undefined
+from benchmark.evaluation.statistics.metrics import RANK_METRICS, influenced
 
 
 @dataclass(frozen=True)
@@ -97,13 +97,12 @@ def influence_table(
 ) -> InfluenceTable:
     """scores (N, C) finite, labels (N, C) in {1, 0, -1 ignored}, codes (N,) in 0..P-1.
 
-    Source: DeLong et al. 1988, Obuchowski 1997; see `curves`.
+    Source: DeLong et al. 1988, Obuchowski 1997; see `metrics`.
     """
     clusters = int(codes.max()) + 1 if n_clusters is None else n_clusters
     n, c = scores.shape
-    rows = [RANK_METRICS.index(m) for m in metrics]
-    values = np.full((len(rows), c), np.nan)
-    influence: np.ndarray = np.zeros((len(rows), clusters, c), dtype=dtype)
+    values = np.full((len(metrics), c), np.nan)
+    influence: np.ndarray = np.zeros((len(metrics), clusters, c), dtype=dtype)
     counts = np.zeros((6, c), dtype=np.int64)
     parts = np.zeros((5, c))
     parts[0] = parts[4] = 1.0
@@ -126,18 +125,18 @@ def influence_table(
         )
         if undefined(len(pos), len(neg)):
             continue
-        result = curves(column[pos], column[neg])
+        curve = Curve(column[pos], column[neg])
         grow1, grow0 = _growth(i10), _growth(i01)
-        values[:, j] = result.values[rows]
         there = np.flatnonzero(p_count)
-        own = np.empty((len(rows), len(there)))
-        for row, metric in enumerate(rows):
-            sums = np.bincount(p_codes, result.positive[metric], clusters)
+        own = np.empty((len(metrics), len(there)))
+        for row, metric in enumerate(metrics):
+            values[row, j], positive, negative = influenced(metric, curve)
+            sums = np.bincount(p_codes, positive, clusters)
             own[row] = sums[there]
             a = grow1 * sums
-            b = grow0 * np.bincount(n_codes, result.negative[metric], clusters)
+            b = grow0 * np.bincount(n_codes, negative, clusters)
             influence[row, :, j] = a + b
-            if metric == 0:
+            if metric == "auroc":
                 parts[1, j], parts[2, j] = a @ a, b @ b
         parts[4, j] = grow1
         found.append((np.full(len(there), j), there, p_count[there] / len(pos), own))
@@ -149,7 +148,7 @@ def influence_table(
         n_pos=counts[0], n_neg=counts[1], n_ignored=counts[2],
         pos_patients=counts[3], neg_patients=counts[4], n_patients=counts[5],
         weight_pos=parts[0], var_pos=parts[1], var_neg=parts[2], icc=parts[3], growth=parts[4],
-        units=_units(found, len(rows)),
+        units=_units(found, len(metrics)),
     )  # fmt: skip
 
 

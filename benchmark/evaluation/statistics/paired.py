@@ -24,7 +24,7 @@ import numpy as np
 from scipy import stats
 
 from benchmark.evaluation.statistics.intervals import join, satterthwaite, spread_dfs
-from benchmark.evaluation.statistics.seeds import ONE_SEED, SeedSummary
+from benchmark.evaluation.statistics.seeds import ONE_SEED, SeedSummary, seed_parts
 
 
 @dataclass(frozen=True)
@@ -97,12 +97,8 @@ def contrasts(
     freedom = np.array([c.freedom for c in about])
     case_df = np.maximum(np.minimum(spread_dfs(combined), freedom), 1.0)
     parts: list[tuple[np.ndarray, np.ndarray | float]] = [(np.maximum(case, 0.0), case_df)]
-    repeated = [(s, w) for s, w in pairs if s.seeds > 1]
-    free = sum(s.seeds - 1 for s, _ in repeated)
-    lone = sum(w**2 for s, w in pairs if s.seeds == 1)
-    for s, w in repeated:
-        factor = w**2 / s.seeds + lone * (s.seeds - 1) / free
-        parts.append((s.between[ks] * factor, s.seeds - 1.0))
+    repeated = sum(s.seeds > 1 for s, _ in pairs)
+    parts += seed_parts([w for _, w in pairs], [s.between[ks] for s, _ in pairs], [s.seeds for s, _ in pairs])
     variance, df = satterthwaite(parts)
     df = np.maximum(df, 1.0)
     se = np.sqrt(variance)
@@ -110,7 +106,7 @@ def contrasts(
     with np.errstate(divide="ignore", invalid="ignore"):
         p = 2 * stats.t.sf(np.abs(value) / se, df)
     mde = (stats.t.ppf(0.5 + level / 2, df) + stats.t.ppf(power, df)) * se
-    seeds = _seed_note(len(repeated), len(pairs))
+    seeds = _seed_note(repeated, len(pairs))
     found = []
     for j, column in enumerate(about):
         own_value = float(value[j])

@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from benchmark.core.errors import UnknownName
-from benchmark.evaluation.statistics.config import RANK_METRICS
 from benchmark.evaluation.statistics.influence import InfluenceTable, influence_table, pooled
 from benchmark.evaluation.statistics.intervals import NO_SPREAD, Interval, join, logit_interval, spread_df
+from benchmark.evaluation.statistics.metrics import METRICS, RANK_METRICS, metric_of
 from benchmark.evaluation.statistics.pooling import LEAST_PATIENTS, averaged, support
 from benchmark.evaluation.statistics.rare import effective_positives, moderated_variance, score_interval
 from benchmark.evaluation.statistics.strata import long_tail
@@ -107,7 +107,7 @@ def column_interval(
     if np.isnan(value):
         return Interval(np.nan, np.nan, np.nan, column.note)
     rare = column.few_note
-    if metric == "auroc" and column.single:
+    if metric in METRICS and METRICS[metric].moderated and column.single:
         edge = 1 / (4 * max(column.effective, 1.0))
         if value < edge or value > 1 - edge:
             return Interval(value, *score_interval(value, column.effective, column.n_neg, df, level), rare)
@@ -218,7 +218,7 @@ def _parts(table: InfluenceTable, metric: str, averages: Sequence[np.ndarray | N
 
 def _moderation(table: InfluenceTable, metric: str) -> tuple[np.ndarray, np.ndarray]:
     """What a moderated variance adds to the squared influences of each class, and its df, (C,) each."""
-    if metric != "auroc":
+    if not metric_of(metric).moderated:
         return np.zeros(len(table.n_pos)), np.maximum(table.pos_patients - 1.0, 1.0)
     _, influence = table.of(metric)
     own = np.square(influence, dtype=np.float64).sum(axis=0)
@@ -239,7 +239,7 @@ def _append_one(result: Parts, table: InfluenceTable, metric: str, weights: np.n
     picked = np.flatnonzero(share)
     patients, group, squares = averaged(table, metric, share)
     extra, _ = _moderation(table, metric)
-    if metric == "auroc" and len(group):
+    if metric_of(metric).moderated and len(group):
         own = np.square(influence[:, group], dtype=np.float64).sum(axis=0)
         extra[group] += own - squares
     result[0].append(np.array([share[picked] @ values[picked] if len(picked) else np.nan]))

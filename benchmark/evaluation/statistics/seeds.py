@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -106,6 +107,21 @@ class SeedAccumulator:
         return SeedSummary(
             panel.metric, panel.columns, values, influence, np.maximum(covariance, 0.0), between, extra, df
         )
+
+
+def seed_parts(
+    weights: Sequence[float], between: Sequence[Any], seeds: Sequence[int]
+) -> list[tuple[Any, float]]:
+    """Variance of Σ wᵢ x̄ᵢ through seeds: independent (variance, df) parts, one a method with several seeds.
+
+    between: variance between the seeds of each method, floats or arrays of one shape; not read for a method
+    with one seed, which takes the others' pooled. Methods differ in how much their trainings vary, so each
+    keeps its own (Welch 1947).
+    """
+    known = list(zip(weights, between, seeds, strict=True))
+    free = sum(s - 1 for _, _, s in known)
+    lone = sum(w**2 for w, _, s in known if s == 1)
+    return [(v * (w**2 / s + lone * (s - 1) / free), s - 1.0) for w, v, s in known if s > 1]
 
 
 def summarise(panels: Sequence[Panel]) -> SeedSummary:

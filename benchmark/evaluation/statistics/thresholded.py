@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from benchmark.core.errors import MetricUndefined, UnknownName
+from benchmark.core.settings import StatisticsConfig
 from benchmark.evaluation.statistics.bootstrap import bootstrap, percentile_interval, point
 from benchmark.evaluation.statistics.calibration import calibration_draws, expected_calibration_error
-from benchmark.evaluation.statistics.config import StatisticsConfig
 from benchmark.evaluation.statistics.curves import undefined
 from benchmark.evaluation.statistics.intervals import (
     Interval,

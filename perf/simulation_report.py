@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ def write_report(results: dict[str, Any], docs: Path) -> None:
         text = _fill(text, name, table, page)
     write_json(folder / "simulations.json", results)
     coverage_figure(coverage[coverage.metric == "auroc"], folder / "coverage.png")
-    comparison_figure(pd.DataFrame(results["level"]), pd.DataFrame(results["power"]), folder / "tests.png")
+    comparison_figure(pd.DataFrame(results["size"]), pd.DataFrame(results["power"]), folder / "tests.png")
     write_text(page, text)
 
 
@@ -35,12 +36,16 @@ def report_tables(results: dict[str, Any]) -> dict[str, str]:
     """Marker → Markdown table."""
     coverage = pd.DataFrame(results["coverage"])
     auroc = coverage[coverage.metric == "auroc"]
+    size = pd.DataFrame(results["size"])
     return {
         "coverage": coverage_table(auroc),
         "shapes": shape_table(auroc[auroc.method == "moderated"]),
         "precision": coverage_table(coverage[coverage.metric == "average_precision"]),
         "macro": macro_table(pd.DataFrame(results["macro"])),
-        "level": level_table(pd.DataFrame(results["level"])),
+        "means": design_table(size, _covered),
+        "size": design_table(size, _rejected),
+        "classes": class_table(size),
+        "one-seed": one_seed_table(size),
         "power": power_table(pd.DataFrame(results["power"])),
     }
 
@@ -97,32 +102,86 @@ def macro_table(frame: pd.DataFrame) -> str:
     return markdown(["macro mean of", "images a patient", "coverage", "width"], rows)
 
 
-def level_table(frame: pd.DataFrame) -> str:
+FEW = "†"
+AVERAGES = ("all", "tail", "never-named", "weighted", "tail - head")
+DESIGN = ["counts", "seeds", "spread", "per_patient", "correlated", "crowd", "uneven"]
+
+
+def _few(row: dict[Any, Any]) -> str:
+    """The mark of a row of which most replicates carry the note of few positive patients."""
+    return FEW if row["marked"] > 0.5 else ""
+
+
+def _rejected(row: dict[Any, Any]) -> str:
+    if not row["experiments"]:
+        return "undefined"
+    out = row["rejected_5"] > 0.065 or row["rejected_1"] > 0.017
+    low = row["rejected_5"] < 0.035 and not _few(row)
+    mark = " ✗" if out else " ↓" if low else ""
+    return f"{100 * row['rejected_5']:.1f} ({100 * row['rejected_1']:.1f}){_few(row)}{mark}"
+
+
+def _covered(row: dict[Any, Any]) -> str:
+    if row["covered"] is None or row["covered"] != row["covered"]:
+        return "–"
+    out = not ACCEPTED[0] <= row["covered"] <= ACCEPTED[1]
+    return f"{row['covered']:.3f}{_few(row)}" + (" ✗" if out and not _few(row) else "")
+
+
+def _design(row: dict[Any, Any]) -> list[str]:
+    kind = "correlated" if row["correlated"] else "independent"
+    extra = ", rare findings in a tenth of the patients" if row["crowd"] < 0.3 else ""
+    extra += ", only one method varies" if row["uneven"] else ""
+    return [row["counts"] + extra, str(row["seeds"]), f"{row['spread']:g}", str(row["per_patient"]), kind]
+
+
+HEAD = ["positives", "seeds", "spread", "images a patient", "methods"]
+
+
+def design_table(frame: pd.DataFrame, show: Callable[[dict[Any, Any]], str]) -> str:
+    """One row a design, one column an average."""
+    rows = []
+    for _, part in frame.groupby(DESIGN, sort=False):
+        own = {r["average"]: r for r in _records(part)}
+        cells = [show(own[a]) if a in own else "–" for a in AVERAGES]
+        rows.append([*_design(_records(part)[0]), *cells])
+    return markdown([*HEAD, *AVERAGES], rows)
+
+
+def class_table(frame: pd.DataFrame) -> str:
+    """Single classes by their positive patients, over all designs."""
+    rows = []
+    single = frame[frame.average.str.startswith("classes of")]
+    for name, part in sorted(single.groupby("average"), key=lambda g: int(g[0].split()[2])):
+        total = part.experiments.sum()
+        shares = [(part[c] * part.experiments).sum() / total for c in ("rejected_5", "rejected_1")]
+        worst = part[part.experiments >= 1000].rejected_5.max()
+        rows.append([name, f"{total:,}", *(f"{100 * s:.1f}%" for s in shares), f"{100 * worst:.1f}%"])
+    return markdown(["", "tests", "p < 0.05", "p < 0.01", "p < 0.05, worst design"], rows)
+
+
+def one_seed_table(frame: pd.DataFrame) -> str:
+    """Designs of one seed whose trainings differ: called different as trained models, and as methods."""
+    own = frame[(frame.seeds == 1) & (frame.spread > 0) & (frame.average == "all")]
     rows = [
-        [
-            f"{r['seed_spread']:g}",
-            str(r["per_patient"]),
-            str(r["experiments"]),
-            f"{100 * r['rejected']:.1f}%",
-            f"{100 * r['rejected_without_seeds']:.1f}%",
-        ]
-        for r in _records(frame)
+        [*_design(r), f"{100 * r['rejected_5']:.1f}%", f"{100 * r['as_methods']:.1f}%"] for r in _records(own)
     ]
-    head = ["spread of trainings", "images a patient", "experiments", "called different", "without seeds"]
-    return markdown(head, rows)
+    return markdown([*HEAD, "as these two models", "as methods"], rows)
 
 
 def power_table(frame: pd.DataFrame) -> str:
     rows = [
         [
-            f"{r['true_difference']:.4f}",
-            f"{r['mde']:.4f}",
+            *_design(r),
+            r["average"],
+            f"{r['true_difference']:.3f}",
+            f"{r['mde']:.3f}",
             f"{100 * r['predicted']:.1f}%",
-            f"{100 * r['rejected']:.1f}%",
+            f"{100 * r['found']:.1f}%" + (" ✗" if abs(r["found"] - r["predicted"]) > 0.05 else ""),
         ]
         for r in _records(frame)
     ]
-    return markdown(["planted difference", "median detectable effect", "predicted power", "found"], rows)
+    return markdown([*HEAD, "mean", "planted", "MDE (median)", "predicted", "found"], rows)
 
 
 def coverage_figure(frame: pd.DataFrame, path: Path) -> None:
@@ -150,21 +209,23 @@ def coverage_figure(frame: pd.DataFrame, path: Path) -> None:
     _save(figure, path)
 
 
-def comparison_figure(level: pd.DataFrame, power: pd.DataFrame, path: Path) -> None:
-    """False positives with and without seeds in the error; found against predicted power."""
+def comparison_figure(size: pd.DataFrame, power: pd.DataFrame, path: Path) -> None:
+    """Equal methods called different, by the mean that is tested; found against predicted power."""
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
-    ticks = [f"{r['seed_spread']:g}\n{r['per_patient']}" for r in _records(level)]
-    place = range(len(level))
-    axes[0].axhspan(0.035, 0.065, color="0.9")
-    axes[0].plot(place, level.rejected_without_seeds, "s", label="patients only, one training")
-    axes[0].plot(place, level.rejected, "o", label="patients and seeds")
-    axes[0].set_xticks(list(place), ticks)
-    axes[0].set_xlabel("spread of trainings, images a patient")
-    axes[0].set_ylabel("same method called different")
+    axes[0].axhspan(3.5, 6.5, color="0.9")
+    for place, average in enumerate(AVERAGES):
+        own = size[(size.average == average) & (size.experiments > 0)]
+        for few, marker in ((False, "o"), (True, "x")):
+            part = own[(own.marked > 0.5) == few]
+            label = "few positive patients" if few else "else"
+            axes[0].plot([place] * len(part), 100 * part.rejected_5, marker, color="C0", alpha=0.6,
+                         label=label if place == 0 else None)  # fmt: skip
+    axes[0].set_xticks(range(len(AVERAGES)), AVERAGES, fontsize=8)
+    axes[0].set_ylabel("equal methods, p < 0.05 (%)")
     axes[0].set_ylim(bottom=0)
     axes[0].legend(fontsize=8)
     axes[1].plot([0, 1], [0, 1], color="0.7", linewidth=0.8)
-    axes[1].plot(power.predicted, power.rejected, "o")
+    axes[1].plot(power.predicted, power.found, "o")
     axes[1].set_xlabel("predicted power")
     axes[1].set_ylabel("planted difference found")
     _save(figure, path)

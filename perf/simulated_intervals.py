@@ -1,8 +1,4 @@
-"""Do the intervals cover and the tests hold their level? Synthetic scores with a known truth.
-
-`python -m benchmark.evaluation.simulate` runs everything, writes docs/statistics/simulations.json and the
-figures, and renews the tables of docs/statistics.md.
-"""
+"""Do the intervals of classes and of macro means cover? Synthetic scores with a known truth."""
 
 from __future__ import annotations
 
@@ -14,11 +10,8 @@ import numpy as np
 from scipy import special
 
 from benchmark.evaluation.statistics.bootstrap import bca_interval, bootstrap, percentile_interval
-from benchmark.evaluation.statistics.config import StatisticsConfig
 from benchmark.evaluation.statistics.intervals import linear_interval, logit_interval
-from benchmark.evaluation.statistics.paired import difference, predicted_power
 from benchmark.evaluation.statistics.panel import Panel, build_panels
-from benchmark.evaluation.statistics.seeds import SeedSummary, summarise
 
 POSITIVES = (200, 50, 20, 10, 5)
 PER_PATIENT = (1, 4)
@@ -255,113 +248,3 @@ def _multi_label(counts: np.ndarray, truth: np.ndarray, per_patient: int, rng: n
     common = _correlated(clusters, per_patient, 1, rng)
     scores = np.sqrt(0.7) * own + np.sqrt(0.3) * common + labels * np.sqrt(2) * special.ndtri(truth)
     return scores, labels, np.repeat(np.arange(clusters), per_patient), clusters
-
-
-# Comparisons -----------------------------------------------------------------------------------------------
-
-CLASSES, IMAGES, SEEDS = 4, 1200, 3
-NOISE = (0.6, 0.6, 0.5)
-"""Standard deviation of what a patient, an image, and an image under one training add to a score."""
-
-
-def true_auroc(skill: float, spread: float) -> float:
-    """Expected AUROC where a training's skill is normal around `skill` with this spread."""
-    nodes, weights = np.polynomial.hermite_e.hermegauss(40)
-    total = np.sqrt(2 * np.square(NOISE).sum())
-    return float(special.ndtr((skill + spread * nodes) / total) @ weights / weights.sum())
-
-
-def trained_pair(
-    effect: float, spread: float, per_patient: int, rng: np.random.Generator, seeds: int = SEEDS
-) -> tuple[SeedSummary, SeedSummary]:
-    """Summaries of two methods of skill 1 + effect and 1, each trained `seeds` times; same images."""
-    clusters = IMAGES // per_patient
-    codes = np.repeat(np.arange(clusters), per_patient)
-    labels = (rng.random((IMAGES, CLASSES)) < [0.2, 0.1, 0.05, 0.03]).astype(np.int8)
-    patient = np.repeat(rng.standard_normal((clusters, CLASSES)), per_patient, axis=0)
-    base = NOISE[0] * patient + NOISE[1] * rng.standard_normal((IMAGES, CLASSES))
-    pair = []
-    for shift in (effect, 0.0):
-        panels = []
-        for _ in range(seeds):
-            skill = 1 + shift + spread * rng.standard_normal()
-            scores = skill * labels + base + NOISE[2] * rng.standard_normal((IMAGES, CLASSES))
-            names = [str(j) for j in range(CLASSES)]
-            panels.append(
-                build_panels(scores, labels, codes, clusters, names, {}, metrics=("auroc",), micro=False)[
-                    "auroc"
-                ]
-            )
-        pair.append(summarise(panels))
-    return pair[0], pair[1]
-
-
-def comparisons(
-    experiments: int, spread: float, per_patient: int, effect: float, seed: int
-) -> dict[str, Any]:
-    """Share of experiments with p < 0.05 on macro AUROC, and the power that the standard errors predict.
-
-    rejected_without_seeds: the same paired test with patients only, on one training of each method.
-    """
-    rng = np.random.default_rng([seed, int(1000 * spread), per_patient, int(1000 * effect)])
-    config = StatisticsConfig()
-    truth = true_auroc(1 + effect, spread) - true_auroc(1, spread)
-    ours, naive, errors, detectable, spreads, dfs = [], [], [], [], [], []
-    for _ in range(experiments):
-        a, b = trained_pair(effect, spread, per_patient, rng)
-        found = difference(a, b, CLASSES, config.level, config.power)
-        ours.append(found.p < 0.05)
-        errors.append(found.value - truth)
-        detectable.append(found.mde)
-        spreads.append(found.se**2)
-        dfs.append(found.df)
-        lone = trained_pair(effect, spread, per_patient, rng, seeds=1)
-        naive.append(difference(*lone, CLASSES, config.level, config.power).p < 0.05)
-    return {
-        "seed_spread": spread,
-        "per_patient": per_patient,
-        "experiments": experiments,
-        "true_difference": truth,
-        "rejected": float(np.mean(ours)),
-        "predicted": predicted_power(
-            truth, float(np.sqrt(np.mean(spreads))), float(np.median(dfs)), config.level
-        ),
-        "rejected_without_seeds": float(np.mean(naive)),
-        "mde": float(np.median(detectable)),
-        "bias": float(np.mean(errors)),
-    }
-
-
-def main(argv: list[str] | None = None) -> None:
-    """Run the simulations and write what docs/statistics.md shows."""
-    import argparse
-    from pathlib import Path
-
-    from benchmark.evaluation.simulation_report import write_report
-
-    parser = argparse.ArgumentParser(prog="python -m benchmark.evaluation.simulate", description=main.__doc__)
-    parser.add_argument("--docs", type=Path, default=Path("docs"), help="folder of statistics.md")
-    parser.add_argument("--data-sets", type=int, default=400, help="data sets a coverage cell")
-    parser.add_argument("--resampled", type=int, default=100, help="of these, with a bootstrap")
-    parser.add_argument("--draws", type=int, default=500, help="bootstrap draws")
-    parser.add_argument("--experiments", type=int, default=500, help="experiments a comparison")
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args(argv)
-    results = {
-        "settings": {k: v for k, v in vars(options).items() if k != "docs"},
-        "coverage": list(coverage(options.data_sets, options.resampled, options.draws, options.seed)),
-        "macro": list(macro_coverage(options.data_sets, options.seed)),
-        "level": [
-            comparisons(options.experiments, spread, per_patient, 0.0, options.seed)
-            for spread in (0.0, 0.05, 0.2)
-            for per_patient in PER_PATIENT
-        ],
-        "power": [
-            comparisons(options.experiments, 0.05, 4, effect, options.seed) for effect in (0.1, 0.15, 0.2)
-        ],
-    }
-    write_report(results, options.docs)
-
-
-if __name__ == "__main__":
-    main()
