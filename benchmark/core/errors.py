@@ -38,12 +38,6 @@ class MetricUndefined(BenchError):
     """A metric has no value on these data; the message is the reason."""
 
 
-class Negative(BenchError):
-    """The command ran and the answer is no (parity off, claim refuted, check failed). Exit code 1."""
-
-    exit_code = 1
-
-
 def in_parts(message: str) -> dict[str, str | None]:
     """error, file and next of a one-line message `FILE:LINE: what is wrong. What to do.`, for `--json`.
 

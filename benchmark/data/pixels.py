@@ -144,62 +144,13 @@ class Geometry:
     """How one image lies in the encoder's view.
 
     original, resized: (height, width). offset: (y, x) of the resized image's corner in the view, negative
-    where it is cut. Coordinates are continuous: pixel i covers [i, i + 1), boxes are x, y, w, h.
+    where it is cut.
     """
 
     original: tuple[int, int]
     resized: tuple[int, int]
     offset: tuple[int, int]
     side: int
-
-    def _scale(self) -> tuple[float, float]:
-        """View pixels per original pixel: x, y."""
-        return self.resized[1] / self.original[1], self.resized[0] / self.original[0]
-
-    def to_view(self, points: np.ndarray) -> np.ndarray:
-        """(..., 2) x, y of the original → of the view; may lie outside of it."""
-        return np.asarray(points, dtype=float) * self._scale() + (self.offset[1], self.offset[0])
-
-    def to_original(self, points: np.ndarray) -> np.ndarray:
-        """(..., 2) x, y of the view → of the original; outside of it in the padding."""
-        return (np.asarray(points, dtype=float) - (self.offset[1], self.offset[0])) / self._scale()
-
-    def boxes_to_view(self, boxes: np.ndarray) -> np.ndarray:
-        """(..., 4) x, y, w, h of the original → of the view, not clipped."""
-        boxes = np.asarray(boxes, dtype=float)
-        return np.concatenate([self.to_view(boxes[..., :2]), boxes[..., 2:] * self._scale()], axis=-1)
-
-    def boxes_to_original(self, boxes: np.ndarray) -> np.ndarray:
-        """(..., 4) x, y, w, h of the view → of the original, not clipped."""
-        boxes = np.asarray(boxes, dtype=float)
-        return np.concatenate([self.to_original(boxes[..., :2]), boxes[..., 2:] / self._scale()], axis=-1)
-
-    def map_to_original(self, maps: np.ndarray, fill: float = np.nan) -> np.ndarray:
-        """(..., h, w) maps over the whole view → (..., H, W) at original pixels.
-
-        Undoes crop, padding and resizing in one bilinear interpolation with half-pixel centres (torch's
-        align_corners=False; at the rim the nearest value is repeated). Original pixels whose centre the
-        view does not show get `fill`.
-        """
-        maps = np.asarray(maps)
-        height, width = self.original
-        scale_x, scale_y = self._scale()
-        low_y, high_y, share_y, seen_y = self._taps(height, scale_y, self.offset[0], maps.shape[-2])
-        low_x, high_x, share_x, seen_x = self._taps(width, scale_x, self.offset[1], maps.shape[-1])
-        share_y = share_y[:, None]
-        tall = maps[..., low_y, :] * (1 - share_y) + maps[..., high_y, :] * share_y
-        full = tall[..., low_x] * (1 - share_x) + tall[..., high_x] * share_x
-        return np.where(seen_y[:, None] & seen_x, full, fill).astype(
-            maps.dtype if maps.dtype.kind == "f" else np.float64
-        )
-
-    def _taps(
-        self, length: int, scale: float, offset: int, cells: int
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        place = (np.arange(length) + 0.5) * scale + offset
-        cell = np.clip(place * cells / self.side - 0.5, 0, cells - 1)
-        low = np.floor(cell).astype(int)
-        return low, np.minimum(low + 1, cells - 1), cell - low, (place >= 0) & (place < self.side)
 
 
 def geometry(shape: tuple[int, ...], steps: Preprocessing) -> Geometry:

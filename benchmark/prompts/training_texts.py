@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.core.errors import BenchError, DataError, UnknownName
+from benchmark.core.errors import BenchError, DataError
 from benchmark.core.tables import Manifest
 from benchmark.prompts.aligned import AlignedSentence, SentenceAligner, align_report, aligned_table
 from benchmark.prompts.lexicon import Lexicon, load_lexicon
@@ -143,21 +143,6 @@ def training_findings(
             block = text[[rows[t] for t in own]]
             images[n] = np.where((block > 0).any(0), 1, np.where((block < 0).any(0), -1, 0))
     return TrainingFindings(concepts, sentences, text, images)
-
-
-def finding_vectors(
-    texts: Sequence[str], concepts: Sequence[str], aligner: RuleAligner | None = None
-) -> NDArray[np.int8]:
-    """(T, K) int8 in {-1, 0, 1}: what each text, of one or more sentences, says of K concepts.
-
-    A present finding makes everything above it present, an absent one everything below it absent; what a
-    text says itself beats what follows, and present beats absent.
-    """
-    aligner = aligner or RuleAligner()
-    unknown = [c for c in concepts if c not in aligner.lexicon]
-    if unknown:
-        raise UnknownName("concept", unknown[0], aligner.lexicon.concepts)
-    return _vectors([_stated(text, aligner) for text in texts], concepts)
 
 
 def _stated(text: str, aligner: RuleAligner) -> dict[str, int]:

@@ -17,6 +17,9 @@ from benchmark.prompts.scoring import (
 )
 from benchmark.prompts.sections import OpenIReport
 from benchmark.prompts.sources import read_openi
+from benchmark.twins.population import findings_of, visits
+from benchmark.twins.reports import write_report
+from benchmark.twins.sites import site
 
 ALIGNER = RuleAligner()
 LEXICON = ALIGNER.lexicon
@@ -81,13 +84,11 @@ def test_openi_scores_of_two_reports():
 
 
 def _twin_sentences(images: int, seed: int) -> pd.DataFrame:
-    reports = pytest.importorskip("benchmark.twins.reports")
-    population = pytest.importorskip("benchmark.twins.population")
-    place = pytest.importorskip("benchmark.twins.sites").site("mimic_cxr")
+    place = site("mimic_cxr")
     rows = []
-    for visit in population.visits(place, images, seed):
-        drawn = population.findings_of(visit, place, seed)
-        for number, sentence in enumerate(reports.write_report(visit, drawn, place, seed)[0]):
+    for visit in visits(place, images, seed):
+        drawn = findings_of(visit, place, seed)
+        for number, sentence in enumerate(write_report(visit, drawn, place, seed)[0]):
             head = (visit.patient.number, visit.number, "sentence", number, sentence.text)
             rows += [(*head, f.concept, f.presence, f.side) for f in sentence.findings] or [
                 (*head, None, None, None)

@@ -8,13 +8,12 @@ import pandas as pd
 import pytest
 from pydantic import ValidationError
 
-from benchmark.core.errors import BenchError, DataError, UnknownName
+from benchmark.core.errors import BenchError, DataError
 from benchmark.core.tables import META_COLUMNS, Manifest
 from benchmark.prompts.sections import SELECTIONS
 from benchmark.prompts.settings import Rule, TextParams
 from benchmark.prompts.training_texts import (
     align_manifest,
-    finding_vectors,
     training_findings,
     training_texts,
 )
@@ -147,26 +146,27 @@ def test_vectors_say_what_texts_say():
         "pneumonia",
         "pulmonary edema",
     ]
-    vectors = finding_vectors(
+    found = training_findings(
         [
-            "There is no pleural effusion",
-            "Hydropneumothorax.",
-            "Possible pneumonia.",
-            "No acute cardiopulmonary process. Small effusion.",
-            "Nothing here.",
+            ["There is no pleural effusion"],
+            ["Hydropneumothorax."],
+            ["Possible pneumonia."],
+            ["No acute cardiopulmonary process. Small effusion."],
+            ["Nothing here."],
+            ["Empyema.", "Pneumonia.", "Pulmonary edema."],
         ],
-        concepts,
+        at_least=1,
     )
-    assert vectors.dtype == np.int8
-    assert vectors.tolist() == [
+    columns = [found.concepts.index(concept) for concept in concepts]
+    assert found.images.dtype == np.int8
+    assert found.images[:, columns].tolist() == [
         [-1, -1, 0, -1, 0, 0],
         [1, 0, 1, 1, 0, 0],
         [0, 0, 0, 0, 0, 0],
         [1, -1, -1, -1, -1, -1],
         [0, 0, 0, 0, 0, 0],
+        [1, 1, 0, 0, 1, 1],
     ]
-    with pytest.raises(UnknownName):
-        finding_vectors(["a"], ["pneumothorx"])
 
 
 def test_training_findings_keep_frequent_concepts_and_join_an_image():
@@ -183,6 +183,5 @@ def test_training_findings_keep_frequent_concepts_and_join_an_image():
     columns = [found.concepts.index(c) for c in ("pleural effusion", "pneumothorax", "hernia")]
     assert found.images[:, columns].tolist() == [[-1, 1, 0], [0, 1, 0], [1, 0, 0], [0, 0, 0], [0, 0, 1]]
     assert found.sentences == ("No effusion.", "Pneumothorax.", "Effusion.", "Hernia.")
-    np.testing.assert_array_equal(found.text, finding_vectors(found.sentences, found.concepts))
     with pytest.raises(DataError, match="lower"):
         training_findings(texts, at_least=9)
