@@ -18,14 +18,16 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 
 # The main tables: every method, seed and evaluation set; then figures and page of what is there.
 reproduce: $(VENV)/.installed
-	dvc repro changes
+	dvc repro tables difficulty
 	bench report all
 	bench report --where
+	bench report changes
 
 # The whole grid: the ablations too, then figures, verdicts and the page. Goes on where it was stopped.
 grid: $(VENV)/.installed
 	dvc repro
 	bench report --where
+	bench report changes
 
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest

@@ -17,7 +17,7 @@ from benchmark.commands.common import discard_stdout, emit, stdout_errors
 from benchmark.core.errors import BenchError, in_parts
 from benchmark.core.files import FULL
 
-COMMANDS = ("init", "run", "train", "evaluate", "score", "verify", "parity", "explain", "ls", "doctor")
+COMMANDS = ("init", "run", "score", "verify", "parity", "explain", "ls", "doctor")
 GROUPS = ("check", "data", "prompts", "report", "stage")
 
 INTERRUPTED = "Interrupted. Run the same command again to resume."

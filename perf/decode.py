@@ -27,7 +27,7 @@ import numpy as np
 from PIL import Image
 
 from benchmark.core.preprocessing import Preprocessing
-from benchmark.data.decoded import cores
+from benchmark.data.contents import cores
 from benchmark.data.pixels import preprocess, read_pixels
 
 KINDS = {"png8": "8-bit PNG", "png16": "16-bit PNG", "jpeg": "JPEG"}

@@ -95,21 +95,28 @@ def twin(
         return 0
     from dataclasses import asdict
 
-    from benchmark.core.hashing import derive_seed
     from benchmark.core.tables import TWIN_NOTICE
     from benchmark.data.cards import load_card
-    from benchmark.data.decoded import cores
+    from benchmark.data.contents import cores
     from benchmark.stages.entry import context
-    from benchmark.twins.build import TwinSpec, build_twin
+    from benchmark.stages.prepare import build_twin_of
 
     load_card(name)
     project, params = context()
-    spec = TwinSpec(
-        images=images or params.twins.images.get(name),
-        size=size or params.twins.size,
+    twins = params.twins
+    changed = {
+        "images": {**twins.images, **({name: images} if images else {})},
+        "size": size or twins.size,
+        "seed": twins.seed if seed is None else seed,
+    }
+    roots = {dataset: root for dataset, root in params.data.roots.items() if dataset != name}
+    params = params.model_copy(
+        update={
+            "twins": twins.model_copy(update=changed),
+            "data": params.data.model_copy(update={"roots": roots}),
+        }
     )
-    chosen = derive_seed(params.twins.seed if seed is None else seed, "twin", name)
-    summary = build_twin(name, out or project.twin(name), spec, chosen, workers or cores())
+    summary = build_twin_of(project, params, name, out, workers or cores())
     text = (
         f"{name}: {summary.images:,} images of {summary.patients:,} patients in "
         f"{project.relative(summary.root)} ({summary.seconds:.0f} s)  {TWIN_NOTICE}"
@@ -134,11 +141,11 @@ def prepare(
     from benchmark.core.tables import TWIN_NOTICE
     from benchmark.data.cards import load_card
     from benchmark.data.dataset import read_dataset, remarks
-    from benchmark.grid.layout import Project
+    from benchmark.grid.layout import Project, source_name
 
     root, origin = _source(name, data_root)
     manifest = read_dataset(name, root, origin)
-    folder = out or Project.find().prepared(name, origin)
+    folder = out or Project.find().prepared(source_name(name, origin))
     manifest.save(folder)
     dropped = sum(item["count"] for item in manifest.info["dropped"])
     notice = TWIN_NOTICE if origin == "twin" else "official files"

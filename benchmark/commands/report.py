@@ -102,7 +102,7 @@ def changes(
         Part | None, typer.Option("--part", help="main or all; default: both, where they are made.")
     ] = None,
     inform: Annotated[
-        bool, typer.Option("--inform", help="Exit 0 whatever changed, as the last stage of dvc.yaml does.")
+        bool, typer.Option("--inform", help="Exit 0 whatever changed, and where nothing is committed.")
     ] = False,
     as_json: JsonOption = False,
 ) -> int:

@@ -10,14 +10,7 @@ app = typer.Typer(no_args_is_help=True, help="Run one stage of the pipeline (wha
 
 Dataset = Annotated[str, typer.Argument(help="Name of a dataset card; see `bench ls datasets`.")]
 CellName = Annotated[str, typer.Argument(help="A method's main cell (carzero) or a cell of params.yaml.")]
-Seeds = Annotated[str | None, typer.Option("--seeds", help="Comma-separated; default: seeds of params.yaml.")]
-
-
-def _seeds(text: str | None) -> list[int]:
-    from benchmark.grid.request import parse_seeds
-    from benchmark.stages.entry import context
-
-    return list(context()[1].seeds if text is None else parse_seeds(text))
+Seeds = Annotated[str | None, typer.Option("--seeds", help="Comma-separated; default: those of params.yaml.")]
 
 
 @app.command()
@@ -30,71 +23,39 @@ def profile(name: Annotated[str, typer.Argument(help="A key of `profiles` in par
 
 
 @app.command()
-def twin(dataset: Dataset) -> None:
-    """Generate the synthetic twin of a dataset in its official layout."""
-    from benchmark.stages.entry import context
-    from benchmark.stages.prepare import make_twin
-
-    typer.echo(make_twin(*context(), dataset))
-
-
-@app.command()
 def prepare(dataset: Dataset) -> None:
-    """Read official files (or the twin) into data/prepared/<dataset>/manifest.parquet."""
+    """Generate the twin of a dataset where it has no official files, and read it into its manifest."""
     from benchmark.stages.entry import prepare_stage
 
     typer.echo(prepare_stage(dataset))
 
 
 @app.command()
-def texts() -> None:
-    """Align the training reports by rule."""
-    from benchmark.stages.entry import texts_stage
-
-    typer.echo(texts_stage())
-
-
-@app.command()
 def features() -> None:
-    """Encode images and texts once, for every method to share."""
+    """Align the training reports by rule, and encode images and texts once, for every method to share."""
     from benchmark.stages.entry import features_stage
 
     typer.echo(features_stage())
 
 
 @app.command()
-def train(cell: CellName, seeds: Seeds = None) -> None:
-    """Train one cell of the table."""
-    from benchmark.stages.entry import train_stage
-
-    typer.echo(train_stage(cell, _seeds(seeds)))
-
-
-@app.command()
-def evaluate(cell: CellName, seeds: Seeds = None) -> None:
-    """Evaluate one trained cell on every evaluation set."""
-    from benchmark.stages.entry import evaluate_stage
-
-    typer.echo(evaluate_stage(cell, _seeds(seeds)))
-
-
-@app.command()
-def cell(name: CellName) -> None:
-    """Train and evaluate one ablation cell with every seed."""
+def cell(name: CellName, seeds: Seeds = None) -> None:
+    """Train and evaluate one cell of the tables, or reuse what is done."""
+    from benchmark.grid.request import parse_seeds
     from benchmark.stages.entry import cell_stage
 
-    typer.echo(cell_stage(name))
+    typer.echo(cell_stage(name, parse_seeds(seeds) if seeds else None))
 
 
 @app.command()
 def cells(
-    table: Annotated[str, typer.Argument(help="An ablation table: a value of `table` under cells; or main.")],
+    group: Annotated[str, typer.Argument(help="main, ablations, or a `table` of cells in params.yaml.")],
     jobs: Annotated[int | None, typer.Option("--jobs", min=1, help="Processes; default: one a core.")] = None,
 ) -> None:
-    """Train and evaluate the main cells, or those of one ablation table, with every seed, side by side."""
+    """Train and evaluate a group of cells with every seed, side by side."""
     from benchmark.stages.entry import cells_stage
 
-    typer.echo(cells_stage(table, jobs))
+    typer.echo(cells_stage(group, jobs))
 
 
 @app.command()

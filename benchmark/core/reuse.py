@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -61,41 +62,76 @@ class Reused:
     reused: bool
     why: tuple[str, ...] = ()
 
+    def __str__(self) -> str:
+        """`reused`, `made`, or `made again: settings, source changed`."""
+        if self.reused:
+            return "reused"
+        return f"made again: {', '.join(self.why)} changed" if self.why else "made"
 
-def reuse(mark: Path, key: Key, files: Iterable[Path], make: Callable[[], object]) -> Reused:
+
+Files = Iterable[Path] | Callable[[], Iterable[Path]]
+"""What an artifact consists of; a function where `make` decides which files there are."""
+
+
+def reuse(mark: Path, key: Key, files: Files, make: Callable[[], object]) -> Reused:
     """Keep `files` where `mark` says that they were made under `key` and they are as they were; else `make`.
 
     mark: a JSON file of its own for each artifact. files: what `make` writes. The old mark goes first, so
     that a killed `make` leaves nothing that would be reused. Callers hold the lock of the folder. Raises
     BenchError where `make` left a file unwritten.
     """
-    files = tuple(files)
     if is_made(mark, key, files):
         return Reused(True)
-    known = _read(mark)
-    why = key.changed(known["parts"]) if known else ()
+    why = changes(mark, key)
     mark.unlink(missing_ok=True)
     make()
     record(mark, key, files)
-    return Reused(False, why or (("files",) if known else ()))
+    return Reused(False, why)
 
 
-def is_made(mark: Path, key: Key, files: Iterable[Path]) -> bool:
-    """Whether every file is there as `record` saw it under this key."""
+def changes(mark: Path, key: Key) -> tuple[str, ...]:
+    """What differs from what `mark` saw: parts of the key, else `files`; () where it saw nothing."""
+    known = _read(mark)
+    return (key.changed(known["parts"]) or ("files",)) if known else ()
+
+
+def is_made(mark: Path, key: Key, files: Files) -> bool:
+    """Whether these very files were recorded under this key and every one is as it was then.
+
+    Size and time of change are compared first, as large files are not read at every start; where the time
+    differs and the content does not, the mark takes the new time.
+    """
     known = _read(mark)
     if known is None or known["key"] != key.digest:
         return False
-    return all(_same(path, known["files"].get(path.name)) for path in files)
+    found = {_name(path, mark): path for path in _listed(files)}
+    if found.keys() != known["files"].keys():
+        return False
+    now = {name: _seen(path, known["files"][name]) for name, path in found.items()}
+    if None in now.values():
+        return False
+    if now != known["files"]:
+        write_json(mark, {**known, "files": now})
+    return True
 
 
-def record(mark: Path, key: Key, files: Iterable[Path]) -> None:
+def record(mark: Path, key: Key, files: Files) -> None:
     """Write the mark of files that were made under this key. Raises BenchError for one that is missing."""
     seen = {}
-    for path in files:
+    for path in _listed(files):
         if not path.is_file():
             raise BenchError(f"{path}: was not written. Run the same command again.")
-        seen[path.name] = {"sha256": hash_file(path), **_stat(path)}
+        seen[_name(path, mark)] = {"sha256": hash_file(path), **_stat(path)}
     write_json(mark, {"key": key.digest, "parts": dict(key.parts), "files": seen})
+
+
+def _listed(files: Files) -> tuple[Path, ...]:
+    return tuple(files() if callable(files) else files)
+
+
+def _name(path: Path, mark: Path) -> str:
+    """Relative to the mark, so that a folder that was moved is still known."""
+    return Path(os.path.relpath(path, mark.parent)).as_posix()
 
 
 def _read(mark: Path) -> dict[str, Any] | None:
@@ -108,14 +144,16 @@ def _read(mark: Path) -> dict[str, Any] | None:
     return known if shaped and isinstance(known.get("files"), dict) and "key" in known else None
 
 
-def _same(path: Path, known: Any) -> bool:
-    """By size and time first, as large files are not read at every start; by content where they differ."""
+def _seen(path: Path, known: Any) -> dict[str, Any] | None:
+    """The entry of a file that is as it was, with its time of now; None where it is not."""
     if not isinstance(known, dict) or not path.is_file():
-        return False
+        return None
     now = _stat(path)
     if now["size"] != known.get("size"):
-        return False
-    return now["mtime_ns"] == known.get("mtime_ns") or hash_file(path) == known.get("sha256")
+        return None
+    if now["mtime_ns"] == known.get("mtime_ns") or hash_file(path) == known.get("sha256"):
+        return {"sha256": known.get("sha256"), **now}
+    return None
 
 
 def _stat(path: Path) -> dict[str, int]:
@@ -124,31 +162,45 @@ def _stat(path: Path) -> dict[str, int]:
 
 
 def source(*modules: str) -> str:
-    """Hash of the code of these modules and of every module of this project that they import.
+    """Hash of the code of these modules and of every module of this project, and of their own packages, that
+    they import.
 
     Comments, docstrings and layout do not count. Imports for type checking only do not run and are left out.
-    What a registry loads by name is not followed: name its module too. Raises ModuleNotFoundError.
+    What a registry loads by name is not followed: name its module too, or `package.*`, which stands for every
+    module below a package. Raises ModuleNotFoundError.
     """
     seen: dict[str, str] = {}
-    waiting = list(modules)
+    waiting = [name for given in modules for name in _named(given)]
+    roots = frozenset([*ROOTS, *(name.partition(".")[0] for name in waiting)])
     while waiting:
         name = waiting.pop()
         if name in seen or name in CANNOT_CHANGE_NUMBERS:
             continue
-        seen[name], imports = _code(name)
+        seen[name], imports = _code(name, roots)
         waiting += imports
     return hash_strings(part for name in sorted(seen) for part in (name, seen[name]))
 
 
+def _named(name: str) -> list[str]:
+    package = name.removesuffix(".*")
+    if package == name:
+        return [name]
+    path = _file_of(package)
+    if path is None:
+        raise ModuleNotFoundError(f"{package}: no such package")
+    below = (file.relative_to(path.parent).with_suffix("") for file in sorted(path.parent.rglob("*.py")))
+    return [".".join((package, *p.parts)).removesuffix(".__init__") for p in below]
+
+
 @lru_cache(maxsize=1024)
-def _code(name: str) -> tuple[str, tuple[str, ...]]:
-    """The hash of one module's code, and the modules of this project that it imports."""
+def _code(name: str, roots: frozenset[str]) -> tuple[str, tuple[str, ...]]:
+    """The hash of one module's code, and the modules below `roots` that it imports."""
     path = _file_of(name)
     if path is None:
         raise ModuleNotFoundError(f"{name}: no source file")
     tree = ast.parse(path.read_text(encoding="utf-8"))
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-    imports = tuple(dict.fromkeys(_imports(tree, package)))
+    imports = tuple(dict.fromkeys(_imports(tree, package, roots)))
     return hash_strings([ast.dump(_Bare().visit(tree))]), imports
 
 
@@ -165,7 +217,7 @@ class _Bare(ast.NodeTransformer):
     visit_Module = visit_ClassDef = visit_FunctionDef = visit_AsyncFunctionDef = _strip
 
 
-def _imports(tree: ast.AST, package: str) -> Iterable[str]:
+def _imports(tree: ast.AST, package: str, roots: frozenset[str]) -> Iterable[str]:
     skipped = {
         inner
         for node in ast.walk(tree)
@@ -177,24 +229,21 @@ def _imports(tree: ast.AST, package: str) -> Iterable[str]:
         if node in skipped:
             continue
         if isinstance(node, ast.Import):
-            yield from (n for alias in node.names for n in _ours(alias.name))
+            yield from (n for alias in node.names for n in _ours(alias.name, roots))
         elif isinstance(node, ast.ImportFrom):
             base = package.rsplit(".", node.level - 1)[0] if node.level else ""
             module = ".".join(part for part in (base, node.module) if part)
-            yield from _ours(module)
+            yield from _ours(module, roots)
             for alias in node.names:
-                if _is_module(f"{module}.{alias.name}"):
-                    yield from _ours(f"{module}.{alias.name}")
+                inner = f"{module}.{alias.name}"
+                if module.partition(".")[0] in roots and _file_of(inner) is not None:
+                    yield from _ours(inner, roots)
 
 
-def _ours(name: str) -> list[str]:
-    """A module of this project and the packages around it, whose __init__ runs too."""
+def _ours(name: str, roots: frozenset[str]) -> list[str]:
+    """A module below `roots` and the packages around it, whose __init__ runs too."""
     parts = name.split(".")
-    return [".".join(parts[: k + 1]) for k in range(len(parts))] if parts[0] in ROOTS else []
-
-
-def _is_module(name: str) -> bool:
-    return name.split(".")[0] in ROOTS and _file_of(name) is not None
+    return [".".join(parts[: k + 1]) for k in range(len(parts))] if parts[0] in roots else []
 
 
 @lru_cache(maxsize=2048)

@@ -76,7 +76,12 @@ ENGINE = (
     "tile", "memory_gib", "compile", "prefetch", "encoder_chunk", "checkpoint_seconds", "device",
     "deterministic", "threads",
 )  # fmt: skip
-"""Fields that change how fast or in how much memory, not what is computed: no part of a run's identity."""
+"""Fields that say how a run is computed, not what: another recipe keeps them."""
+TIME_AND_MEMORY = ("prefetch", "checkpoint_seconds", "device")
+"""Fields that are no part of a run's identity: the first two change no bit, and the device is that of the
+machine at hand, so that what a cluster trained is found where its table is printed. run.json names it."""
+FINE_TUNING = ("encoder_learning_rate", "encoder_chunk")
+"""Fields that act on encoders in the graph only."""
 
 
 class TrainConfig(Recipe, frozen=True, extra="forbid"):
@@ -109,7 +114,7 @@ class TrainConfig(Recipe, frozen=True, extra="forbid"):
 
     def identity(self) -> dict[str, Any]:
         """The fields that decide the trained numbers."""
-        return self.model_dump(mode="json", exclude={*ENGINE, "source"})
+        return self.model_dump(mode="json", exclude={*TIME_AND_MEMORY, "source"})
 
 
 def train_config(options: Mapping[str, Any] | None = None, recipe: Recipe = EQUAL_BUDGET) -> TrainConfig:

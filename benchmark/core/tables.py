@@ -72,6 +72,7 @@ class Manifest:
     root: the folder that `path` is relative to. regions: REGION_COLUMNS, boxes in pixels of the
     original image, masks as COCO-style uncompressed column-major run lengths in `rle` (JSON).
     info: reader, card version, counts, dropped images with reasons.
+    The files hold no root, so that equal data give equal bytes in any folder; who loads them knows it.
     """
 
     dataset: str
@@ -86,20 +87,22 @@ class Manifest:
         return len(self.frame)
 
     def save(self, folder: Path | str) -> None:
-        """Write manifest.parquet (and regions.parquet) into `folder`."""
+        """Write manifest.parquet into `folder`, and regions.parquet where there are regions."""
         meta = {
             "dataset": self.dataset,
             "origin": self.origin,
-            "root": str(self.root),
             "classes": list(self.classes),
             "info": self.info,
         }
         if self.regions is not None:
             write_table(Path(folder) / "regions.parquet", self.regions, {"dataset": self.dataset})
+        else:
+            (Path(folder) / "regions.parquet").unlink(missing_ok=True)
         write_table(Path(folder) / "manifest.parquet", self.frame, meta)
 
     @classmethod
-    def load(cls, folder: Path | str) -> Manifest:
+    def load(cls, folder: Path | str, root: Path | str = Path()) -> Manifest:
+        """root: the folder that `path` is relative to, for those who read images."""
         path = Path(folder) / "manifest.parquet"
         frame, meta = read_table(path)
         regions_path = Path(folder) / "regions.parquet"
@@ -107,7 +110,7 @@ class Manifest:
         return cls(
             dataset=meta["dataset"],
             origin=meta["origin"],
-            root=Path(meta["root"]),
+            root=Path(root),
             classes=tuple(meta["classes"]),
             frame=frame,
             regions=regions,

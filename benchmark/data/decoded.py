@@ -2,12 +2,14 @@
 
     <cache>/<key>/pixels.npy     (N, S, S) uint8
     <cache>/<key>/hashes.npy     (N,) sha256 of the files
+    <cache>/<key>/made.json      the key and the content of the two
     <cache>/partial-<list>/      what a running or killed call has done so far
     <cache>/lists/<list>         key that this list of paths gave last time
-    <cache>/index.sqlite         path, size and time of change → sha256
+    <cache>/index.sqlite         see contents.py
 
-The key is made of the contents of the readable files, in order, and of the preprocessing; names and times
-of change are not part of it, they only spare reading a file again to know its hash.
+The key is made of the contents of the readable files, in order, of the preprocessing and of the source of
+the modules that decode; names and times of change are not part of it, they only spare reading a file again
+to know its hash.
 """
 
 from __future__ import annotations
@@ -16,10 +18,8 @@ import contextlib
 import multiprocessing
 import os
 import shutil
-import sqlite3
-import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,23 +28,24 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from benchmark.core.errors import BenchError, DataError
-from benchmark.core.files import atomic_path, write_json, write_text
-from benchmark.core.hashing import hash_bytes, hash_file, hash_strings
+from benchmark.core.files import atomic_path, write_text
+from benchmark.core.hashing import hash_bytes, hash_strings
 from benchmark.core.locks import only_writer
 from benchmark.core.preprocessing import Preprocessing
+from benchmark.core.reuse import Key, is_made, key_of, record, source
+from benchmark.data.contents import Known, content_hashes, cores, remember, size_and_time
 from benchmark.data.pixels import decode_pixels, preprocess, read_bytes
 
 Progress = Callable[[int, int], None]
 """Called with images done and images in all."""
 
-RULES = "decoded-2"
-"""Part of every key; raise it when decoding or preprocessing gives other pixels."""
+CODE = ("benchmark.data.decoded", "benchmark.data.pixels")
+"""Modules whose edit decodes every image again."""
 
+MARK = "made.json"
 _CHUNK = 32
 _TODO, _DONE, _FAILED = 0, 1, 2
 _ROW = np.dtype([("state", "u1"), ("size", "i8"), ("mtime", "i8"), ("hash", "S64")])
-_SETTLED_NS = 2_000_000_000
-"""A file that changed less than this ago may change again within one tick of its clock."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ def decoded(
     cache = Path(cache_dir)
     cache.mkdir(parents=True, exist_ok=True)
     steps = preprocessing.model_dump_json()
-    listing = hash_strings([RULES, steps, *names])[:32]
+    listing = hash_strings([source(*CODE), steps, *names])[:32]
     with only_writer(cache / f"{listing}.lock"):
         found = _reuse(names, steps, cache, listing)
         if found is None:
@@ -131,42 +132,30 @@ def decoded(
     )
 
 
-def content_hashes(
-    paths: Sequence[Path | str], cache_dir: Path | str, workers: int | None = None
-) -> list[str]:
-    """sha256 of files; those that the index knows by size and time of change are not read again.
-
-    A file that cannot be read has the hash "".
-    """
-    names = [str(Path(path).absolute()) for path in paths]
-    cache = Path(cache_dir)
-    cache.mkdir(parents=True, exist_ok=True)
-    outcomes = _hash_all(names, cache, workers)
-    return [outcome.hash for outcome in outcomes]
-
-
 def _reuse(
     names: list[str], steps: str, cache: Path, listing: str
 ) -> tuple[str, list[str], dict[int, str]] | None:
     """Key, hash per path and reasons, where a finished folder holds these very images."""
     pointer = cache / "lists" / listing
-    if not pointer.exists() or not (cache / pointer.read_text().strip() / "pixels.npy").exists():
+    if not pointer.exists():
         return None
-    outcomes = _hash_all(names, cache, None)
-    before = set(np.load(cache / pointer.read_text().strip() / "hashes.npy").tolist())
+    last = cache / pointer.read_text().strip() / "hashes.npy"
+    if not last.is_file():
+        return None
+    before = set(np.load(last).tolist())
     hashes, reasons = [], {}
-    for outcome in outcomes:
-        if outcome.hash and outcome.hash.encode() in before:
-            hashes.append(outcome.hash)
+    for row, digest in enumerate(content_hashes(names, cache)):
+        if digest and digest.encode() in before:
+            hashes.append(digest)
             continue
         # Not among the decoded ones: a file that was unreadable then and may be readable now, or a new one.
-        error = _problem(names[outcome.row])
+        error = _problem(names[row])
         if not error:
             return None
         hashes.append("")
-        reasons[outcome.row] = error
+        reasons[row] = error
     key = _key(steps, [value for value in hashes if value])
-    return (key, hashes, reasons) if (cache / key / "pixels.npy").exists() else None
+    return (_name(key), hashes, reasons) if _is_whole(cache, key) else None
 
 
 def _problem(name: str) -> str:
@@ -251,7 +240,7 @@ def _decode_chunk(chunk: list[tuple[int, str]], pixels: Path, preprocessing: Pre
     for row, name in chunk:
         size, mtime, digest = 0, 0, ""
         try:
-            size, mtime = _stat(name)
+            size, mtime = size_and_time(name)
             data = read_bytes(name)
             digest = hash_bytes(data)
             out[row] = preprocess(decode_pixels(data, name), preprocessing)
@@ -277,9 +266,10 @@ def _finish(partial: Path, cache: Path, records: np.ndarray, steps: str) -> str:
     good = records["state"] == _DONE
     hashes = [value.decode() for value in records["hash"][good]]
     key = _key(steps, hashes)
-    if (cache / key).exists():
+    if _is_whole(cache, key):
         shutil.rmtree(partial)
-        return key
+        return _name(key)
+    shutil.rmtree(cache / _name(key), ignore_errors=True)
     final = partial / "final"
     shutil.rmtree(final, ignore_errors=True)
     final.mkdir()
@@ -288,11 +278,11 @@ def _finish(partial: Path, cache: Path, records: np.ndarray, steps: str) -> str:
     else:
         _compact(partial / "pixels.npy", good, final / "pixels.npy")
     np.save(final / "hashes.npy", np.array(hashes, dtype="S64"))
-    write_json(final / "info.json", {"rules": RULES, "preprocessing": steps, "images": len(hashes)})
+    record(final / MARK, key, [final / "pixels.npy", final / "hashes.npy"])
     with contextlib.suppress(FileExistsError):
-        final.rename(cache / key)
+        final.rename(cache / _name(key))
     shutil.rmtree(partial, ignore_errors=True)
-    return key
+    return _name(key)
 
 
 def _compact(source: Path, good: np.ndarray, target: Path) -> None:
@@ -305,85 +295,28 @@ def _compact(source: Path, good: np.ndarray, target: Path) -> None:
     out.flush()
 
 
-def _key(steps: str, hashes: Sequence[str]) -> str:
-    return hash_strings([RULES, steps, *hashes])[:32]
+def _key(steps: str, hashes: Sequence[str]) -> Key:
+    return key_of(source=source(*CODE), preprocessing=steps, images=hash_strings(hashes))
 
 
-def _stat(name: str) -> tuple[int, int]:
-    try:
-        found = Path(name).stat()
-    except OSError:
-        return 0, 0
-    return found.st_size, found.st_mtime_ns
+def _name(key: Key) -> str:
+    return key.digest[:32]
+
+
+def _is_whole(cache: Path, key: Key) -> bool:
+    folder = cache / _name(key)
+    return is_made(folder / MARK, key, [folder / "pixels.npy", folder / "hashes.npy"])
 
 
 def _unchanged(name: str, record: np.void) -> bool:
-    return record["state"] == _DONE and (record["size"], record["mtime"]) == _stat(name)
-
-
-def _hash_all(names: list[str], cache: Path, workers: int | None) -> list[Outcome]:
-    """Hash of every path, from the index where size and time of change are the same."""
-    stats = [_stat(name) for name in names]
-    with _index(cache) as connection:
-        known = {}
-        for name in names:
-            row = connection.execute("SELECT size, mtime, hash FROM files WHERE path = ?", (name,)).fetchone()
-            if row:
-                known[name] = row
-    outcomes: list[Outcome] = []
-    unknown = []
-    for row, (name, (size, mtime)) in enumerate(zip(names, stats, strict=True)):
-        stored = known.get(name)
-        if stored is not None and stored[:2] == (size, mtime):
-            outcomes.append(Outcome(row, size, mtime, stored[2], ""))
-        else:
-            outcomes.append(Outcome(row, size, mtime, "", ""))
-            unknown.append(row)
-    with ThreadPoolExecutor(workers or cores()) as pool:
-        for row, digest in zip(unknown, pool.map(_hash_of, [names[row] for row in unknown]), strict=True):
-            outcomes[row] = outcomes[row]._replace(hash=digest)
-    _store(cache, [(names[row], outcomes[row]) for row in unknown])
-    return outcomes
-
-
-def _hash_of(name: str) -> str:
-    try:
-        return hash_file(name)
-    except OSError:
-        return ""
+    return record["state"] == _DONE and (record["size"], record["mtime"]) == size_and_time(name)
 
 
 def _remember(cache: Path, names: list[str], records: np.ndarray) -> None:
-    outcomes = [
-        Outcome(row, int(record["size"]), int(record["mtime"]), record["hash"].decode(), "")
-        for row, record in enumerate(records)
-    ]
-    _store(cache, [(names[outcome.row], outcome) for outcome in outcomes])
-
-
-def _store(cache: Path, entries: list[tuple[str, Outcome]]) -> None:
-    limit = time.time_ns() - _SETTLED_NS
-    settled = [(name, o.size, o.mtime, o.hash) for name, o in entries if o.hash and o.mtime < limit]
-    with _index(cache) as connection:
-        connection.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", settled)
-
-
-@contextlib.contextmanager
-def _index(cache: Path) -> Iterator[sqlite3.Connection]:
-    connection = sqlite3.connect(cache / "index.sqlite", timeout=60)
-    try:
-        with connection:
-            connection.execute(
-                "CREATE TABLE IF NOT EXISTS files"
-                " (path TEXT PRIMARY KEY, size INTEGER, mtime INTEGER, hash TEXT) WITHOUT ROWID"
-            )
-            yield connection
-    except sqlite3.DatabaseError as error:
-        raise BenchError(f"{cache / 'index.sqlite'}: damaged ({error}). Delete it and run again.") from None
-    finally:
-        connection.close()
-
-
-def cores() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    remember(
+        cache,
+        (
+            Known(name, int(record["size"]), int(record["mtime"]), record["hash"].decode())
+            for name, record in zip(names, records, strict=True)
+        ),
+    )

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from benchmark.core.errors import BenchError, DataError
 from benchmark.core.hashing import hash_bytes
-from benchmark.data.decoded import cores
+from benchmark.data.contents import cores
 from benchmark.data.pixels import decode_pixels, read_bytes
 
 _CHUNK = 32

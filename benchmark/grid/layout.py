@@ -42,14 +42,20 @@ class Project:
     def reports(self) -> Path:
         return self.root / "reports"
 
-    def twin(self, dataset: str) -> Path:
-        return self.root / "data" / "twins" / dataset
+    def twin(self, name: str) -> Path:
+        return self.root / "data" / "twins" / name
 
-    def prepared(self, dataset: str, origin: str) -> Path:
-        return self.root / "data" / "prepared" / source_name(dataset, origin)
+    def prepared(self, name: str) -> Path:
+        """name: `source_name` of the dataset."""
+        return self.root / "data" / "prepared" / name
 
-    def texts(self, dataset: str, origin: str) -> Path:
-        return self.root / "data" / "texts" / source_name(dataset, origin)
+    def texts(self, name: str, rule: str) -> Path:
+        """name: `source_name` of the dataset. rule: which sections of its reports are read."""
+        return self.root / "data" / "texts" / name / rule
+
+    def mark(self, *names: str) -> Path:
+        """Where the rule of reuse notes what was made, for outputs whose own folder DVC tracks."""
+        return self.cache.joinpath("made", *names[:-1], f"{names[-1]}.json")
 
     def run(self, cell: str, seed: int) -> Path:
         return self.root / "runs" / cell / f"seed-{seed}"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -25,6 +26,7 @@ from benchmark.core.errors import ParamsError, UnknownName, closest
 from benchmark.core.files import read_yaml
 from benchmark.core.settings import (
     EQUAL_BUDGET,
+    FINE_TUNING,
     MethodConfig,
     Recipe,
     StatisticsConfig,
@@ -96,12 +98,26 @@ def registered(method: str) -> str:
     return method
 
 
+def _refuse_fine_tuning(training: TrainConfig) -> TrainConfig:
+    for name in FINE_TUNING:
+        if getattr(training, name) is not None:
+            text = (
+                f"training.{name}: acts on encoders that are fine-tuned; the grid's are frozen. Leave it out."
+            )
+            raise PydanticCustomError(SAID, "{text}", {"text": text})
+    return training
+
+
+FrozenTraining = Annotated[TrainConfig, AfterValidator(_refuse_fine_tuning)]
+"""Settings of a training on frozen encoders; what would be accepted and change nothing is refused."""
+
+
 class MethodChanges(Strict):
     """What is changed of a method: options of its own Config, and fields of the training recipe."""
 
     method: str = Field(description="a registered method; under `method` it is the key")
     options: SerializeAsAny[MethodConfig] = Field(default={}, validate_default=True)
-    training: TrainConfig = TrainConfig()
+    training: FrozenTraining = TrainConfig()
 
     @field_validator("method")
     @classmethod
@@ -172,7 +188,7 @@ class Params(Strict):
     encoders: EncoderParams
     texts: TextParams
     prompts: PromptParams
-    training: TrainConfig = TrainConfig()
+    training: FrozenTraining = TrainConfig()
     method: dict[str, MethodChanges]
     cells: dict[str, CellParams] = {}
     prompt_ablation: PromptAblation = PromptAblation()

@@ -23,13 +23,14 @@ from benchmark.evaluation.statistics.seeds import summarise
 from benchmark.evaluation.statistics.trend import frequency_trend
 from benchmark.grid.layout import Project, source_name
 from benchmark.grid.params import Cell, Params, ablation_cell, load_params, main_cell
+from benchmark.prompts.named import Named
 from benchmark.reporting.curves import Band, bands
 from benchmark.reporting.evidence import SEPARATOR, CellInfo, Curve, Evidence
 from benchmark.reporting.factor_effects import factor_effects
 from benchmark.reporting.joint import Scores, panels_of
 from benchmark.reporting.on_disk import OnDisk
 from benchmark.stages.summarise import Summary
-from benchmark.stages.texts import Named, named_in_training
+from benchmark.stages.texts import read_named, texts_folder
 from methods.base import METHODS
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ class Gathered:
         """What the training reports state; None where they were not aligned here."""
         train = self.params.data.train
         try:
-            return named_in_training(self.project, train, self.origin(train))
+            return read_named(texts_folder(self.project, self.params, train))
         except DataError:
             return None
 
@@ -180,7 +181,7 @@ class Gathered:
         file = f"predictions-{prompts}.parquet" if prompts else "predictions.parquet"
         folders = self.project.evaluations(cell)
         paths = {seed: own for seed, f in folders if (own := f / place / file).is_file()}
-        prepared = self.project.prepared(dataset, self.origin(dataset))
+        prepared = self.project.prepared(place)
         if not paths or not (prepared / "manifest.parquet").is_file():
             return None
         loaded = [Predictions.load(path) for path in paths.values()]

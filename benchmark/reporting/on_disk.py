@@ -74,7 +74,7 @@ class OnDisk:
                 checkpoints.append(frame.assign(run_id=name, seed=None).drop(columns="label"))
             sets.setdefault(place, _about(frame, meta, dataset, origin))
         if not frames:
-            raise BenchError("results: no metrics of the configured cells. Run `bench stage evaluate` first.")
+            raise BenchError("results: no metrics of configured cells. Run `bench stage cells main` first.")
         ordered = {d: sets[d] for d in [*[d for d in datasets if d in sets], *sets]}
         return pd.concat(frames, ignore_index=True), ordered, checkpoints
 

@@ -217,7 +217,7 @@ def reproduce(claim: Claim) -> str:
             dataset = contrast.datasets[0] if isinstance(contrast.datasets, tuple) else "all"
             steps.append(f"bench run --method {name} --dataset {dataset} --data-root DIR --checkpoint FILE")
         elif cell.endswith("-main"):
-            steps += [f"bench stage train {method}", f"bench stage evaluate {method}"]
+            steps.append(f"bench stage cell {method}")
         else:
             steps.append(f"bench stage cell {cell}")
     return " && ".join([*steps, "bench stage summarise all", f"bench verify {claim.id}"])

@@ -12,8 +12,8 @@ from benchmark.core.errors import DataError
 from benchmark.core.files import atomic_path, read_json, write_text
 from benchmark.core.progress import watched
 from benchmark.grid.params import main_cell
-from benchmark.stages.entry import index_file
 from benchmark.stages.features import image_store
+from benchmark.stages.pool import MAIN, index_file
 from benchmark.stages.run import Session
 from benchmark.stages.train import training_source
 
@@ -67,9 +67,10 @@ def training_truth(session: Session) -> tuple[np.ndarray, list[frozenset[str]]]:
     """Features (M, D) of the images that methods train on, and the concepts drawn in each."""
     import pandas as pd
 
+    from benchmark.twins.build import truth_path
+
     manifest = session.manifest(session.params.data.train)
-    path = session.project.twin(manifest.dataset)
-    path = path.with_name(path.name + ".truth.parquet")
+    path = truth_path(manifest.root)
     if manifest.origin != "twin" or not path.is_file():
         raise DataError(
             f"{path}: no truth of the training images. The probe is for twins; train on one, or leave "
@@ -136,10 +137,10 @@ def seed_spread(session: Session) -> pd.DataFrame:
     import pandas as pd
 
     rows = []
+    known = read_json(index_file(session.project, MAIN))
     for method in session.params.methods:
         cell = main_cell(session.params, method)
-        known = read_json(index_file(session.project, cell))
-        seeds = [known[f"seed-{seed}"] for seed in session.params.seeds]
+        seeds = [known[cell.name][f"seed-{seed}"] for seed in session.params.seeds]
         for dataset in session.params.data.evaluate:
             values = np.array([seed[dataset]["auroc_all"] for seed in seeds], dtype=float)
             spread = float(values.std(ddof=1)) if len(values) > 1 else float("nan")

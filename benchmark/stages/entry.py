@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-from benchmark.core.errors import DataError
 from benchmark.core.files import write_json
 from benchmark.core.hashing import hash_file
 from benchmark.core.progress import watched
 from benchmark.core.settings import set_fields
-from benchmark.core.tables import Manifest
-from benchmark.grid.layout import Project
-from benchmark.grid.params import Cell, Params, ablation_cell, cell_named, load_params, main_cell
-from benchmark.stages.evaluate import evaluate_cell, headlines
+from benchmark.grid.layout import Project, source_name
+from benchmark.grid.params import Params, ablation_cell, cell_named, load_params, main_cell
 from benchmark.stages.features import image_store, text_store
-from benchmark.stages.prepare import prepare_dataset, source_of
-from benchmark.stages.run import Session, train_one, trained_run
+from benchmark.stages.prepare import note_official, source_of
+from benchmark.stages.run import Session
 from benchmark.stages.summarise import Summary, summarise
-from benchmark.stages.texts import align_texts, texts_of
+from benchmark.stages.texts import texts_folder, texts_of
 from benchmark.stages.train import training_source
 
 
@@ -35,92 +31,70 @@ def session() -> Session:
 
 
 def prepare_stage(dataset: str) -> str:
-    """Read one dataset; data/index/<dataset>.json says what was read."""
-    project, params = context()
-    done = prepare_dataset(project, params, dataset)
-    manifest = done.load()
-    write_json(
-        project.root / "data" / "index" / f"{dataset}.json",
-        {
-            "dataset": dataset,
-            "origin": done.origin,
-            "images": len(manifest),
-            "patients": int(manifest.frame["patient_id"].nunique()),
-            "manifest_sha256": hash_file(done.folder / "manifest.parquet"),
-        },
-    )
-    return done.message
-
-
-def texts_stage() -> str:
-    """Align the training reports; data/texts.json says what was written."""
-    project, params = context()
-    manifest = _prepared(project, params, params.data.train)
-    message = align_texts(project, params, manifest)
-    folder = project.texts(manifest.dataset, manifest.origin)
-    hashes = {path.name: hash_file(path) for path in sorted(folder.iterdir()) if path.is_file()}
-    write_json(project.root / "data" / "texts.json", {"dataset": manifest.dataset, "sha256": hashes})
-    return message
+    """Make the twin of a dataset, where it has one, and read it. data/index/<dataset>.json says what was
+    read; where that were official files, <dataset>-official.json says the same."""
+    now = session()
+    manifest = now.manifest(dataset)
+    at = source_of(now.project, now.params, dataset)
+    folder = now.project.prepared(at.name)
+    index = now.project.root / "data" / "index"
+    found = {
+        "dataset": dataset,
+        "origin": manifest.origin,
+        "images": len(manifest),
+        "patients": int(manifest.frame["patient_id"].nunique()),
+        "sha256": {path.name: hash_file(path) for path in sorted(folder.glob("*.parquet"))},
+    }
+    write_json(index / f"{dataset}.json", found)
+    official = index / f"{source_name(dataset, 'official')}.json"
+    if manifest.origin == "official":
+        note_official(now.project, dataset)
+        write_json(official, found)
+    else:
+        official.unlink(missing_ok=True)
+    return f"{dataset}: {len(manifest):,} images"
 
 
 def features_stage() -> str:
-    """Encode every image and training text once; data/features.json holds the content keys."""
-    project, params = context()
-    keys: dict[str, str] = {}
-    train = _prepared(project, params, params.data.train)
+    """Align the training reports, encode every image and training text once; data/features.json holds the
+    content keys of both."""
+    now = session()
+    project, params = now.project, now.params
+    train = now.manifest(params.data.train)
+    now.texts(params.texts.rule)
+    folder = texts_folder(project, params, params.data.train)
+    keys = {f"{params.data.train} {path.name}": hash_file(path) for path in sorted(folder.glob("[an]*"))}
     source = training_source(params, train)
     keys[f"{params.data.train} (training)"] = image_store(project, params, source.manifest).key
-    texts, used = texts_of(project, params.texts, source.manifest)
+    texts, used = texts_of(project, params, params.texts, source.manifest)
     keys[f"texts ({used.name})"] = text_store(project, params, [text for own in texts for text in own]).key
     of_tasks = [dataset for settings in params.tasks.values() for dataset in settings.datasets]
-    for dataset in dict.fromkeys([*params.data.evaluate, *of_tasks]):
-        keys[dataset] = image_store(project, params, _prepared(project, params, dataset)).key
+    sets = dict.fromkeys([*params.data.evaluate, *of_tasks])
+    for dataset in sets:
+        keys[dataset] = image_store(project, params, now.manifest(dataset)).key
     write_json(project.root / "data" / "features.json", keys)
-    return f"features of {len(keys) - 1} image sets and 1 set of texts are in the cache"
+    return f"features of {len(sets) + 1} image sets and 1 set of texts are in the cache"
 
 
-def train_stage(name: str, seeds: Sequence[int]) -> str:
-    """Train one cell; results/index/weights/ holds the hash of each seed's weights of a main cell."""
-    now = session()
-    cell = cell_named(now.params, name)
-    runs = {f"seed-{seed}": train_one(now, cell, seed) for seed in seeds}
-    if cell.variant == "main":
-        hashes = {seed: run["model_sha256"] for seed, run in runs.items()}
-        write_json(now.project.root / "results" / "index" / "weights" / f"{cell.name}.json", hashes)
-    return f"{cell.name}: {len(seeds)} seed(s) trained"
-
-
-def evaluate_stage(name: str, seeds: Sequence[int]) -> str:
-    """Evaluate one trained cell on every evaluation set and task; write the headline numbers of its seeds."""
-    now = session()
-    cell = cell_named(now.params, name)
-    numbers = {}
-    for seed in seeds:
-        found = evaluate_cell(now, cell, seed, trained_run(now.project, cell, seed))
-        numbers[f"seed-{seed}"] = headlines(found)
-    if cell.variant == "main":
-        write_json(index_file(now.project, cell), numbers)
-    return f"{cell.name}: evaluated on {', '.join(cell.evaluate)}"
-
-
-def cell_stage(name: str) -> str:
-    """Train and evaluate one ablation cell with its seeds, or those of the grid."""
+def cell_stage(name: str, seeds: Sequence[int] | None) -> str:
+    """Train and evaluate one cell with these seeds, its own, or those of the grid; what is done is reused."""
     from benchmark.stages.pool import carry_out_job
 
     now = session()
     cell = cell_named(now.params, name)
-    seeds = cell.seeds or now.params.seeds
+    seeds = seeds or cell.seeds or now.params.seeds
     for seed in seeds:
         carry_out_job(now, cell, seed)
     return f"{cell.name}: {len(seeds)} seed(s) trained and evaluated"
 
 
-def cells_stage(table: str, processes: int | None) -> str:
-    """Train and evaluate the main cells (`main`) or the ablation cells of one table, one a core at a time."""
-    from benchmark.stages.pool import carry_out_table
+def cells_stage(group: str, processes: int | None) -> str:
+    """Train and evaluate the main cells (`main`), all ablation cells (`ablations`) or those of one table, one
+    a core at a time."""
+    from benchmark.stages.pool import carry_out_cells
 
     now = session()
-    return carry_out_table(now.project, now.params, table, processes, now.say)
+    return carry_out_cells(now.project, now.params, group, processes, now.say)
 
 
 def tune_stage(method: str) -> str:
@@ -150,11 +124,6 @@ def tune_stage(method: str) -> str:
     return f"{method}: trial {found.chosen.number} of {len(found.trials)}, {now.project.relative(path)}"
 
 
-def index_file(project: Project, cell: Cell) -> Path:
-    """Where the headline numbers of an evaluated main cell lie, by seed, for `dvc metrics`."""
-    return project.root / "results" / "index" / "main" / f"{cell.name}.json"
-
-
 def summarise_stage(part: str) -> str:
     """results/summary/<part>: means over seeds, comparisons and ranks of the main cells, or of all."""
     now = session()
@@ -178,11 +147,3 @@ def _means(summary: Summary) -> dict[str, dict[str, float]]:
     for cell, dataset, metric, value in own[["run_id", "dataset", "metric", "value"]].itertuples(index=False):
         found.setdefault(cell, {}).setdefault(f"{dataset}_{metric}", round(float(value), 6))
     return found
-
-
-def _prepared(project: Project, params: Params, dataset: str) -> Manifest:
-    _, origin = source_of(project, params, dataset)
-    folder: Path = project.prepared(dataset, origin)
-    if not (folder / "manifest.parquet").is_file():
-        raise DataError(f"{project.relative(folder)}: no manifest. Run `bench stage prepare {dataset}`.")
-    return Manifest.load(folder)

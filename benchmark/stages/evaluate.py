@@ -20,6 +20,7 @@ from benchmark.core.tables import METRIC_COLUMNS, Manifest, Predictions, read_ta
 from benchmark.core.tasks import CLASSIFICATION, Task, TaskContext, TaskSettings, ordered, task_named
 from benchmark.grid.layout import Project, source_name
 from benchmark.grid.params import Cell, Params
+from benchmark.prompts.named import Named
 from benchmark.prompts.settings import PromptParams, TextParams
 from benchmark.stages.features import (
     device,
@@ -29,7 +30,6 @@ from benchmark.stages.features import (
     shared_image_encoder,
     text_store,
 )
-from benchmark.stages.texts import Named
 
 if TYPE_CHECKING:
     import pandas as pd

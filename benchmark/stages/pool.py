@@ -1,5 +1,4 @@
-"""The main cells, or the ablation cells of one table, side by side: every core trains a cell and seed of its
-own."""
+"""The main cells, or ablation cells, side by side: every core trains a cell and seed of its own."""
 
 from __future__ import annotations
 
@@ -22,8 +21,8 @@ Say = Callable[[str], None]
 Headline = dict[str, Any]
 
 
-MAIN = "main"
-"""Stands for the main cells where a table is asked for."""
+MAIN, ABLATIONS = "main", "ablations"
+"""Groups of cells; any other name is that of an ablation table."""
 
 
 @dataclass(frozen=True)
@@ -34,50 +33,53 @@ class Job:
     seed: int
 
 
-def jobs_of(params: Params, table: str) -> list[Job]:
-    """Every seed of the cells of one table. Whole reports, the longest to train on, come first, so that none
+def jobs_of(params: Params, group: str) -> list[Job]:
+    """Every seed of the cells of one group. Whole reports, the longest to train on, come first, so that none
     is left running alone; then one seed of all cells, so that a table fills evenly."""
-    if table == MAIN:
+    if group == MAIN:
         cells = [main_cell(params, method) for method in params.methods]
     else:
-        names = [name for name, change in params.cells.items() if change.table == table]
-        cells = [ablation_cell(params, name) for name in names]
+        cells = [
+            ablation_cell(params, name)
+            for name, change in params.cells.items()
+            if group in (ABLATIONS, change.table)
+        ]
     jobs = [(cell, Job(cell.name, seed)) for cell in cells for seed in cell.seeds or params.seeds]
     jobs.sort(key=lambda pair: (pair[0].texts.unit != "report", pair[1].seed))
     return [job for _, job in jobs]
 
 
-def carry_out_table(project: Project, params: Params, table: str, processes: int | None, say: Say) -> str:
-    """Train and evaluate the cells of `table`; results/index/cells/<table>.json holds their headline numbers.
-    Those of the main cells are written by the stage that records each of them; results/index/pool.json only
-    says which are done, so that it changes with the list and not with the numbers.
+def index_file(project: Project, group: str) -> Path:
+    """What the cells of a group came to: cell → seed → hash of the weights, headline numbers by dataset."""
+    return project.root / "results" / "index" / f"{group}.json"
+
+
+def carry_out_cells(project: Project, params: Params, group: str, processes: int | None, say: Say) -> str:
+    """Train and evaluate the cells of `group`; results/index/main.json or ablations.json holds the hashes of
+    their weights and their headline numbers.
 
     processes: None, one a core. Finished cells are reused. The first error of a job is raised once the jobs
     that had begun have ended.
     """
-    jobs = jobs_of(params, table)
+    jobs = jobs_of(params, group)
     count = min(processes or os.cpu_count() or 1, max(len(jobs), 1))
     numbers: dict[str, dict[str, Headline]] = {}
-    with watched(f"cells of {table}") as report:
+    with watched(f"cells: {group}") as report:
         done = _alone(project, params, jobs, say) if count == 1 else _pool(project, jobs, count, say)
         for number, (job, found) in enumerate(done, 1):
             numbers.setdefault(job.cell, {})[f"seed-{job.seed}"] = found
             report(number, len(jobs))
-    if table == MAIN:
-        seeds = {cell: sorted(found) for cell, found in sorted(numbers.items())}
-        write_json(project.root / "results" / "index" / "pool.json", seeds)
-        return f"{len(seeds)} main cells, {len(jobs)} runs trained and evaluated"
-    ordered = {cell: dict(sorted(numbers[cell].items())) for cell in sorted(numbers)}
-    write_json(project.root / "results" / "index" / "cells" / f"{table}.json", ordered)
+    if group in (MAIN, ABLATIONS):
+        write_json(index_file(project, group), numbers)
     if not jobs:
-        return f"{table}: no cell of this profile is in this table"
-    return f"{table}: {len(numbers)} cells, {len(jobs)} runs trained and evaluated"
+        return f"{group}: params.yaml has no such cell"
+    return f"{group}: {len(numbers)} cells, {len(jobs)} runs trained and evaluated"
 
 
 def carry_out_job(session: Session, cell: Cell, seed: int) -> Headline:
     """Train and evaluate one seed of one cell, or reuse it."""
     run = train_one(session, cell, seed)
-    return headlines(evaluate_cell(session, cell, seed, run))
+    return {"weights": run["model_sha256"], **headlines(evaluate_cell(session, cell, seed, run))}
 
 
 def _alone(project: Project, params: Params, jobs: list[Job], say: Say) -> Iterator[tuple[Job, Headline]]:

@@ -5,16 +5,33 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmark.core.errors import DataError
 from benchmark.core.files import write_text
-from benchmark.core.hashing import derive_seed
+from benchmark.core.hashing import derive_seed, hash_value
+from benchmark.core.reuse import Key, Reused, changes, is_made, key_of, record, reuse, source
 from benchmark.core.tables import TWIN_NOTICE, Manifest, Origin
-from benchmark.grid.layout import Project
-from benchmark.grid.params import Params
+from benchmark.grid.layout import Project, source_name
+from benchmark.grid.params import Params, TwinParams, load_params
+
+if TYPE_CHECKING:
+    from benchmark.twins.build import TwinSummary
 
 OFFICIAL_NOTE = "NO-TWIN.txt"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a dataset is read from. name: of the folders of what is made from it, which official files, the
+    configured twin and any other twin never share."""
+
+    dataset: str
+    origin: Origin
+    root: Path
+    name: str
 
 
 @dataclass(frozen=True)
@@ -22,38 +39,25 @@ class Prepared:
     """Where a manifest lies and what to tell the user about it."""
 
     folder: Path
-    origin: Origin
+    source: Source
     message: str
 
     def load(self) -> Manifest:
-        return Manifest.load(self.folder)
+        return Manifest.load(self.folder, self.source.root)
 
 
-def make_twin(project: Project, params: Params, dataset: str) -> str:
-    """Generate data/twins/<dataset>. The same parameters give the same bytes.
-
-    A dataset whose official files are configured gets a note there instead.
-    """
-    if dataset in params.data.roots:
-        source_of(project, params, dataset)
-        write_text(project.twin(dataset) / OFFICIAL_NOTE, f"{dataset} is read from data.roots; no twin.\n")
-        return f"{dataset}: official files are configured, no twin is made"
-    from benchmark.twins.build import TwinSpec, build_twin
-
-    spec = TwinSpec(images=params.twins.images.get(dataset), size=params.twins.size)
-    seed = derive_seed(params.twins.seed, "twin", dataset)
-    summary = build_twin(dataset, project.twin(dataset), spec, seed)
-    return f"{dataset}: {summary.images} images in {project.relative(project.twin(dataset))} ({TWIN_NOTICE})"
-
-
-def source_of(project: Project, params: Params, dataset: str) -> tuple[Path, Origin]:
+def source_of(project: Project, params: Params, dataset: str) -> Source:
     """The data root of a dataset and whether it holds official files or the twin.
 
-    A configured root may name an environment variable. Raises DataError where it is unset or no folder.
+    A configured root may name an environment variable. A twin of another size, number or seed than the file
+    params.yaml says has a folder of its own. Raises DataError where a variable is unset or a root no folder.
     """
     root = params.data.roots.get(dataset)
     if root is None:
-        return project.twin(dataset), "twin"
+        name = source_name(dataset, "twin")
+        if _spec(params.twins, dataset) != _spec(_configured(project), dataset):
+            name += f"-{hash_value(_spec(params.twins, dataset))[:8]}"
+        return Source(dataset, "twin", project.twin(name), name)
     text = os.path.expandvars(root)
     unset = re.search(r"\$\{?(\w+)", text)
     if unset:
@@ -65,26 +69,121 @@ def source_of(project: Project, params: Params, dataset: str) -> tuple[Path, Ori
     path = path if path.is_absolute() else project.root / path
     if not path.is_dir():
         raise DataError(f"{dataset}: data root {text} is not a folder. Correct --data-root or data.roots.")
-    return path, "official"
+    return Source(dataset, "official", path, source_name(dataset, "official"))
+
+
+def _spec(twins: TwinParams, dataset: str) -> dict[str, int | None]:
+    return {"images": twins.images.get(dataset), "size": twins.size, "seed": twins.seed}
+
+
+def _configured(project: Project) -> TwinParams:
+    status = project.params.stat()
+    return _read_twins(project.params, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=8)
+def _read_twins(path: Path, size: int, mtime_ns: int) -> TwinParams:
+    return load_params(path).twins
+
+
+def twin_key(params: Params, dataset: str) -> Key:
+    """Key of a twin: its settings, the card it follows and the source that draws, reports and writes it."""
+    from benchmark.data.cards import load_card
+    from benchmark.prompts.lexicon import load_lexicon
+    from benchmark.twins.build import WRITERS
+
+    return key_of(
+        settings=_spec(params.twins, dataset),
+        card=load_card(dataset).model_dump(mode="json"),
+        lexicon=load_lexicon().hash,
+        source=source("benchmark.twins.build", "benchmark.twins.findings.*", WRITERS.get(dataset).__module__),
+    )
+
+
+def build_twin_of(
+    project: Project, params: Params, dataset: str, out: Path | None = None, workers: int = 2
+) -> TwinSummary:
+    """Draw a twin into its folder, or into `out`, whatever is there. Equal settings give equal bytes."""
+    from benchmark.twins.build import TwinSpec, build_twin
+
+    spec = TwinSpec(images=params.twins.images.get(dataset), size=params.twins.size)
+    seed = derive_seed(params.twins.seed, "twin", dataset)
+    if out is not None:
+        return build_twin(dataset, out, spec, seed, workers)
+    at = source_of(project, params, dataset)
+    mark = project.mark("twins", at.name)
+    mark.unlink(missing_ok=True)
+    summary = build_twin(dataset, at.root, spec, seed, workers)
+    record(mark, twin_key(params, dataset), [summary.truth])
+    return summary
+
+
+def note_official(project: Project, dataset: str) -> None:
+    """Say in the folder of the twin that there is none, as official files are configured."""
+    write_text(project.twin(dataset) / OFFICIAL_NOTE, f"{dataset} is read from data.roots; no twin.\n")
+
+
+def make_twin(project: Project, params: Params, dataset: str) -> str:
+    """The twin of a dataset, drawn where it is missing or was drawn under another key.
+
+    Files of a twin that were edited by hand stay; what is read from them is read again.
+    """
+    from benchmark.twins.build import truth_path
+
+    at = source_of(project, params, dataset)
+    mark, key = project.mark("twins", at.name), twin_key(params, dataset)
+    where = f"{project.relative(at.root)} ({TWIN_NOTICE})"
+    noted = (at.root / OFFICIAL_NOTE).exists()
+    if at.root.is_dir() and not noted and is_made(mark, key, [truth_path(at.root)]):
+        return f"{dataset}: twin reused, {where}"
+    (at.root / OFFICIAL_NOTE).unlink(missing_ok=True)
+    done = Reused(False, changes(mark, key))
+    summary = build_twin_of(project, params, dataset)
+    return f"{dataset}: {summary.images} images {done}, {where}"
 
 
 def prepare_dataset(project: Project, params: Params, dataset: str) -> Prepared:
-    """Read a dataset into its manifest. Makes the twin first where it is needed and missing.
+    """The manifest of a dataset, read where it is missing or its files, card or reader changed. Makes the
+    twin first where it is needed.
 
     Raises DataError for a missing root or files that are not in the official layout.
     """
     from benchmark.data.cards import load_card
     from benchmark.data.dataset import read_dataset, remarks
 
-    root, origin = source_of(project, params, dataset)
-    if origin == "twin" and (not root.is_dir() or (root / OFFICIAL_NOTE).exists()):
+    at = source_of(project, params, dataset)
+    if at.origin == "twin":
         make_twin(project, params, dataset)
-    manifest = read_dataset(dataset, root, origin)
-    folder = project.prepared(dataset, origin)
-    manifest.save(folder)
-    notice = f" ({TWIN_NOTICE})" if origin == "twin" else " (official files)"
+    folder = project.prepared(at.name)
+    done = reuse(
+        folder / "made.json",
+        manifest_key(project, at),
+        lambda: [p for p in (folder / "manifest.parquet", folder / "regions.parquet") if p.is_file()],
+        lambda: read_dataset(dataset, at.root, at.origin).save(folder),
+    )
+    prepared = Prepared(folder, at, "")
+    manifest = prepared.load()
+    noticed = remarks(manifest, load_card(dataset))
+    if done.reused:
+        return Prepared(folder, at, "; ".join([f"{dataset}: reused {len(manifest):,} images", *noticed]))
+    notice = f" ({TWIN_NOTICE})" if at.origin == "twin" else " (official files)"
     patients = manifest.frame["patient_id"].nunique()
     known = f"of {patients:,} patients" if patients else "without patient ids"
-    text = f"{dataset}: {len(manifest):,} images {known}{notice}"
-    text = "; ".join([text, *remarks(manifest, load_card(dataset))])
-    return Prepared(folder, origin, text)
+    again = f", {done}" if done.why else ""
+    text = f"{dataset}: {len(manifest):,} images {known}{notice}{again}"
+    return Prepared(folder, at, "; ".join([text, *noticed]))
+
+
+def manifest_key(project: Project, at: Source) -> Key:
+    """Key of a manifest: the files below the root, the card, and the reader with what it calls."""
+    from benchmark.data.cards import load_card
+    from benchmark.data.contents import fingerprint
+    from benchmark.data.readers import READERS
+
+    card = load_card(at.dataset)
+    return key_of(
+        data=fingerprint(at.root, project.cache),
+        origin=at.origin,
+        card=card.model_dump(mode="json"),
+        source=source("benchmark.data.dataset", READERS.get(card.reader).__module__),
+    )

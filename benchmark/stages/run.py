@@ -8,18 +8,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmark.core.errors import BenchError
-from benchmark.core.files import read_json, write_json
+from benchmark.core.files import write_json
 from benchmark.core.hashing import hash_value
 from benchmark.core.locks import only_writer
 from benchmark.core.tables import Manifest
-from benchmark.data.cards import load_card
-from benchmark.data.dataset import remarks
 from benchmark.grid.layout import Project
 from benchmark.grid.params import Cell, Params
 from benchmark.stages.evaluate import evaluation_data
 from benchmark.stages.prepare import prepare_dataset, source_of
-from benchmark.stages.texts import COUNTS, align_texts, named_in_training
+from benchmark.stages.texts import align_texts, read_named, texts_folder
 from benchmark.stages.train import train_cell, training_inputs
 
 if TYPE_CHECKING:
@@ -46,6 +43,7 @@ class Session:
     """Of an official checkpoint; None: the shared ones, and a method trained here."""
     group: Group | None = None
     _manifests: dict[str, Manifest] = field(default_factory=dict)
+    _aligned: set[str] = field(default_factory=set)
     _inputs: dict[str, TrainingData] = field(default_factory=dict)
     _evaluated: dict[tuple[str, str | None], EvaluationData] = field(default_factory=dict)
 
@@ -73,35 +71,28 @@ class Session:
         return self._manifests[dataset]
 
     def _manifest(self, dataset: str) -> Manifest:
-        root, origin = source_of(self.project, self.params, dataset)
-        folder = self.project.prepared(dataset, origin)
-        with self.writing(dataset, folder):
-            if (folder / "manifest.parquet").is_file():
-                known = Manifest.load(folder)
-                same = known.root == root.absolute() or known.root == root
-                if same and (origin == "official" or root.is_dir()):
-                    said = [f"{dataset}: reused {len(known):,} images", *remarks(known, load_card(dataset))]
-                    self.say("; ".join(said))
-                    return known
+        name = source_of(self.project, self.params, dataset).name
+        with self.writing(dataset, self.project.prepared(name)):
             prepared = prepare_dataset(self.project, self.params, dataset)
         self.say(prepared.message)
         return prepared.load()
 
-    def texts(self) -> None:
-        """Aligned training sentences, made where they are missing."""
-        manifest = self.manifest(self.params.data.train)
-        self.processes.first_then_all(lambda: self._texts(manifest))
+    def texts(self, rule: str) -> None:
+        """Aligned training sentences by a rule, made where they are missing or not those of these reports."""
+        if rule not in self._aligned:
+            manifest = self.manifest(self.params.data.train)
+            self.processes.first_then_all(lambda: self._texts(manifest, rule))
+            self._aligned.add(rule)
 
-    def _texts(self, manifest: Manifest) -> None:
-        folder = self.project.texts(manifest.dataset, manifest.origin)
+    def _texts(self, manifest: Manifest, rule: str) -> None:
+        folder = texts_folder(self.project, self.params, manifest.dataset, rule)
         with self.writing(f"{manifest.dataset} texts", folder):
-            if not (folder / COUNTS).is_file():
-                self.say(align_texts(self.project, self.params, manifest))
+            self.say(align_texts(self.project, self.params, manifest, rule))
 
     def inputs(self, cell: Cell) -> TrainingData:
         key = hash_value(cell.texts.model_dump())
         if key not in self._inputs:
-            self.texts()
+            self.texts(cell.texts.rule)
             manifest = self.manifest(self.params.data.train)
             self._inputs[key] = self.processes.first_then_all(
                 lambda: training_inputs(self.project, self.params, cell, manifest)
@@ -115,8 +106,9 @@ class Session:
             named = trained_on = None
             if self.encoders is None:
                 source = self.manifest(self.params.data.train)
-                self.texts()
-                named = named_in_training(self.project, source.dataset, source.origin)
+                rule = self.params.texts.rule
+                self.texts(rule)
+                named = read_named(texts_folder(self.project, self.params, source.dataset, rule))
                 trained_on = source.dataset
             manifest = self.manifest(dataset)
             self._evaluated[dataset, protocol] = self.processes.first_then_all(
@@ -151,17 +143,10 @@ def train_one(session: Session, cell: Cell, seed: int) -> dict[str, Any]:
         result = train_cell(session.project, session.params, cell, seed, manifest, data, session.group)
         if session.processes.first:
             write_json(folder / "source.json", source)
-    verb = "reused" if result.reused else f"trained in {result.seconds:.0f} s"
+    again = f" again ({', '.join(result.why)} changed)" if result.why else ""
+    verb = "reused" if result.reused else f"trained{again} in {result.seconds:.0f} s"
     session.say(
         f"{cell.name} seed {seed}: {verb}, best epoch {result.best_epoch}, "
         f"validation loss {result.val_loss:.4f}"
     )
     return {**result.run, **source}
-
-
-def trained_run(project: Project, cell: Cell, seed: int) -> dict[str, Any]:
-    """The record of a finished run. Raises BenchError where there is none."""
-    folder = project.run(cell.name, seed)
-    if not (folder / "run.json").is_file():
-        raise BenchError(f"{project.relative(folder)}: no finished run. Run `bench stage train` first.")
-    return {**read_json(folder / "run.json"), **read_json(folder / "source.json")}

@@ -132,7 +132,7 @@ def summarise(
             part = Comparison({n: comparison.summaries[n] for n in names}, comparison.grouped)
             families.setdefault(family, []).append(compare(part, identity=place, config=config))
     if not means:
-        raise DataError("no predictions to summarise. Run `bench stage evaluate` first.")
+        raise DataError("no predictions to summarise. Run `bench stage cells main` first.")
     metrics = pd.concat(means, ignore_index=True)
     level, power = config.level, config.power
     paired = {

@@ -2,48 +2,62 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from benchmark.core.errors import DataError
 from benchmark.core.files import read_json, write_json
-from benchmark.core.hashing import hash_file
+from benchmark.core.hashing import hash_file, hash_strings
+from benchmark.core.reuse import Key, key_of, reuse, source
 from benchmark.core.tables import Manifest, read_table, write_table
 from benchmark.data.cards import Card, load_card
 from benchmark.grid.layout import Project
 from benchmark.grid.params import Params
+from benchmark.prompts.named import Named, count_named
 from benchmark.prompts.settings import TextParams
-
-if TYPE_CHECKING:
-    import pandas as pd
+from benchmark.stages.prepare import source_of
 
 TABLE, COUNTS = "aligned.parquet", "named.json"
 
 
-@dataclass(frozen=True)
-class Named:
-    """What the training reports say. studies: with a report. present: concept → studies that state it as
-    present, descendants included. Concepts that no report states are not in it."""
-
-    studies: int
-    present: dict[str, int]
+def texts_folder(project: Project, params: Params, dataset: str, rule: str | None = None) -> Path:
+    """Where the aligned sentences of a dataset lie, read by `rule`, or by the rule of params.yaml."""
+    return project.texts(source_of(project, params, dataset).name, rule or params.texts.rule)
 
 
-def align_texts(project: Project, params: Params, manifest: Manifest) -> str:
-    """Write data/texts/<dataset>/aligned.parquet and named.json. Datasets without reports have neither."""
-    from benchmark.prompts.training_texts import align_manifest
+def texts_key(manifest: Manifest, rule: str) -> Key:
+    """Key of aligned sentences: the reports by study, the rule, the lexicon and the source that aligns."""
+    from benchmark.prompts.lexicon import load_lexicon
+    from benchmark.prompts.training_texts import study_reports
 
-    folder = project.texts(manifest.dataset, manifest.origin)
+    return key_of(
+        reports=hash_strings(part for pair in study_reports(manifest).items() for part in pair),
+        settings=rule,
+        lexicon=load_lexicon().hash,
+        source=source("benchmark.prompts.training_texts", "benchmark.prompts.named"),
+    )
+
+
+def align_texts(project: Project, params: Params, manifest: Manifest, rule: str | None = None) -> str:
+    """Aligned sentences and what they name: aligned.parquet and named.json in `texts_folder`, made where they
+    are missing or rest on other reports, another lexicon or other code. Without reports nothing is named.
+    """
+    rule = rule or params.texts.rule
+    folder = texts_folder(project, params, manifest.dataset, rule)
+    names = (TABLE, COUNTS) if has_reports(manifest) else (COUNTS,)
+    done = reuse(
+        folder / "made.json",
+        texts_key(manifest, rule),
+        [folder / name for name in names],
+        lambda: _align(folder, manifest, rule),
+    )
     if not has_reports(manifest):
-        write_json(folder / COUNTS, {"studies": 0, "present": {}})
         return f"{manifest.dataset}: no reports; training texts come from labels"
-    table = align_manifest(manifest, rule=params.texts.rule)
-    write_table(folder / TABLE, table, {"dataset": manifest.dataset, "rule": params.texts.rule})
-    named = count_named(table)
-    write_json(folder / COUNTS, {"studies": named.studies, "present": named.present})
+    named = read_named(folder)
+    table = read_table(folder / TABLE)[0]
     sentences = table["aligned"].notna().sum()
-    said = [f"{manifest.dataset}: {sentences:,} aligned sentences of {named.studies:,} reports"]
+    again = f", {done}" if done.reused or done.why else ""
+    said = [f"{manifest.dataset}: {sentences:,} aligned sentences of {named.studies:,} reports{again}"]
     unnamed = table.groupby(["study_id", "sentence"])["aligned"].count().eq(0).sum()
     if unnamed:
         said.append(f"{unnamed:,} sentences name no concept of the lexicon and do not train as aligned texts")
@@ -52,6 +66,17 @@ def align_texts(project: Project, params: Params, manifest: Manifest) -> str:
         more = ", …" if len(outside) > 3 else ""
         said.append(f"{len(outside)} concepts of the card are not in it: {', '.join(outside[:3])}{more}")
     return "; ".join(said)
+
+
+def _align(folder: Path, manifest: Manifest, rule: str) -> None:
+    from benchmark.prompts.training_texts import align_manifest
+
+    named = Named(0, {})
+    if has_reports(manifest):
+        table = align_manifest(manifest, rule=rule)
+        write_table(folder / TABLE, table, {"dataset": manifest.dataset, "rule": rule})
+        named = count_named(table)
+    write_json(folder / COUNTS, {"studies": named.studies, "present": named.present})
 
 
 def concepts_outside(card: Card) -> dict[str, list[str]]:
@@ -67,24 +92,11 @@ def concepts_outside(card: Card) -> dict[str, list[str]]:
     return outside
 
 
-def count_named(table: pd.DataFrame) -> Named:
-    """Studies per concept that is stated as present, counting what lies below it in the lexicon."""
-    from benchmark.prompts.lexicon import load_lexicon
-
-    lexicon = load_lexicon()
-    present = table[table["presence"] == "present"][["study_id", "concept"]].drop_duplicates()
-    counts: dict[str, set[str]] = {}
-    for study, concept in present.itertuples(index=False):
-        for name in (concept, *lexicon.ancestors(concept)):
-            counts.setdefault(name, set()).add(study)
-    return Named(int(table["study_id"].nunique()), {k: len(v) for k, v in sorted(counts.items())})
-
-
-def named_in_training(project: Project, dataset: str, origin: str) -> Named:
-    """What the training reports of a dataset state. Raises DataError before stage texts has run."""
-    path = project.texts(dataset, origin) / COUNTS
+def read_named(folder: Path) -> Named:
+    """What the reports of a `texts_folder` state. Raises DataError before they were aligned."""
+    path = folder / COUNTS
     if not path.is_file():
-        raise DataError(f"{project.relative(path)}: no such file. Run `bench stage texts`.")
+        raise DataError(f"{path}: no such file. Run `bench stage features`.")
     value = read_json(path)
     return Named(value["studies"], value["present"])
 
@@ -100,7 +112,9 @@ def texts_used(texts: TextParams, manifest: Manifest) -> TextParams:
     return texts.model_copy(update={"wording": "labels", "bare_names": "keep"})
 
 
-def texts_of(project: Project, texts: TextParams, manifest: Manifest) -> tuple[list[list[str]], TextParams]:
+def texts_of(
+    project: Project, params: Params, texts: TextParams, manifest: Manifest
+) -> tuple[list[list[str]], TextParams]:
     """Training texts of each image and what was used; sets without reports use their labels.
 
     Raises DataError where the table of aligned sentences is missing.
@@ -113,7 +127,7 @@ def texts_of(project: Project, texts: TextParams, manifest: Manifest) -> tuple[l
         assert used.llm_file is not None
         table = read_table(_inside(project, used.llm_file))[0]
     elif used.wording == "aligned" or (used.wording == "raw" and "drop" in (used.negations, used.bare_names)):
-        table = read_table(project.texts(manifest.dataset, manifest.origin) / TABLE)[0]
+        table = read_table(texts_folder(project, params, manifest.dataset, texts.rule) / TABLE)[0]
     return training_texts(manifest, used, table), used
 
 

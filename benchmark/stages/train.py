@@ -72,7 +72,7 @@ def training_inputs(project: Project, params: Params, cell: Cell, manifest: Mani
     from benchmark.training.data import training_data
 
     source = training_source(params, manifest)
-    texts, used = texts_of(project, cell.texts, source.manifest)
+    texts, used = texts_of(project, params, cell.texts, source.manifest)
     if not any(texts):
         raise DataError(
             f"{manifest.dataset}: no training image has a text ({used.name}). "

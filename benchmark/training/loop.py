@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from benchmark.core.errors import BenchError
 from benchmark.core.files import atomic_path, read_json, write_json
-from benchmark.core.hashing import derive_seed, hash_array, hash_file, hash_sources, hash_value
+from benchmark.core.hashing import derive_seed, hash_array, hash_file, hash_value
+from benchmark.core.reuse import Key, changes, is_made, key_of, record, source
 from benchmark.training.config import TrainConfig
 from benchmark.training.data import Batch, TrainingData, epoch_batches, validation_batches
 from benchmark.training.distributed import Group, local_device
@@ -30,7 +31,9 @@ from benchmark.training.state import load_state, save_state
 from benchmark.training.step import Step
 from methods.base import Method, MethodConfig, build
 
-MODEL, RUN, HISTORY, BEST = "model.safetensors", "run.json", "history.csv", "best.safetensors"
+MODEL, RUN, HISTORY, MARK = "model.safetensors", "run.json", "history.csv", "made.json"
+TENSORS = ("weights", "best_weights", "optimiser", "scaler")
+"""Parts of a saved state that every process reads from the file; the rest is small and sent."""
 STATISTICS_IMAGES = 2048
 
 
@@ -49,7 +52,8 @@ class Observer(Protocol):
 @dataclass(frozen=True)
 class TrainingResult:
     """folder: of model.safetensors, run.json and history.csv. best_epoch and val_loss: of the saved
-    weights. reused: a finished run with the same identity was found."""
+    weights. reused: a finished run of the same key was found, as it was left. why: what differed from the
+    run that was there, () where there was none."""
 
     folder: Path
     best_epoch: int
@@ -57,6 +61,7 @@ class TrainingResult:
     seconds: float
     reused: bool
     run: dict[str, Any]
+    why: tuple[str, ...] = ()
 
 
 def seeded_method(
@@ -69,11 +74,17 @@ def seeded_method(
 
 
 def load_method(folder: Path | str) -> Method:
-    """The trained method of a finished run, in eval mode. Raises BenchError where the run is unfinished."""
+    """The trained method of a finished run, in eval mode. Raises BenchError where the run is unfinished or
+    its weights are not those that it recorded."""
     folder = Path(folder)
-    if not (folder / RUN).is_file():
+    if not (folder / RUN).is_file() or not (folder / MODEL).is_file():
         raise BenchError(f"{folder}: holds no finished run. Run the same training command to finish it.")
     run = read_json(folder / RUN)
+    if hash_file(folder / MODEL) != run["model_sha256"]:
+        raise BenchError(
+            f"{folder / MODEL}: not the weights that {RUN} records; they were altered after training. "
+            "`bench run` trains them again."
+        )
     method = build(run["method"], run["options"], run["image_dim"], run["text_dim"])
     state = load_file(folder / MODEL)
     method.load_state_dict(
@@ -106,17 +117,25 @@ def train(
 ) -> TrainingResult:
     """Train, keep the weights with the lowest validation loss, record the run.
 
-    method: with its initial weights (`seeded_method`). A finished run of the same identity is returned
-    as it is; an unfinished one goes on from its last saved state with the same final numbers.
+    method: with its initial weights (`seeded_method`). A finished run of the same key whose files are as it
+    left them is returned; an unfinished one goes on from its last saved state with the same final numbers.
     Read the trained weights with `load_method`; `method` itself is left with those of the last step.
     Raises Diverged where the loss stops being finite, BenchError for settings that do not fit the data.
     """
     return _Run(method, data, config, Path(folder), seed, group or Group(), observer).go()
 
 
-def _code(method: Method) -> str:
-    """What decides a trained number beside data and settings: an edit of any of it trains again."""
-    return hash_sources("benchmark.training", "methods.base", "methods.blocks", type(method).__module__)
+def training_key(method: Method, data: TrainingData, config: TrainConfig, seed: int) -> Key:
+    """Key of a trained method, which is the identity of its run. method: with its initial weights."""
+    return key_of(
+        source=source("benchmark.training.loop", type(method).__module__),
+        method=method.name,
+        options=method.config.model_dump(mode="json"),
+        training=config.identity(),
+        seed=seed,
+        data=data.key,
+        weights=_weights_hash(method),
+    )
 
 
 class _Run:
@@ -135,10 +154,10 @@ class _Run:
             for kind, store in encoders.items()
             if isinstance(store, PixelStore | SentenceStore)
         }
-        self.identity = hash_value([
-            _code(method), method.name, method.config.model_dump(mode="json"), config.identity(), seed,
-            data.key, _weights_hash(method),
-        ])  # fmt: skip
+        self.key = training_key(method, data, config, seed)
+        self.identity = self.key.digest
+        self.files = [folder / name for name in (MODEL, RUN, HISTORY)]
+        self.why: tuple[str, ...] = ()
 
     def go(self) -> TrainingResult:
         done = self._finished()
@@ -146,7 +165,9 @@ class _Run:
             return done
         if self.group.first:
             self.folder.mkdir(parents=True, exist_ok=True)
-            (self.folder / RUN).unlink(missing_ok=True)
+            self.why = changes(self.folder / MARK, self.key)
+            for path in (self.folder / MARK, *self.files):
+                path.unlink(missing_ok=True)
         self._prepare()
         before = torch.are_deterministic_algorithms_enabled()
         if self.config.deterministic and self.device.type == "cuda":
@@ -203,6 +224,7 @@ class _Run:
         state = self.group.agree(
             None if not self.group.first else self._meta(load_state(self.folder, self.identity))
         )
+        self.best: dict[str, Tensor] = {}
         self.now: dict[str, Any] = state or {
             "identity": self.identity, "epoch": 0, "batch": 0, "step": 0, "loss": 0.0, "seconds": 0.0,
             "best": math.inf, "best_epoch": -1, "history": [],
@@ -269,8 +291,7 @@ class _Run:
         if val_loss < now["best"]:
             now["best"], now["best_epoch"] = val_loss, now["epoch"]
             if self.group.first:
-                with atomic_path(self.folder / BEST) as path:
-                    save_file(self._tensors(), path)
+                self.best = self._tensors()
         now.update(epoch=now["epoch"] + 1, batch=0, loss=0.0)
         self._save()
         if self.observer is not None and self.group.first:
@@ -313,21 +334,21 @@ class _Run:
             return
         self.now["seconds"] = time.perf_counter() - self.began
         save_state(self.folder, {
-            **self.now, "weights": self._tensors(), "optimiser": self.optimiser.state_dict(),
-            "scaler": self.scaler.state_dict(),
+            **self.now, "weights": self._tensors(), "best_weights": self.best,
+            "optimiser": self.optimiser.state_dict(), "scaler": self.scaler.state_dict(),
         })  # fmt: skip
 
     def _meta(self, state: dict[str, Any] | None) -> dict[str, Any] | None:
         if state is None:
             return None
-        return {k: v for k, v in state.items() if k not in ("weights", "optimiser", "scaler")}
+        return {k: v for k, v in state.items() if k not in TENSORS}
 
     def _restore(self) -> None:
         """Weights and optimiser of the saved state, read by every process of the machine."""
         state = load_state(self.folder, self.identity)
         if state is None:
             raise BenchError(f"{self.folder}: rank {self.group.rank} cannot read {STATE}; share the folder.")
-        weights = state["weights"]
+        weights, self.best = state["weights"], state["best_weights"]
         self.method.load_state_dict({k: v for k, v in weights.items() if not k.startswith("encoder.")})
         for kind, encoder in self.encoders.items():
             prefix = f"encoder.{kind}."
@@ -339,19 +360,15 @@ class _Run:
             self.scaler.load_state_dict(state["scaler"])
 
     def _finished(self) -> TrainingResult | None:
-        path = self.folder / RUN
-        found = None
-        if self.group.first and path.is_file() and (self.folder / MODEL).is_file():
-            run = read_json(path)
-            found = run if run.get("identity") == self.identity else None
-        found = self.group.agree(found)
+        made = self.group.first and is_made(self.folder / MARK, self.key, self.files)
+        found = self.group.agree(read_json(self.folder / RUN) if made else None)
         return None if found is None else _result(self.folder, found, reused=True)
 
     def _finish(self) -> TrainingResult:
         now, run = self.now, {}
         if self.group.first:
-            if (self.folder / BEST).is_file():  # else a run killed right here already renamed it
-                os.replace(self.folder / BEST, self.folder / MODEL)
+            with atomic_path(self.folder / MODEL) as path:
+                save_file(self.best, path)
             with (
                 atomic_path(self.folder / HISTORY) as path,
                 open(path, "w", newline="", encoding="utf-8") as out,
@@ -375,14 +392,15 @@ class _Run:
                 "commit": commit(), "versions": versions(),
             }  # fmt: skip
             write_json(self.folder / RUN, run)
+            record(self.folder / MARK, self.key, self.files)
             (self.folder / STATE).unlink(missing_ok=True)
         self.method.eval()
         run = self.group.agree(run)
-        return _result(self.folder, run, reused=False)
+        return _result(self.folder, run, reused=False, why=self.why)
 
 
-def _result(folder: Path, run: dict[str, Any], reused: bool) -> TrainingResult:
-    return TrainingResult(folder, run["best_epoch"], run["val_loss"], run["seconds"], reused, run)
+def _result(folder: Path, run: dict[str, Any], reused: bool, why: tuple[str, ...] = ()) -> TrainingResult:
+    return TrainingResult(folder, run["best_epoch"], run["val_loss"], run["seconds"], reused, run, why)
 
 
 def _weights_hash(method: Method) -> str:

@@ -16,8 +16,10 @@ from PIL import Image
 
 from benchmark.core.errors import DataError
 from benchmark.core.preprocessing import Preprocessing
+from benchmark.data import contents
 from benchmark.data import decoded as module
-from benchmark.data.decoded import content_hashes, decoded
+from benchmark.data.contents import content_hashes
+from benchmark.data.decoded import decoded
 from benchmark.data.pixels import preprocess, read_pixels
 
 STEPS = Preprocessing(size=24)
@@ -88,7 +90,7 @@ def test_second_call_reads_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     age(paths)
     first = decoded(paths, STEPS, tmp_path / "cache", workers=1)
     forbid_decoding(monkeypatch)
-    monkeypatch.setattr(module, "_hash_of", lambda name: pytest.fail(f"read {name} again"))
+    monkeypatch.setattr(contents, "_hash_of", lambda name: pytest.fail(f"read {name} again"))
     second = decoded(paths, STEPS, tmp_path / "cache", workers=1)
     assert second.reused
     assert second.key == first.key

@@ -21,7 +21,7 @@ def test_one_class(inside, capsys):
     assert value["training_studies"] is not None
     (against,) = [c for c in value["comparisons"] if c["other"] == "clip-main"]
     assert against["delta"] > 0
-    assert "bench stage train carzero" in value["reproduce"]
+    assert "bench stage cell carzero" in value["reproduce"]
 
 
 def test_text(inside, capsys):

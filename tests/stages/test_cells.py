@@ -7,6 +7,8 @@ from pathlib import Path
 
 import yaml
 
+from benchmark.core.hashing import hash_file
+
 CELLS = {
     "clip-dot": {"method": "clip", "table": "similarity", "label": "dot", "options": {"similarity": "dot"}},
     "clip-raw": {
@@ -16,20 +18,14 @@ CELLS = {
 }  # fmt: skip
 
 
-def test_dvc_runs_every_table_that_a_cell_names(root: Path) -> None:
-    stages = yaml.safe_load((root / "dvc.yaml").read_text())["stages"]
-    cells = yaml.safe_load((root / "params.yaml").read_text())["cells"]
-    assert set(stages["cells"]["foreach"]) == {cell["table"] for cell in cells.values()}
-
-
 def test_a_pool_and_one_process_give_the_same_numbers(fresh_copy: Path, bench) -> None:
     params = yaml.safe_load((fresh_copy / "params.yaml").read_text())
     params["cells"] = CELLS
     params["training"]["threads"] = 1
     (fresh_copy / "params.yaml").write_text(yaml.safe_dump(params))
-    index = fresh_copy / "results" / "index" / "cells" / "similarity.json"
+    index = fresh_copy / "results" / "index" / "ablations.json"
 
-    code, out, _ = bench(fresh_copy, "stage", "cells", "similarity", "--jobs", "1")
+    code, out, _ = bench(fresh_copy, "stage", "cells", "ablations", "--jobs", "1")
     assert code == 0
     assert "2 cells, 3 runs" in out
     alone = json.loads(index.read_text())
@@ -40,7 +36,7 @@ def test_a_pool_and_one_process_give_the_same_numbers(fresh_copy: Path, bench) -
     for folder in (fresh_copy / "runs").iterdir():
         for file in folder.rglob("run.json"):
             file.unlink()
-    code, _, err = bench(fresh_copy, "stage", "cells", "similarity", "--jobs", "2")
+    code, _, err = bench(fresh_copy, "stage", "cells", "ablations", "--jobs", "2")
     assert code == 0
     assert "clip-dot seed 0: trained" in err
     assert json.loads(index.read_text()) == alone
@@ -50,27 +46,26 @@ def test_a_pool_and_one_process_give_the_same_numbers(fresh_copy: Path, bench) -
     assert "clip-dot seed 0: reused" in err
     code, out, _ = bench(fresh_copy, "stage", "cells", "other")
     assert code == 0
-    assert "no cell of this profile" in out
+    assert "params.yaml has no such cell" in out
 
 
-def test_the_pool_of_main_cells_leaves_nothing_to_train_or_evaluate(fresh_copy: Path, bench) -> None:
+def test_one_cell_finds_what_the_pool_of_main_cells_made(fresh_copy: Path, bench) -> None:
     params = yaml.safe_load((fresh_copy / "params.yaml").read_text())
     params["methods"] = ["clip", "brgsa"]
     params["training"]["threads"] = 1
     (fresh_copy / "params.yaml").write_text(yaml.safe_dump(params))
     code, out, _ = bench(fresh_copy, "stage", "cells", "main", "--jobs", "2")
     assert code == 0
-    assert "2 main cells" in out
-    marker = fresh_copy / "results" / "index" / "pool.json"
-    listed = json.loads(marker.read_text())
-    assert set(listed) == {"clip-main", "brgsa-main"}
+    assert "2 cells, 4 runs" in out
+    index = json.loads((fresh_copy / "results" / "index" / "main.json").read_text())
+    assert set(index) == {"clip-main", "brgsa-main"}
     weights = fresh_copy / "runs" / "clip-main" / "seed-0" / "model.safetensors"
+    assert index["clip-main"]["seed-0"]["weights"] == hash_file(weights)
+    assert "auroc_all" in index["clip-main"]["seed-0"]["chestxray14"]
     metrics = sorted((fresh_copy / "results" / "clip-main" / "seed-0").rglob("metrics.parquet"))
     before = [path.stat().st_mtime_ns for path in (weights, *metrics)]
     for method in ("clip", "brgsa"):  # the bank's initial weights round differently on several threads
-        code, _, err = bench(fresh_copy, "stage", "train", method, "--seeds", "0")
+        code, _, err = bench(fresh_copy, "stage", "cell", method, "--seeds", "0")
         assert code == 0
         assert f"{method}-main seed 0: reused" in err
-    assert bench(fresh_copy, "stage", "evaluate", "clip", "--seeds", "0")[0] == 0
     assert [path.stat().st_mtime_ns for path in (weights, *metrics)] == before
-    assert "auroc_all" in str(json.loads((marker.parent / "main" / "clip-main.json").read_text())["seed-0"])

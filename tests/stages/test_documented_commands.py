@@ -34,9 +34,9 @@ NOT_RUN = {
     "pip install 'cxr-alignbench[cluster]'": "needs the package index",
     "pip install .": "installs the package of the page; tests/stages/test_plugin.py does it",
     "dvc repro": "runs the whole grid; `make smoke` runs it at the smallest size in CI",
-    "dvc repro report": "runs the whole grid; `make smoke` runs it at the smallest size in CI",
+    "dvc repro grid": "runs the whole grid; `make smoke` runs it at the smallest size in CI",
     "dvc exp run -S training.epochs=3": "runs the whole grid",
-    "dvc exp run changes -S training.epochs=3": "runs the main tables",
+    "dvc exp run tables -S training.epochs=3": "runs the main tables",
     "dvc exp show": "needs an experiment, which is a run of the grid",
     "bench run --method carzero --dataset chestxray14 --profile official": "trains on credentialed data",
     "mlflow ui --backend-store-uri sqlite:///mlflow.db": "a server that runs until it is stopped",
@@ -48,7 +48,7 @@ NOT_RUN = {
     "python perf/twins.py": "a measurement of minutes",
 }
 NAMES = {
-    "bench run", "bench train", "bench score", "bench parity", "bench prompts show",
+    "bench run", "bench score", "bench parity", "bench prompts show",
     "bench run --set training.epochs=3", "dvc metrics", "bench run --method sharp",
     "bench data check NAME --data-root DIR", "bench check method",
 }  # fmt: skip

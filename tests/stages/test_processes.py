@@ -54,7 +54,7 @@ def test_torchrun_prints_the_table_of_one_process(small_project, fresh_copy, ben
     assert code == 0, err
     alone = json.loads(out)
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    process = start(fresh_copy, *torchrun, "-m", "benchmark", "train", *CELL, *UNEVEN, "--json")
+    process = start(fresh_copy, *torchrun, "-m", "benchmark", "run", *CELL, *UNEVEN, "--json")
     out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
     shared = json.loads(out)  # one object: only rank 0 prints

@@ -14,7 +14,8 @@ import torch
 from safetensors.torch import load_file
 from training_cases import IMAGE_DIM, TEXT_DIM
 
-from benchmark.core.errors import ParamsError
+from benchmark.core.errors import BenchError, ParamsError
+from benchmark.core.settings import TIME_AND_MEMORY
 from benchmark.training.config import train_config
 from benchmark.training.data import TrainingData, epoch_batches
 from benchmark.training.loop import Diverged, load_method, seeded_method, train
@@ -153,3 +154,51 @@ def test_the_peak_of_one_training_is_not_that_of_the_one_before() -> None:
         [sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, check=True
     )
     assert int(found.stdout) > 200_000_000
+
+
+def test_a_run_never_ends_with_the_weights_of_another(data: TrainingData, tmp_path: Path) -> None:
+    """Another run in the same folder is killed in between, and then this one goes on."""
+    config = train_config({**QUICK, "patience": 1})
+    whole = train(fresh("clip"), data, config, tmp_path / "whole", 0)
+    with pytest.raises(Killed):
+        train(fresh("clip"), data, config, tmp_path / "cut", 0, observer=KillAt(5))
+    with pytest.raises(Killed):
+        train(fresh("clip", 1), data, config, tmp_path / "cut", 1, observer=KillAt(7))
+    resumed = train(fresh("clip"), data, config, tmp_path / "cut", 0)
+    assert (tmp_path / "cut" / "model.safetensors").read_bytes() == (
+        whole.folder / "model.safetensors"
+    ).read_bytes()
+    assert numbers(whole.folder) == numbers(resumed.folder)
+
+
+@pytest.mark.parametrize("cut", [0, 100, 0.5, 0.99])
+def test_a_damaged_state_counts_as_none(data: TrainingData, tmp_path: Path, cut: float) -> None:
+    config = train_config(QUICK)
+    whole = train(fresh("clip"), data, config, tmp_path / "whole", 0)
+    with pytest.raises(Killed):
+        train(fresh("clip"), data, config, tmp_path / "cut", 0, observer=KillAt(7))
+    state = tmp_path / "cut" / "state.pt"
+    content = state.read_bytes()
+    state.write_bytes(content[: int(cut * len(content)) if cut < 1 else int(cut)])
+    resumed = train(fresh("clip"), data, config, tmp_path / "cut", 0)
+    assert numbers(whole.folder) == numbers(resumed.folder)
+
+
+def test_altered_weights_are_not_loaded(data: TrainingData, tmp_path: Path) -> None:
+    train(fresh("clip"), data, train_config(QUICK), tmp_path, 0)
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    with pytest.raises(BenchError, match="altered after training"):
+        load_method(tmp_path)
+    assert train(fresh("clip"), data, train_config(QUICK), tmp_path, 0).why == ("files",)
+
+
+@pytest.mark.parametrize("change", [{"prefetch": True}, {"checkpoint_seconds": 1e9}])
+def test_settings_of_time_and_memory_change_no_bit(
+    data: TrainingData, tmp_path: Path, change: dict[str, object]
+) -> None:
+    assert {*change} <= {*TIME_AND_MEMORY}
+    one = train(fresh("carzero"), data, train_config(QUICK), tmp_path / "one", 0)
+    two = train(fresh("carzero"), data, train_config({**QUICK, **change}), tmp_path / "two", 0)
+    assert one.run["identity"] == two.run["identity"]
+    assert one.run["model_sha256"] == two.run["model_sha256"]

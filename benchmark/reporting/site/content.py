@@ -122,11 +122,7 @@ def class_texts(gathered: Gathered, dataset: str) -> dict[str, str]:
 def reproduce(cell: Cell) -> str:
     """The commands that make a cell's row."""
     if cell.variant == "main":
-        steps = [
-            f"bench stage train {cell.method}",
-            f"bench stage evaluate {cell.method}",
-            "bench stage summarise main",
-        ]
+        steps = [f"bench stage cell {cell.method}", "bench stage summarise main"]
     elif cell.variant == "official":
         steps = [f"bench run --method {cell.method} --dataset all --checkpoint FILE"]
     else:

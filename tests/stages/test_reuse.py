@@ -1,0 +1,112 @@
+"""What was made from other settings, files or code is made again, and says what changed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from benchmark.core.files import read_json
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+RUN = ("run", "--method", "clip", "--dataset", "chestxray14", "--seeds", "0")
+Bench = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def trained(small_project: Path, tmp_path: Path, bench: Bench) -> Path:
+    """A copy of the small project in which CLIP with seed 0 is trained and evaluated."""
+    code, _, err = bench(small_project, *RUN)
+    assert code == 0, err
+    home = tmp_path / "trained"
+    shutil.copytree(small_project, home)
+    return home
+
+
+def auroc(out: str) -> float:
+    wanted = {"class": "macro", "stratum": "all", "metric": "auroc"}
+    return next(m["value"] for m in json.loads(out)["metrics"] if wanted.items() <= m.items())
+
+
+def test_all_is_reused_and_every_part_says_so(trained: Path, bench: Bench) -> None:
+    code, _, err = bench(trained, *RUN)
+    assert code == 0
+    for line in ("mimic_cxr: reused 160 images", " reports, reused", "clip-main seed 0: reused"):
+        assert line in err
+    assert "again" not in err
+
+
+def test_another_rule_for_texts_trains_on_other_texts(trained: Path, bench: Bench) -> None:
+    before = (trained / "data/texts/mimic_cxr/findings+impression/aligned.parquet").read_bytes()
+    code, _, err = bench(trained, *RUN, "--set", "texts.rule=impression")
+    assert code == 0, err
+    run = read_json(trained / "runs/clip-main/seed-0/run.json")
+    (other,) = (trained / "runs").glob("clip-main-*/seed-0/run.json")
+    assert read_json(other)["text_key"] != run["text_key"]
+    assert read_json(other)["model_sha256"] != run["model_sha256"]
+    assert (trained / "data/texts/mimic_cxr/findings+impression/aligned.parquet").read_bytes() == before
+
+
+def test_a_twin_of_another_size_has_a_folder_of_its_own(trained: Path, bench: Bench) -> None:
+    twin = sorted(p.name for p in (trained / "data/twins/chestxray14").rglob("*.png"))
+    code, _, err = bench(trained, *RUN, "--set", "twins.images.chestxray14=80")
+    assert code == 0, err
+    assert "chestxray14: 80 images" in err
+    assert sorted(p.name for p in (trained / "data/twins/chestxray14").rglob("*.png")) == twin
+    code, _, err = bench(trained, *RUN)
+    assert "chestxray14: reused 160 images" in err
+    assert "again" not in err
+
+
+def move_labels(home: Path) -> None:
+    """Give every image of the CheXNet list the labels of the next one; all counts stay as they are."""
+    path = home / "data/twins/chestxray14/CheXNet/test_list.txt"
+    rows = [line.split(" ", 1) for line in path.read_text().splitlines()]
+    labels = [row[1] for row in rows]
+    moved = [f"{name} {label}\n" for (name, _), label in zip(rows, labels[1:] + labels[:1], strict=True)]
+    path.write_text("".join(moved))
+
+
+def test_labels_that_moved_on_disk_are_read_and_evaluated_again(trained: Path, bench: Bench) -> None:
+    before = auroc(bench(trained, *RUN, "--json")[1])
+    move_labels(trained)
+    code, out, err = bench(trained, *RUN, "--json")
+    assert code == 0, err
+    assert "chestxray14: 160 images" in err
+    assert "made again: data changed" in err
+    assert "clip-main seed 0: reused" in err, "labels of an evaluation set train nothing"
+    assert auroc(out) != before
+
+
+def test_a_corrected_report_is_aligned_and_trained_again(trained: Path, bench: Bench) -> None:
+    report = sorted((trained / "data/twins/mimic_cxr").rglob("s*.txt"))[1]
+    report.write_text("FINDINGS: There is a large left pleural effusion.\n")
+    code, _, err = bench(trained, *RUN)
+    assert code == 0, err
+    assert "made again: reports changed" in err
+    assert "clip-main seed 0: trained again (data changed)" in err
+
+
+def test_altered_weights_are_noticed(trained: Path, bench: Bench) -> None:
+    weights = trained / "runs/clip-main/seed-0/model.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    code, _, err = bench(trained, *RUN)
+    assert code == 0
+    assert "clip-main seed 0: trained again (files changed)" in err
+    assert weights.read_bytes() == whole
+
+
+@pytest.mark.parametrize("name", ["encoder_learning_rate=0.5", "encoder_chunk=4"])
+def test_a_setting_that_nothing_uses_is_refused(trained: Path, bench: Bench, name: str) -> None:
+    before = sorted(str(p) for p in trained.rglob("*"))
+    for key in ("training", "method.clip.training"):
+        code, out, err = bench(trained, *RUN, "--set", f"{key}.{name}")
+        assert (code, out) == (2, "")
+        assert "acts on encoders that are fine-tuned" in err
+        assert len(err.strip().splitlines()) == 1
+    assert sorted(str(p) for p in trained.rglob("*")) == before
