@@ -14,6 +14,7 @@ import typer
 
 from benchmark import __version__
 from benchmark.commands.common import discard_stdout, emit, stdout_errors
+from benchmark.core import numerics
 from benchmark.core.errors import BenchError, in_parts
 from benchmark.core.files import FULL
 
@@ -84,6 +85,8 @@ def main(argv: list[str] | None = None) -> int:
     `--debug` shows where it came from. With `--json` the error is also the one object on stdout.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if numerics.wanted(arguments, Path.cwd()) == "portable":
+        numerics.pin()  # before a command loads torch or numpy
     if "--debug" in arguments:
         arguments = ["--debug", *[a for a in arguments if a != "--debug"]]
     if sys.stdout is None:

@@ -24,6 +24,7 @@ from pydantic_core import PydanticCustomError
 
 from benchmark.core.errors import ParamsError, UnknownName, closest
 from benchmark.core.files import read_yaml
+from benchmark.core.numerics import Numerics
 from benchmark.core.settings import (
     EQUAL_BUDGET,
     FINE_TUNING,
@@ -180,6 +181,9 @@ class Params(Strict):
     recipe: Literal["equal-budget", "official"] = Field(
         "equal-budget",
         description="what `method` and `training` change: one budget for all, or each paper's own",
+    )
+    numerics: Numerics = Field(
+        "portable", description="portable: the same bits on any x86-64 processor; native: the fastest kernels"
     )
     methods: tuple[str, ...]
     seeds: tuple[NonNegativeInt, ...] = Field(min_length=1)
