@@ -85,8 +85,7 @@ def main(argv: list[str] | None = None) -> int:
     `--debug` shows where it came from. With `--json` the error is also the one object on stdout.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if numerics.wanted(arguments, Path.cwd()) == "portable":
-        numerics.pin()  # before a command loads torch or numpy
+    numerics.pin(numerics.wanted(arguments, Path.cwd()))  # before a command loads torch or numpy
     if "--debug" in arguments:
         arguments = ["--debug", *[a for a in arguments if a != "--debug"]]
     if sys.stdout is None:

@@ -99,22 +99,22 @@ def start(numerics: str, *what: str, emulate: str | None = None) -> dict[str, ob
 def work(setting: str, what: str, *more: str) -> None:
     from benchmark.core import numerics
 
-    if setting == "portable":
-        numerics.pin()
+    chosen: numerics.Numerics = "portable" if setting == "portable" else "native"
+    numerics.pin(chosen)
     import torch
 
     torch.set_num_threads(1)
-    numerics.apply("portable" if setting == "portable" else "native")
+    numerics.apply(chosen)
     if what == "fingerprint":
         from benchmark.core.processor import fingerprint
 
         print(json.dumps(fingerprint()))
         return
     place, images, *method = more
-    print(json.dumps({"seconds": one_epoch(Path(place), int(images), *method)}))
+    print(json.dumps({"seconds": one_epoch(setting, Path(place), int(images), *method)}))
 
 
-def one_epoch(place: Path, images: int, method: str | None = None) -> float:
+def one_epoch(setting: str, place: Path, images: int, method: str | None = None) -> float:
     """Processor seconds of one epoch of training; without a method, of making twin and features."""
     from benchmark.grid.layout import Project
     from benchmark.grid.params import cell_named, load_params
@@ -123,7 +123,9 @@ def one_epoch(place: Path, images: int, method: str | None = None) -> float:
     from benchmark.training.loop import seeded_method, train
 
     project = Project(place)
-    params = load_params(project.params, sets=[f"twins.images.mimic_cxr={images}", "twins.size=128"])
+    params = load_params(
+        project.params, sets=[f"twins.images.mimic_cxr={images}", "twins.size=128", f"numerics={setting}"]
+    )
     session = Session(project, params, lambda line: None)
     cell = cell_named(params, method or params.methods[0])
     data = session.inputs(cell)

@@ -9,7 +9,7 @@ import pytest
 
 from benchmark.core import numerics
 
-numerics.pin()  # before torch and numpy are loaded by any test
+numerics.pin("portable")  # before torch and numpy are loaded by any test
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 

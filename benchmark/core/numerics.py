@@ -28,14 +28,20 @@ if TYPE_CHECKING:
 
 Numerics = Literal["portable", "native"]
 
-ENVIRONMENT = {
-    "ATEN_CPU_CAPABILITY": "avx2",
-    "MKL_CBWR": "AVX2,STRICT",
-    "ONEDNN_MAX_CPU_ISA": "AVX2",
+ALWAYS = {
     "OPENBLAS_CORETYPE": "Haswell",
     "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",
 }
-"""Read by torch, MKL, oneDNN, OpenBLAS and numpy when they are loaded, and never again."""
+"""Read by OpenBLAS and numpy when they are loaded, and never again: twins and statistics rest on them, and what
+they cost does not show, so they are pinned under either setting."""
+
+ENVIRONMENT = {
+    **ALWAYS,
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "MKL_CBWR": "AVX2,STRICT",
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+}
+"""With what torch, MKL and oneDNN read, for `portable`."""
 
 ROWS, COLUMNS = 4, 12
 """The smallest float32 product whose sums MKL's strict mode orders alike on every processor seen."""
@@ -62,22 +68,28 @@ def wanted(arguments: Sequence[str], project: Path) -> Numerics:
     return "native" if said and said[-1] == "native" else "portable"
 
 
-def pin(environment: MutableMapping[str, str] = os.environ) -> None:
+def pin(numerics: Numerics, environment: MutableMapping[str, str] = os.environ) -> None:
     """Set the variables that decide kernels, for this process and those it starts.
 
     What a user has set stays; `apply` refuses it where it is another value. Call before torch or numpy is
     loaded: later it acts on new processes only.
     """
     global _too_late
-    missing = [name for name in ENVIRONMENT if name not in environment]
+    values = ENVIRONMENT if numerics == "portable" else ALWAYS
+    missing = [name for name in values if name not in environment]
     for name in missing:
-        environment[name] = ENVIRONMENT[name]
+        environment[name] = values[name]
     _too_late = _too_late or (bool(missing) and bool({"numpy", "torch"} & set(sys.modules)))
 
 
 def pinned() -> bool:
     """Whether the variables held the portable values before torch and numpy read them."""
     return not _too_late and all(os.environ.get(name) == value for name, value in ENVIRONMENT.items())
+
+
+def state() -> Numerics:
+    """What this process computes by: part of the key of features, and so of all that rests on them."""
+    return "native" if _library is None else "portable"
 
 
 def apply(numerics: Numerics) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from benchmark.core import numerics
 from benchmark.core.errors import BenchError
 from benchmark.core.files import read_json, write_json
 from benchmark.core.hashing import hash_array, hash_strings, hash_value
@@ -27,14 +28,18 @@ _LAYOUT = 1
 
 
 def image_key(encoder: ImageEncoder, pixels_key: str, precision: Precision) -> str:
-    """Key of image features: weights and code, preprocessing, pixels, precision."""
+    """Key of image features: weights and code, preprocessing, pixels, precision, kernels."""
     steps = encoder.preprocessing.model_dump(mode="json")
-    return hash_value([_LAYOUT, "image", fingerprint(encoder), steps, pixels_key, precision])
+    return hash_value(
+        [_LAYOUT, "image", fingerprint(encoder), steps, pixels_key, precision, numerics.state()]
+    )
 
 
 def text_key(encoder: TextEncoder, texts: Sequence[str], precision: Precision) -> str:
-    """Key of text features: weights and code, the texts, precision."""
-    return hash_value([_LAYOUT, "text", fingerprint(encoder), hash_strings(texts), precision])
+    """Key of text features: weights and code, the texts, precision, kernels."""
+    return hash_value(
+        [_LAYOUT, "text", fingerprint(encoder), hash_strings(texts), precision, numerics.state()]
+    )
 
 
 def image_features(

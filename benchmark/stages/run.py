@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmark.core import numerics
 from benchmark.core.files import write_json
 from benchmark.core.hashing import hash_value
 from benchmark.core.locks import only_writer
@@ -46,6 +47,9 @@ class Session:
     _aligned: set[str] = field(default_factory=set)
     _inputs: dict[str, TrainingData] = field(default_factory=dict)
     _evaluated: dict[tuple[str, str | None], EvaluationData] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        numerics.apply(self.params.numerics)
 
     @property
     def processes(self) -> Group:

@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from benchmark.core import numerics
 from benchmark.core.errors import BenchError
 from benchmark.core.files import atomic_path, read_json, write_json
 from benchmark.core.hashing import derive_seed, hash_array, hash_file, hash_value
@@ -132,6 +133,7 @@ def training_key(method: Method, data: TrainingData, config: TrainConfig, seed: 
         method=method.name,
         options=method.config.model_dump(mode="json"),
         training=config.identity(),
+        numerics=numerics.state(),
         seed=seed,
         data=data.key,
         weights=_weights_hash(method),
@@ -389,7 +391,7 @@ class _Run:
                 "val_loss": now["best"], "model_sha256": hash_file(self.folder / MODEL),
                 "parameters_trained": trained, "seconds": time.perf_counter() - self.began,
                 "peak_memory_bytes": peak_memory_bytes(self.device), "device": device_name(self.device),
-                "commit": commit(), "versions": versions(),
+                "commit": commit(), "versions": versions(), "numerics": numerics.state(),
             }  # fmt: skip
             write_json(self.folder / RUN, run)
             record(self.folder / MARK, self.key, self.files)

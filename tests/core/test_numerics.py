@@ -114,7 +114,7 @@ def test_a_fingerprint_leaves_the_random_state(portable: None) -> None:
 def test_too_late_is_one_line() -> None:
     code = (
         "import torch\nfrom benchmark.core import numerics\nfrom benchmark.core.errors import ParamsError\n"
-        "numerics.pin()\n"
+        "numerics.pin('portable')\n"
         "try:\n    numerics.apply('portable')\nexcept ParamsError as e:\n    print(e)"
     )
     clean = {
@@ -150,6 +150,9 @@ def test_what_a_command_line_asks_for(tmp_path: Path, arguments: list[str], text
 def test_what_a_user_has_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(numerics, "_too_late", False)
     environment = {"MKL_CBWR": "COMPATIBLE"}
-    numerics.pin(environment)
+    numerics.pin("portable", environment)
     assert environment["MKL_CBWR"] == "COMPATIBLE"
     assert environment["ATEN_CPU_CAPABILITY"] == "avx2"
+    fast: dict[str, str] = {}
+    numerics.pin("native", fast)
+    assert set(fast) == set(numerics.ALWAYS)
