@@ -32,8 +32,8 @@ ALWAYS = {
     "OPENBLAS_CORETYPE": "Haswell",
     "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",
 }
-"""Read by OpenBLAS and numpy when they are loaded, and never again: twins and statistics rest on them, and what
-they cost does not show, so they are pinned under either setting."""
+"""Read by OpenBLAS and numpy when they are loaded, and never again: twins and statistics rest on them, and
+what they cost does not show, so they are pinned under either setting."""
 
 ENVIRONMENT = {
     **ALWAYS,
