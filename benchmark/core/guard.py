@@ -172,7 +172,7 @@ def parse_yaml(text: str, path: Path | str) -> Any:
     YAML_NODES nodes once its aliases are written out.
     """
     with parsing(path, "valid YAML", "Correct it."):
-        return yaml.load(text, _BoundedLoader)
+        return yaml.load(text, _BoundedLoader)  # noqa: S506  (a SafeLoader, with bounds)
 
 
 class _BoundedLoader(yaml.SafeLoader):

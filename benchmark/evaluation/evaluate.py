@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -11,14 +11,15 @@ import pandas as pd
 from benchmark.core.errors import DataError
 from benchmark.core.settings import StatisticsConfig
 from benchmark.core.tables import METRIC_COLUMNS, metric_frame
-from benchmark.evaluation.statistics.bootstrap import Draws, bca_interval, bootstrap, percentile_interval
 from benchmark.evaluation.statistics.influence import patient_codes
 from benchmark.evaluation.statistics.intervals import Interval, join
 from benchmark.evaluation.statistics.metrics import RANK_METRICS
 from benchmark.evaluation.statistics.panel import Column, Panel, build_panels, resolve_strata
 from benchmark.evaluation.statistics.subgroups import gaps
-from benchmark.evaluation.statistics.thresholded import thresholded_rows
 from benchmark.evaluation.statistics.thresholds import Thresholds
+
+if TYPE_CHECKING:
+    from benchmark.evaluation.statistics.bootstrap import Draws
 
 __all__ = ["StatisticsConfig", "evaluate"]
 
@@ -100,6 +101,8 @@ def evaluate(
     rows = []
     draws = pool = None
     if config.interval != "analytic":
+        from benchmark.evaluation.statistics.bootstrap import bootstrap  # the only use of torch
+
         draws = bootstrap(scores, labels, codes, clusters, draws=config.draws, seed=seed)
         repeated = np.repeat(codes.astype(np.int32), len(classes))
         flat = scores.reshape(-1, 1), labels.reshape(-1, 1), repeated
@@ -113,6 +116,8 @@ def evaluate(
             rows.append(metric_row(column, metric, interval))
         rows += [metric_row(c, f"{metric}_gap", i) for c, i in gaps(panel, subgroups or {}, config.level)]
     if config.thresholded:
+        from benchmark.evaluation.statistics.thresholded import thresholded_rows
+
         rows += thresholded_rows(scores, labels, codes, clusters, classes, thresholds, config, seed)
     return finish(rows, identity, grouped)
 
@@ -132,6 +137,8 @@ def _resampled(
         sample = pool.of(panel.metric)[:, 0]
     else:
         return analytic
+    from benchmark.evaluation.statistics.bootstrap import bca_interval, percentile_interval
+
     if config.interval == "bca":
         low, high = bca_interval(sample, value, panel.influence[:, k], config.level)
     else:

@@ -197,10 +197,8 @@ def _processor(source: _Source) -> tuple[tuple[float, ...], tuple[float, ...]]:
             "encoder's preprocessor_config.json beside the checkpoint."
         )
     content = read_json(file)
-    try:
+    with parsing(file, "an image processor", "It needs image_mean and image_std.", error=BenchError):
         return tuple(content["image_mean"]), tuple(content["image_std"])
-    except (KeyError, TypeError):
-        raise BenchError(f"{file}: holds no image_mean and image_std.") from None
 
 
 def _brgsa(source: _Source) -> tuple[ImageEncoder, TextEncoder, set[str]]:
@@ -242,11 +240,8 @@ def _clip(source: _Source) -> tuple[ImageEncoder, TextEncoder, set[str]]:
         raise BenchError(f"{source.path}: no flat CLIP state dict, it lacks {listed(missing)}.")
     extra = {"input_resolution", "context_length", "vocab_size"}
     state = {name: value for name, value in source.state.items() if name not in extra}
-    try:
+    with parsing(source.path, "a CLIP vision transformer", error=BenchError):
         model = build_model_from_openai_state_dict(dict(state), cast_dtype=torch.float32).float()
-    except (KeyError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
-        raise BenchError(f"{source.path}: does not fit a CLIP vision transformer ({reason}).") from None
     load_strictly(model, state, "CLIP model")  # again: the builder rounds weights to half precision
     unused = {name for name in source.state if name in extra}
     return OfficialClipImage(model.visual, str(source.path)), ClipText(model, str(source.path)), unused

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +20,11 @@ def tracking_uri(root: Path) -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root / 'mlflow.db'}"
 
 
+def _without_key(uri: str) -> str:
+    """The address without user and password."""
+    return re.sub(r"//[^/@]*@", "//", uri)
+
+
 class Tracker:
     """A thin writer of one MLflow run. Only numbers, parameters and files named by the caller are sent;
     report text is never among them."""
@@ -31,7 +37,6 @@ class Tracker:
         import logging
 
         logging.getLogger("mlflow").setLevel(logging.WARNING)
-        from mlflow.exceptions import MlflowException
         from mlflow.tracking import MlflowClient
 
         uri = tracking_uri(root)
@@ -40,10 +45,16 @@ class Tracker:
             self._run = self._client.create_run(
                 self._experiment(root, uri), run_name=name, tags={k: str(v) for k, v in tags.items()}
             )
-        except MlflowException as error:
-            first = str(error).splitlines()[0][:200]
+        except ModuleNotFoundError as error:
             raise BenchError(
-                f"MLflow store {uri} cannot be used ({first}). Check MLFLOW_TRACKING_URI."
+                f"MLflow store {_without_key(uri)}: needs the package {error.name}; pip install {error.name}."
+            ) from None
+        except Exception as error:  # drivers of databases raise kinds of their own
+            first = (str(error).splitlines() or [type(error).__name__])[0].replace(uri, _without_key(uri))[
+                :200
+            ]
+            raise BenchError(
+                f"MLflow store {_without_key(uri)} cannot be used ({first}). Check MLFLOW_TRACKING_URI."
             ) from None
         self.run_id: str = self._run.info.run_id
 

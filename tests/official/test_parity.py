@@ -129,8 +129,8 @@ def test_report_folds_and_counts(official: Path) -> None:
         ("a.json", b"[1, 2]", "JSON object"),
         ("a.json", b"{", "not valid JSON"),
         ("a.json", b'{"files": ["gone.npz"]}', "no such file"),
-        ("a.npz", b"no archive", "not an npz"),
-        ("a.npz", b"PK\x03\x04", "not an npz"),
+        ("a.npz", b"no archive", "not a readable npz"),
+        ("a.npz", b"PK\x03\x04", "not a readable npz"),
     ],
 )
 def test_bad_fixtures(

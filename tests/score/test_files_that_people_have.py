@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import json
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -495,3 +497,15 @@ def test_output_that_cannot_be_written(pair, capsys) -> None:
     shutil.rmtree(folder / "out.csv")
     score(capsys, *arguments, "--output", folder / "out.csv")
     assert len(pd.read_csv(folder / "out.csv"))
+
+
+def test_scoring_loads_no_deep_learning(pair) -> None:
+    """`bench score` starts without torch, transformers and scikit-learn; only the bootstrap needs torch."""
+    folder, scores, labels = pair
+    arguments = [str(a) for a in ("score", *write(folder, scores, labels))]
+    code = (
+        "import sys; from benchmark.cli import main; code = main(sys.argv[1:]);"
+        "print([m for m in ('torch', 'transformers', 'sklearn', 'timm') if m in sys.modules], code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "[] 0"

@@ -6,8 +6,6 @@ the JSON text in its array `cfg`. Nothing is unpickled.
 
 from __future__ import annotations
 
-import json
-import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +17,7 @@ from torch import Tensor
 
 from benchmark.core.errors import BenchError
 from benchmark.core.files import read_json
+from benchmark.core.guard import parse_json, parsing
 
 
 @dataclass(frozen=True)
@@ -156,20 +155,13 @@ def _owner(npz: Path) -> Path:
 
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except FileNotFoundError:
-        raise BenchError(f"{path}: no such file.") from None
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, KeyError) as error:
-        raise BenchError(f"{path}: not an npz file of plain arrays ({error}).") from None
+    hint = "It may hold plain arrays only."
+    with parsing(path, "an npz file", hint), np.load(path, allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}
 
 
 def _parse_cfg(path: Path, value: np.ndarray) -> dict[str, Any]:
-    try:
-        info = json.loads(str(value))
-    except json.JSONDecodeError as error:
-        raise BenchError(f"{path}: array 'cfg' is not JSON ({error.msg}).") from None
+    info = parse_json(str(value), f"{path}: array 'cfg'")
     if not isinstance(info, dict):
         raise BenchError(f"{path}: array 'cfg' is not a JSON object.")
     return info

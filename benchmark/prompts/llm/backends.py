@@ -116,7 +116,7 @@ class Endpoint:
         headers = {"Content-Type": "application/json"}
         if os.environ.get(KEY_VARIABLE):
             headers["Authorization"] = f"Bearer {os.environ[KEY_VARIABLE]}"
-        request = urllib.request.Request(
+        request = urllib.request.Request(  # noqa: S310  (http and https only, see __post_init__)
             f"{self.url.rstrip('/')}/chat/completions", json.dumps(content).encode(), headers, method="POST"
         )
         with self._opener.open(request, timeout=self.time_out) as answer:
