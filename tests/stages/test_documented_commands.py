@@ -49,7 +49,7 @@ NOT_RUN = {
 }
 NAMES = {
     "bench run", "bench score", "bench parity", "bench prompts show",
-    "bench run --set training.epochs=3", "dvc metrics", "bench run --method sharp",
+    "bench run --set training.epochs=3", "dvc metrics",
     "bench data check NAME --data-root DIR", "bench check method",
 }  # fmt: skip
 """Inline code that names a command without its arguments; full lines of these are run."""
@@ -190,6 +190,7 @@ def arguments(command: str, home: Path, official: Path) -> list[str]:
         "/data/PadChest": twins / "padchest",
         "/data/padchest": twins / "padchest",
         "FIXTURES": official / "clip",
+        "tests/official/fixtures": official,
         "METHOD": "clip",
         "2000": "20",
     }
