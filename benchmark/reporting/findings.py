@@ -6,11 +6,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 from scipy import stats
 
+from benchmark.evaluation.statistics.effects import Effect, mean_over_sets, over_seeds_only
 from benchmark.reporting.claims import Absolute, Claim, Contrast, Gap, Interaction, Paired
-from benchmark.reporting.effects import Effect, dataset_effect, effect_of, mean_effect, seed_values
+from benchmark.reporting.effects import dataset_effect, mean_effect, seed_values
 from benchmark.reporting.evidence import SEPARATOR, Evidence
 from benchmark.reporting.numbers import missing
 
@@ -128,13 +128,7 @@ def _interaction(contrast: Interaction, evidence: Evidence, interaction: Interac
     reasons = {d: e.note for d, e in found.items() if e is not None and missing(e.se)}
     if (lacking := _incomplete(parts, datasets, names, reasons)) is not None:
         return lacking
-    count = len(parts)
-    if count == 1:
-        return _tested(parts[0], contrast.margin, parts, names)
-    variances = [e.se**2 / count**2 for e in parts]
-    df = sum(variances) ** 2 / sum(v**2 / e.df for v, e in zip(variances, parts, strict=True))
-    value = float(np.mean([e.value for e in parts]))
-    mean = effect_of(value, sum(variances), df, evidence.level, datasets)
+    mean = mean_over_sets(parts, evidence.level)
     return _tested(mean, contrast.margin, parts, names)
 
 
@@ -152,12 +146,7 @@ def _gap(contrast: Gap, evidence: Evidence) -> Finding:
             for n, metric in zip(names, (contrast.metric, contrast.metric_b or contrast.metric), strict=True)
         )
         if len(a) == len(b) and len(a) > 1:
-            paired = (b - a)[:, 0]
-            variance = float(paired.var(ddof=1)) / len(paired)
-            note = "interval over seeds only"
-            parts.append(
-                effect_of(float(paired.mean()), variance, len(paired) - 1, evidence.level, [dataset], note)
-            )
+            parts.append(over_seeds_only((b - a)[:, 0], evidence.level, dataset))
     if (lacking := _incomplete(parts, datasets, names, {})) is not None:
         return lacking
     if len(parts) == 1:

@@ -17,14 +17,15 @@ from benchmark.core.errors import BenchError, DataError, MetricUndefined
 from benchmark.core.settings import StatisticsConfig, set_fields
 from benchmark.core.tables import Manifest, Predictions
 from benchmark.evaluation.evaluation_data import strata_of
-from benchmark.evaluation.statistics.paired import Difference, difference
+from benchmark.evaluation.statistics.bands import Band, bands
+from benchmark.evaluation.statistics.effects import Effect
+from benchmark.evaluation.statistics.paired import difference
 from benchmark.evaluation.statistics.panel import Panel, strata_contrast
 from benchmark.evaluation.statistics.seeds import summarise
 from benchmark.evaluation.statistics.trend import frequency_trend
 from benchmark.grid.layout import Project, source_name
 from benchmark.grid.params import Cell, Params, ablation_cell, load_params, main_cell
 from benchmark.prompts.named import Named
-from benchmark.reporting.curves import Band, bands
 from benchmark.reporting.evidence import SEPARATOR, CellInfo, Curve, Evidence
 from benchmark.reporting.factor_effects import factor_effects
 from benchmark.reporting.joint import Scores, panels_of
@@ -245,15 +246,18 @@ class Gathered:
         """history.csv of every run, with cell and seed."""
         return self._disk.histories()
 
-    def interaction(self, a: str, b: str, dataset: str, stratum: str, against: str) -> Difference | None:
-        """(a - b) on `stratum` minus (a - b) on `against`, from the joint influences of both strata."""
+    def interaction(self, a: str, b: str, dataset: str, stratum: str, against: str) -> Effect | None:
+        """(a - b) on `stratum` minus (a - b) on `against`, from the joint influences of both strata; None
+        without predictions or without a class in one of them."""
         summaries = []
         for name in (a, b):
             panels = [strata_contrast(p, stratum, against) for p in self.panels(name, dataset)]
             if not panels or any(p is None for p in panels):
                 return None
             summaries.append(summarise([p for p in panels if p is not None]))
-        return difference(summaries[0], summaries[1], 0, self.config.level, self.config.power)
+        found = difference(summaries[0], summaries[1], 0, self.config.level, self.config.power)
+        seeds = tuple(s.values[:, 0] for s in summaries)
+        return Effect(found.value, found.low, found.high, found.se, found.df, (dataset,), found.note, seeds)
 
 
 def gather(project: Project, part: str | None = None) -> Gathered:

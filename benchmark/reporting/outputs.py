@@ -14,7 +14,6 @@ from benchmark.core.files import read_yaml
 from benchmark.grid.layout import Project
 from benchmark.reporting.changes import Change, Reproduced, Stages, compare_locks, compare_tables
 from benchmark.reporting.claims import Claim, load_claims
-from benchmark.reporting.effects import Effect
 from benchmark.reporting.figures import all_figures
 from benchmark.reporting.figures.style import Drawing
 from benchmark.reporting.figures.style import save as save_figure
@@ -142,19 +141,7 @@ def judge_all(
         if not any((project.summary(part) / "metrics.parquet").is_file() for part in PARTS):
             return judge(claims, None, lambda *_: None)
         gathered = gather(project)
-    return judge(claims, gathered.evidence, interaction_of(gathered))
-
-
-def interaction_of(gathered: Gathered):  # type: ignore[no-untyped-def]
-    """The joint effect of two strata, as reporting asks for it."""
-
-    def effect(a: str, b: str, dataset: str, stratum: str, against: str) -> Effect | None:
-        found = gathered.interaction(a, b, dataset, stratum, against)
-        if found is None:
-            return None
-        return Effect(found.value, found.low, found.high, found.se, found.df, (dataset,), found.note)
-
-    return effect
+    return judge(claims, gathered.evidence, gathered.interaction)
 
 
 def changes(project: Project, part: str | None = None) -> Reproduced:

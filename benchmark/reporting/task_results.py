@@ -66,7 +66,10 @@ class TaskResults:
             for row in frame[frame["metric"] == metric].tail(1).to_dict("records")
         ]
         level = self.session.params.statistics.level
-        return seed_mean(rows, level) if rows else None
+        task = self._task(dataset)
+        if not rows or task is None:
+            return None
+        return seed_mean(rows, level, share=task.is_share(metric))
 
     def lines(self, dataset: str, cells: Sequence[Cell]) -> list[str]:
         """A table of the set, or no line where its protocol is classification."""

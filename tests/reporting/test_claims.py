@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 
 from benchmark.core.errors import BenchError
+from benchmark.evaluation.statistics.effects import Effect
 from benchmark.grid.layout import Project
 from benchmark.reporting.claims import Claim, load_claims
-from benchmark.reporting.effects import Effect
 from benchmark.reporting.evidence import CellInfo, Evidence
 from benchmark.reporting.findings import equivalence
 from benchmark.reporting.gather import gather

@@ -5,8 +5,8 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from benchmark.cli import main
+from benchmark.evaluation.statistics.bands import bands
 from benchmark.grid.layout import Project
-from benchmark.reporting.curves import bands
 from benchmark.reporting.figures.style import colours, save, svg_text
 from benchmark.reporting.outputs import PartReport
 

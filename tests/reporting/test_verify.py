@@ -17,7 +17,7 @@ from benchmark.grid.params import load_params
 from benchmark.reporting.claims import Claim, load_claims
 from benchmark.reporting.effects import dataset_effect, mean_effect, seed_values
 from benchmark.reporting.gather import gather
-from benchmark.reporting.outputs import PartReport, interaction_of
+from benchmark.reporting.outputs import PartReport
 from benchmark.reporting.published import load_published
 from benchmark.reporting.site.content import write_site
 from benchmark.reporting.tables.zero_shot import zero_shot
@@ -49,7 +49,7 @@ def gathered(project):
 
 
 def verdict(gathered, *claims):
-    return judge(claims, gathered.evidence, interaction_of(gathered))
+    return judge(claims, gathered.evidence, gathered.interaction)
 
 
 def test_a_clear_gain_is_supported_on_twins_and_never_more(gathered):
@@ -78,7 +78,7 @@ def test_no_difference_is_inconclusive(gathered):
     frame["delta"], frame["low"], frame["high"] = 0.001, -0.1, 0.1
     frame["se"], frame["df"] = 0.05, 20.0
     blurred = replace(gathered.evidence, comparisons=frame)
-    (found,) = judge([claim()], blurred, interaction_of(gathered))
+    (found,) = judge([claim()], blurred, gathered.interaction)
     assert found.answer == "inconclusive"
 
 
@@ -94,7 +94,7 @@ def test_each_needs_every_set(gathered):
     turned = frame["dataset"] == "chexpert"
     frame.loc[turned, ["delta", "low", "high"]] = -frame.loc[turned, ["delta", "high", "low"]].to_numpy()
     (mixed,) = judge(
-        [claim(datasets="each")], replace(gathered.evidence, comparisons=frame), interaction_of(gathered)
+        [claim(datasets="each")], replace(gathered.evidence, comparisons=frame), gathered.interaction
     )
     assert mixed.answer == "contradicted"
     assert len(mixed.parts) == 2
@@ -147,7 +147,7 @@ def test_other_prompts(gathered):
 
 def test_interaction_is_the_joint_difference_of_strata(gathered):
     evidence = gathered.evidence
-    effect = interaction_of(gathered)("carzero-main", "clip-main", "chestxray14", "medium", "head")
+    effect = gathered.interaction("carzero-main", "clip-main", "chestxray14", "medium", "head")
     value = {
         (n, s): evidence.value(n, "chestxray14", s)["value"]
         for n in ("carzero-main", "clip-main")
@@ -225,7 +225,7 @@ def test_an_official_checkpoint_on_the_whole_official_list_settles_a_published_n
 
 def test_trained_on_a_twin_is_twin_evidence_even_on_official_sets(gathered):
     official = {d: {**about, "origin": "official"} for d, about in gathered.evidence.sets.items()}
-    (found,) = judge([claim()], replace(gathered.evidence, sets=official), interaction_of(gathered))
+    (found,) = judge([claim()], replace(gathered.evidence, sets=official), gathered.interaction)
     assert found.evidence == "twin"
 
 
@@ -243,7 +243,7 @@ def test_gap_is_smaller_is_better(gathered):
     (found,) = judge(
         [claim(kind="gap", metric="modality_gap", datasets=["chexpert"])],
         replace(gathered.evidence, seeds=seeds),
-        interaction_of(gathered),
+        gathered.interaction,
     )
     assert found.answer == "supported"
     assert found.effect == pytest.approx(0.4, abs=0.01)
@@ -254,7 +254,7 @@ def test_gap_is_smaller_is_better(gathered):
     (found,) = judge(
         [claim(kind="gap", metric="modality_gap_bridged", metric_b="modality_gap", datasets=["chexpert"])],
         replace(gathered.evidence, seeds=seeds),
-        interaction_of(gathered),
+        gathered.interaction,
     )
     assert found.effect == pytest.approx(0.4, abs=0.01)
 

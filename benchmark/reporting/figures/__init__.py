@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from benchmark.reporting.curves import Band
+from benchmark.evaluation.statistics.bands import Band
 from benchmark.reporting.evidence import Evidence
 from benchmark.reporting.figures.factors import text_factor_effects, text_factors
 from benchmark.reporting.figures.results import ablation_bars, forest, heatmap, prompt_sensitivity

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmark.reporting.curves import POSITIVES, Band
+from benchmark.evaluation.statistics.bands import POSITIVES, Band
 from benchmark.reporting.evidence import Evidence
 from benchmark.reporting.figures.style import Drawing, colours, dash, finish, marker, new_figure
 from benchmark.reporting.numbers import signed_text

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from benchmark.evaluation.statistics.effects import Effect
 from benchmark.reporting import columns as common
-from benchmark.reporting.effects import Effect, dataset_effect, mean_effect
+from benchmark.reporting.effects import dataset_effect, mean_effect
 from benchmark.reporting.evidence import SEPARATOR, Evidence
 from benchmark.reporting.numbers import known
 from benchmark.reporting.table import Measured, Table, change, estimate, probability, words

@@ -93,5 +93,5 @@ def _gap(evidence: Evidence, name: str, dataset: str, group: str) -> dict[str, A
     ]
     if own.empty:
         return None
-    mean = seed_mean(own.to_dict("records"), evidence.level)
+    mean = seed_mean(own.to_dict("records"), evidence.level, share=False)
     return mean if missing(mean["low"]) else {**mean, "low": max(mean["low"], 0.0)}

@@ -34,9 +34,8 @@ def task_table(evidence: Evidence, published: Published, task: str) -> Table:
         about = evidence.task_sets.get((task, dataset))
         if name not in evidence.cells or about is None:
             continue
-        mean = seed_mean(part.to_dict("records"), evidence.level)
-        if task_named(task).is_share(metric):
-            mean = _within(mean)
+        share = task_named(task).is_share(metric)
+        mean = seed_mean(part.to_dict("records"), evidence.level, share=share)
         cell = evidence.cell(name)
         what = {"task": task, "stratum": stratum, "metric": metric, "cls": None if cls == "macro" else cls}
         rows.append(
@@ -68,10 +67,3 @@ def task_table(evidence: Evidence, published: Published, task: str) -> Table:
         ),
         synthetic=evidence.synthetic() or any(row["origin"] == "twin" for row in rows),
     )  # fmt: skip
-
-
-def _within(mean: dict[str, Any]) -> dict[str, Any]:
-    """The interval of a share cut at 0 and 1, beyond which no share lies."""
-    if missing(mean["low"]):
-        return mean
-    return {**mean, "low": max(mean["low"], 0.0), "high": min(mean["high"], 1.0)}

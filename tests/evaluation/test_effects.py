@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from benchmark.evaluation.statistics.effects import (
+    effect_of,
+    mean_over_seeds,
+    mean_over_sets,
+    over_seeds_only,
+)
+
+
+def on(dataset, value=0.02, variance=1e-4, df=20.0, seeds=()):
+    return replace(effect_of(value, variance, df, 0.95, [dataset]), seeds=seeds)
+
+
+def test_an_effect_has_the_t_interval_and_p_of_its_variance():
+    found = on("x", 0.03, 4e-4, 7)
+    assert found.high - found.value == pytest.approx(stats.t.ppf(0.975, 7) * 0.02)
+    assert found.p_against(0.0) == pytest.approx(2 * stats.t.sf(1.5, 7))
+    assert found.p_against(found.low) == pytest.approx(0.05)
+
+
+def test_seeds_that_move_all_sets_together_are_not_averaged_away():
+    a, b = np.array([0.7, 0.8, 0.9]), np.array([0.75, 0.75, 0.75])
+    own = a.var(ddof=1) / 3
+    joint = mean_over_sets([on(d, variance=own + 1e-4, seeds=(a, b)) for d in "xyz"], 0.95)
+    assert joint.se**2 == pytest.approx(own + 1e-4 / 3)
+    assert joint.df < 2.2, "one method varies, so its two degrees of freedom decide"
+    opposed = mean_over_sets(
+        [on("x", variance=own + 1e-4, seeds=(a, b)), on("y", variance=own + 1e-4, seeds=(a[::-1], b))], 0.95
+    )
+    assert opposed.se**2 == pytest.approx(1e-4 / 2)
+
+
+def test_without_the_seeds_the_mean_is_as_uncertain_as_its_parts():
+    found = mean_over_sets([on("x", variance=1e-4, df=9), on("y", variance=4e-4, df=4)], 0.95)
+    assert found.se == pytest.approx(0.015)
+    assert found.df == 4
+    assert found.datasets == ("x", "y")
+
+
+def test_paired_trainings_alone_give_the_paired_t_test():
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(0.7, 0.02, (2, 5))
+    found = over_seeds_only(b - a, 0.95, "x")
+    assert found.p_against(0.0) == pytest.approx(stats.ttest_rel(b, a).pvalue)
+
+
+@pytest.mark.parametrize("share", [True, False])
+def test_a_mean_over_seeds_holds_patients_and_seeds(share):
+    values = np.array([0.93, 0.95, 0.97])
+    low, high = values - 0.04, np.minimum(values + 0.025, 0.999)
+    found = mean_over_seeds(values, low, high, 0.95, share=share)
+    alone = mean_over_seeds(values[1:2], low[1:2], high[1:2], 0.95, share=share)
+    assert (alone.low, alone.high) == (low[1], high[1])
+    assert found.value == pytest.approx(0.95)
+    assert found.high - found.low > alone.high - alone.low
+    if share:
+        assert found.high < 1
+        assert found.value - found.low > found.high - found.value
+    else:
+        assert found.value - found.low == pytest.approx(found.high - found.value)
+
+
+def test_an_undefined_seed_leaves_the_mean_undefined():
+    found = mean_over_seeds(np.array([0.5, np.nan]), np.zeros(2), np.ones(2), 0.95, share=True)
+    assert np.isnan([found.value, found.low, found.high]).all()
