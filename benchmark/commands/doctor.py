@@ -16,6 +16,7 @@ def command(as_json: JsonOption = False) -> int:
     lines = [
         f"Python {report['python']} on {report['platform']}, {report['cores']} cores",
         f"devices   {', '.join(report['devices'])}",
+        "processor {name}, fingerprint {fingerprint}: {meaning}".format(**report["processor"]),
         f"disk      {report['disk_free_gb']} GB free, cache {report['cache_gb']} GB",
         "packages  " + ", ".join(f"{k} {v}" for k, v in report["packages"].items() if v),
         *[f"{name:<20} {state}" for name, state in report["data"].items()],

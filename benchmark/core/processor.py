@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import platform
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from benchmark.core import numerics
 
 
 def name() -> str:
@@ -20,6 +24,32 @@ def name() -> str:
         return platform.processor() or platform.machine()
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(names, platform.machine())
+
+
+FINGERPRINT = "fingerprint.json"
+"""Beside committed tables: what `current` was on the processor that made them."""
+
+
+def current() -> dict[str, Any]:
+    """The setting, the versions that decide kernels, and the fingerprint under them."""
+    versions = {"numpy": np.__version__, "torch": torch.__version__.partition("+")[0]}
+    return {"numerics": numerics.state(), "versions": versions, "fingerprint": fingerprint()}
+
+
+def against(committed: Mapping[str, Any] | None, here: Mapping[str, Any]) -> str:
+    """What a table made here will be, compared with those whose `current` was `committed`: one sentence."""
+    if committed is None:
+        return "the committed tables name no processor to compare with"
+    if committed == here:
+        return "equal to that of the committed tables: they come out the same to the byte"
+    if committed["numerics"] != here["numerics"]:
+        made, now = committed["numerics"], here["numerics"]
+        return f"the committed tables are {made}, numbers here {now}: they differ"
+    if committed["versions"] != here["versions"]:
+        known = ", ".join(f"{name} {version}" for name, version in committed["versions"].items())
+        return f"the committed tables come from {known}: values differ by rounding"
+    kinds = [kind for kind, bits in here["fingerprint"].items() if committed["fingerprint"].get(kind) != bits]
+    return f"other bits than those of the committed tables in {', '.join(kinds)}: values differ by rounding"
 
 
 def fingerprint() -> dict[str, str]:

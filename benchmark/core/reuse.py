@@ -23,11 +23,9 @@ from benchmark.core.hashing import hash_file, hash_strings, hash_value
 ROOTS = ("benchmark", "methods")
 """Packages whose imports `source` follows; the version of another package is a part of its own in a key."""
 
-CANNOT_CHANGE_NUMBERS = frozenset(
-    ["benchmark"]
-    + [f"benchmark.core.{name}" for name in ("errors", "files", "locks", "progress", "reuse", "validation")]
-)
-"""Modules that a key leaves out: they hold the version, report, lock and write, and compute nothing."""
+_SILENT = ("errors", "files", "guard", "locks", "progress", "registry", "reuse", "validation")
+CANNOT_CHANGE_NUMBERS = frozenset(["benchmark", *(f"benchmark.core.{name}" for name in _SILENT)])
+"""Modules that a key leaves out: they find, refuse, report, lock and write, and compute nothing."""
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import yaml
 
+from benchmark.core import numerics
 from benchmark.core.errors import BenchError, UnknownName
-from benchmark.core.files import read_yaml
+from benchmark.core.files import read_yaml, write_json
 from benchmark.grid.layout import Project
+from benchmark.grid.params import load_params
 from benchmark.reporting.changes import Change, Reproduced, Stages, compare_locks, compare_tables
 from benchmark.reporting.claims import Claim, load_claims
 from benchmark.reporting.figures import all_figures
@@ -68,11 +70,16 @@ class PartReport:
 def write_tables(report: PartReport) -> list[Path]:
     """reports/tables/ (main) or reports/grid/ (all): every table as Markdown, CSV and LaTeX.
 
-    Tables of an earlier run go. Part `all` holds the ledger of claims too.
+    Tables of an earlier run go. Part `all` holds the ledger of claims too. fingerprint.json says which bits
+    the processor computed, so that `bench doctor` can tell whether another one will make the same tables.
     """
+    from benchmark.core import processor
+
     folder = table_folder(report.project, report.gathered.part)
     paths = [path for table in report.tables for path in save(table, folder)]
     remove_others(folder, paths, (".md", ".csv", ".tex"))
+    numerics.apply(load_params(report.project.params).numerics)
+    write_json(folder / processor.FINGERPRINT, processor.current())
     return paths
 
 

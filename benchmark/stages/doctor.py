@@ -57,11 +57,30 @@ def examine(project: Project) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "packages": found,
         "devices": devices,
+        "processor": _processor(project) if found["torch"] else {},
         "disk_free_gb": round(disk.free / 1e9, 1),
         "cache_gb": round(_size(project.cache) / 1e9, 2),
         "data": _data(project, problems),
         "problems": problems,
     }
+
+
+def _processor(project: Project) -> dict[str, str]:
+    """Name, fingerprint under the project's setting, and what it means for the committed tables."""
+    from benchmark.core import numerics, processor
+    from benchmark.core.files import read_json
+    from benchmark.core.hashing import hash_value
+    from benchmark.grid.params import load_params
+
+    try:
+        numerics.apply(load_params(project.params).numerics)
+        made = project.reports / "tables" / processor.FINGERPRINT
+        committed = read_json(made) if made.is_file() else None
+        here = processor.current()
+        meaning = processor.against(committed, here)
+    except BenchError as error:
+        return {"name": processor.name(), "fingerprint": "unknown", "meaning": str(error)}
+    return {"name": processor.name(), "fingerprint": hash_value(here)[:12], "meaning": meaning}
 
 
 def _data(project: Project, problems: list[str]) -> dict[str, str]:

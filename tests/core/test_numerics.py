@@ -156,3 +156,14 @@ def test_what_a_user_has_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     fast: dict[str, str] = {}
     numerics.pin("native", fast)
     assert set(fast) == set(numerics.ALWAYS)
+
+
+def test_what_another_processor_means_for_the_tables(portable: None) -> None:
+    here = processor.current()
+    assert "same to the byte" in processor.against(here, here)
+    assert "name no processor" in processor.against(None, here)
+    assert "are native" in processor.against({**here, "numerics": "native"}, here)
+    older = {**here, "versions": {**here["versions"], "torch": "2.0.0"}}
+    assert "torch 2.0.0" in processor.against(older, here)
+    other = {**here, "fingerprint": {**here["fingerprint"], "sums": "0"}}
+    assert "in sums: values differ" in processor.against(other, here)
