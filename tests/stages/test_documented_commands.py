@@ -91,13 +91,12 @@ def guide(small_project, root, tmp_path_factory) -> Path:
     shutil.copytree(root / "reports", home / "reports", ignore=shutil.ignore_patterns("tables", "tuning"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CXR_ALIGNBENCH_HOME", str(home))
-        for stage in ("train", "evaluate"):
-            for method in ("clip", "carzero"):
-                assert main(["stage", stage, method]) == 0
+        for method in ("clip", "carzero"):
+            assert main(["stage", "cell", method]) == 0
         for part in ("main", "all"):
             assert main(["stage", "summarise", part]) == 0
         assert main(["report", "tables", "--part", "main"]) == 0
-        assert main(["stage", "twin", "padchest"]) == 0
+        assert main(["stage", "prepare", "padchest"]) == 0
         assert main(["stage", "prepare", "padchest"]) == 0
     who = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
     (home / ".gitignore").write_text("/data/\n/runs/\n/results/\n.cache/\n/mlflow.db\n/mlartifacts/\n")

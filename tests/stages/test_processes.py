@@ -86,7 +86,7 @@ def test_a_rank_that_dies_ends_the_command_and_the_run_goes_on_later(fresh_copy,
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = ["train", *CELL, "--set", "training.epochs=12", "--set", "training.checkpoint_seconds=0"]
+    command = ["run", *CELL, "--set", "training.epochs=12", "--set", "training.checkpoint_seconds=0"]
     common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
     ranks = [
         start(fresh_copy, "-m", "benchmark", *command, RANK=str(rank), LOCAL_RANK=str(rank), **common)

@@ -16,6 +16,7 @@ import benchmark.stages.evaluate as stage
 from benchmark.core.files import read_json
 from benchmark.core.tables import read_table
 from benchmark.core.tasks import TASKS
+from tests.stages.test_reuse import move_labels
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -55,17 +56,16 @@ def project(small_project, tmp_path) -> Path:
 
 
 def test_the_task_of_the_guide_gets_rows_headlines_and_a_table(plugin, project, bench) -> None:
-    for arguments in (("stage", "train", "clip"), ("stage", "evaluate", "clip")):
-        code, _, err = bench(project, *arguments)
-        assert code == 0, err
+    code, _, err = bench(project, "stage", "cells", "main", "--jobs", "1")
+    assert code == 0, err
     table = project / "results/clip-main/seed-0/openi/own_report.parquet"
     frame, _ = read_table(table)
     assert set(frame["task"]) == {"own_report"}
     assert frame["metric"].tolist() == ["own_report_preferred"]
-    index = read_json(project / "results/index/main/clip-main.json")["seed-0"]["openi"]
+    index = read_json(project / "results/index/main.json")["clip-main"]["seed-0"]["openi"]
     assert index["own_report_preferred"] == pytest.approx(frame["value"].iloc[0], abs=1e-6)
     before = table.stat().st_mtime_ns
-    assert bench(project, "stage", "evaluate", "clip")[0] == 0
+    assert bench(project, "stage", "cell", "clip")[0] == 0
     assert table.stat().st_mtime_ns == before, "reused"
 
     assert bench(project, "stage", "summarise", "main")[0] == 0
@@ -75,11 +75,11 @@ def test_the_task_of_the_guide_gets_rows_headlines_and_a_table(plugin, project, 
     assert "own_report_preferred" in text
     assert "CLIP" in text
 
-    code, _, err = bench(project, "stage", "evaluate", "clip", "--seeds", "0")
+    code, _, err = bench(project, "stage", "cell", "clip", "--seeds", "0")
     assert code == 0, err
     params = (project / "params.yaml").read_text()
     (project / "params.yaml").write_text(params.replace("own_report", "own_reprot"))
-    code, _, err = bench(project, "stage", "evaluate", "clip")
+    code, _, err = bench(project, "stage", "cell", "clip")
     assert (code, "Did you mean 'own_report'?" in err, err.count("\n")) == (2, True, 1)
 
 
@@ -89,7 +89,6 @@ def test_labels_moved_on_disk_are_evaluated_again_and_a_killed_evaluation_goes_o
     params = (project / "params.yaml").read_text()
     params = params.replace("own_report:", "retrieval:").replace("others:", "pairs:")
     (project / "params.yaml").write_text(params)
-    assert bench(project, "stage", "train", "clip")[0] == 0
     import benchmark.evaluation.scoring as scoring
 
     real, calls = scoring._rows, []
@@ -103,30 +102,23 @@ def test_labels_moved_on_disk_are_evaluated_again_and_a_killed_evaluation_goes_o
     monkeypatch.setattr(stage, "SHARD", 16)
     monkeypatch.setattr(scoring, "_rows", killed)
     with pytest.raises(KeyboardInterrupt):
-        from benchmark.stages.entry import evaluate_stage
+        from benchmark.stages.entry import cell_stage
 
         monkeypatch.chdir(project)
-        evaluate_stage("clip", (0,))
+        cell_stage("clip", (0,))
     folder = project / "results/clip-main/seed-0/chestxray14"
     assert len(list(folder.glob("classification.scores/*/*.npy"))) == 2
     assert not (folder / "metrics.parquet").exists()
-    assert bench(project, "stage", "evaluate", "clip")[0] == 0
+    assert bench(project, "stage", "cell", "clip")[0] == 0
     assert not (folder / "classification.scores").exists()
     first = read_table(folder / "metrics.parquet")[0]
     assert calls[0] == calls[1] == 16
 
     done = len(calls)
-    assert bench(project, "stage", "evaluate", "clip")[0] == 0
+    assert bench(project, "stage", "cell", "clip")[0] == 0
     assert len(calls) == done, "nothing is scored again"
-    manifest = project / "data/prepared/chestxray14/manifest.parquet"
-    moved, meta = read_table(manifest)
-    place = np.flatnonzero(moved["split"].to_numpy() == "test")
-    for name in meta["classes"]:
-        moved.loc[place, name] = moved.loc[place[::-1], name].to_numpy()
-    from benchmark.core.tables import write_table
-
-    write_table(manifest, moved, meta)
-    assert bench(project, "stage", "evaluate", "clip")[0] == 0
+    move_labels(project)
+    assert bench(project, "stage", "cell", "clip")[0] == 0
     second = read_table(folder / "metrics.parquet")[0]
     merged = pd.concat([first["value"], second["value"]], axis=1).dropna()
     assert not np.allclose(merged.iloc[:, 0], merged.iloc[:, 1])
