@@ -58,7 +58,8 @@ class Project:
         return self.cache.joinpath("made", *names[:-1], f"{names[-1]}.json")
 
     def run(self, cell: str, seed: int) -> Path:
-        return self.root / "runs" / cell / f"seed-{seed}"
+        """Where a cell is trained. What stands after `~` in its name is of its evaluation alone."""
+        return self.root / "runs" / cell.partition("~")[0] / f"seed-{seed}"
 
     def results(self, cell: str, seed: int) -> Path:
         return self.root / "results" / cell / f"seed-{seed}"

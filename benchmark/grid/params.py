@@ -71,6 +71,10 @@ class TwinParams(Strict):
     size: PositiveInt = Field(256, description="side of the images in pixels")
     images: dict[str, PositiveInt] = Field({}, description="dataset → number of images")
 
+    def of(self, dataset: str) -> dict[str, int | None]:
+        """What the twin of one dataset is drawn by."""
+        return {"images": self.images.get(dataset), "size": self.size, "seed": self.seed}
+
 
 class EncoderParams(Strict):
     """The encoders every method shares."""

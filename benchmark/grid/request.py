@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from pydantic import BaseModel
 
 from benchmark.core.errors import BenchError, ParamsError
 from benchmark.core.hashing import hash_value
@@ -54,7 +52,8 @@ def plan(project: Project, request: Request) -> Plan:
     """Raises UnknownName for a method or dataset, ParamsError for options, BenchError for a missing root.
 
     What changes the training (`--set`, `--train`, `--profile`) gets cells of its own, so that the configured
-    table is never overwritten.
+    table is never overwritten; what changes the evaluation alone (`--protocol` too) gets results of its own
+    from the same training.
     """
     from benchmark.data.cards import load_card
 
@@ -75,10 +74,10 @@ def plan(project: Project, request: Request) -> Plan:
     data = params.data.model_copy(update={"roots": roots, "train": train})
     params = params.model_copy(update={"data": data})
     seeds = request.seeds or params.seeds
-    suffix = _suffix(project, params, request)
     params = params.model_copy(update={"tasks": _tasks(params, datasets, request.protocol)})
     names = params.methods if request.method == "all" else (request.method,)
-    cells = tuple(_cell(project, params, name, suffix, request) for name in names)
+    configured = load_params(project.params)
+    cells = tuple(_cell(configured, params, name, datasets, request) for name in names)
     jobs = [(cell, seed) for cell in cells for seed in seeds]
     index, count = request.shard
     return Plan(params, cells, seeds, tuple(datasets), tuple(jobs[index::count]))
@@ -120,45 +119,80 @@ def protocol_task(params: Params, dataset: str, protocol: str | None) -> str | N
     return None if task == CLASSIFICATION else task
 
 
-def _cell(project: Project, params: Params, name: str, suffix: str, request: Request) -> Cell:
-    from methods.base import METHODS, configure
-
-    method = METHODS.get(name)
-    cell = main_cell(params, name)
-    if request.recipe != "equal-budget":
-        # The official values, how this machine computes them, and what `--set` asks for; not what was tuned.
-        configured = main_cell(load_params(project.params), name)
-        options = _differing(cell.options, configured.options)
-        engine = {field: getattr(cell.training, field) for field in ENGINE}
-        training = {**engine, **_differing(cell.training, configured.training)}
-        recipe = train_config(training, method.recipe(request.recipe))
-        published = configure(name, {**method.settings(request.recipe), **options})
-        cell = cell.model_copy(update={"options": published, "training": recipe})
-        suffix = f"-{request.recipe}-recipe{suffix}"
+def _cell(configured: Params, params: Params, name: str, datasets: Sequence[str], request: Request) -> Cell:
+    """The main cell of a method, named after what differs from the configured one."""
+    cell, plain = (_resolved(configured, p, name, request.recipe) for p in (params, configured))
+    train = params.data.train
+    suffix = "" if request.recipe == "equal-budget" else f"-{request.recipe}-recipe"
+    if train != configured.data.train:
+        suffix += f"-on-{train}"
+    if train in params.data.roots and train not in configured.data.roots:
+        suffix += "-official"
+    trained = _differing(_training(params, cell, train), _training(configured, plain, train))
+    if trained:
+        suffix += f"-{hash_value(trained)[:8]}"
+    evaluated = _differing(
+        _evaluation(params, cell, datasets, request.protocol), _evaluation(configured, plain, datasets, None)
+    )
+    if evaluated:
+        suffix += f"~{hash_value(evaluated)[:8]}"
     return cell.model_copy(update={"name": cell.name + suffix, "variant": cell.variant + suffix})
 
 
-def _differing(settings: BaseModel, configured: BaseModel) -> dict[str, Any]:
-    """The fields of `settings` that have another value than configured."""
-    return {k: v for k, v in settings.model_dump().items() if v != getattr(configured, k)}
+def _resolved(configured: Params, params: Params, name: str, recipe: str) -> Cell:
+    """With the official values, where they are asked for: what `--set` asks for stays, and how this machine
+    computes; what was tuned does not."""
+    from methods.base import METHODS, configure
+
+    method, cell = METHODS.get(name), main_cell(params, name)
+    if recipe == "equal-budget":
+        return cell
+    plain = main_cell(configured, name)
+    options = _differing(cell.options.model_dump(), plain.options.model_dump())
+    changed = _differing(cell.training.model_dump(), plain.training.model_dump())
+    engine = {field: getattr(cell.training, field) for field in ENGINE}
+    training = train_config({**engine, **changed}, method.recipe(recipe))
+    published = configure(name, {**method.settings(recipe), **options})
+    return cell.model_copy(update={"options": published, "training": training})
 
 
-def _suffix(project: Project, params: Params, request: Request) -> str:
-    """Empty for the configured training; else a name and a hash of what differs."""
-    configured = load_params(project.params)
-    parts = ""
-    if params.data.train != configured.data.train:
-        parts += f"-on-{params.data.train}"
-    if params.data.train in params.data.roots:
-        parts += "-official"
-    changed = {
-        key: value
-        for key, value in params.model_dump(
-            mode="json", exclude={"data", "seeds", "profile", "cells"}
-        ).items()
-        if value != configured.model_dump(mode="json")[key]
+def _differing(settings: Mapping[str, Any], configured: Mapping[str, Any]) -> dict[str, Any]:
+    """The entries of `settings` that have another value than configured."""
+    return {k: v for k, v in settings.items() if v != configured.get(k)}
+
+
+def _training(params: Params, cell: Cell, train: str) -> dict[str, Any]:
+    """The settings that decide the weights of a cell trained on a dataset."""
+    data = params.data
+    return {
+        "numerics": params.numerics,
+        "options": cell.options.model_dump(mode="json"),
+        "training": cell.training.identity(),
+        "texts": cell.texts.model_dump(mode="json"),
+        "encoders": params.encoders.model_dump(mode="json"),
+        "images": [data.train_views, data.train_images, data.validation],
+        "twin": None if train in data.roots else params.twins.of(train),
     }
-    return parts + (f"-{hash_value(changed)[:8]}" if changed else "")
+
+
+def _evaluation(params: Params, cell: Cell, datasets: Sequence[str], protocol: str | None) -> dict[str, Any]:
+    """The settings that decide the results of a trained cell on these datasets."""
+    return {
+        "statistics": params.statistics.model_dump(mode="json"),
+        "tasks": {
+            name: task.model_dump(mode="json", exclude={"datasets"})
+            for name, task in params.tasks.items()
+            if {*task.datasets} & {*datasets}
+        },
+        **{
+            dataset: {
+                "protocol": protocol or params.data.protocols.get(dataset),
+                "twin": None if dataset in params.data.roots else params.twins.of(dataset),
+                "prompts": [prompts.model_dump(mode="json") for prompts in cell.prompts_on(dataset)],
+            }
+            for dataset in datasets
+        },
+    }
 
 
 def _root(text: str, option: str) -> str:

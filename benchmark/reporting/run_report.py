@@ -61,10 +61,11 @@ def carry_out_checkpoint(
     from benchmark.training.provenance import commit, device_name, versions
 
     todo = plan(project, request)
+    _, mark, changed = todo.cells[0].name.partition("~")
     cell = todo.cells[0].model_copy(
         update={
-            "name": f"{request.method}-official",
-            "variant": "official",
+            "name": f"{request.method}-official{mark}{changed}",
+            "variant": f"official{mark}{changed}",
             "prompts": todo.params.prompts.model_copy(update={"style": "official"}),
             "more_prompts": (),
         }

@@ -55,8 +55,8 @@ def source_of(project: Project, params: Params, dataset: str) -> Source:
     root = params.data.roots.get(dataset)
     if root is None:
         name = source_name(dataset, "twin")
-        if _spec(params.twins, dataset) != _spec(_configured(project), dataset):
-            name += f"-{hash_value(_spec(params.twins, dataset))[:8]}"
+        if params.twins.of(dataset) != _configured(project).of(dataset):
+            name += f"-{hash_value(params.twins.of(dataset))[:8]}"
         return Source(dataset, "twin", project.twin(name), name)
     text = os.path.expandvars(root)
     unset = re.search(r"\$\{?(\w+)", text)
@@ -70,10 +70,6 @@ def source_of(project: Project, params: Params, dataset: str) -> Source:
     if not path.is_dir():
         raise DataError(f"{dataset}: data root {text} is not a folder. Correct --data-root or data.roots.")
     return Source(dataset, "official", path, source_name(dataset, "official"))
-
-
-def _spec(twins: TwinParams, dataset: str) -> dict[str, int | None]:
-    return {"images": twins.images.get(dataset), "size": twins.size, "seed": twins.seed}
 
 
 def _configured(project: Project) -> TwinParams:
@@ -93,7 +89,7 @@ def twin_key(params: Params, dataset: str) -> Key:
     from benchmark.twins.build import WRITERS
 
     return key_of(
-        settings=_spec(params.twins, dataset),
+        settings=params.twins.of(dataset),
         card=load_card(dataset).model_dump(mode="json"),
         lexicon=load_lexicon().hash,
         source=source("benchmark.twins.build", "benchmark.twins.findings.*", WRITERS.get(dataset).__module__),

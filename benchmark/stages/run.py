@@ -145,7 +145,7 @@ def train_one(session: Session, cell: Cell, seed: int) -> dict[str, Any]:
     folder = session.project.run(cell.name, seed)
     with session.writing(f"{cell.name} seed {seed}", folder):
         result = train_cell(session.project, session.params, cell, seed, manifest, data, session.group)
-        if session.processes.first:
+        if session.processes.first and not (result.reused and (folder / "source.json").is_file()):
             write_json(folder / "source.json", source)
     again = f" again ({', '.join(result.why)} changed)" if result.why else ""
     verb = "reused" if result.reused else f"trained{again} in {result.seconds:.0f} s"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from benchmark.core.files import read_json
+from benchmark.grid.layout import Project
+from benchmark.grid.request import Request, plan
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -60,6 +63,64 @@ def test_a_twin_of_another_size_has_a_folder_of_its_own(trained: Path, bench: Be
     code, _, err = bench(trained, *RUN)
     assert "chestxray14: reused 160 images" in err
     assert "again" not in err
+
+
+TRAINING = [
+    "data.validation=0.3",
+    "data.train_views=[PA]",
+    "data.train_images=100",
+    "texts.negations=drop",
+    "training.epochs=1",
+    "method.clip.options.width=16",
+    "encoders.precision=float32",
+    "numerics=native",
+    "twins.images.mimic_cxr=100",
+]
+EVALUATION = [
+    "prompts.style=name",
+    "statistics.level=0.9",
+    "data.protocols.chestxray14=nih",
+    "twins.images.chestxray14=80",
+    "prompt_ablation={methods: [clip], datasets: [chestxray14], prompts: [{style: name}]}",
+]
+NEITHER = [
+    "training.checkpoint_seconds=1",
+    "tuning.trials=3",
+    "seeds=[0]",
+    "data.evaluate=[padchest]",
+    "data.ablate_on=[openi]",
+    "method.carzero.options.width=16",
+    "twins.images.padchest=80",
+]
+
+
+@pytest.mark.parametrize("change", [*TRAINING, *EVALUATION, *NEITHER])
+def test_every_change_has_a_name_of_its_own(small_project: Path, change: str) -> None:
+    """A change of training is a cell of its own; one of evaluation rests on the configured training."""
+    project = Project(small_project)
+
+    def name(*sets: str) -> str:
+        return plan(project, Request("clip", "chestxray14", sets=sets)).cells[0].name
+
+    trained, _, evaluated = name(change).partition("~")
+    assert name() == "clip-main"
+    assert (trained != "clip-main") == (change in TRAINING)
+    assert bool(evaluated) == (change in EVALUATION)
+    assert project.run(name(change), 0).parent.name == trained
+
+
+def test_another_share_of_validation_overwrites_nothing(trained: Path, bench: Bench) -> None:
+    before = (trained / "runs/clip-main/seed-0/run.json").read_bytes()
+    results = (trained / "results/clip-main/seed-0/chestxray14/metrics.parquet").read_bytes()
+    code, out, err = bench(trained, *RUN, "--set", "data.validation=0.3")
+    assert code == 0, err
+    assert "\n  clip-main-" in out, "the table says that this is not the configured cell"
+    code, out, err = bench(trained, *RUN, "--protocol", "nih")
+    assert code == 0, err
+    assert re.search(r"clip-main~\w+ seed 0: reused", err), "only the evaluation is another one"
+    assert re.search(r"\n  clip-main~\w+ ", out)
+    assert (trained / "runs/clip-main/seed-0/run.json").read_bytes() == before
+    assert (trained / "results/clip-main/seed-0/chestxray14/metrics.parquet").read_bytes() == results
 
 
 def move_labels(home: Path) -> None:
