@@ -10,7 +10,13 @@ import sys
 import pytest
 
 from benchmark import cli
-from benchmark.core.errors import BenchError, Negative, in_parts
+from benchmark.core.errors import BenchError, in_parts
+
+
+class Failed(BenchError):
+    """A cell that ran and failed carries another code."""
+
+    exit_code = 1
 
 
 def ends(monkeypatch, capsys, problem: BaseException, *arguments: str) -> tuple[int, str, str]:
@@ -27,7 +33,7 @@ def ends(monkeypatch, capsys, problem: BaseException, *arguments: str) -> tuple[
     ("problem", "code", "text"),
     [
         (BenchError("a.csv: bad"), 2, "a.csv: bad"),
-        (Negative("no"), 1, "no"),
+        (Failed("no"), 1, "no"),
         (KeyboardInterrupt(), 130, "Interrupted"),
         (KeyError("secret"), 70, "unexpected KeyError at test_endings.py:"),
         (RecursionError("secret"), 70, "unexpected RecursionError"),
