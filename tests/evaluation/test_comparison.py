@@ -19,7 +19,7 @@ from benchmark.evaluation.comparison import (
 )
 from benchmark.evaluation.evaluate import evaluate
 from benchmark.evaluation.statistics.bootstrap import bootstrap
-from benchmark.evaluation.statistics.multiplicity import benjamini_hochberg, holm
+from benchmark.evaluation.statistics.multiplicity import benjamini_hochberg, holm, holm_levels
 from benchmark.evaluation.statistics.paired import contrasts, difference, minimum_detectable, predicted_power
 from benchmark.evaluation.statistics.ranks import rank_methods
 
@@ -197,3 +197,111 @@ def test_ranking_from_comparisons():
     top = frame[(frame.metric == "auroc") & (frame.stratum == "all")]
     assert list(top.method)[-1] == "b"
     assert list(top["rank"]) == [1, 1, 3]
+
+
+def rare(rng, counts, per_patient=1, n=300, methods=3, shift=0.0, together=False):
+    """Equal methods, or the first better by `shift`; classes have patients of their own, or the same."""
+    labels = np.zeros((n, len(counts)), dtype=np.int8)
+    first = 0
+    for column, count in zip(labels.T, counts, strict=True):
+        column[first : first + count] = 1
+        first += 0 if together else count
+    base = rng.standard_normal((n, len(counts)))
+    names = [str(j) for j in range(len(counts))]
+    runs = [
+        Run("abc"[m], 0, base + rng.standard_normal(base.shape) + (1 + shift * (m == 0)) * labels)
+        for m in range(methods)
+    ]
+    return runs, labels, (np.arange(n) // per_patient).astype(str), names
+
+
+def macro(frame):
+    return frame[(frame["class"] == "macro") & (frame.metric == "auroc") & (frame.stratum == "all")]
+
+
+@pytest.mark.parametrize(("counts", "together"), [([1, 1], False), ([2], False), ([1, 1, 1, 1], True)])
+def test_too_few_positive_patients_are_never_tested_ranked_or_lettered(counts, together):
+    frame = compare(summarise_runs(*rare(np.random.default_rng(0), counts, together=together)))
+    rows = macro(frame)
+    assert rows[["p", "p_holm", "low", "high", "se", "mde"]].isna().all(axis=None)
+    assert rows.undefined.str.contains("positives of fewer than 3 patients").all()
+    assert rows.few.all()
+    assert rows.delta.notna().all()
+    ranks = ranking(frame)
+    top = ranks[(ranks.metric == "auroc") & (ranks.stratum == "all")]
+    assert list(top.method) == list(top.sort_values("value", ascending=False).method)
+    assert top[["rank", "rank_low", "rank_high", "groups", "mde"]].isna().all(axis=None)
+    assert (top.undefined == rows.undefined.iloc[0]).all()
+
+
+def test_few_patients_that_carry_a_mean_are_marked_whatever_their_number():
+    frame = compare(summarise_runs(*rare(np.random.default_rng(0), [1, 40, 40])))
+    row = macro(frame).iloc[0]
+    assert row.few
+    assert "few positive patients (81, worth 1)" in row.note
+    assert row.undefined == ""
+    assert 0 < row.p <= 1
+    many = macro(compare(summarise_runs(*rare(np.random.default_rng(0), [40, 40, 40])))).iloc[0]
+    assert not many.few
+    assert "few" not in many.note
+
+
+def test_a_class_of_one_patient_adds_its_variance_to_a_mean():
+    rng = np.random.default_rng(3)
+    errors, found = [], []
+    for _ in range(150):
+        row = macro(compare(summarise_runs(*rare(rng, [1, 1, 1, 30], methods=2), metrics=("auroc",)))).iloc[0]
+        errors.append(row.delta)
+        found.append(row.se**2)
+    assert np.mean(found) == pytest.approx(np.var(errors), rel=0.35)
+
+
+def test_patients_who_recur_in_rare_classes_count_once():
+    rng = np.random.default_rng(4)
+    apart = [
+        macro(compare(summarise_runs(*rare(rng, [4] * 6, methods=2), metrics=("auroc",)))).iloc[0].se
+        for _ in range(30)
+    ]
+    runs, labels, patients, names = rare(rng, [4] * 6, methods=2, together=True)
+    same = [Run(r.method, r.seed, np.repeat(r.scores[:, :1], 6, axis=1)) for r in runs]
+    copied = macro(compare(summarise_runs(same, labels, patients, names, metrics=("auroc",)))).iloc[0].se
+    lone = rare(rng, [4], methods=2)
+    assert copied > 1.5 * np.mean(apart), "six copies of one class tell no more than one"
+    assert np.isfinite(macro(compare(summarise_runs(*lone, metrics=("auroc",)))).iloc[0].se)
+
+
+def test_the_detectable_effect_is_that_of_the_corrected_test():
+    frame = compare(summarise_runs(*rare(np.random.default_rng(5), [30, 40], shift=0.5), metrics=("auroc",)))
+    rows = macro(frame)
+    levels = holm_levels(rows.p.to_numpy(), 0.05)
+    expected = [
+        minimum_detectable(se, df, 1 - a, 0.8) for se, df, a in zip(rows.se, rows.df, levels, strict=True)
+    ]
+    assert rows.mde.to_numpy() == pytest.approx(expected)
+    ranks = ranking(frame)
+    best, second = ranks[ranks.stratum == "all"].method.iloc[:2]
+    pair = rows[rows.method_a.isin([best, second]) & rows.method_b.isin([best, second])]
+    assert ranks[ranks.stratum == "all"].mde.iloc[0] == pytest.approx(pair.mde.iloc[0])
+    declared = ranking(frame, pairs=15)
+    assert (declared.mde > ranks.mde).all()
+
+
+def test_holm_level_is_the_largest_p_that_is_rejected():
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        p = rng.random(5) ** 3
+        for size in (None, 12):
+            for i, level in enumerate(holm_levels(p, 0.05, size)):
+                for own, rejected in ((level * 0.999, True), (level * 1.001, False)):
+                    q = p.copy()
+                    q[i] = own
+                    assert (holm(q, size)[i] <= 0.05) == rejected
+    assert np.isnan(holm_levels(np.array([0.1, np.nan]), 0.05)[1])
+
+
+def test_a_method_that_varies_alone_brings_its_own_degrees_of_freedom():
+    rng = np.random.default_rng(6)
+    runs, labels, patients = experiment(rng, spread=0.0, n=3000)
+    shifted = [Run(r.method, r.seed, r.scores + (r.method == "a") * (r.seed - 1.0) * labels) for r in runs]
+    row = macro(compare(summarise_runs(shifted, labels, patients, ["x", "y"], metrics=("auroc",)))).iloc[0]
+    assert row.df < 2.5

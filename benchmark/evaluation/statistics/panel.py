@@ -74,7 +74,7 @@ class Column:
         least = LEAST_PATIENTS - 1
         if self.freedom >= least:
             return ""
-        return f"test undefined: positives of {self.freedom + 1:.0f} patients, fewer than {least + 1}"
+        return f"test undefined: positives of fewer than {least + 1} patients ({self.freedom + 1:.0f})"
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def column_interval(
         edge = 1 / (4 * max(column.effective, 1.0))
         if value < edge or value > 1 - edge:
             return Interval(value, *score_interval(value, column.effective, column.n_neg, df, level), rare)
-    elif column.single and column.pos_patients < 2:
+    elif metric in METRICS and column.pos_patients < 2:
         return Interval(value, np.nan, np.nan, "interval undefined: positives of one patient")
     low, high = logit_interval(value, variance, df, level)
     if np.isnan(low):

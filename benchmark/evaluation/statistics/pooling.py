@@ -38,7 +38,8 @@ class Support:
     """What the positives allow to say of an average. patients: distinct patients with a positive.
 
     freedom: most degrees of freedom. worth: number of equally weighing units with the same concentration,
-    (Σq)²/Σq² over q = (w_c h_u)²; below the number of patients where few rare classes carry the variance.
+    (Σq)²/Σq² over q = (w_c h_u)², at most the number of patients; below it where few rare classes carry the
+    variance.
     """
 
     patients: int
@@ -58,7 +59,8 @@ def support(table: InfluenceTable, weights: np.ndarray) -> Support:
     groups = len(np.setdiff1d(np.flatnonzero(weights), group)) + bool(len(group))
     distinct = len(np.unique(patients))
     freedom = float(min(len(classes) - groups, distinct - 1))
-    return Support(distinct, freedom, float(share.sum() ** 2 / np.square(share).sum()))
+    worth = float(share.sum() ** 2 / np.square(share).sum())
+    return Support(distinct, freedom, min(worth, float(distinct)))
 
 
 def averaged(
