@@ -8,7 +8,7 @@ export PATH := $(BIN):$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: reproduce grid test lint smoke lock clean
+.PHONY: reproduce grid test lint smoke audit lock clean
 
 $(VENV)/.installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -42,6 +42,11 @@ smoke: $(VENV)/.installed
 	rm -rf scratch/smoke && mkdir -p scratch/smoke
 	git ls-files -z | xargs -0 cp --parents -t scratch/smoke
 	cd scratch/smoke && rm -rf .dvc/config && dvc init --no-scm -f -q && bench stage profile smoke && dvc repro --quiet && bench report --where
+
+# Known vulnerabilities of what is locked. Asks an advisory service, so it is no part of `.ci/run`.
+audit: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "pip-audit>=2.7,<3"
+	$(BIN)/pip-audit -r requirements.lock --no-deps --disable-pip
 
 lock:
 	uv pip compile pyproject.toml --extra weights --extra dev --universal --python-version 3.11 \
