@@ -120,6 +120,9 @@ def _counts(report: CheckReport, manifest: Manifest, card: Card) -> None:
     off = report.problems if report.origin == "official" else report.notes
     for where, expected in card.counts.items():
         part = frame if where == "all" else frame[frame["split"] == where]
+        if part.empty:
+            report.notes.append(Remark(f"split {where} is not here", expected.images or 0))
+            continue
         found = {
             "images": len(part),
             "studies": int(part["study_id"].nunique()),
@@ -264,13 +267,15 @@ def _protocols(report: CheckReport, manifest: Manifest, card: Card) -> None:
             continue
         about = {"images": len(chosen), "expected": protocol.images, "classes": len(chosen.classes)}
         report.protocols[name] = about
-        if protocol.images is not None and protocol.images != len(chosen):
-            target = report.problems if report.origin == "official" else report.notes
-            target.append(
-                Remark(
-                    f"protocol {name}: {len(chosen):,} images of official {protocol.images:,}", len(chosen)
-                )
-            )
+        target = report.problems if report.origin == "official" else report.notes
+        sizes = {
+            "images": (len(chosen), protocol.images),
+            "patients": (chosen.info["patients"], protocol.patients),
+        }
+        for what, (found, expected) in sizes.items():
+            if expected is not None and expected != found:
+                said = f"protocol {name}: {found:,} {what} of official {expected:,}"
+                target.append(Remark(said, found))
         off = {
             c: (int((chosen.labels[:, i] == 1).sum()), protocol.positives[c])
             for i, c in enumerate(chosen.classes)

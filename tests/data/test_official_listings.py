@@ -192,3 +192,105 @@ def test_a_report_file_too_few_is_told(tmp_path: Path, name: str) -> None:
     touch(tmp_path / "NLMCXR_png", ["CXR1_IM-0001-4001.png"])
     report = check_dataset(name, tmp_path, "official", images=False)
     assert "reports: here 1, the card says 3,955 (verified)" in [str(p) for p in report.problems]
+
+
+def nih_labels(names: list[str]) -> tuple[list[str], dict[str, np.ndarray]]:
+    """Label texts of the first images by the positives of the card, and the same as zeros and ones."""
+    card = load_card("chestxray14")
+    positives = card.protocols["carzero"].positives
+    texts, rows = [], {}
+    for i, name in enumerate(names):
+        present = [c for c in card.classes if i < positives[c]]
+        texts.append("|".join(present) or "No Finding")
+        rows[name] = np.array([c in present for c in card.classes], dtype=int)
+    return texts, rows
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "lists", [{"nih"}, {"carzero"}, {"nih", "carzero"}, set()], ids=lambda s: "+".join(sorted(s))
+)
+def test_chestxray14(tmp_path: Path, lists: set[str]) -> None:
+    """112,120 images of 30,805 patients; NIH's list of 25,596 images, the CheXNet list of 22,433, or both."""
+    blocks = (
+        (1, 6188, 22433),
+        (6188, 8985, 25596),
+        (8985, 30806, 64091),
+    )  # of the CheXNet list, of NIH's, others
+    patients = np.concatenate([np.sort(np.resize(np.arange(a, b), n)) for a, b, n in blocks])
+    number = pd.Series(patients).groupby(patients).cumcount()
+    names = [f"{p:08d}_{n:03d}.png" for p, n in zip(patients, number, strict=True)]
+    texts, rows = nih_labels(names)
+    table = pd.DataFrame({"Image Index": names, "Finding Labels": texts, "Follow-up #": number})
+    table["Patient ID"], table["Patient Age"], table["Patient Gender"] = patients, 57, "M"
+    table["View Position"] = "PA"
+    table.to_csv(tmp_path / "Data_Entry_2017_v2020.csv", index=False)
+    if "carzero" in lists:
+        folder = tmp_path / "chexnet"
+        folder.mkdir()
+        lines = [f"images/{n} {' '.join(map(str, rows[n]))}" for n in names[:22433]]
+        (folder / "test_list.txt").write_text("\n".join(lines) + "\n")
+    if "nih" in lists:
+        listed = names[22433 : 22433 + 25596]
+        (tmp_path / "test_list.txt").write_text("\n".join(listed) + "\n")
+        others = [*names[:22433], *names[22433 + 25596 :]]
+        (tmp_path / "train_val_list.txt").write_text("\n".join(others) + "\n")
+    touch(tmp_path / "images", names)
+    report = checked("chestxray14", tmp_path)
+    assert ("reason" in report.protocols["carzero"]) == ("carzero" not in lists)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("batches", "test"), [(False, False), (True, True)])
+def test_chexpert(tmp_path: Path, batches: bool, test: bool) -> None:
+    """223,414 training images of 187,641 studies and 64,540 patients, 234 to validate; test or none."""
+    card = load_card("chexpert")
+    head = tmp_path / ("CheXpert-v1.0 batch 1 (validate & csv)" if batches else "CheXpert-v1.0-small")
+
+    def listing(part: str, images: int, studies: int, patients: int, first: int) -> list[str]:
+        seen: dict[int, int] = {}
+        paths = []
+        for i in range(studies):
+            patient = first + i % patients
+            seen[patient] = seen.get(patient, 0) + 1
+            views = 2 if i < images - studies else 1
+            paths += [
+                f"{part}/patient{patient:05d}/study{seen[patient]}/view{v + 1}_frontal.jpg"
+                for v in range(views)
+            ]
+        return paths
+
+    parts = {
+        "train": listing("train", 223414, 187641, 64540, 1),
+        "valid": listing("valid", 234, 200, 200, 64541),
+    }
+    for part, paths in parts.items():
+        table = pd.DataFrame({"Path": [f"CheXpert-v1.0/{p}" for p in paths], "Sex": "Male", "Age": 60})
+        table["Frontal/Lateral"], table["AP/PA"] = "Frontal", "AP"
+        table[list(card.classes)] = 0.0
+        head.mkdir(exist_ok=True)
+        table.to_csv(head / f"{part}.csv", index=False)
+        place = tmp_path / "CheXpert-v1.0 batch 2 (train 1)" if batches and part == "train" else head
+        for path in paths:
+            inside = path.removeprefix("train/") if place != head else path
+            target = place / inside
+            if path.endswith("view1_frontal.jpg"):
+                target.parent.mkdir(parents=True)
+            os.close(os.open(target, os.O_CREAT))
+    if test:
+        positives, frontal = card.protocols["fourteen"].positives, card.protocols["frontal"].positives
+        paths = [f"test/patient{64741 + i}/study1/view1_frontal.jpg" for i in range(500)]
+        paths += [f"test/patient{64741 + i}/study1/view2_frontal.jpg" for i in range(18)]
+        paths += [f"test/patient{64741 + i}/study1/view3_lateral.jpg" for i in range(150)]
+        table = pd.DataFrame({"Path": paths})
+        for name in card.classes:
+            front = frontal.get(name, min(positives[name], 518))
+            table[name] = [
+                1.0 if i < front or 518 <= i < 518 + positives[name] - front else 0.0 for i in range(668)
+            ]
+        (tmp_path / "CheXpert").mkdir()
+        table.to_csv(tmp_path / "CheXpert" / "test_labels.csv", index=False)
+        for path in paths:
+            touch(tmp_path / "CheXpert" / Path(path).parent, [Path(path).name])
+    report = checked("chexpert", tmp_path)
+    assert report.counts["train"]["images"] == (223414, 223414)
