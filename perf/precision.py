@@ -64,7 +64,8 @@ Rows = tuple[np.ndarray, np.ndarray]
 def compare(place: Path, method: str, chosen: argparse.Namespace) -> tuple[Rows, Rows, Rows]:
     """Trained and scored on single; trained on single and scored from half; trained and scored on half."""
     from benchmark.grid.layout import Project
-    from benchmark.grid.params import load_params, main_cell
+    from benchmark.grid.params import main_cell
+    from benchmark.grid.params_file import load_params
     from benchmark.stages.evaluate import evaluate_task
     from benchmark.stages.run import Session, train_one
 

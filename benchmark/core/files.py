@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.core.errors import BenchError
-from benchmark.core.guard import parse_json, parse_yaml, read_text
+from benchmark.core.guard import MAX_YAML, parse_json, parse_yaml, read_text
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
 """Errors of a disk that takes no more; others, while a file is made, may come from elsewhere."""
@@ -77,4 +77,4 @@ def read_json(path: Path | str) -> Any:
 
 def read_yaml(path: Path | str) -> Any:
     """Raises DataError, naming the file and line, where the text is not YAML."""
-    return parse_yaml(read_text(path, "a YAML file"), path)
+    return parse_yaml(read_text(path, "a YAML file", MAX_YAML), path)

@@ -32,8 +32,11 @@ MAX_CELLS = 1 << 32
 """Cells of a table."""
 MAX_EXACT = 1 << 53
 """Whole numbers above this have no exact value as a 64-bit float."""
+MAX_YAML = 1 << 22
+"""Bytes of a YAML file, of which a megabyte takes about a second; those of this project have 200,000."""
 YAML_DEPTH, YAML_NODES = 64, 1_000_000
 """Levels of a YAML file, and its nodes with every alias written out."""
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass
@@ -171,47 +174,61 @@ def parse_yaml(text: str, path: Path | str) -> Any:
     is not YAML, repeats a key, is nested deeper than YAML_DEPTH, refers to itself, or has more than
     YAML_NODES nodes once its aliases are written out.
     """
-    with parsing(path, "valid YAML", "Correct it."):
-        return yaml.load(text, _BoundedLoader)  # noqa: S506  (a SafeLoader, with bounds)
+    return parse_nodes(text, path)[0]
 
 
-class _BoundedLoader(yaml.SafeLoader):
-    """SafeLoader, with bounds that hold before anything is built."""
-
-    def __init__(self, stream: str) -> None:
-        super().__init__(stream)
-        self._depth = 0
-        self._weights: dict[int, int] = {}
-
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        event = self.peek_event()
-        mark = event.start_mark
-        if isinstance(event, yaml.AliasEvent):
-            meant = self.anchors.get(event.anchor)
-            if meant is None or id(meant) not in self._weights:
-                text = f"'*{event.anchor}' stands for no whole value"
-                raise yaml.composer.ComposerError(None, None, text, mark)
-        self._depth += 1
+def parse_nodes(text: str, path: Path | str) -> tuple[Any, yaml.Node]:
+    """The value of YAML text and its nodes, which know their lines. Raises as `parse_yaml`."""
+    with parsing(path, "valid YAML", "Correct it.") as place:
         try:
-            if self._depth > YAML_DEPTH:
-                raise yaml.composer.ComposerError(None, None, f"nested deeper than {YAML_DEPTH} levels", mark)
-            node = super().compose_node(parent, index)
-        finally:
-            self._depth -= 1
-        if node is not None and self._weigh(node) > YAML_NODES:
-            raise yaml.composer.ComposerError(None, None, f"more than {YAML_NODES:,} values", mark)
-        return node
+            _bounded_yaml(text)
+            loader = _SafeLoader(text)
+            node = loader.get_single_node() or yaml.ScalarNode("tag:yaml.org,2002:null", "")
+            value = loader.construct_document(node)
+        except yaml.MarkedYAMLError as problem:
+            if problem.problem_mark is not None:  # what is missing at the end is missed on the line after it
+                place.line = min(problem.problem_mark.line + 1, len(text.splitlines()) or 1)
+            raise
+    return value, node
 
-    def _weigh(self, node: yaml.Node) -> int:
-        """Nodes of it with aliases written out; children are composed, and so weighed, before it."""
-        if id(node) not in self._weights:
-            children: list[yaml.Node] = []
-            if isinstance(node, yaml.MappingNode):
-                children = [part for pair in node.value for part in pair]
-            elif isinstance(node, yaml.SequenceNode):
-                children = node.value
-            self._weights[id(node)] = 1 + sum(self._weights[id(child)] for child in children)
-        return self._weights[id(node)]
+
+def _bounded_yaml(text: str) -> None:
+    """Depth, aliases and size of YAML text, told by its parser's events before anything is composed."""
+    weights: dict[str, int] = {}
+    within: list[tuple[str | None, int]] = []
+    for event in yaml.parse(text, _Loader):
+        anchor, weight = None, 1
+        if isinstance(event, yaml.CollectionStartEvent):
+            within.append((event.anchor, 1))
+            weights.pop(event.anchor or "", None)
+            if len(within) > YAML_DEPTH:
+                raise _refused(f"nested deeper than {YAML_DEPTH} levels", event.start_mark)
+            continue
+        if isinstance(event, yaml.CollectionEndEvent):
+            anchor, weight = within.pop()
+        elif isinstance(event, yaml.AliasEvent):
+            if event.anchor not in weights:
+                raise _refused(f"'*{event.anchor}' stands for no whole value", event.start_mark)
+            weight = weights[event.anchor]
+        elif isinstance(event, yaml.ScalarEvent):
+            anchor = event.anchor
+        else:
+            continue
+        if anchor is not None:
+            weights[anchor] = weight
+        if within:
+            weight += within[-1][1]
+            within[-1] = (within[-1][0], weight)
+        if weight > YAML_NODES:
+            raise _refused(f"more than {YAML_NODES:,} values", event.start_mark)
+
+
+def _refused(reason: str, mark: Any) -> yaml.MarkedYAMLError:
+    return yaml.composer.ComposerError(None, None, reason, mark)
+
+
+class _SafeLoader(_Loader):
+    """Says where a scalar is not what its tag says, and where a key stands twice."""
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         try:

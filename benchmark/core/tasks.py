@@ -9,7 +9,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import BaseModel, ValidationError
@@ -17,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 from benchmark.core.errors import closest
 from benchmark.core.registry import Registry
 from benchmark.core.settings import StatisticsConfig
-from benchmark.core.validation import first_complaint
+from benchmark.core.validation import complaint_at, first_complaint
 
 if TYPE_CHECKING:
     import numpy as np
@@ -149,32 +148,34 @@ def check_task(name: str) -> None:
     """Raises ValueError, with the nearest name, where there is no such task."""
     known = TASKS.names()
     if name not in known:
-        near = closest(name, known)
+        near = closest(str(name), known)
         guess = f" Did you mean '{near}'?" if near else ""
         raise ValueError(f"unknown task '{name}'.{guess} {TASKS.hint}")
 
 
 def task_settings(given: object) -> dict[str, TaskSettings]:
-    """`tasks` of params.yaml, validated by each task. Raises ValueError with the nearest name."""
+    """`tasks` of params.yaml, validated by each task. Raises ValidationError with the nearest name."""
     if not isinstance(given, Mapping):
         raise ValueError("expected the datasets of each task")
     found = {}
     for name, value in given.items():
-        check_task(name)
-        if name == CLASSIFICATION:
-            raise ValueError(f"'{name}' is no entry here: its datasets are data.evaluate")
-        kind = TASKS.get(name).Settings
-        if isinstance(value, TaskSettings):
-            found[name] = value
-            continue
         try:
-            found[name] = kind.model_validate({"datasets": value} if isinstance(value, list) else value)
-        except ValidationError as error:
-            first = first_complaint(error, partial(_fields, kind))
-            why = f"unknown key.{first.guess}" if first.unknown else f"{first.reason}, got {first.got!r:.80}"
-            raise ValueError(f"{'.'.join((name, *first.keys))}: {why}") from None
+            check_task(name)
+        except ValueError as error:
+            raise complaint_at((str(name),), f"tasks: {error}", name) from None
+        if name == CLASSIFICATION:
+            text = f"tasks.{name}: is no entry here: its datasets are data.evaluate."
+            raise complaint_at((name,), text, name)
+        found[name] = value if isinstance(value, TaskSettings) else _settings(name, value)
     return found
 
 
-def _fields(kind: type[TaskSettings], keys: list[str]) -> list[str]:
-    return list(kind.model_fields)
+def _settings(name: str, value: object) -> TaskSettings:
+    kind = TASKS.get(name).Settings
+    try:
+        return kind.model_validate({"datasets": value} if isinstance(value, list) else value)
+    except ValidationError as error:
+        first = first_complaint(error, lambda _: kind.model_fields)
+        why = f"unknown key.{first.guess}" if first.unknown else f"{first.reason}, got {first.got!r:.80}."
+        key = ".".join(("tasks", name, *first.keys))
+        raise complaint_at((name, *first.keys), f"{key}: {why}", first.got) from None

@@ -8,17 +8,16 @@ in the copy that an installed wheel carries. Unknown keys are errors that name f
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from benchmark.core.errors import CardError, UnknownName, closest
+from benchmark.core.located import Located, read_located
 from benchmark.core.tasks import CLASSIFICATION, check_task
-from benchmark.data.located_yaml import line_of, read_located
 
 Policy = Literal["positive", "negative", "ignore"]
 View = Literal["PA", "AP", "L", "frontal"]
@@ -350,17 +349,14 @@ def read_card(folder: Path | str) -> Card:
     """The card in one folder, outside the registry of names."""
     folder = Path(folder)
     path, prompts_path = folder / "card.yaml", folder / "prompts.yaml"
-    value, node = read_located(path)
-    if "prompts" in value:
-        raise CardError(
-            f"{path}:{line_of(node, ('prompts',))}: prompts belong into prompts.yaml beside the card."
-        )
-    if prompts_path.exists():
-        prompts, prompts_node = read_located(prompts_path)
-        value["prompts"] = _build(PromptBook, prompts, prompts_path, prompts_node)
-    card = _build(Card, value, path, node)
+    file = read_located(path, CardError)
+    if "prompts" in file.value:
+        raise CardError(f"{file.place(['prompts'])}: prompts belong into prompts.yaml beside the card.")
+    if os.path.lexists(prompts_path):
+        file.value["prompts"] = _build(PromptBook, read_located(prompts_path, CardError))
+    card = _build(Card, file)
     if card.name != folder.name:
-        raise CardError(f"{path}:{line_of(node, ('name',))}: name '{card.name}' is not the folder's name.")
+        raise CardError(f"{file.place(['name'])}: name '{card.name}' is not the folder's name.")
     return card
 
 
@@ -373,9 +369,9 @@ def _stamp(path: Path) -> tuple[int, int] | None:
     return (path.stat().st_mtime_ns, path.stat().st_size) if path.exists() else None
 
 
-def _build(model: type[Model], value: Mapping[str, Any], path: Path, node: yaml.Node) -> Model:
+def _build(model: type[Model], file: Located) -> Model:
     try:
-        return model.model_validate(value)
+        return model.model_validate(file.value)
     except ValidationError as error:
         found = error.errors()
         first = next((e for e in found if e["type"] == "extra_forbidden"), found[0])
@@ -387,7 +383,7 @@ def _build(model: type[Model], value: Mapping[str, Any], path: Path, node: yaml.
             ]
             near = closest(str(first["loc"][-1]), [str(k) for k in lacking])
             what = f"unknown key. Did you mean '{near}'?" if near else "unknown key."
-        raise CardError(f"{path}:{line_of(node, first['loc'])}: {where}: {what}") from None
+        raise CardError(f"{file.place(first['loc'])}: {where}: {what}") from None
 
 
 def _percentile(values: list[int], percent: float) -> float:

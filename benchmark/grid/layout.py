@@ -23,7 +23,7 @@ class Project:
             return cls(Path(home).resolve())
         here = (start or Path.cwd()).resolve()
         for folder in (here, *here.parents):
-            if (folder / "params.yaml").is_file():
+            if os.path.lexists(folder / "params.yaml"):
                 return cls(folder)
         raise ParamsError(
             f"{here}: no params.yaml here or above. Run inside a project, start one by `bench init DIR`, or "

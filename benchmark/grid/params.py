@@ -1,29 +1,23 @@
-"""params.yaml: the only configuration. Validated once, here; frozen after that."""
+"""What params.yaml may say, and the cells that it describes. Typed, and frozen once it is read."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
-    NonNegativeInt,
     PositiveInt,
     SerializeAsAny,
-    ValidationError,
     ValidationInfo,
     field_validator,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
 
 from benchmark.core.errors import ParamsError, UnknownName, closest
-from benchmark.core.files import read_yaml
 from benchmark.core.numerics import Numerics
 from benchmark.core.settings import (
     EQUAL_BUDGET,
@@ -36,11 +30,12 @@ from benchmark.core.settings import (
     train_config,
 )
 from benchmark.core.tasks import TaskSettings, check_task, task_settings
-from benchmark.core.validation import first_complaint
+from benchmark.core.validation import complaint_at
 from benchmark.prompts.settings import PromptParams, Style, TextChanges, TextParams
 
-SAID = "said_in_full"
-"""The type of a validation error whose message needs no key before it."""
+LARGEST_SEED = 2**32 - 1
+"""What NumPy's legacy generator takes, the smallest bound of all that are seeded."""
+Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
 
 
 class Strict(BaseModel):
@@ -67,7 +62,7 @@ class DataParams(Strict):
 class TwinParams(Strict):
     """Sizes of the synthetic twins."""
 
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
     size: PositiveInt = Field(256, description="side of the images in pixels")
     images: dict[str, PositiveInt] = Field({}, description="dataset → number of images")
 
@@ -93,13 +88,13 @@ class PromptAblation(Strict):
 
 
 def registered(method: str) -> str:
-    """The name of a registered method. Raises PydanticCustomError with the nearest name."""
+    """The name of a registered method. Raises ValidationError with the nearest name."""
     from methods.base import METHODS
 
     try:
         METHODS.get(method)
     except UnknownName as error:
-        raise PydanticCustomError(SAID, "{text}", {"text": str(error)}) from None
+        raise complaint_at((), str(error), method) from None
     return method
 
 
@@ -109,7 +104,7 @@ def _refuse_fine_tuning(training: TrainConfig) -> TrainConfig:
             text = (
                 f"training.{name}: acts on encoders that are fine-tuned; the grid's are frozen. Leave it out."
             )
-            raise PydanticCustomError(SAID, "{text}", {"text": text})
+            raise complaint_at((name,), text, getattr(training, name))
     return training
 
 
@@ -143,7 +138,7 @@ class TuningParams(Strict):
     """The search that chose `method.<name>`: the same number of trials in the same space for every method."""
 
     trials: PositiveInt = 6
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
 
 
 class CellParams(MethodChanges):
@@ -156,9 +151,7 @@ class CellParams(MethodChanges):
     tasks: tuple[str, ...] = Field(
         (), description="tasks of `tasks` it is evaluated on beside classification"
     )
-    seeds: tuple[NonNegativeInt, ...] | None = Field(
-        None, min_length=1, description="unset: those of the grid"
-    )
+    seeds: tuple[Seed, ...] | None = Field(None, min_length=1, description="unset: those of the grid")
     more_prompts: tuple[Style, ...] | None = Field(
         None,
         description="styles of prompt_ablation it is evaluated with; unset: all in prompt_alignment, or none",
@@ -190,7 +183,7 @@ class Params(Strict):
         "portable", description="portable: the same bits on any x86-64 processor; native: the fastest kernels"
     )
     methods: tuple[str, ...]
-    seeds: tuple[NonNegativeInt, ...] = Field(min_length=1)
+    seeds: tuple[Seed, ...] = Field(min_length=1)
     data: DataParams
     twins: TwinParams
     encoders: EncoderParams
@@ -219,12 +212,10 @@ class Params(Strict):
         return task_settings(given)
 
     @model_validator(mode="after")
-    def _known_methods(self) -> Params:
+    def _methods_are_their_keys(self) -> Params:
         for name, own in self.method.items():
             if own.method != name:
-                raise ValueError(f"method.{name} says that it is '{own.method}'")
-        for name in self.methods:
-            registered(name)
+                raise complaint_at(("method", name), f"method.{name} says that it is '{own.method}'.", name)
         return self
 
 
@@ -253,60 +244,6 @@ class Cell(Strict):
     def prompts_on(self, dataset: str) -> tuple[PromptParams, ...]:
         """The cell's own prompts first, then those of the prompt ablation where it covers the dataset."""
         return (self.prompts, *(self.more_prompts if dataset in self.more_prompts_on else ()))
-
-
-def load_params(path: Path, profile: str | None = None, sets: Sequence[str] = ()) -> Params:
-    """Read, apply a profile and `a.b=c` overrides, validate.
-
-    Raises ParamsError naming the file, the line where it can be found, the key and the nearest known key.
-    """
-    raw = read_yaml(path)
-    if not isinstance(raw, dict):
-        raise ParamsError(f"{path}: expected a mapping at the top level.")
-    if profile is not None and profile != raw.get("profile"):
-        raw = apply_profile(raw, profile, path)
-    for item in sets:
-        key, sep, value = item.partition("=")
-        if not sep:
-            raise ParamsError(f"--set {item}: expected key=value, as in training.epochs=5.")
-        _assign(raw, key.split("."), yaml.safe_load(value), item)
-    raw.pop("profiles", None)
-    try:
-        return Params.model_validate(raw)
-    except ValidationError as error:
-        raise ParamsError(explain(error, path, raw)) from None
-
-
-def apply_profile(raw: dict[str, Any], profile: str, path: Path) -> dict[str, Any]:
-    """The overrides of `profiles.<profile>` merged over the file. Raises ParamsError if there is none."""
-    profiles = raw.get("profiles", {})
-    if profile not in profiles:
-        near = closest(profile, profiles)
-        hint = f" Did you mean '{near}'?" if near else ""
-        raise ParamsError(f"{path}: no profile '{profile}' (there are {', '.join(profiles)}).{hint}")
-    return {**merge(raw, profiles[profile]), "profile": profile}
-
-
-def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Mappings merge key by key; `null` removes a key; everything else replaces."""
-    result = dict(base)
-    for key, value in over.items():
-        if value is None:
-            result.pop(key, None)
-        elif isinstance(value, Mapping) and isinstance(result.get(key), Mapping):
-            result[key] = merge(result[key], value)
-        else:
-            result[key] = value
-    return result
-
-
-def _assign(raw: dict[str, Any], keys: list[str], value: Any, item: str) -> None:
-    for key in keys[:-1]:
-        child = raw.setdefault(key, {})
-        if not isinstance(child, dict):
-            raise ParamsError(f"--set {item}: '{key}' is a value, not a section.")
-        raw = child
-    raw[keys[-1]] = value
 
 
 def main_cell(params: Params, method: str) -> Cell:
@@ -371,52 +308,3 @@ def cell_named(params: Params, name: str) -> Cell:
     if method in (*params.methods, *params.method):
         return main_cell(params, method)
     return ablation_cell(params, name)
-
-
-def explain(error: ValidationError, path: Path, raw: Mapping[str, Any]) -> str:
-    """The first problem of a validation of `raw` as one line: file and line, key, reason, nearest key."""
-    first = first_complaint(error, lambda parent: _known_keys(raw, parent))
-    line = _line_of(path, list(first.keys))
-    place = f"{path}:{line}" if line else str(path)
-    if first.unknown:
-        return f"{place}: unknown key '{first.key}'.{first.guess}"
-    if error.errors()[0]["type"] == SAID:
-        return f"{place}: {first.reason}"
-    return f"{place}: {first.key or 'file'}: {first.reason} (got {first.got!r:.80})."
-
-
-def _known_keys(raw: Mapping[str, Any], parent: Sequence[str]) -> list[str]:
-    """The keys that may stand at `parent`."""
-    from methods.base import METHODS
-
-    model: type[BaseModel] = Params
-    for key in parent:
-        field = model.model_fields.get(key)
-        parts = () if field is None else (field.annotation, *get_args(field.annotation))
-        inner = next((p for p in parts if isinstance(p, type) and issubclass(p, BaseModel)), None)
-        if inner is MethodConfig:
-            method = raw["cells"][parent[1]]["method"] if parent[0] == "cells" else parent[1]
-            return list(METHODS.get(method).Config.model_fields)
-        model = inner or model
-    return list(model.model_fields)
-
-
-def _line_of(path: Path, keys: list[str]) -> int | None:
-    """The 1-based line of a key in a YAML file, or None."""
-    try:
-        node = yaml.compose(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError):
-        return None
-    line = None
-    for key in keys:
-        if isinstance(node, yaml.MappingNode):
-            pair = next(((k, v) for k, v in node.value if k.value == key), None)
-            if pair is None:
-                return line
-            line, node = pair[0].start_mark.line + 1, pair[1]
-        elif isinstance(node, yaml.SequenceNode) and key.isdigit() and int(key) < len(node.value):
-            node = node.value[int(key)]
-            line = node.start_mark.line + 1
-        else:
-            return line
-    return line

@@ -12,7 +12,8 @@ from benchmark.core.hashing import hash_value
 from benchmark.core.settings import ENGINE, train_config
 from benchmark.core.tasks import CLASSIFICATION, TASKS, TaskSettings
 from benchmark.grid.layout import Project
-from benchmark.grid.params import Cell, Params, load_params, main_cell
+from benchmark.grid.params import LARGEST_SEED, Cell, Params, main_cell
+from benchmark.grid.params_file import load_params
 
 ALL, MAIN = "all", "main"
 
@@ -204,15 +205,20 @@ def _root(text: str, option: str) -> str:
 
 def parse_shard(text: str) -> tuple[int, int]:
     """`i/n` with 1 <= i <= n → (i - 1, n)."""
-    first, sep, second = text.partition("/")
-    if sep and first.isdigit() and second.isdigit() and 1 <= int(first) <= int(second):
-        return int(first) - 1, int(second)
-    raise ParamsError(f"--shard {text}: expected i/n with 1 <= i <= n, as in 2/4.")
+    parts = [_whole(part) for part in text.split("/")]
+    if len(parts) == 2 and parts[0] is not None and parts[1] is not None and 1 <= parts[0] <= parts[1]:
+        return parts[0] - 1, parts[1]
+    raise ParamsError(f"--shard {text:.60}: expected i/n with 1 <= i <= n, as in 2/4.")
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:
     """`0,1,2` → (0, 1, 2)."""
-    parts: Sequence[str] = text.split(",")
-    if all(part.strip().isdigit() for part in parts):
-        return tuple(dict.fromkeys(int(part) for part in parts))
-    raise ParamsError(f"--seeds {text}: expected whole numbers, as in 0,1,2.")
+    seeds = [_whole(part.strip()) for part in text.split(",")]
+    if any(seed is None or seed > LARGEST_SEED for seed in seeds):
+        raise ParamsError(f"--seeds {text:.60}: expected whole numbers up to {LARGEST_SEED}, as in 0,1,2.")
+    return tuple(dict.fromkeys(seed for seed in seeds if seed is not None))
+
+
+def _whole(text: str) -> int | None:
+    """A whole number in plain digits; None for anything else."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= 18 else None

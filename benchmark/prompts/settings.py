@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic import BaseModel, Field, field_validator, model_validator
+
+from benchmark.core.validation import complaint_at
 
 Wording = Literal["raw", "aligned", "llm", "labels"]
 Unit = Literal["report", "sentence"]
@@ -52,11 +53,7 @@ class TextChanges(BaseModel, frozen=True, extra="forbid"):
             said = (
                 f"write {instead}" if instead else "write wording and unit, as in wording: raw, unit: report"
             )
-            problem = PydanticCustomError(
-                "said_in_full", "texts.kind is two words now: {said}.", {"said": said}
-            )
-            details = InitErrorDetails(type=problem, loc=("kind",), input=kind)
-            raise ValidationError.from_exception_data(cls.__name__, [details])
+            raise complaint_at(("kind",), f"texts.kind is two words now: {said}.", kind)
         return value
 
 

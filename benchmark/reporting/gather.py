@@ -24,7 +24,8 @@ from benchmark.evaluation.statistics.panel import Panel, strata_contrast
 from benchmark.evaluation.statistics.seeds import summarise
 from benchmark.evaluation.statistics.trend import frequency_trend
 from benchmark.grid.layout import Project, source_name
-from benchmark.grid.params import Cell, Params, ablation_cell, load_params, main_cell
+from benchmark.grid.params import Cell, Params, ablation_cell, main_cell
+from benchmark.grid.params_file import load_params
 from benchmark.prompts.named import Named
 from benchmark.reporting.evidence import SEPARATOR, CellInfo, Curve, Evidence
 from benchmark.reporting.factor_effects import factor_effects

@@ -85,7 +85,7 @@ def _processor(project: Project) -> dict[str, str]:
 
 def _data(project: Project, problems: list[str]) -> dict[str, str]:
     from benchmark.data.cards import card_names
-    from benchmark.grid.params import load_params
+    from benchmark.grid.params_file import load_params
     from benchmark.stages.prepare import source_of
 
     try:

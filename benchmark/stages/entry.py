@@ -10,7 +10,8 @@ from benchmark.core.hashing import hash_file
 from benchmark.core.progress import watched
 from benchmark.core.settings import set_fields
 from benchmark.grid.layout import Project, source_name
-from benchmark.grid.params import Params, ablation_cell, cell_named, load_params, main_cell
+from benchmark.grid.params import Params, ablation_cell, cell_named, main_cell
+from benchmark.grid.params_file import load_params
 from benchmark.stages.features import image_store, text_store
 from benchmark.stages.prepare import note_official, source_of
 from benchmark.stages.run import Session

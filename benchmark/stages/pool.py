@@ -13,7 +13,8 @@ from typing import Any
 from benchmark.core.files import write_json
 from benchmark.core.progress import QUIET, watched
 from benchmark.grid.layout import Project
-from benchmark.grid.params import Cell, Params, ablation_cell, cell_named, load_params, main_cell
+from benchmark.grid.params import Cell, Params, ablation_cell, cell_named, main_cell
+from benchmark.grid.params_file import load_params
 from benchmark.stages.evaluate import evaluate_cell, headlines
 from benchmark.stages.run import Session, train_one
 

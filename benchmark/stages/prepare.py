@@ -15,7 +15,8 @@ from benchmark.core.hashing import derive_seed, hash_value
 from benchmark.core.reuse import Key, Reused, changes, is_made, key_of, record, reuse, source
 from benchmark.core.tables import TWIN_NOTICE, Manifest, Origin
 from benchmark.grid.layout import Project, source_name
-from benchmark.grid.params import Params, TwinParams, load_params
+from benchmark.grid.params import Params, TwinParams
+from benchmark.grid.params_file import load_params
 
 if TYPE_CHECKING:
     from benchmark.twins.build import TwinSummary

@@ -145,7 +145,7 @@ def edit(folder: Path, old: str, new: str, file: str = "card.yaml") -> int:
         ("missing: negative", "missing: maybe", "labels.missing"),
         ("name: chexpert5x200", "name: other", "name 'other' is not the folder's name"),
         ("redistribute: false", "redistribute: }", "not valid YAML"),
-        ("role: evaluation", "role: evaluation\nrole: both", "key 'role' occurs twice"),
+        ("role: evaluation", "role: evaluation\nrole: both", "the key 'role' stands twice"),
     ],
 )
 def test_a_wrong_card_names_file_and_line(folder, old, new, says):

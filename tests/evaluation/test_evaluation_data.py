@@ -19,7 +19,8 @@ from benchmark.data.cards import load_card
 from benchmark.data.dataset import evaluation_set
 from benchmark.encoders.store import FeatureStore
 from benchmark.evaluation.evaluation_data import EvaluationData, validation_data
-from benchmark.grid.params import cell_named, load_params
+from benchmark.grid.params import cell_named
+from benchmark.grid.params_file import load_params
 from benchmark.stages.evaluate import task_key
 
 IMAGES = 12

@@ -9,7 +9,11 @@ import yaml
 
 from benchmark.core.errors import ParamsError
 from benchmark.core.settings import EQUAL_BUDGET, TrainConfig, train_config
-from benchmark.grid.params import ablation_cell, cell_named, load_params, main_cell
+from benchmark.grid.layout import Project
+from benchmark.grid.params import ablation_cell, cell_named, main_cell
+from benchmark.grid.params_file import load_params
+from benchmark.grid.profiles import write_profile
+from benchmark.grid.request import parse_seeds, parse_shard
 
 
 @pytest.fixture
@@ -55,6 +59,8 @@ WRONG = {
     "texts: {negations: drop}": ("texts: {negation: drop}", "without-negations.texts.negation", "negations"),
     "  batch_size: 32": ("  batchsize: 32", "training.batchsize", "batch_size"),
     "  level: 0.95": ("  levl: 0.95", "statistics.levl", "level"),
+    "    training: {epochs: 2}": ("    training: {epoch: 2}", "training.epoch", "epochs"),
+    "    encoders: {image: vit-b16,": ("    encoders: {imge: vit-b16,", "encoders.imge", "image"),
 }
 
 
@@ -85,6 +91,48 @@ def test_a_wrong_key_anywhere_is_one_line_before_any_work(params_file, right) ->
         ("negations: drop", "negations: dropped", "texts.negations"),
         ("level: 0.95", "level: 95", "statistics.level"),
         ("  medclip: {", "  medclap: {", "unknown method 'medclap'. Did you mean 'medclip'?"),
+        (
+            "  train: mimic_cxr",
+            "  train: mimic_cxx",
+            "data.train: unknown dataset 'mimic_cxx'. Did you mean 'mimic",
+        ),
+        ("evaluate: [padchest,", "evaluate: [padchst,", "data.evaluate.0: unknown dataset 'padchst'."),
+        ("images: {mimic_cxr:", "images: {mimic_cxt:", "twins.images.mimic_cxt: unknown dataset"),
+        ("roots: {}", "roots: {padchst: x}", "data.roots.padchst: unknown dataset"),
+        ("protocols: {}", "protocols: {padchest: x}", "data.protocols.padchest: unknown protocol 'x'."),
+        (
+            "methods: [clip, med",
+            "methods: [clop, med",
+            "methods.0: unknown method 'clop'. Did you mean 'clip'",
+        ),
+        ("image: efficientnet-lite0", "image: minilm-l6", "encoder 'minilm-l6' is no image encoder"),
+        ("text: minilm-l6", "text: minilm-l7", "encoders.text: unknown encoder 'minilm-l7'. Did you mean"),
+        ("  grounding: [chestxdet10]", "  grounding: [chestxdet11]", "tasks.grounding.0: unknown dataset"),
+        ("  grounding: [chestxdet10]", "  groundin: [chestxdet10]", "unknown task 'groundin'. Did you mean"),
+        (
+            "  retrieval: {",
+            "  retrieval: {pears: 1, ",
+            "tasks.retrieval.pears: unknown key. Did you mean 'pairs'",
+        ),
+        ('template: "There is {}"', 'template: "There is"', "prompts.template: write {} exactly once"),
+        ("{negations: drop}", "{bare_names: drop}", "bare_names: drop goes with wording: raw"),
+        (
+            "[carzero-linear-head, clip",
+            "[carzero-linear-heads, clip",
+            "no cell 'carzero-linear-heads'. Did you mean",
+        ),
+        (
+            "{epochs: null, batch",
+            "{epoch: null, batch",
+            "removes 'training.epoch', which is not there. Did you mean 'ep",
+        ),
+        ("brgsa: {options: null", "brgsa: {opt: null", "removes 'method.brgsa.opt', which is not there."),
+        (
+            "seeds: [0]\n    twins",
+            "seeds: [-1]\n    twins",
+            "seeds.0: Input should be greater than or equal to 0",
+        ),
+        ("    keep_cells:", "    smoke:", "unknown key 'smoke'"),
         ("{method: clip, table: similarity", "{method: clop, table: similarity", "unknown method 'clop'."),
     ],
 )
@@ -191,3 +239,129 @@ def test_other_methods_have_whole_reports_and_one_change_at_a_time(params_file, 
     kind = "raw sentence" if method == "gloria" else "raw report"
     names = set() if method == "radzero" else {(kind, "keep", "drop")}
     assert found == {*whole, (kind, "drop", "keep"), *names}
+
+
+TOLD = {
+    "epochs": "expected key=value",
+    "=3": "expected key=value",
+    "a..b=1": "expected key=value",
+    ".".join("a" * 5000) + "=1": "expected key=value",
+    "training.epochs=[": "--set training.epochs:1: not valid YAML",
+    "training.epochs=!!int x": "not a value of the type int",
+    "training.epochs=" + "[" * 5000: "nested deeper",
+    "training.epochs=&a [*a]": "stands for no whole value",
+    "training.epochs=!!python/object/apply:os.system [ls]": "could not determine a constructor",
+    "training.epochs=2020-13-45": "not a value of the type timestamp",
+    "training.epochs={1: 2, [3]: 4}": "--set training.epochs",
+    "training.epochs=-3": "--set training.epochs: training.epochs: Input should be greater than 0 (got -3)",
+    "training.epoch=3": "--set training.epoch: unknown key 'training.epoch'. Did you mean 'epochs'?",
+    "training.epochs.more=3": "'epochs' is a value, not a section",
+    "method.clip.options.similarty=dot": "--set method.clip.options.similarty: unknown key",
+    "methods=[clip, nosuch]": "--set methods: methods.1: unknown method 'nosuch'",
+    "cells={1: {method: clip}}": "--set cells: cells.1",
+    "training=": "--set training: ",
+    "method=3": "--set method: method: Input should be a valid dictionary",
+    "tasks=3": "--set tasks: tasks",
+    "tasks={1: []}": "--set tasks: tasks: unknown task '1'",
+    "seeds=[4294967296]": "--set seeds: seeds.0: Input should be less than or equal to 4294967295",
+    "profiles.smoke.seeds=[1]": "unknown key 'profiles'. Did you mean 'profile'?",
+}
+
+
+@pytest.mark.parametrize("item", TOLD, ids=lambda item: item[:40])
+def test_a_wrong_set_is_one_line_that_names_the_option(params_file, item) -> None:
+    with pytest.raises(ParamsError) as caught:
+        load_params(params_file, sets=[item])
+    said = str(caught.value)
+    assert said.startswith("--set ")
+    assert TOLD[item] in said
+    assert "\n" not in said
+    assert len(said) < 400
+
+
+def test_an_alias_bomb_is_refused_before_it_is_built(params_file) -> None:
+    bomb = "[&a0 [x, x, x, x, x, x, x, x, x]"
+    bomb += "".join(f", &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 40)) + "]"
+    with pytest.raises(ParamsError, match="more than 1,000,000 values"):
+        load_params(params_file, sets=[f"methods={bomb}"])
+    edit(params_file, "methods: [clip, medclip, gloria, carzero, radzero, brgsa]", f"methods: {bomb}")
+    with pytest.raises(ParamsError, match=r"params\.yaml:\d: .*more than 1,000,000 values"):
+        load_params(params_file)
+
+
+def test_a_value_that_stands_twice_is_set_once(params_file) -> None:
+    edit(params_file, "  gloria: {options: {width: 64}}", "  gloria: &own {options: {width: 64}}")
+    edit(params_file, "tuning:\n", "  medclip: *own\ntuning:\n")
+    edit(params_file, "  medclip: {options", "  clip: {options")
+    edit(params_file, "  smoke:\n", "  clone: {method: {gloria: {options: {width: 16}}}}\n  smoke:\n")
+    text = params_file.read_text().split("\n")
+    text.remove(next(line for line in text if line.startswith("  clip: {options: {width: 64, normalise")))
+    params_file.write_text("\n".join(text))
+    params = load_params(params_file, sets=["method.gloria.options.width=32"])
+    widths = {name: main_cell(params, name).options.width for name in ("gloria", "medclip")}
+    assert widths == {"gloria": 32, "medclip": 64}
+    with pytest.raises(ParamsError, match=r"write its aliases \(\*name\) out"):
+        write_profile(Project(params_file.parent), "clone")
+
+
+def test_a_folder_and_a_loop_of_links_are_one_line(tmp_path) -> None:
+    (tmp_path / "params.yaml").mkdir()
+    with pytest.raises(ParamsError, match=r"params\.yaml: is a folder; give a YAML file"):
+        load_params(Project.find(tmp_path).params)
+    (tmp_path / "params.yaml").rmdir()
+    (tmp_path / "params.yaml").symlink_to("params.yaml")
+    with pytest.raises(ParamsError, match=r"params\.yaml: cannot be read \(Too many levels of symbolic"):
+        load_params(Project.find(tmp_path).params)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "- a", "3", "profiles: 3", "profiles: {a: 3}", "? {a: b}\n: c", "null: 1"]
+)
+def test_what_is_no_parameters_is_one_line(tmp_path, text) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(text)
+    with pytest.raises(ParamsError, match=r"params\.yaml") as caught:
+        load_params(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_written_profile_says_the_same_and_can_be_edited(params_file) -> None:
+    for name in ("smoke", "official"):
+        path = params_file.parent / name / "params.yaml"
+        path.parent.mkdir()
+        path.write_text(params_file.read_text())
+        expected = load_params(path, name)
+        write_profile(Project(path.parent), name)
+        text = path.read_text()
+        assert load_params(path) == load_params(path, name) == expected
+        assert not re.search(r"(?<= )[&*][a-z]", re.sub(r"#.*", "", text))
+        assert "# What the search of reports/tuning/ chose" in text
+        edit(path, "seed: 0", "seed: 7")
+        assert load_params(path).twins.seed == 7
+        with pytest.raises(ParamsError, match=r"no profile 'smok' \(this file has none\)"):
+            write_profile(Project(path.parent), "smok")
+    assert set(load_params(params_file, "smoke").cells) == {"carzero-linear-head", "clip-raw-report"}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("²", "--seeds ²"),
+        ("-1", "--seeds -1"),
+        ("1,,2", "--seeds 1,,2"),
+        ("1" * 5000, "--seeds 111"),
+        ("4294967296", "up to 4294967295"),
+    ],
+)
+def test_seeds_are_plain_numbers(text, said) -> None:
+    assert parse_seeds("2, 0,2") == (2, 0)
+    with pytest.raises(ParamsError, match=re.escape(said)) as caught:
+        parse_seeds(text)
+    assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize("text", ["²/³", "0/2", "3/2", "1", "1/2/3", "-1/2", "/", "1" * 5000 + "/2"])
+def test_a_shard_is_two_plain_numbers(text) -> None:
+    assert parse_shard("2/4") == (1, 4)
+    with pytest.raises(ParamsError, match="expected i/n"):
+        parse_shard(text)

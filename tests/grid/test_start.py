@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from benchmark.cli import main
-from benchmark.grid.params import load_params
+from benchmark.grid.params_file import load_params
 from benchmark.grid.start import CODE_INDEX, COPIED, outside
 
 

@@ -22,7 +22,7 @@ from benchmark.evaluation.comparison import (
 )
 from benchmark.evaluation.evaluate import StatisticsConfig, evaluate
 from benchmark.evaluation.evaluation_data import subgroups_of
-from benchmark.grid.params import load_params
+from benchmark.grid.params_file import load_params
 from benchmark.stages.summarise import Summary
 
 STRENGTH = {"clip-main": 0.4, "carzero-main": 1.4, "carzero-global": 0.7, "carzero-main · name": 1.0}

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from benchmark.grid.layout import Project
-from benchmark.grid.params import load_params
+from benchmark.grid.params_file import load_params
 from benchmark.reporting.factors import FACTORS, UNNAMED, contrasts, designs
 from benchmark.reporting.figures import factors as figures
 from benchmark.reporting.figures.results import prompt_sensitivity

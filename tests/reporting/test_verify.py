@@ -13,7 +13,7 @@ from evidence_case import add_checkpoint
 from benchmark.cli import main
 from benchmark.core.errors import BenchError
 from benchmark.grid.layout import Project
-from benchmark.grid.params import load_params
+from benchmark.grid.params_file import load_params
 from benchmark.reporting.claims import Claim, load_claims
 from benchmark.reporting.effects import dataset_effect, mean_effect, seed_values
 from benchmark.reporting.gather import gather

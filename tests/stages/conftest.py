@@ -24,12 +24,13 @@ def small_project(root, tmp_path_factory) -> Path:
     params["twins"].update(size=96, images={"mimic_cxr": 160, "chestxray14": 160})
     params["training"].update(epochs=2, batch_size=32)
     params["cells"] = {}
+    del params["profiles"]
     params["prompt_ablation"] = {}
     for name in params["method"]:
         params["method"][name] = {"options": {"width": 32}}
     (home / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     from benchmark.grid.layout import Project
-    from benchmark.grid.params import load_params
+    from benchmark.grid.params_file import load_params
     from benchmark.stages.prepare import make_twin, prepare_dataset
     from benchmark.stages.texts import align_texts
 

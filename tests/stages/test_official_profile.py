@@ -9,7 +9,8 @@ import pytest
 
 from benchmark.core.errors import DataError
 from benchmark.grid.layout import Project
-from benchmark.grid.params import ablation_cell, load_params, main_cell
+from benchmark.grid.params import ablation_cell, main_cell
+from benchmark.grid.params_file import load_params
 from benchmark.stages.prepare import source_of
 from methods.base import METHODS, configure
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmark.grid.params import ablation_cell, load_params, main_cell
+from benchmark.grid.params import ablation_cell, main_cell
+from benchmark.grid.params_file import load_params
 from benchmark.stages.summarise import MAINS, Scored, families_of
 
 ROOT = Path(__file__).parents[2]

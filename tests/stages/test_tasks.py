@@ -102,7 +102,8 @@ def test_rows_are_reused_and_a_changed_prompt_is_not(task_project, bench) -> Non
 def test_a_method_without_maps_has_no_row_and_a_set_without_boxes_is_an_error(task_project) -> None:
     from benchmark.core.tasks import task_named
     from benchmark.grid.layout import Project
-    from benchmark.grid.params import load_params, main_cell
+    from benchmark.grid.params import main_cell
+    from benchmark.grid.params_file import load_params
     from benchmark.stages.evaluate import evaluate_task, task_data
     from benchmark.stages.run import Session
     from methods.base import build

@@ -1,0 +1,87 @@
+"""The names of datasets, protocols, encoders and methods in params.yaml, held against those that exist."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from benchmark.core.errors import UnknownName
+from benchmark.core.located import Loc
+from benchmark.grid.params import Params
+
+
+def wrong_names(params: Params) -> Iterator[tuple[Loc, str]]:
+    """Where an unknown name stands, and one line that says the nearest known one."""
+    from methods.base import METHODS
+
+    for loc, name in _datasets(params):
+        yield from _unknown(loc, "dataset", name, _cards(), "See `bench ls datasets`.")
+    yield from _without_twin(params)
+    yield from _protocols(params)
+    yield from _encoders(params)
+    for field, names in (
+        (("methods",), params.methods),
+        (("prompt_ablation", "methods"), params.prompt_ablation.methods),
+    ):
+        for loc, name in _listed(field, names):
+            yield from _unknown(loc, "method", name, METHODS.names(), "See `bench ls methods`.")
+
+
+def _unknown(loc: Loc, kind: str, name: str, known: Iterable[str], hint: str) -> Iterator[tuple[Loc, str]]:
+    known = list(known)
+    if name not in known:
+        yield loc, f"{'.'.join(map(str, loc))}: {UnknownName(kind, name, known, hint)}"
+
+
+def _cards() -> list[str]:
+    from benchmark.data.cards import card_names
+
+    return card_names()
+
+
+def _datasets(params: Params) -> Iterator[tuple[Loc, str]]:
+    data = params.data
+    yield ("data", "train"), data.train
+    for field, names in (("evaluate", data.evaluate), ("ablate_on", data.ablate_on)):
+        yield from _listed(("data", field), names)
+    for field, keys in (("roots", data.roots), ("protocols", data.protocols)):
+        yield from ((("data", field, name), name) for name in keys)
+    yield from ((("twins", "images", name), name) for name in params.twins.images)
+    yield from _listed(("prompt_ablation", "datasets"), params.prompt_ablation.datasets)
+    for task, settings in params.tasks.items():
+        yield from _listed(("tasks", task), settings.datasets)
+    for name, cell in params.cells.items():
+        yield from _listed(("cells", name, "evaluate"), cell.evaluate or ())
+
+
+def _listed(loc: tuple[str, ...], names: Iterable[str]) -> Iterator[tuple[Loc, str]]:
+    return (((*loc, number), name) for number, name in enumerate(names))
+
+
+def _without_twin(params: Params) -> Iterator[tuple[Loc, str]]:
+    from benchmark.twins.build import WRITERS
+
+    for name in params.twins.images:
+        hint = "This dataset is read from files only."
+        yield from _unknown(("twins", "images", name), "twin", name, WRITERS.names(), hint)
+
+
+def _protocols(params: Params) -> Iterator[tuple[Loc, str]]:
+    from benchmark.data.cards import load_card
+
+    for dataset, name in params.data.protocols.items():
+        known = load_card(dataset).protocols
+        yield from _unknown(
+            ("data", "protocols", dataset), "protocol", name, known, f"See `bench ls datasets {dataset}`."
+        )
+
+
+def _encoders(params: Params) -> Iterator[tuple[Loc, str]]:
+    from benchmark.encoders.cards import ENCODERS, ImageCard, TextCard
+
+    kinds = (("image", params.encoders.image, TextCard), ("text", params.encoders.text, ImageCard))
+    for kind, name, other in kinds:
+        loc = ("encoders", kind)
+        if name not in ENCODERS.names():
+            yield from _unknown(loc, "encoder", name, ENCODERS.names(), "See `bench ls encoders`.")
+        elif isinstance(ENCODERS.get(name), other):
+            yield loc, f"encoders.{kind}: encoder '{name}' is no {kind} encoder. See `bench ls encoders`."
