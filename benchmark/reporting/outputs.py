@@ -13,7 +13,7 @@ from benchmark.core import numerics
 from benchmark.core.errors import BenchError, UnknownName
 from benchmark.core.files import read_yaml, write_json
 from benchmark.grid.layout import Project
-from benchmark.grid.params import load_params
+from benchmark.grid.params_file import load_params
 from benchmark.reporting.changes import Change, Reproduced, Stages, compare_locks, compare_tables
 from benchmark.reporting.claims import Claim, load_claims
 from benchmark.reporting.figures import all_figures

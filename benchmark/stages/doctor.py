@@ -70,7 +70,7 @@ def _processor(project: Project) -> dict[str, str]:
     from benchmark.core import numerics, processor
     from benchmark.core.files import read_json
     from benchmark.core.hashing import hash_value
-    from benchmark.grid.params import load_params
+    from benchmark.grid.params_file import load_params
 
     try:
         numerics.apply(load_params(project.params).numerics)

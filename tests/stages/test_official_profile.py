@@ -58,7 +58,7 @@ def test_a_root_that_is_not_set_is_one_line_that_names_it(home, bench, monkeypat
     assert "data.roots.mimic_cxr" in line
     assert sorted(home.rglob("*")) == before
     assert bench(home, "stage", "profile", "official")[0] == 0
-    code, _, err = bench(home, "stage", "twin", "padchest")
+    code, _, err = bench(home, "stage", "prepare", "padchest")
     assert code == 2
     assert "$PADCHEST_ROOT is not set" in err
     monkeypatch.setenv("PADCHEST_ROOT", str(tmp_path / "absent"))
