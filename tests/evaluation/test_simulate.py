@@ -20,6 +20,7 @@ QUICK = (
     (Design("3 classes of one", 1, 0.0, 1, True), 300),
     (Design("9 classes of one", 3, 0.05, 1, False), 100),
     (Design("ChestX-ray14", 1, 0.0, 1, True), 200),
+    (Design("PadChest20", 5, 0.0, 4, False), 60),
     (Design("PadChest, 179 classes", 1, 0.0, 1, True), 60),
 )
 

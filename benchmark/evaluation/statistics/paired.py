@@ -4,14 +4,15 @@ effects of factors and their interactions.
     Var(Σ wᵢ x̄ᵢ) = Σ wᵢ² MSᵢ / Sᵢ + Σᵢⱼ wᵢ wⱼ Covᵢⱼ
 
 MSᵢ is the method's own variance between seeds (Welch: methods differ in how much their trainings vary),
-pooled over the others for a method with one seed; Covᵢⱼ is Cov₂ of one method where i = j and the covariance
-of two methods through shared patients otherwise. The test is Σ wᵢ x̄ᵢ / SE against t with Satterthwaite's
-degrees of freedom, those of the patients' part at most `Column.freedom`. The patients' part of an average
-centres rare classes together (`pooling`), so that interval, p and minimum detectable effect rest on one
-variance. Below `pooling.LEAST_PATIENTS` positive patients there is no test. With the weights 1 and -1, one
-seed each and one image a patient this is the paired test of DeLong et al. 1988; with clusters Obuchowski's
-1997. Sources: Obuchowski & Rockette 1995; Hillis 2014 (readers nested in tests, as seeds are in methods);
-Welch 1947; minimum detectable effect: Bloom 1995.
+pooled over the others for a method with one seed; Covᵢⱼ is Cov₂ of one method where i = j and the
+covariance of two methods through shared patients otherwise. The test is Σ wᵢ x̄ᵢ / SE against t with
+Satterthwaite's degrees of freedom, at most `Column.freedom`: a patients' part that few patients happen to
+make small must not leave the test to the seeds. The patients' part of an average centres rare classes
+together (`pooling`), so that interval, p and minimum detectable effect rest on one variance. Below
+`pooling.LEAST_PATIENTS` positive patients there is no test. With the weights 1 and -1, one seed each and
+one image a patient this is the paired test of DeLong et al. 1988; with clusters Obuchowski's 1997. Sources:
+Obuchowski & Rockette 1995; Hillis 2014 (readers nested in tests, as seeds are in methods); Welch 1947;
+minimum detectable effect: Bloom 1995.
 """
 
 from __future__ import annotations
@@ -100,7 +101,7 @@ def contrasts(
     repeated = sum(s.seeds > 1 for s, _ in pairs)
     parts += seed_parts([w for _, w in pairs], [s.between[ks] for s, _ in pairs], [s.seeds for s, _ in pairs])
     variance, df = satterthwaite(parts)
-    df = np.maximum(df, 1.0)
+    df = np.maximum(np.minimum(df, freedom), 1.0)
     se = np.sqrt(variance)
     half = stats.t.ppf(0.5 + level / 2, df) * se
     with np.errstate(divide="ignore", invalid="ignore"):
