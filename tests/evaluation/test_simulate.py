@@ -1,19 +1,15 @@
 from __future__ import annotations
 
-import json
 from itertools import combinations, product
 
 import numpy as np
-import pandas as pd
 import pytest
 from sklearn.metrics import average_precision_score
 
-from benchmark.core.errors import BenchError
 from benchmark.evaluation.comparison import Run, compare, summarise_runs
 from benchmark.evaluation.statistics.influence import influence_table
 from perf.simulated_intervals import SHAPES, coverage, macro_coverage, replicates, true_average_precision
 from perf.simulated_tests import Design, Replicates, averages, designs, power, size, true_auroc
-from perf.simulation_report import report_tables, write_report
 
 QUICK = (
     (Design("PadChest20", 1, 0.0, 1, True), 300),
@@ -123,40 +119,3 @@ def test_coverage_cells_hold_every_method():
     assert {c["method"] for c in first if c["metric"] == "auroc"} >= {"moderated", "percentile", "BCa"}
     assert all(0 <= c["covered"] <= 1 for c in first)
     assert next(macro_coverage(3, 0))["data_sets"] == 3
-
-
-def stored(root):
-    return json.loads((root / "docs" / "statistics" / "simulations.json").read_text())
-
-
-def test_the_page_shows_the_stored_results(root):
-    text = (root / "docs" / "statistics.md").read_text(encoding="utf-8")
-    for name, table in report_tables(stored(root)).items():
-        assert f"<!-- {name} -->\n{table}\n<!-- /{name} -->" in text
-
-
-def test_stored_results_meet_what_the_page_claims(root):
-    """Limits are those of the page with three standard errors of a share of so many experiments."""
-    results = stored(root)
-    rows = pd.DataFrame(results["size"])
-    assert len(rows.drop_duplicates(["counts", "seeds", "spread", "per_patient", "correlated"])) >= 24
-    means = rows[rows.average.isin(["all", "tail", "never-named", "weighted", "tail - head"])]
-    tested = means[means.experiments >= 900]
-    assert (tested.rejected_5 <= too_often(1000, 0.05)).all()
-    assert (tested.rejected_1 <= too_often(1000, 0.017)).all()
-    many = tested[tested.marked < 0.5]
-    assert many.rejected_5.mean() == pytest.approx(0.05, abs=0.01)
-    covered = many.dropna(subset=["covered"]).covered
-    assert covered.between(0.91, 0.985).all()
-    found = pd.DataFrame(results["power"])
-    assert (np.abs(found.found - found.predicted) <= 0.05 + 2 * 0.016).all()
-    cells = pd.DataFrame(results["coverage"])
-    ours = cells[(cells.metric == "auroc") & (cells.method == "moderated")]
-    assert ours.groupby(["per_patient", "positives"]).covered.mean().between(0.925, 0.98).all()
-
-
-def test_a_page_without_markers_is_refused(root, tmp_path):
-    (tmp_path / "statistics.md").write_text("nothing here")
-    with pytest.raises(BenchError, match="no marker <!-- coverage -->"):
-        write_report(stored(root), tmp_path)
-    assert not (tmp_path / "statistics").exists()
