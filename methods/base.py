@@ -17,6 +17,7 @@ from benchmark.core.registry import Registry
 from benchmark.core.settings import EQUAL_BUDGET as EQUAL_BUDGET
 from benchmark.core.settings import MethodConfig as MethodConfig
 from benchmark.core.settings import Recipe as Recipe
+from benchmark.core.settings import TrainsOn
 from benchmark.core.validation import first_complaint
 
 Pairs = dict[str, Tensor]
@@ -95,7 +96,7 @@ class Method(nn.Module):
         self.text_norm = FeatureNorm(config.normalise_inputs, text_dim)
 
     @property
-    def trains_on(self) -> Literal["one", "all"]:
+    def trains_on(self) -> TrainsOn:
         """`one` random sentence per image and step, or `all` sentences as multiple positives."""
         return "all" if self.config.multi_positive else "one"
 

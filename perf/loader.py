@@ -20,8 +20,8 @@ import torch
 
 from benchmark.core.features import TextFeatures
 from benchmark.core.files import write_json
+from benchmark.core.settings import train_config
 from benchmark.encoders.store import FeatureStore, TextStore
-from benchmark.training.config import train_config
 from benchmark.training.data import TrainingData, epoch_batches, training_data
 from benchmark.training.loop import seeded_method, train
 from benchmark.training.provenance import device_name

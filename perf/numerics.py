@@ -116,11 +116,11 @@ def work(setting: str, what: str, *more: str) -> None:
 
 def one_epoch(setting: str, place: Path, images: int, method: str | None = None) -> float:
     """Processor seconds of one epoch of training; without a method, of making twin and features."""
+    from benchmark.core.settings import train_config
     from benchmark.grid.layout import Project
     from benchmark.grid.params import cell_named
     from benchmark.grid.params_file import load_params
     from benchmark.stages.run import Session
-    from benchmark.training.config import train_config
     from benchmark.training.loop import seeded_method, train
 
     project = Project(place)

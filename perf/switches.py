@@ -24,8 +24,8 @@ from torch import Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from benchmark.core.settings import train_config
 from benchmark.encoders.factory import image_encoder, text_encoder
-from benchmark.training.config import train_config
 from benchmark.training.data import TrainingData, epoch_batches
 from benchmark.training.loop import seeded_method
 from benchmark.training.provenance import device_name

@@ -14,6 +14,12 @@ from pydantic import BaseModel, Field, ValidationError
 from benchmark.core.errors import ParamsError
 from benchmark.core.validation import first_complaint
 
+Precision = Literal["float32", "float16"]
+"""Of features in the cache."""
+TrainsOn = Literal["one", "all"]
+"""`one` random sentence per image and step, or `all` sentences as multiple positives."""
+Duplicates = Literal["keep", "merge"]
+
 
 class MethodConfig(BaseModel, frozen=True, extra="forbid"):
     """Hyper-parameters every method has. A method subclasses it; each field's description gives the
@@ -99,7 +105,7 @@ class TrainConfig(Recipe, frozen=True, extra="forbid"):
     epochs: int | None = Field(default=EQUAL_BUDGET.epochs, gt=0)
     clip_norm: float | None = Field(default=EQUAL_BUDGET.clip_norm, gt=0)
     warmup_fraction: float = Field(default=EQUAL_BUDGET.warmup_fraction, ge=0, le=1)
-    duplicates: Literal["keep", "merge"] = "merge"
+    duplicates: Duplicates = "merge"
     max_texts: int | None = Field(default=None, gt=0, description="at most so many sentences of an image")
     encoder_learning_rate: float | None = Field(default=None, gt=0, description="fine-tuning only")
     tile: tuple[int, int] | None = None

@@ -17,8 +17,9 @@ from benchmark.core.errors import BenchError
 from benchmark.core.files import read_json, write_json
 from benchmark.core.hashing import hash_array, hash_strings, hash_value
 from benchmark.core.locks import only_writer
+from benchmark.core.settings import Precision
 from benchmark.encoders.base import ImageEncoder, TextEncoder, fingerprint
-from benchmark.encoders.store import FeatureStore, Precision, TextStore, digest
+from benchmark.encoders.store import FeatureStore, TextStore, digest
 
 Report = Callable[[int, int], None]
 """Called with (done, total)."""

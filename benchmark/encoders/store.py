@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +17,6 @@ from benchmark.core.features import ImageFeatures, TextFeatures
 from benchmark.core.files import read_json
 from benchmark.core.hashing import hash_array, hash_bytes, hash_value
 
-Precision = Literal["float32", "float16"]
 Rows = Sequence[int] | NDArray[Any] | Tensor | slice
 
 

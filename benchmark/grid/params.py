@@ -23,6 +23,7 @@ from benchmark.core.settings import (
     EQUAL_BUDGET,
     FINE_TUNING,
     MethodConfig,
+    Precision,
     Recipe,
     StatisticsConfig,
     TrainConfig,
@@ -31,6 +32,7 @@ from benchmark.core.settings import (
 )
 from benchmark.core.tasks import TaskSettings, check_task, task_settings
 from benchmark.core.validation import complaint_at
+from benchmark.data.cards import View
 from benchmark.prompts.settings import PromptParams, Style, TextChanges, TextParams
 
 LARGEST_SEED = 2**32 - 1
@@ -54,7 +56,7 @@ class DataParams(Strict):
         {}, description="dataset → folder of official files, $NAME from the environment"
     )
     protocols: dict[str, str] = Field({}, description="dataset → evaluation protocol, where not the default")
-    train_views: tuple[str, ...] = Field(("PA", "AP"), description="views trained on; empty: every view")
+    train_views: tuple[View, ...] = Field(("PA", "AP"), description="views trained on; empty: every view")
     train_images: PositiveInt | None = Field(None, description="at most so many training images")
     validation: float = Field(0.1, gt=0, lt=0.5, description="share of patients held out for validation")
 
@@ -76,7 +78,7 @@ class EncoderParams(Strict):
 
     image: str = "efficientnet-lite0"
     text: str = "minilm-l6"
-    precision: Literal["float32", "float16"] = "float16"
+    precision: Precision = "float16"
 
 
 class PromptAblation(Strict):

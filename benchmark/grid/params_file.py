@@ -89,12 +89,15 @@ def apply_profile(file: Located, name: str) -> dict[str, Any]:
     return {**merge(raw, own), "profile": name}
 
 
-def _kept(file: Located, profile: str, cells: Mapping[str, Any], names: object) -> dict[str, Any]:
+def _kept(file: Located, profile: str, cells: Any, names: object) -> Any:
+    """The cells that a profile keeps."""
     loc = ["profiles", profile, KEEP]
+    if not isinstance(cells, dict):
+        return cells  # for the validation to refuse
     if not isinstance(names, list):
         raise ParamsError(f"{file.place(loc)}: {'.'.join(loc)}: expected a list of names of cells.")
     for number, name in enumerate(names):
-        if name not in cells:
+        if not isinstance(name, str) or name not in cells:
             near = closest(str(name), cells)
             hint = f" Did you mean '{near}'?" if near else ""
             place = file.place([*loc, number])

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.core.errors import DataError
 from benchmark.core.hashing import derive_seed, hash_array, hash_value
+from benchmark.core.settings import Duplicates, TrainsOn
 from benchmark.encoders.store import FeatureStore, TextStore
 from benchmark.training.live import PixelStore, SentenceStore
 
@@ -128,8 +129,8 @@ def epoch_batches(
     seed: int,
     epoch: int,
     batch_size: int,
-    trains_on: Literal["one", "all"],
-    duplicates: Literal["keep", "merge"] = "merge",
+    trains_on: TrainsOn,
+    duplicates: Duplicates = "merge",
     max_texts: int | None = None,
 ) -> list[Batch]:
     """The batches of one epoch: sizes differ by at most one, nothing is dropped or repeated.
@@ -144,8 +145,8 @@ def epoch_batches(
 def validation_batches(
     data: TrainingData,
     batch_size: int,
-    trains_on: Literal["one", "all"],
-    duplicates: Literal["keep", "merge"] = "merge",
+    trains_on: TrainsOn,
+    duplicates: Duplicates = "merge",
     max_texts: int | None = None,
 ) -> list[Batch]:
     """Held-out batches with fixed captions: the same for every seed, epoch and run."""
@@ -158,8 +159,8 @@ def _batches(
     order: Rows,
     rng: np.random.Generator,
     batch_size: int,
-    trains_on: Literal["one", "all"],
-    duplicates: Literal["keep", "merge"],
+    trains_on: TrainsOn,
+    duplicates: Duplicates,
     max_texts: int | None,
 ) -> list[Batch]:
     count = -(-len(order) // batch_size)

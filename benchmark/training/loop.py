@@ -21,7 +21,7 @@ from benchmark.core.errors import BenchError
 from benchmark.core.files import atomic_path, read_json, write_json
 from benchmark.core.hashing import derive_seed, hash_array, hash_file, hash_value
 from benchmark.core.reuse import Key, changes, is_made, key_of, record, source
-from benchmark.training.config import TrainConfig
+from benchmark.core.settings import TrainConfig
 from benchmark.training.data import Batch, TrainingData, epoch_batches, validation_batches
 from benchmark.training.distributed import Group, local_device
 from benchmark.training.live import PixelStore, SentenceStore

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from benchmark.training.config import TrainConfig
+from benchmark.core.settings import TrainConfig
 
 
 def optimiser(

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from benchmark.core.errors import ParamsError
 from benchmark.core.features import ImageFeatures, TextFeatures
-from benchmark.training.config import TrainConfig
+from benchmark.core.settings import TrainConfig
 from benchmark.training.data import Batch, TrainingData
 from benchmark.training.distributed import Group
 from benchmark.training.draws import JointDropout

@@ -16,7 +16,7 @@ from scipy.stats.qmc import LatinHypercube
 from benchmark.core.errors import BenchError
 from benchmark.core.files import write_text
 from benchmark.core.hashing import derive_seed
-from benchmark.training.config import train_config
+from benchmark.core.settings import train_config
 from benchmark.training.data import TrainingData
 from benchmark.training.distributed import Group, local_device
 from benchmark.training.loop import Diverged, load_method, seeded_method, train

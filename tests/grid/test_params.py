@@ -121,6 +121,8 @@ def test_a_wrong_key_anywhere_is_one_line_before_any_work(params_file, right) ->
             "[carzero-linear-heads, clip",
             "no cell 'carzero-linear-heads'. Did you mean",
         ),
+        ("[carzero-linear-head, clip", "[[a], clip", "keep_cells: there is no cell '['a']'."),
+        ("  validation: 0.1", "  train_views: [PB]", "data.train_views.0: Input should be 'PA'"),
         (
             "{epochs: null, batch",
             "{epoch: null, batch",

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from training_cases import IMAGE_DIM, TEXT_DIM, make_data
 
+from benchmark.core.settings import TrainConfig, train_config
 from benchmark.evaluation.scoring import score
-from benchmark.training.config import TrainConfig, train_config
 from benchmark.training.data import epoch_batches
 from benchmark.training.distributed import Group, RankLost, process_group, tile_bounds
 from benchmark.training.loop import load_method, seeded_method, train

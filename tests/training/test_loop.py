@@ -15,8 +15,7 @@ from safetensors.torch import load_file
 from training_cases import IMAGE_DIM, TEXT_DIM
 
 from benchmark.core.errors import BenchError, ParamsError
-from benchmark.core.settings import TIME_AND_MEMORY
-from benchmark.training.config import train_config
+from benchmark.core.settings import TIME_AND_MEMORY, train_config
 from benchmark.training.data import TrainingData, epoch_batches
 from benchmark.training.loop import Diverged, load_method, seeded_method, train
 from methods.base import METHODS, Method

@@ -10,9 +10,9 @@ from training_cases import IMAGE_DIM, TEXT_DIM, make_data
 
 from benchmark.core.features import ImageFeatures
 from benchmark.core.preprocessing import Preprocessing
+from benchmark.core.settings import train_config
 from benchmark.encoders.base import ImageEncoder, TextEncoder, TokenBatch
 from benchmark.encoders.cards import ImageCard, TextCard
-from benchmark.training.config import train_config
 from benchmark.training.data import TrainingData, epoch_batches, training_data
 from benchmark.training.live import PixelStore, SentenceStore
 from benchmark.training.loop import seeded_method, train

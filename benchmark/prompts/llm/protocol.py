@@ -11,7 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from benchmark.core.hashing import hash_value
 from benchmark.prompts.aligned import Statement, wording
+from benchmark.prompts.cues import Presence
 from benchmark.prompts.llm.checks import Contradiction, concept_of, contradiction, place_of
+from benchmark.prompts.places import Side
 from benchmark.prompts.rules import RuleAligner
 
 PROMPT_VERSION = 1
@@ -49,8 +51,8 @@ class LLMFinding(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     finding: str = Field(min_length=2, max_length=80)
-    presence: Literal["present", "absent", "uncertain"]
-    side: Literal["left", "right", "bilateral"] | None = None
+    presence: Presence
+    side: Side | None = None
     location: str | None = Field(None, max_length=60)
     severity: str | None = Field(None, max_length=40)
 
