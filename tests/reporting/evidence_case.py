@@ -22,6 +22,7 @@ from benchmark.evaluation.comparison import (
 )
 from benchmark.evaluation.evaluate import StatisticsConfig, evaluate
 from benchmark.evaluation.evaluation_data import subgroups_of
+from benchmark.grid.layout import Project
 from benchmark.grid.params_file import load_params
 from benchmark.stages.summarise import Summary
 
@@ -65,7 +66,7 @@ def build(root: Path, images: int = 240) -> Path:
         for names in (main, [n for n in STRENGTH if n.startswith("carzero")]):
             part = Comparison({n: comparison.summaries[n] for n in names}, comparison.grouped)
             pairs.append(compare(part, identity=place))
-    folder = root / "data" / "texts" / "mimic_cxr"
+    folder = Project(root).texts("mimic_cxr", "findings+impression")
     folder.mkdir(parents=True)
     (folder / "named.json").write_text(json.dumps(named), encoding="utf-8")
     metrics = pd.concat(frames, ignore_index=True)

@@ -23,12 +23,12 @@ OLDER = {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41", "MKL_E
 """Makes torch and its libraries compute as on a processor without AVX."""
 
 
-def pipeline(home: Path, root: Path, threads: int = 1) -> dict[str, bytes]:
+def pipeline(home: Path, root: Path, threads: int = 1, numerics: str = "portable") -> dict[str, bytes]:
     """Twin to tables in a clean folder; name → bytes of every table and of the twin's own files."""
     home.mkdir()
     params = yaml.safe_load((root / "params.yaml").read_text())
-    params |= {"methods": ["clip", "carzero"], "seeds": [0, 1]}
-    params |= {"cells": {}, "prompt_ablation": {}, "tasks": {}}
+    params |= {"methods": ["clip", "carzero"], "seeds": [0, 1], "numerics": numerics}
+    params |= {"cells": {}, "prompt_ablation": {}, "tasks": {}, "profiles": {}}
     params["data"].update(evaluate=["chestxray14"])
     params["twins"].update(size=64, images={"mimic_cxr": 96, "chestxray14": 96})
     params["training"].update(epochs=1, batch_size=32)
@@ -74,7 +74,7 @@ def test_another_machine_changes_values_by_rounding_only(first, root, tmp_path) 
     other = tmp_path / "other"
     code = (
         "from pathlib import Path; from tests.stages.test_determinism import pipeline; "
-        f"pipeline(Path({str(other)!r}), Path({str(root)!r}), threads=2)"
+        f"pipeline(Path({str(other)!r}), Path({str(root)!r}), threads=2, numerics='native')"
     )
     subprocess.run(
         [sys.executable, "-c", code], cwd=root, env={**os.environ, **OLDER}, check=True, timeout=300

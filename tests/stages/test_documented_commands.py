@@ -43,14 +43,20 @@ NOT_RUN = {
     "bench prompts align REPORTS --aligner llm --out aligned.parquet": "needs a local language model",
     "pytest -m llm": "needs a local language model",
     "python -m perf.simulate_statistics": "simulates for an hour; tests/evaluation runs it small",
+    "pip install 'cxr-alignbench[dicom]'": "needs the package index",
+    "bench score ours.csv --labels labels.csv --id study --id VolumeName": (
+        "tests/score/test_files_that_people_have.py runs it on such files"
+    ),
     "python perf/check.py": "a measurement of minutes",
+    "python perf/numerics.py": "a measurement of minutes",
+    "python perf/numerics.py --fingerprint --emulate Haswell EPYC": "needs qemu-user",
     "python perf/intervals.py": "a measurement of minutes",
     "python perf/twins.py": "a measurement of minutes",
 }
 NAMES = {
     "bench run", "bench score", "bench parity", "bench prompts show",
-    "bench run --set training.epochs=3", "dvc metrics",
-    "bench data check NAME --data-root DIR", "bench check method",
+    "bench run --set training.epochs=3", "bench init",
+    "bench data check NAME --data-root DIR", "bench check method", "bench check method NAME",
 }  # fmt: skip
 """Inline code that names a command without its arguments; full lines of these are run."""
 PROGRAMS = ("bench", "make", "dvc", "mlflow", "python", "pytest", "torchrun", "pip", "export")
@@ -83,6 +89,8 @@ def guide(small_project, root, tmp_path_factory) -> Path:
     params = yaml.safe_load((home / "params.yaml").read_text())
     params["seeds"], params["training"]["epochs"] = [0], 1
     params["tuning"]["trials"] = 1
+    whole = yaml.safe_load((root / "params.yaml").read_text())
+    params["profiles"] = {"official": whole["profiles"]["official"]}
     made = params["twins"]["images"]
     params["twins"]["images"] = {**dict.fromkeys(card_names(), 40), "padchest": 60, **made}
     params["twins"]["size"] = 96
@@ -218,6 +226,7 @@ def test_documented_command(command, guide, official, monkeypatch, capfd, reques
         return
     if command.startswith("bench stage profile"):
         monkeypatch.chdir(copy_of_params(guide))
+        monkeypatch.setenv("CXR_ALIGNBENCH_DATASETS", str(guide / "my-cards"))
     if "sharp" in words:
         request.getfixturevalue("sharp")
     if words[0] == "bench":
