@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,14 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
 OFFICIAL = ROOT / "tests" / "official" / "fixtures"
+
+
+@pytest.fixture(autouse=True)
+def native_kernels() -> Iterator[None]:
+    """What a cell of one test applied to this process does not reach the next test."""
+    yield
+    if numerics.state() == "portable":
+        numerics.apply("native")
 
 
 @pytest.fixture(scope="session")

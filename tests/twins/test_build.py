@@ -99,7 +99,7 @@ def test_a_failing_writer_leaves_nothing(tmp_path, monkeypatch):
         next(iter(studies))
         raise RuntimeError("disk")
 
-    monkeypatch.setitem(WRITERS._loaded, "padchest", broken)
+    monkeypatch.setattr(WRITERS, "get", lambda name: broken)
     with pytest.raises(RuntimeError):
         build_twin("padchest", tmp_path / "twin", SMALL, seed=1, workers=1)
     assert list(tmp_path.iterdir()) == []
