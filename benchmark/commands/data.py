@@ -41,6 +41,13 @@ def check(
         Path | None, typer.Option(help="Folder of that dataset's files; without it, its twin.")
     ] = None,
     skip_images: Annotated[bool, typer.Option(help="Read the tables only; open no image.")] = False,
+    listing: Annotated[
+        Path | None,
+        typer.Option(
+            help="Names of the image files below the root, one a line as `find . -type f` prints them: the "
+            "tables are held against it, and no image is looked for or opened."
+        ),
+    ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; by default one per core.")] = None,
     as_json: JsonOption = False,
 ) -> int:
@@ -63,6 +70,7 @@ def check(
             lexicon=load_lexicon().concepts,
             workers=workers,
             on_progress=report_progress,
+            listing=listing,
         )
     emit(report.to_json(), _text(report), as_json)
     return 0 if report.ok else 1

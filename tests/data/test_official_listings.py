@@ -1,6 +1,7 @@
 """The complete official listing of a set, made from the counts and oddities of its card, passes its check.
 
-Images are empty files or links to one small file: the tables, names and numbers are what is checked.
+Every test goes through `bench data check`. Images are small, empty, links to one small file, or names in a
+list; PadChest and the sets of MIMIC-CXR are in `test_official_listings_large.py`.
 """
 
 from __future__ import annotations
@@ -13,13 +14,13 @@ import tarfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pandas as pd
 import pytest
 
 from benchmark.data.cards import load_card
-from benchmark.data.check import CheckReport, check_dataset
+from benchmark.data.check import check_dataset
+from tests.data.official import checked, listing, small_image, touch
 
 
 @pytest.fixture
@@ -29,28 +30,10 @@ def tmp_path(tmp_path: Path) -> Iterator[Path]:
     shutil.rmtree(tmp_path)
 
 
-def checked(name: str, root: Path) -> CheckReport:
-    report = check_dataset(name, root, "official", images=False)
-    assert report.ok, [str(problem) for problem in report.problems]
-    return report
-
-
-def touch(folder: Path, names: Iterable[str]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in names:
-        os.close(os.open(folder / name, os.O_CREAT))
-
-
 def link(folder: Path, names: Iterable[str], source: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name in names:
         os.link(source, folder / name)
-
-
-def small_png(path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(path), np.zeros((8, 8), np.uint8))
-    return path
 
 
 def openi_report(number: int, images: list[str], text: str, terms: Iterable[str]) -> bytes:
@@ -87,12 +70,12 @@ def test_openi(tmp_path: Path) -> None:
             about.size = len(data)
             archive.addfile(about, io.BytesIO(data))
     touch(tmp_path / "NLMCXR_png", [f"{name}.png" for name in names])
-    report = checked("openi", tmp_path)
-    assert report.counts["all"] == {
-        "images": (7470, 7470),
-        "studies": (3851, 3851),
-        "patients": (3851, None),
-        "reports": (3955, 3955),
+    report = checked("openi", tmp_path, "--skip-images")
+    assert report["counts"]["all"] == {
+        "images": [7470, 7470],
+        "studies": [3851, 3851],
+        "patients": [3851, None],
+        "reports": [3955, 3955],
     }
 
 
@@ -104,9 +87,9 @@ def test_chexpert5x200(tmp_path: Path) -> None:
         labels = {c: float(c == card.classes[i // 200]) for c in card.classes}
         rows.append({"Path": f"CheXpert-v1.0/{path}", "Sex": "Male", "Age": 60, "Frontal/Lateral": "Frontal"})
         rows[-1] |= {"AP/PA": "AP", **labels}
-        touch(tmp_path / "CheXpert-v1.0" / Path(path).parent, ["view1_frontal.jpg"])
+        small_image(tmp_path / "CheXpert-v1.0" / path, i)
     pd.DataFrame(rows).to_csv(tmp_path / "chexpert_5x200.csv", index=False)
-    assert checked("chexpert5x200", tmp_path).protocols["argmax"]["images"] == 1000
+    assert checked("chexpert5x200", tmp_path)["protocols"]["argmax"]["images"] == 1000
 
 
 def test_rsna_pneumonia(tmp_path: Path) -> None:
@@ -133,7 +116,7 @@ def test_rsna_pneumonia(tmp_path: Path) -> None:
     )
     touch(tmp_path / "stage_2_train_images", [f"{name}.dcm" for name in names])
     touch(tmp_path / "stage_2_test_images", [f"{i:08x}-test.dcm" for i in range(3000)])
-    assert checked("rsna_pneumonia", tmp_path).protocols["radzero"]["images"] == listed
+    assert checked("rsna_pneumonia", tmp_path, "--skip-images")["protocols"]["radzero"]["images"] == listed
 
 
 def test_siim_pneumothorax(tmp_path: Path) -> None:
@@ -151,7 +134,9 @@ def test_siim_pneumothorax(tmp_path: Path) -> None:
     chosen = [*names[:listed_positive], *names[positive : positive + listed - listed_positive]]
     (tmp_path / "radzero_test_list.txt").write_text("\n".join(chosen) + "\n")
     touch(tmp_path / "dicom-images-train" / "study" / "series", [f"{name}.dcm" for name in names])
-    assert checked("siim_pneumothorax", tmp_path).protocols["zero-shot"]["images"] == 12047
+    assert (
+        checked("siim_pneumothorax", tmp_path, "--skip-images")["protocols"]["zero-shot"]["images"] == 12047
+    )
 
 
 def test_vindr_cxr(tmp_path: Path) -> None:
@@ -170,14 +155,13 @@ def test_vindr_cxr(tmp_path: Path) -> None:
             table.insert(1, "rad_id", [f"R{i % readers + 8}" for i in range(len(ids))])
         table.to_csv(annotations / f"image_labels_{part}.csv", index=False)
         touch(tmp_path / part, [f"{name}.dicom" for name in names])
-    checked("vindr_cxr", tmp_path)
+    checked("vindr_cxr", tmp_path, "--skip-images")
 
 
 def test_chestxdet10(tmp_path: Path) -> None:
     card = load_card("chestxdet10")
     positives = card.protocols["carzero"].positives
-    source = small_png(tmp_path / "source" / "one.dat.png").rename(tmp_path / "one.dat")
-    (tmp_path / "source").rmdir()
+    source = small_image(tmp_path / "one.png", 0).rename(tmp_path / "one.dat")
     for part, count in (("train", 3001), ("test", 542)):
         entries = []
         for i in range(count):
@@ -187,7 +171,7 @@ def test_chestxdet10(tmp_path: Path) -> None:
             )
         (tmp_path / f"{part}.json").write_text(json.dumps(entries))
         link(tmp_path / f"{part}_data", [e["file_name"] for e in entries], source)
-    assert checked("chestxdet10", tmp_path).protocols["carzero"]["images"] == 542
+    assert checked("chestxdet10", tmp_path, "--skip-images")["protocols"]["carzero"]["images"] == 542
 
 
 @pytest.mark.parametrize("name", ["openi"])
@@ -243,9 +227,9 @@ def test_chestxray14(tmp_path: Path, lists: set[str]) -> None:
         (tmp_path / "test_list.txt").write_text("\n".join(listed) + "\n")
         others = [*names[:22433], *names[22433 + 25596 :]]
         (tmp_path / "train_val_list.txt").write_text("\n".join(others) + "\n")
-    touch(tmp_path / "images", names)
-    report = checked("chestxray14", tmp_path)
-    assert ("reason" in report.protocols["carzero"]) == ("carzero" not in lists)
+    images = listing(tmp_path / "images.txt", (f"images/{name}" for name in names))
+    report = checked("chestxray14", tmp_path, *images)
+    assert ("reason" in report["protocols"]["carzero"]) == ("carzero" not in lists)
 
 
 @pytest.mark.slow
@@ -255,7 +239,7 @@ def test_chexpert(tmp_path: Path, batches: bool, test: bool) -> None:
     card = load_card("chexpert")
     head = tmp_path / ("CheXpert-v1.0 batch 1 (validate & csv)" if batches else "CheXpert-v1.0-small")
 
-    def listing(part: str, images: int, studies: int, patients: int, first: int) -> list[str]:
+    def views(part: str, images: int, studies: int, patients: int, first: int) -> list[str]:
         seen: dict[int, int] = {}
         paths = []
         for i in range(studies):
@@ -268,12 +252,10 @@ def test_chexpert(tmp_path: Path, batches: bool, test: bool) -> None:
             ]
         return paths
 
-    everyone = tmp_path / "everyone"  # every patient is a link to one who has all studies
-    for study in range(1, 4):
-        touch(everyone / f"study{study}", ["view1_frontal.jpg", "view2_frontal.jpg"])
+    files: list[str] = []
     parts = {
-        "train": listing("train", 223414, 187641, 64540, 1),
-        "valid": listing("valid", 234, 200, 200, 64541),
+        "train": views("train", 223414, 187641, 64540, 1),
+        "valid": views("valid", 234, 200, 200, 64541),
     }
     for part, paths in parts.items():
         table = pd.DataFrame({"Path": [f"CheXpert-v1.0/{p}" for p in paths], "Sex": "Male", "Age": 60})
@@ -281,11 +263,11 @@ def test_chexpert(tmp_path: Path, batches: bool, test: bool) -> None:
         table[list(card.classes)] = 0.0
         head.mkdir(exist_ok=True)
         table.to_csv(head / f"{part}.csv", index=False)
-        place = tmp_path / "CheXpert-v1.0 batch 2 (train 1)" if batches and part == "train" else head
-        inside = place if place != head else place / part
-        inside.mkdir(parents=True)
-        for patient in sorted({path.split("/")[1] for path in paths}):
-            (inside / patient).symlink_to(everyone)
+        apart = batches and part == "train"
+        files += [
+            f"CheXpert-v1.0 batch 2 (train 1)/{p.removeprefix('train/')}" if apart else f"{head.name}/{p}"
+            for p in paths
+        ]
     if test:
         positives, frontal = card.protocols["fourteen"].positives, card.protocols["frontal"].positives
         paths = [f"test/patient{64741 + i}/study1/view1_frontal.jpg" for i in range(500)]
@@ -299,7 +281,6 @@ def test_chexpert(tmp_path: Path, batches: bool, test: bool) -> None:
             ]
         (tmp_path / "CheXpert").mkdir()
         table.to_csv(tmp_path / "CheXpert" / "test_labels.csv", index=False)
-        for path in paths:
-            touch(tmp_path / "CheXpert" / Path(path).parent, [Path(path).name])
-    report = checked("chexpert", tmp_path)
-    assert report.counts["train"]["images"] == (223414, 223414)
+        files += [f"CheXpert/{path}" for path in paths]
+    report = checked("chexpert", tmp_path, *listing(tmp_path / "images.txt", files))
+    assert report["counts"]["train"]["images"] == [223414, 223414]

@@ -20,7 +20,8 @@ from benchmark.core.tables import REGION_COLUMNS, Manifest
 from benchmark.data.cards import Card
 from benchmark.data.pixels import image_size
 from benchmark.data.readers import READERS
-from benchmark.data.readers.common import Log, below, find, image_index, manifest, relative, require_root
+from benchmark.data.readers.common import Log, manifest
+from benchmark.data.readers.files import below, find, image_index, relative, require_root
 
 FILES = {"train": ("train.json", "ChestX_Det_train.json"), "test": ("test.json", "ChestX_Det_test.json")}
 SPACE = 1024

@@ -23,27 +23,23 @@ import pandas as pd
 
 from benchmark.core.cells import age_in_years, blanks, tallied
 from benchmark.core.errors import DataError
-from benchmark.core.guard import read_text
+from benchmark.core.guard import parsing, read_text
 from benchmark.core.tables import REGION_COLUMNS, Manifest
 from benchmark.data.cards import Card
 from benchmark.data.readers import READERS
 from benchmark.data.readers.common import (
+    FETCH,
     Log,
-    below,
     csv_rows,
-    find,
-    find_one,
-    image_index,
     manifest,
     name_lists,
     normal_views,
     patient_split,
     read_csv,
-    relative,
     require_ids,
-    require_root,
     sexes,
 )
+from benchmark.data.readers.files import below, find, find_one, image_index, relative, require_root
 
 TABLE = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv")
 COLUMNS = (
@@ -260,11 +256,9 @@ def _boxes(root: Path, card: Card, here: set[str], log: Log) -> pd.DataFrame | N
     for number, fields in enumerate(csv_rows(path), 1):
         if number == 1 or not any(fields):
             continue
-        try:
+        with parsing(f"{path}:{number}", "a row of a name, a finding and four numbers", FETCH):
             name, finding = below(root, fields[0].strip(), f"{path}:{number}"), fields[1].strip()
             x, y, w, h = (float(v) for v in fields[2:6])
-        except (IndexError, ValueError):
-            raise DataError(f"{path}:{number}: expected a name, a finding and four numbers.") from None
         finding = card.aliases.get(finding, finding)
         if finding not in card.classes:
             raise DataError(f"{path}:{number}: unknown finding '{finding}'.")

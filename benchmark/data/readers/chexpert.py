@@ -23,20 +23,8 @@ from benchmark.core.errors import DataError
 from benchmark.core.tables import Manifest
 from benchmark.data.cards import Card
 from benchmark.data.readers import READERS
-from benchmark.data.readers.common import (
-    Log,
-    below,
-    find,
-    find_one,
-    manifest,
-    normal_views,
-    read_csv,
-    relative,
-    require_ids,
-    require_root,
-    sexes,
-    states,
-)
+from benchmark.data.readers.common import Log, manifest, normal_views, read_csv, require_ids, sexes, states
+from benchmark.data.readers.files import below, find, find_one, folders_in, is_here, relative, require_root
 
 LABELS = (
     "No Finding",
@@ -177,15 +165,15 @@ def _locate(root: Path, frame: pd.DataFrame, table: Path) -> list[str | None]:
 
     The full-resolution release has the training patients right below its batch folders, without `train/`.
     """
-    folders = [root, table.parent, *sorted(p for p in root.iterdir() if p.is_dir())]
-    places = [(p, 0) for p in dict.fromkeys(folders)]
-    places += [(p, len("train/")) for p, _ in places if BATCH.search(p.name)]
+    folders = [root, table.parent, *folders_in(root)]
+    places = [(f"{relative(p, root)}/".removeprefix("./"), 0) for p in dict.fromkeys(folders)]
+    places += [(p, len("train/")) for p, _ in places if BATCH.search(p.rstrip("/").rpartition("/")[2])]
     out: list[str | None] = []
     for inside in frame["inside"]:
         inside = below(root, inside, str(table))
         cuts = [(p, n) for p, n in places if not n or inside.startswith("train/")]
-        here = next(((p, n) for p, n in cuts if (p / inside[n:]).exists()), None)
-        out.append(relative(here[0] / inside[here[1] :], root) if here else None)
+        here = next(((p, n) for p, n in cuts if is_here(root, p + inside[n:])), None)
+        out.append(here[0] + inside[here[1] :] if here else None)
         if here and here != places[0]:
             places.remove(here)
             places.insert(0, here)

@@ -1,4 +1,4 @@
-"""What every reader needs: finding files, reading tables as text, label states, and the final checks."""
+"""What every reader needs: reading tables as text, label states, and the final checks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import csv
 import hashlib
 import io
 import itertools
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +21,6 @@ from benchmark.core.guard import opened, parsing
 from benchmark.core.tables import META_COLUMNS, Manifest
 from benchmark.data.cards import Card
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".dcm", ".dicom")
 SEXES = {"F": "F", "FEMALE": "F", "M": "M", "MALE": "M"}
 EXAMPLES = 10
 FETCH = "Fetch the file again."
@@ -69,44 +67,6 @@ class Log:
             "unknown_labels": dict(self.labels.unknown.most_common()),
             "notes": self.notes,
         }
-
-
-def require_root(root: Path, card: Card) -> Path:
-    root = Path(root)
-    if not root.is_dir():
-        raise DataError(f"{root}: no such folder. Give the {card.name} files with --data-root; {card.access}")
-    return root
-
-
-def find(root: Path, patterns: Sequence[str], depth: int = 3) -> list[Path]:
-    """Files below `root` whose name matches a pattern, nearest first, then by name. Folders of images
-    are not descended into further than `depth`."""
-    found: list[Path] = []
-    level = [root]
-    for _ in range(depth + 1):
-        below: list[Path] = []
-        for folder in level:
-            entries = sorted(os.scandir(folder), key=lambda e: e.name)
-            if len(entries) > 5000:
-                below_here: list[Path] = []
-            else:
-                below_here = [Path(e.path) for e in entries if e.is_dir() and not e.name.startswith(".")]
-            below += below_here
-            for pattern in patterns:
-                found += [Path(e.path) for e in entries if e.is_file() and Path(e.name).match(pattern)]
-        level = below[:500]
-    return list(dict.fromkeys(found))
-
-
-def find_one(root: Path, patterns: Sequence[str], card: Card, what: str, depth: int = 3) -> Path:
-    """The nearest match. Raises DataError with the names that were looked for."""
-    found = find(root, patterns, depth)
-    if not found:
-        names = " or ".join(patterns)
-        raise DataError(
-            f"{root}: no {what} ({names}). Check --data-root; `bench data check {card.name}` says more."
-        )
-    return found[0]
 
 
 def read_csv(
@@ -280,36 +240,6 @@ def name_lists(
     return out
 
 
-def image_index(root: Path, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> dict[str, list[str]]:
-    """File name → paths below `root` (posix, relative), found by one walk. Linked folders are followed,
-    each real folder once."""
-    index: dict[str, list[str]] = {}
-    base = str(root)
-    visited = {os.path.realpath(base)}
-    for folder, folders, files in os.walk(base, followlinks=True):
-        fresh = []
-        for name in sorted(folders):
-            real = os.path.realpath(os.path.join(folder, name))  # noqa: PTH118
-            if real not in visited:
-                visited.add(real)
-                fresh.append(name)
-        folders[:] = fresh
-        relative = os.path.relpath(folder, base).replace(os.sep, "/")
-        prefix = "" if relative == "." else f"{relative}/"
-        for name in files:
-            if name.lower().endswith(tuple(suffixes)):
-                index.setdefault(name, []).append(prefix + name)
-    return index
-
-
-def below(root: Path, path: str, where: str) -> str:
-    """A relative path that stays inside the data root. Raises DataError for one that leaves it."""
-    clean = os.path.normpath(path.replace("\\", "/")).replace(os.sep, "/")
-    if clean.startswith("../") or clean == ".." or clean.startswith("/") or ":" in clean.split("/")[0]:
-        raise DataError(f"{where}: path '{path}' leaves the data root. Use the official file.")
-    return clean
-
-
 def patient_split(patients: Iterable[str], shares: Mapping[str, float], salt: str) -> list[str]:
     """A split by a hash of the patient id: the same patient always falls on the same side."""
     edges, names = np.cumsum(list(shares.values())), list(shares)
@@ -402,10 +332,6 @@ def _known_issues(frame: pd.DataFrame, card: Card, log: Log, table: Path) -> pd.
 
 def _count(column: pd.Series) -> dict[str, int]:
     return {str(k): int(v) for k, v in column.fillna("none").value_counts().items()}
-
-
-def relative(path: Path, root: Path) -> str:
-    return path.relative_to(root).as_posix()
 
 
 def sexes(raw: pd.Series) -> pd.Series:

@@ -19,18 +19,8 @@ from benchmark.core.errors import DataError
 from benchmark.core.tables import Manifest
 from benchmark.data.cards import Card
 from benchmark.data.readers import READERS
-from benchmark.data.readers.common import (
-    Log,
-    below,
-    find,
-    manifest,
-    normal_views,
-    read_csv,
-    relative,
-    require_ids,
-    require_root,
-    states,
-)
+from benchmark.data.readers.common import Log, manifest, normal_views, read_csv, require_ids, states
+from benchmark.data.readers.files import below, find, relative, require_root
 from benchmark.data.readers.mimic_tree import bare, image_tree, located, official_path, views
 
 IDS = ("dicom_id", "subject_id", "study_id")

@@ -1,6 +1,6 @@
 """MIMIC-CXR reports with MIMIC-CXR-JPG images and labels.
 
-    mimic-cxr/files/p10/p10000032/s50414267.txt
+    mimic-cxr/files/p10/p10000032/s50414267.txt     or mimic-cxr/mimic-cxr-reports.zip, which holds them
     mimic-cxr-jpg/files/p10/p10000032/s50414267/<dicom_id>.jpg
     mimic-cxr-jpg/mimic-cxr-2.0.0-{metadata,split,chexpert,negbio}.csv.gz
 
@@ -14,31 +14,27 @@ from __future__ import annotations
 
 import os
 import re
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from benchmark.core.errors import DataError
+from benchmark.core.guard import bounded_zip, parsing
 from benchmark.core.tables import Manifest
 from benchmark.data.cards import Card
 from benchmark.data.readers import READERS
-from benchmark.data.readers.common import (
-    Log,
-    find,
-    find_one,
-    manifest,
-    normal_views,
-    read_csv,
-    relative,
-    require_ids,
-    require_root,
-    states,
-)
+from benchmark.data.readers.common import FETCH, Log, manifest, normal_views, read_csv, require_ids, states
+from benchmark.data.readers.files import find, find_one, is_here, relative, require_root
 
 METADATA = ("dicom_id", "subject_id", "study_id", "ViewPosition")
 SPLIT = ("dicom_id", "study_id", "subject_id", "split")
 SPLITS = {"train", "validate", "test"}
+MAX_REPORTS = 1 << 32
+"""Bytes that the archive of the reports may unpack to; the official one has some hundred millions."""
 PATIENT_GROUP = re.compile(r"p1[0-9]$")
 
 
@@ -56,7 +52,7 @@ def read(root: Path, card: Card) -> Manifest:
 
     frame["split"] = _splits(frame, _table(root, card, "split", log), log)
     images = metadata_path.parent
-    texts = _report_tree(root)
+    texts = _report_source(root)
     log.files["reports"] = relative(texts, root) or "."
     frame = _locate(frame, root, images, texts, metadata_path, log)
     frame["report"] = _reports(frame, root, texts, card, log)
@@ -111,8 +107,8 @@ def _splits(frame: pd.DataFrame, path: Path, log: Log) -> pd.Series:
     return split
 
 
-def _report_tree(root: Path) -> Path:
-    """The folder below the root whose `files/pNN/pNNNNNNNN` holds the report texts."""
+def _report_source(root: Path) -> Path:
+    """The folder below the root whose `files/pNN/pNNNNNNNN` holds the report texts, or their archive."""
     seen_tree = None
     for folder in _trees(root):
         for group in sorted((folder / "files").glob("p1[0-9]")):
@@ -120,10 +116,39 @@ def _report_tree(root: Path) -> Path:
             for patient in sorted(group.iterdir())[:50]:
                 if patient.is_dir() and any(e.name.endswith(".txt") for e in os.scandir(patient)):
                     return folder
+    archives = find(root, ["mimic-cxr-reports*.zip"])
+    if archives:
+        return archives[0]
     raise DataError(
         f"{seen_tree or root}: no report texts (files/p10/p…/s….txt). "
-        f"Unpack mimic-cxr-reports.zip of MIMIC-CXR into {root}/mimic-cxr."
+        f"Put mimic-cxr-reports.zip of MIMIC-CXR, packed or unpacked, into {root}/mimic-cxr."
     )
+
+
+@contextmanager
+def _opened(texts: Path) -> Iterator[Callable[[str], bytes | None]]:
+    """What gives the bytes of `files/p10/p…/s….txt`, or None where there is no such report."""
+    if texts.is_dir():
+
+        def unpacked(name: str) -> bytes | None:
+            try:
+                return (texts / name).read_bytes()
+            except FileNotFoundError:
+                return None
+
+        yield unpacked
+        return
+    bounded_zip(texts, "a zip archive of reports", MAX_REPORTS)
+    with parsing(texts, "a zip archive of reports", FETCH):
+        archive = zipfile.ZipFile(texts)
+    with archive:
+        names = frozenset(archive.namelist())
+
+        def packed(name: str) -> bytes | None:
+            with parsing(f"{texts}: {name}", "a report", FETCH, private=True):
+                return archive.read(name) if name in names else None
+
+        yield packed
 
 
 def _trees(root: Path) -> list[Path]:
@@ -148,7 +173,8 @@ def _locate(
     frame: pd.DataFrame, root: Path, images: Path, texts: Path, table: Path, log: Log
 ) -> pd.DataFrame:
     """Add `path`; rows without an image are left out and counted."""
-    jpg, dcm = relative(images, root), relative(texts, root)
+    jpg = relative(images, root)
+    dcm = relative(texts if texts.is_dir() else texts.parent, root)
     paths: list[str | None] = []
     from_dicom = []
     for dicom, subject, study in zip(frame["dicom_id"], frame["subject_id"], frame["study_id"], strict=True):
@@ -156,11 +182,11 @@ def _locate(
             raise DataError(f"{table}: image '{dicom}': ids must be plain; got {subject}, {study}.")
         inside = f"{_folder(subject)}/s{study}/{dicom}"
         here = f"{jpg}/{inside}.jpg".removeprefix("./")
-        if (root / here).exists():
+        if is_here(root, here):
             paths.append(here)
             continue
         here = f"{dcm}/{inside}.dcm".removeprefix("./")
-        found = (root / here).exists()
+        found = is_here(root, here)
         paths.append(here if found else None)
         if found:
             from_dicom.append(dicom)
@@ -183,26 +209,26 @@ def _example(frame: pd.DataFrame) -> str:
 def _reports(frame: pd.DataFrame, root: Path, texts: Path, card: Card, log: Log) -> list[str | None]:
     cache: dict[tuple[str, str], str | None] = {}
     latin: list[str] = []
-    for subject, study in zip(frame["subject_id"], frame["study_id"], strict=True):
-        key = (subject, study)
-        if key in cache:
-            continue
-        try:
-            data = (texts / _folder(subject) / f"s{study}.txt").read_bytes()
-        except FileNotFoundError:
-            cache[key] = None
-            continue
-        try:
-            text = data.decode("utf-8-sig")
-        except UnicodeDecodeError:
-            text = data.decode("latin-1")
-            latin.append(study)
-        cache[key] = text if text.strip() else None
+    with _opened(texts) as read:
+        for subject, study in zip(frame["subject_id"], frame["study_id"], strict=True):
+            key = (subject, study)
+            if key in cache:
+                continue
+            data = read(f"{_folder(subject)}/s{study}.txt")
+            if data is None:
+                cache[key] = None
+                continue
+            try:
+                text = data.decode("utf-8-sig")
+            except UnicodeDecodeError:
+                text = data.decode("latin-1")
+                latin.append(study)
+            cache[key] = text if text.strip() else None
     log.see("report is not UTF-8, read as Latin-1", latin)
     log.see("study without report", [study for (_, study), text in cache.items() if text is None])
     if cache and all(text is None for text in cache.values()):
         raise DataError(
-            f"{texts}/files: none of {len(cache)} studies has a report (s<study>.txt). "
+            f"{texts}: none of {len(cache)} studies has a report (s<study>.txt). "
             f"Unpack the reports of {card.title} there."
         )
     return [cache[key] for key in zip(frame["subject_id"], frame["study_id"], strict=True)]

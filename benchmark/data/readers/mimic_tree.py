@@ -10,7 +10,8 @@ import pandas as pd
 
 from benchmark.core.errors import DataError
 from benchmark.data.cards import Card
-from benchmark.data.readers.common import Log, below, find, normal_views, read_csv, relative
+from benchmark.data.readers.common import Log, normal_views, read_csv
+from benchmark.data.readers.files import below, find, is_here, listing_of, relative
 
 INSIDE = re.compile(r"files/p1\d/p(\d{8})/s(\d{8})/([0-9a-f-]+)\.(?:jpg|dcm|png)")
 
@@ -20,6 +21,11 @@ def image_tree(root: Path, card: Card) -> Path:
 
     Raises DataError that says how to bring label files and images together.
     """
+    told = listing_of(root)
+    if told is not None:
+        inside = sorted((p for p in told if "files/p1" in p), key=lambda p: (not p.endswith(".jpg"), p))
+        if inside:
+            return root / inside[0].partition("files/p1")[0]
     candidates = [root, *sorted(p for p in root.iterdir() if p.is_dir() and p.name != "files")]
     candidates += [p for q in candidates[1:] for p in sorted(q.iterdir()) if p.is_dir() and p.name != "files"]
     candidates = [p for p in candidates if (p / "files").is_dir() and any((p / "files").glob("p1[0-9]"))]
@@ -48,10 +54,8 @@ def located(root: Path, tree: Path, path: str, where: str) -> str | None:
     if at < 0 or not INSIDE.fullmatch(clean[at:]):
         raise DataError(f"{where}: '{path}' is not like files/p10/p10000032/s50414267/<dicom_id>.jpg.")
     stem = clean[at:].rsplit(".", 1)[0]
-    for suffix in (".jpg", ".dcm", ".png"):
-        if (tree / f"{stem}{suffix}").exists():
-            return f"{relative(tree, root)}/{stem}{suffix}".removeprefix("./")
-    return None
+    stem = f"{relative(tree, root)}/{stem}".removeprefix("./")
+    return next((stem + s for s in (".jpg", ".dcm", ".png") if is_here(root, stem + s)), None)
 
 
 def views(root: Path, images: pd.Series, card: Card, log: Log) -> pd.Series:

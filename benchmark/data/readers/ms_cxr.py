@@ -22,15 +22,8 @@ from benchmark.core.tables import REGION_COLUMNS, Manifest
 from benchmark.data.cards import Card
 from benchmark.data.pixels import image_size
 from benchmark.data.readers import READERS
-from benchmark.data.readers.common import (
-    Log,
-    find,
-    manifest,
-    read_csv,
-    relative,
-    require_ids,
-    require_root,
-)
+from benchmark.data.readers.common import Log, manifest, read_csv, require_ids
+from benchmark.data.readers.files import find, relative, require_root
 from benchmark.data.readers.mimic_tree import INSIDE, image_tree, located, views
 
 BOX = ("x", "y", "w", "h")

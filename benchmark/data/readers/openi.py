@@ -27,7 +27,8 @@ from benchmark.core.guard import bounded_size, parsing
 from benchmark.core.tables import Manifest
 from benchmark.data.cards import Card, LabelRule
 from benchmark.data.readers import READERS
-from benchmark.data.readers.common import FETCH, Log, find, image_index, manifest, relative, require_root
+from benchmark.data.readers.common import FETCH, Log, manifest
+from benchmark.data.readers.files import find, image_index, relative, require_root
 
 ARCHIVE = ("NLMCXR_reports*.tgz", "NLMCXR_reports*.tar.gz")
 LARGEST_REPORT, LARGEST_ARCHIVE = 4 << 20, 1 << 30

@@ -26,19 +26,15 @@ from benchmark.data.cards import Card
 from benchmark.data.readers import READERS
 from benchmark.data.readers.common import (
     Log,
-    below,
-    find,
-    image_index,
     manifest,
     name_lists,
     normal_views,
     read_csv,
-    relative,
     require_ids,
     require_names,
-    require_root,
     sexes,
 )
+from benchmark.data.readers.files import below, find, image_index, relative, require_root
 
 TABLE = ("PADCHEST_chest_x_ray_images_labels*.csv.gz", "PADCHEST_chest_x_ray_images_labels*.csv")
 MANUAL = ("manual_image.json",)

@@ -21,18 +21,8 @@ from benchmark.core.errors import DataError
 from benchmark.core.tables import REGION_COLUMNS, Manifest
 from benchmark.data.cards import Card
 from benchmark.data.readers import READERS
-from benchmark.data.readers.common import (
-    Log,
-    find,
-    find_one,
-    image_index,
-    manifest,
-    patient_split,
-    read_csv,
-    relative,
-    require_names,
-    require_root,
-)
+from benchmark.data.readers.common import Log, manifest, patient_split, read_csv, require_names
+from benchmark.data.readers.files import find, find_one, image_index, relative, require_root
 from benchmark.data.readers.nih_dicom import SHARES, SPACE, headers, name_list
 
 BOX = ("x", "y", "width", "height")

@@ -14,17 +14,16 @@ from benchmark.data.cards import Card, LabelColumns, LabelList
 from benchmark.data.readers import READERS
 from benchmark.data.readers.common import (
     Log,
-    below,
     manifest,
     name_lists,
     normal_views,
     read_csv,
     require_ids,
-    require_root,
     rounded,
     sexes,
     states,
 )
+from benchmark.data.readers.files import below, is_here, require_root
 
 SPLITS = {"train", "validate", "test"}
 
@@ -77,7 +76,7 @@ def read(root: Path, card: Card) -> Manifest:
         else below(root, name, f"{path}: row {i}")
         for i, name in enumerate(names, 1)
     ]
-    here = np.array([(root / place).is_file() for place in places], dtype=bool)
+    here = np.array([is_here(root, place) for place in places], dtype=bool)
     log.drop("image file is absent", names[~here])
     if not here.any():
         raise DataError(

@@ -21,18 +21,8 @@ from benchmark.core.errors import DataError, UnknownName
 from benchmark.core.tables import REGION_COLUMNS, Manifest
 from benchmark.data.cards import Card
 from benchmark.data.readers import READERS
-from benchmark.data.readers.common import (
-    Log,
-    below,
-    find,
-    image_index,
-    manifest,
-    read_csv,
-    relative,
-    require_names,
-    require_root,
-    states,
-)
+from benchmark.data.readers.common import Log, manifest, read_csv, require_names, states
+from benchmark.data.readers.files import below, find, image_index, relative, require_root
 
 PARTS = ("train", "test")
 CORNERS = ("x_min", "y_min", "x_max", "y_max")
