@@ -18,7 +18,7 @@ from benchmark.core import numerics
 from benchmark.core.errors import BenchError, in_parts
 from benchmark.core.files import FULL
 
-COMMANDS = ("init", "run", "score", "verify", "parity", "explain", "ls", "doctor")
+COMMANDS = ("init", "run", "score", "plan", "verify", "parity", "explain", "ls", "doctor")
 GROUPS = ("check", "data", "prompts", "report", "stage")
 
 INTERRUPTED = "Interrupted. Run the same command again to resume."

@@ -25,7 +25,7 @@ def write_report(results: dict[str, Any], docs: Path) -> None:
     page = docs / "statistics.md"
     text = page.read_text(encoding="utf-8")
     for name, table in report_tables(results).items():
-        text = _fill(text, name, table, page)
+        text = fill(text, name, table, page)
     write_json(folder / "simulations.json", results)
     coverage_figure(coverage[coverage.metric == "auroc"], folder / "coverage.png")
     comparison_figure(pd.DataFrame(results["size"]), pd.DataFrame(results["power"]), folder / "tests.png")
@@ -50,7 +50,7 @@ def report_tables(results: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def _fill(text: str, name: str, table: str, page: Path) -> str:
+def fill(text: str, name: str, table: str, page: Path) -> str:
     start, stop = f"<!-- {name} -->", f"<!-- /{name} -->"
     if start not in text or stop not in text:
         raise BenchError(f"{page}: no marker {start} … {stop}; restore it from the repository.")

@@ -96,6 +96,22 @@ def everything(part: Latest = None, as_json: JsonOption = False) -> None:
     emit({"part": report.gathered.part, "files": paths}, "\n".join(shown), as_json)
 
 
+@app.command(
+    epilog="bench report checklist · bench report checklist > checklist.md · bench report checklist --json"
+)
+def checklist(as_json: JsonOption = False) -> None:
+    """Fill in a reporting checklist (CLAIM, TRIPOD+AI, STARD-AI, Metrics Reloaded) from the results on disk.
+
+    Markdown with an empty field wherever only the author knows; docs/reporting.md maps it to the standards.
+    """
+    from benchmark.grid.layout import Project
+    from benchmark.reporting.checklist import checklist as fill
+    from benchmark.reporting.checklist import checklist_text
+
+    found = fill(Project.find())
+    emit(found.as_json(), checklist_text(found), as_json)
+
+
 @app.command()
 def changes(
     part: Annotated[

@@ -68,32 +68,11 @@ class ScoreResult:
 def score_files(request: ScoreRequest) -> ScoreResult:
     """Read, join, evaluate. Raises BenchError with one line on anything that does not fit."""
     import pandas as pd
-    import pyarrow as pa
 
-    files = [request.predictions] + ([request.second] if request.second else [])
-    names = _names(files)
-    ids = _id_columns(request, len(files))
     by_order = request.rows == "by-order"
-    tables = {}
-    for name, file, column in zip(names, files, ids, strict=False):
-        raw = open_table(file, id_column=column, patient_column=request.patients)
-        common = request.classes == "common"
-        tables[name] = class_table(raw, "score", layout=request.layout, by_order=by_order, skip_text=common)
-        del raw
-    labels = _labels(request, ids, tables[names[0]])
-    pa.default_memory_pool().release_unused()
-    mapping: dict[str, list[tuple[str, str]]] = {}
-    if request.columns == "affix":
-        known = labels.classes if isinstance(labels, Truth) else _headings(labels)
-        for name in names:
-            tables[name], mapping[name] = by_affix(tables[name], known)
-    truth = labels if isinstance(labels, Truth) else _truth(request, labels, tables)
-    if request.columns == "positional":
-        for name in names:
-            tables[name], mapping[name] = by_position(tables[name], truth.classes)
-    truth = _with_patients(request, truth, list(tables.values()))
-    joined = _join_all(request, truth, tables)
-    tables.clear()
+    read = read_joined(request)
+    joined, truth = read.joined, read.truth
+    names = list(joined)
     final = joined[names[0]].truth
     strata = dict(final.strata)
     if request.deciles:
@@ -127,7 +106,48 @@ def score_files(request: ScoreRequest) -> ScoreResult:
         ranks = ranking(comparisons, level=config.level, power=config.power)
     counts = {name: item.counts for name, item in joined.items()}
     rows = pd.concat(frames, ignore_index=True)
-    return ScoreResult(truth.source, rows, counts, mapping, truth.aside, by_order, comparisons, ranks)
+    return ScoreResult(truth.source, rows, counts, read.mapping, truth.aside, by_order, comparisons, ranks)
+
+
+@dataclass(frozen=True)
+class Read:
+    """truth: labels as read. joined: file → its scores on the labels that all files share. mapping: file →
+    which column became which class."""
+
+    truth: Truth
+    joined: dict[str, Joined]
+    mapping: dict[str, list[tuple[str, str]]]
+
+
+def read_joined(request: ScoreRequest) -> Read:
+    """Read the files and join them. Raises BenchError with one line on anything that does not fit."""
+    import pyarrow as pa
+
+    files = [request.predictions] + ([request.second] if request.second else [])
+    names = _names(files)
+    ids = _id_columns(request, len(files))
+    by_order = request.rows == "by-order"
+    tables = {}
+    for name, file, column in zip(names, files, ids, strict=False):
+        raw = open_table(file, id_column=column, patient_column=request.patients)
+        common = request.classes == "common"
+        tables[name] = class_table(raw, "score", layout=request.layout, by_order=by_order, skip_text=common)
+        del raw
+    labels = _labels(request, ids, tables[names[0]])
+    pa.default_memory_pool().release_unused()
+    mapping: dict[str, list[tuple[str, str]]] = {}
+    if request.columns == "affix":
+        known = labels.classes if isinstance(labels, Truth) else _headings(labels)
+        for name in names:
+            tables[name], mapping[name] = by_affix(tables[name], known)
+    truth = labels if isinstance(labels, Truth) else _truth(request, labels, tables)
+    if request.columns == "positional":
+        for name in names:
+            tables[name], mapping[name] = by_position(tables[name], truth.classes)
+    truth = _with_patients(request, truth, list(tables.values()))
+    joined = _join_all(request, truth, tables)
+    tables.clear()
+    return Read(truth, joined, mapping)
 
 
 def _names(files: list[Path]) -> list[str]:

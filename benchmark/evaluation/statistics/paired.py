@@ -89,15 +89,8 @@ def contrasts(
     ks = np.arange(len(summaries[0].columns)) if columns is None else np.asarray(columns, dtype=int)
     about = [summaries[0].columns[k] for k in ks]
     value = np.sum([w * s.mean[ks] for s, w in pairs], axis=0)
-    combined = np.sum([w * s.influence[:, ks].astype(np.float64) for s, w in pairs], axis=0)
-    case = np.square(combined).sum(axis=0)
-    for s, w in pairs:
-        if s.seeds > 1:
-            own = np.square(s.influence[:, ks], dtype=np.float64).sum(axis=0)
-            case -= w**2 * np.maximum(own - s.covariance[ks], 0.0)
-    freedom = np.array([c.freedom for c in about])
-    case_df = np.maximum(np.minimum(spread_dfs(combined), freedom), 1.0)
-    parts: list[tuple[np.ndarray, np.ndarray | float]] = [(np.maximum(case, 0.0), case_df)]
+    patients = patients_part(summaries, weights, ks)
+    parts: list[tuple[np.ndarray, np.ndarray | float]] = [patients]
     repeated = sum(s.seeds > 1 for s, _ in pairs)
     parts += seed_parts([w for _, w in pairs], [s.between[ks] for s, _ in pairs], [s.seeds for s, _ in pairs])
     variance, df = satterthwaite(parts)
@@ -130,6 +123,25 @@ def contrasts(
             note = join(column.note, column.few_note, seeds)
             found.append(Difference(own_value, low, high, error, freed, chance, least, note, few=column.few))
     return found
+
+
+def patients_part(
+    summaries: Sequence[SeedSummary], weights: Sequence[float], columns: Sequence[int] | np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Variance of Σ wᵢ x̄ᵢ through the patients that all trainings share, (K,), and its degrees of freedom,
+    (K,), of these columns. What trainings add on the same patients is in the variance between seeds; of a
+    method with one seed it is in this part."""
+    ks = np.asarray(columns, dtype=int)
+    pairs = list(zip(summaries, weights, strict=True))
+    combined = np.sum([w * s.influence[:, ks].astype(np.float64) for s, w in pairs], axis=0)
+    case = np.square(combined).sum(axis=0)
+    for s, w in pairs:
+        if s.seeds > 1:
+            own = np.square(s.influence[:, ks], dtype=np.float64).sum(axis=0)
+            case -= w**2 * np.maximum(own - s.covariance[ks], 0.0)
+    freedom = np.array([summaries[0].columns[k].freedom for k in ks])
+    case_df = np.maximum(np.minimum(spread_dfs(combined), freedom), 1.0)
+    return np.maximum(case, 0.0), case_df
 
 
 def _seed_note(repeated: int, methods: int) -> str:
