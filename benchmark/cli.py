@@ -15,7 +15,7 @@ import typer
 from benchmark import __version__
 from benchmark.commands.common import discard_stdout, emit, stdout_errors
 from benchmark.core import numerics
-from benchmark.core.errors import BenchError, in_parts
+from benchmark.core.errors import BenchError, in_parts, printable
 from benchmark.core.files import FULL
 
 COMMANDS = ("init", "run", "score", "plan", "verify", "parity", "explain", "ls", "doctor")
@@ -112,7 +112,7 @@ def main(argv: list[str] | None = None) -> int:
         line, code = INTERRUPTED, 130
     except Exception as error:
         line, code = _unforeseen(error)
-    sys.stderr.write(f"{' '.join(line.split())}\n")
+    sys.stderr.write(f"{printable(' '.join(line.split()))}\n")
     return _failed(line, code, arguments)
 
 

@@ -59,17 +59,13 @@ def _because(reason: str) -> str:
 
 
 def _options(sets: list[str]) -> dict[str, Any]:
-    import yaml
-
     from benchmark.core.errors import ParamsError
+    from benchmark.core.guard import parse_yaml
 
     options: dict[str, Any] = {}
     for item in sets:
         key, sign, value = item.partition("=")
         if not sign:
             raise ParamsError(f"--set {item}: expected OPTION=VALUE, as in layers=2.")
-        try:
-            options[key.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise ParamsError(f"--set {item}: the value is not YAML.") from None
+        options[key.strip()] = parse_yaml(value, f"--set {key.strip()}")
     return options

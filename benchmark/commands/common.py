@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmark.core.errors import BenchError
+from benchmark.core.errors import BenchError, printable
 from benchmark.core.progress import progress, watched
 
 __all__ = ["JsonOption", "discard_stdout", "emit", "progress", "stdout_errors", "watched"]
@@ -42,7 +42,7 @@ def discard_stdout() -> None:
 def emit(value: dict[str, Any], text: str, as_json: bool) -> None:
     """Print the result: `value` as one JSON object, or `text`. A reader that has gone (`| head`) is no error,
     so that the exit code says what the command found. Raises BenchError where the disk is full."""
-    written = json.dumps(value, ensure_ascii=False, default=str) if as_json else text.rstrip("\n")
+    written = json.dumps(value, ensure_ascii=False, default=str) if as_json else printable(text.rstrip("\n"))
     with stdout_errors():
         sys.stdout.write(written + "\n")
         sys.stdout.flush()

@@ -74,7 +74,9 @@ def label_state(text: str) -> int | None:
 def age_in_years(text: str) -> float | None:
     """Years of `045Y`, `013M`, `006W`, `028D` (DICOM's ages) or of a bare number; None for other texts."""
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([YMWD]?)\s*", text.upper(), re.ASCII)
-    return float(found[1]) / {"": 1, "Y": 1, "M": 12, "W": 52.18, "D": 365.25}[found[2]] if found else None
+    return (
+        float(found[1]) / {"": 1, "Y": 1, "M": 12, "W": 365.25 / 7, "D": 365.25}[found[2]] if found else None
+    )
 
 
 @lru_cache(maxsize=200_000)

@@ -38,6 +38,11 @@ class MetricUndefined(BenchError):
     """A metric has no value on these data; the message is the reason."""
 
 
+def printable(text: str) -> str:
+    """Text whose control characters, which a terminal would obey, are question marks; line ends stay."""
+    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]", "?", text)
+
+
 def in_parts(message: str) -> dict[str, str | None]:
     """error, file and next of a one-line message `FILE:LINE: what is wrong. What to do.`, for `--json`.
 

@@ -6,13 +6,17 @@ import contextlib
 import errno
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmark.core.errors import BenchError
 from benchmark.core.guard import MAX_YAML, parse_json, parse_yaml, read_text
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
 """Errors of a disk that takes no more; others, while a file is made, may come from elsewhere."""
@@ -78,3 +82,27 @@ def read_json(path: Path | str) -> Any:
 def read_yaml(path: Path | str) -> Any:
     """Raises DataError, naming the file and line, where the text is not YAML."""
     return parse_yaml(read_text(path, "a YAML file", MAX_YAML), path)
+
+
+_FORMULA = re.compile(r"\s*[=+\-@＝＋－＠]|[\t\r\n]")
+
+
+def formula_free(value: Any) -> Any:
+    """Text that a spreadsheet would take for a formula gets a leading '; numbers stay numbers.
+
+    A carriage return, which Python's writer leaves unquoted, becomes a line feed. Source: OWASP, CSV
+    Injection.
+    """
+    if not isinstance(value, str):
+        return value
+    text = value.replace("\r\n", "\n").replace("\r", "\n")
+    return f"'{text}" if _FORMULA.match(text) else text
+
+
+def write_csv(target: Path | str, frame: pd.DataFrame, float_format: str | None = None) -> None:
+    """A frame as CSV of which no cell and no head runs as a formula; names in it may be of anyone's files."""
+    shown = frame.rename(columns=formula_free)
+    texts = shown.select_dtypes(exclude=["number", "bool"]).columns
+    shown = shown.assign(**{str(name): shown[name].map(formula_free) for name in texts})
+    with atomic_path(target) as path:
+        shown.to_csv(path, index=False, float_format=float_format)

@@ -81,8 +81,11 @@ class Registry(Generic[T]):
                     importlib.import_module(offer.module)
                 else:
                     found.append(cast(EntryPoint, offer.point).load())
-            except Exception as error:  # whatever foreign code raises, its place is what the reader needs
-                raise self._failed(name, offer, f"{type(error).__name__}: {error}") from error
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # foreign code may also end the process, or panic in Rust
+                reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+                raise self._failed(name, offer, reason) from error
         for item in self._registered.get(name, []):
             if not any(_same(item, known) for known in found):
                 found.append(item)

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
-import yaml
-
 from benchmark.core import numerics
 from benchmark.core.errors import BenchError, UnknownName
 from benchmark.core.files import read_yaml, write_json
+from benchmark.core.guard import parse_yaml
 from benchmark.grid.layout import Project
 from benchmark.grid.params_file import load_params
 from benchmark.reporting.changes import Change, Reproduced, Stages, compare_locks, compare_tables
@@ -186,7 +185,7 @@ def _stages(project: Project) -> Stages | None:
     if not path.is_file():
         return None
     committed = _git(project, "ls-tree", "--name-only", "HEAD", "dvc.lock").strip()
-    before = yaml.safe_load(_git(project, "show", "HEAD:./dvc.lock")) if committed else {}
+    before = parse_yaml(_git(project, "show", "HEAD:./dvc.lock"), "HEAD:dvc.lock") if committed else {}
     return compare_locks(before or {}, read_yaml(path) or {})
 
 

@@ -17,7 +17,7 @@ from benchmark.evaluation.statistics.pilots import Assumptions, pilot_of
 from benchmark.evaluation.statistics.planning import Measured, from_pilots, from_sample, parts_of
 from benchmark.evaluation.statistics.seeds import SeedSummary, summarise
 from benchmark.grid.layout import Project
-from benchmark.grid.params import load_params
+from benchmark.grid.params_file import load_params
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from benchmark.core.files import write_text
+from benchmark.core.files import formula_free, write_text
 from benchmark.core.tables import TWIN_NOTICE
 from benchmark.reporting.numbers import count_text, interval_text, known, missing, p_text, signed_text
 
@@ -256,21 +256,6 @@ def save(table: Table, folder: Path) -> list[Path]:
         write_text(path, form(table))
         paths.append(path)
     return paths
-
-
-_FORMULA = re.compile(r"\s*[=+\-@＝＋－＠]|[\t\r\n]")
-
-
-def formula_free(value: Any) -> Any:
-    """Text that a spreadsheet would take for a formula gets a leading '; numbers stay numbers.
-
-    A carriage return, which Python's writer leaves unquoted, becomes a line feed. Source: OWASP, CSV
-    Injection.
-    """
-    if not isinstance(value, str):
-        return value
-    text = value.replace("\r\n", "\n").replace("\r", "\n")
-    return f"'{text}" if _FORMULA.match(text) else text
 
 
 _MARKDOWN = re.compile(r"([\\`*\[\]~|]|(?<![^\W_])_|_(?![^\W_])|(?<=www)\.|:(?=//))")

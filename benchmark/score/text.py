@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark.core.errors import BenchError
-from benchmark.core.files import atomic_path
+from benchmark.core.files import write_csv
 from benchmark.core.tables import write_table
 from benchmark.evaluation.statistics.metrics import METRICS, RANK_METRICS
 
@@ -141,5 +141,4 @@ def write_rows(frame: pd.DataFrame, path: Path) -> None:
     if path.suffix == ".parquet":
         write_table(path, frame, {})
     else:
-        with atomic_path(path) as temporary:
-            frame.to_csv(temporary, index=False)
+        write_csv(path, frame)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmark.core.errors import DataError
-from benchmark.core.files import atomic_path, read_json, write_text
+from benchmark.core.files import read_json, write_csv, write_text
 from benchmark.core.progress import watched
 from benchmark.grid.params import main_cell
 from benchmark.stages.features import image_store
@@ -158,11 +158,9 @@ def write_difficulty(session: Session, per_class: Path, folder: Path) -> str:
         "SYNTHETIC TWIN" if origins == {"twin"} else "official data" if origins == {"official"} else "mixed"
     )
     folder.mkdir(parents=True, exist_ok=True)
-    with atomic_path(folder / "difficulty.csv") as path:
-        frame.assign(evidence=label).to_csv(path, index=False, float_format="%.4f")
+    write_csv(folder / "difficulty.csv", frame.assign(evidence=label), "%.4f")
     spread = seed_spread(session)
-    with atomic_path(folder / "seeds.csv") as path:
-        spread.assign(evidence=label).to_csv(path, index=False, float_format="%.4f")
+    write_csv(folder / "seeds.csv", spread.assign(evidence=label), "%.4f")
     table = summary(frame)
     lines = [
         f"**{label}.** Probe: supervised, linear, on the shared features of the training images with their "

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from benchmark.core.errors import DataError
+from benchmark.core.errors import DataError, closest
 from benchmark.core.files import read_json, write_json
 from benchmark.core.hashing import hash_file, hash_strings
 from benchmark.core.reuse import Key, key_of, reuse, source
@@ -17,7 +18,12 @@ from benchmark.prompts.named import Named, count_named
 from benchmark.prompts.settings import TextParams
 from benchmark.stages.prepare import source_of
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 TABLE, COUNTS = "aligned.parquet", "named.json"
+OUTSIDE_AT_MOST = 0.01
+"""Share of the sentences that may name only classes of the card that the lexicon lacks, and so be no text."""
 
 
 def texts_folder(project: Project, params: Params, dataset: str, rule: str | None = None) -> Path:
@@ -117,7 +123,7 @@ def texts_of(
 ) -> tuple[list[list[str]], TextParams]:
     """Training texts of each image and what was used; sets without reports use their labels.
 
-    Raises DataError where the table of aligned sentences is missing.
+    Raises DataError where the table of aligned sentences is missing, or lost more than OUTSIDE_AT_MOST.
     """
     from benchmark.prompts.training_texts import training_texts
 
@@ -128,7 +134,35 @@ def texts_of(
         table = read_table(_inside(project, used.llm_file))[0]
     elif used.wording == "aligned" or (used.wording == "raw" and "drop" in (used.negations, used.bare_names)):
         table = read_table(texts_folder(project, params, manifest.dataset, texts.rule) / TABLE)[0]
+    if table is not None and used.wording == "aligned":
+        _stop_at_outside(load_card(manifest.dataset), table)
     return training_texts(manifest, used, table), used
+
+
+def _stop_at_outside(card: Card, table: pd.DataFrame) -> None:
+    """Raises DataError where more than OUTSIDE_AT_MOST of the sentences are lost to training because the
+    classes that they name are not in the lexicon."""
+    from benchmark.prompts.class_prompts import display_name
+    from benchmark.prompts.lexicon import load_lexicon
+
+    sentences = table.groupby(["study_id", "sentence"]).agg({"text": "first", "aligned": "count"})
+    lost = sentences.loc[sentences["aligned"] == 0, "text"].str.lower()
+    missing: dict[str, int] = {}
+    named = lost.ne(lost)
+    for concept, classes in concepts_outside(card).items():
+        names = {name.lower() for c in classes for name in (concept, c, display_name(card, c))}
+        hit = lost.str.contains(rf"\b(?:{'|'.join(map(re.escape, sorted(names)))})\b", regex=True)
+        missing[concept], named = int(hit.sum()), named | hit
+    if named.sum() <= OUTSIDE_AT_MOST * len(sentences):
+        return
+    worst = max(missing, key=lambda concept: missing[concept])
+    near = closest(worst, load_lexicon().concepts)
+    guess = f", near '{near}'" if near else ""
+    raise DataError(
+        f"{card.name}: {named.sum():,} of {len(sentences):,} sentences name only classes that the lexicon "
+        f"lacks ('{worst}' {missing[worst]:,}{guess}) and would not train. Add them to "
+        "datasets/lexicon.yaml, correct the card's concepts, or train on `texts.wording: raw`."
+    )
 
 
 def text_provenance(project: Project, texts: TextParams) -> dict[str, Any]:

@@ -73,3 +73,12 @@ def test_every_command_of_the_docs_exists_with_its_options(root) -> None:
         assert command is not tree or rest[:1] in ([], ["--help"], ["--version"]) or rest[0].isupper(), (
             " ".join(words)
         )
+
+
+def test_every_test_of_the_reliability_page_exists(root) -> None:
+    text = (root / "docs" / "reliability.md").read_text(encoding="utf-8")
+    files = set(re.findall(r"\btests/[\w/]+\.py", text))
+    assert files
+    written = "".join((root / name).read_text(encoding="utf-8") for name in files)
+    for name in set(re.findall(r"\btest_\w+(?!\w|\.py)", text)):
+        assert f"def {name}(" in written, name

@@ -184,3 +184,19 @@ def test_a_closed_standard_output_is_no_traceback() -> None:
         f"{sys.executable} -m benchmark ls methods >&-", shell=True, text=True, stderr=subprocess.PIPE
     )
     assert "Traceback" not in done.stderr
+
+
+BOMB = "a: &a0 [x,x,x,x,x,x,x,x,x]\n" + "\n".join(
+    f"a{i}: &a{i} [{','.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 12)
+)
+
+
+@pytest.mark.parametrize(
+    "value", ["!!int x", "[" * 2000, "&a [*a]", BOMB, "{a: 1, a: 2}", "a: b: c", "!!python/name:os.system x"]
+)
+def test_a_value_of_set_that_is_no_plain_yaml_is_one_line(capsys, value) -> None:
+    assert cli.main(["check", "method", "clip", "--set", f"width={value}"]) == 2
+    out = capsys.readouterr()
+    assert out.out == ""
+    assert out.err.startswith("--set width")
+    assert out.err.count("\n") == 1

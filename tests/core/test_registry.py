@@ -43,6 +43,24 @@ import no_such_package
 @GADGETS.register("poor")
 class Poor: ...
 """,
+    "shop/leaving.py": OURS
+    + """
+@GADGETS.register("leaving")
+class Leaving: ...
+raise SystemExit(0)
+""",
+    "shop/wordy.py": OURS
+    + """
+@GADGETS.register("wordy")
+class Wordy: ...
+raise RuntimeError("one\\ntwo" + " more" * 500)
+""",
+    "shop/rusty.py": OURS
+    + """
+@GADGETS.register("rusty")
+class Rusty: ...
+raise type("PanicException", (BaseException,), {})("a panic of Rust code")
+""",
     "guest/__init__.py": "from guest.bell import Bell\n",
     "guest/bell.py": OURS
     + """
@@ -82,7 +100,7 @@ def gadgets() -> Registry:
 
 def test_a_file_or_a_package_is_enough_and_nothing_is_imported_for_names(shop: Path) -> None:
     registry = gadgets()
-    assert registry.names() == ["bell", "lamp", "left", "poor", "right", "torn"]
+    assert registry.names() == ["bell", "lamp", "leaving", "left", "poor", "right", "rusty", "torn", "wordy"]
     assert not {"shop.lamp", "shop.pair", "guest"} & set(sys.modules)
     assert registry.get("lamp").__name__ == "Lamp"
     assert registry.get("right") == 7
@@ -94,6 +112,9 @@ def test_what_fails_to_import_is_one_line_that_names_it_and_the_others_work(shop
     for name, place, reason in (
         ("torn", "shop/torn.py", "SyntaxError"),
         ("poor", "shop/poor.py", "No module named 'no_such_package'"),
+        ("leaving", "shop/leaving.py", "SystemExit: 0"),
+        ("wordy", "shop/wordy.py", "RuntimeError: one two more"),
+        ("rusty", "shop/rusty.py", "a panic of Rust code"),
     ):
         with pytest.raises(BenchError) as caught:
             registry.get(name)
@@ -101,6 +122,7 @@ def test_what_fails_to_import_is_one_line_that_names_it_and_the_others_work(shop
         assert place in message
         assert reason in message
         assert "\n" not in message
+        assert len(message) < 500
     assert registry.get("lamp").__name__ == "Lamp"
 
 

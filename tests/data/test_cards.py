@@ -207,3 +207,16 @@ def test_folders_of_ones_own_come_first(folder, monkeypatch, tmp_path):
 def test_cards_are_frozen():
     with pytest.raises(ValueError, match="frozen"):
         load_card("openi").title = "x"
+
+
+@pytest.mark.parametrize("name", ["card.yaml", "prompts.yaml"])
+def test_a_folder_or_a_loop_of_links_for_a_card_is_one_line(folder, monkeypatch, tmp_path, name):
+    monkeypatch.setenv("CXR_ALIGNBENCH_DATASETS", str(tmp_path))
+    path = folder / name
+    for make, says in ((Path.mkdir, "is a folder"), (lambda p: p.symlink_to(p), "cannot be read")):
+        path.rmdir() if path.is_dir() else path.unlink()
+        make(path)
+        with pytest.raises(CardError, match=says) as caught:
+            read_card(folder)
+        assert str(path) in str(caught.value)
+        assert "\n" not in str(caught.value)

@@ -196,3 +196,28 @@ def test_the_case_of_nih_ages(shared: Path) -> None:
 def test_the_case_of_chexpert_batches(shared: Path) -> None:
     frame = read_dataset("chexpert", shared / "cases" / "chexpert-batches", "official").frame
     assert frame["split"].value_counts().to_dict() == {"train": 4, "validate": 2}
+
+
+@pytest.mark.parametrize(
+    ("cell", "years"),
+    [
+        ("058Y", 58),
+        ("013M", 13 / 12),
+        ("028D", 28 / 365.25),
+        ("058", 58),
+        ("003W", 3 * 7 / 365.25),
+        ("", None),
+    ],
+)
+def test_ages_of_nih_have_their_unit(tmp_path: Path, cell: str, years: float | None) -> None:
+    head = (
+        "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,"
+        "OriginalImage[Width,Height],OriginalImagePixelSpacing[x,y],"
+    )
+    row = f"00000031_000.png,Hernia,000,00000031,{cell},F,PA,2992,2991,0.143,0.143"
+    (tmp_path / "Data_Entry_2017.csv").write_text(f"{head}\n{row}\n")
+    images = tmp_path / "images_001" / "images"
+    images.mkdir(parents=True)
+    cv2.imwrite(str(images / "00000031_000.png"), np.eye(16, dtype=np.uint8) * 200)
+    (age,) = read_dataset("chestxray14", tmp_path, "official").frame["age"]
+    assert age == pytest.approx(years) if years is not None else pd.isna(age)

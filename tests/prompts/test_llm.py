@@ -231,7 +231,7 @@ def test_replay_asks_nothing(tmp_path):
     with pytest.raises(DataError, match="another prompt"):
         replay(REPORTS, recorded)
     recorded.write_text(text.replace('"presence": "absent"', '"presence": "gone"'))
-    with pytest.raises(DataError, match=r":\d+: not a line"):
+    with pytest.raises(DataError, match=r":\d+: not a readable line"):
         replay(REPORTS, recorded)
 
 
@@ -288,6 +288,48 @@ def test_bad_addresses_are_refused(url):
 def test_a_missing_model_is_named(tmp_path):
     with pytest.raises(BenchError, match="no such model"):
         LocalModel(tmp_path / "model.gguf")
+
+
+@pytest.mark.parametrize("absent", [("accelerate",), ("gguf",), ("gguf", "accelerate")])
+def test_packages_that_a_gguf_file_needs_are_named(tmp_path, monkeypatch, absent):
+    """transformers itself hides a missing accelerate behind an error of the weights."""
+    (tmp_path / "model.gguf").write_bytes(b"GGUF")
+    monkeypatch.setattr(
+        "benchmark.prompts.llm.backends.find_spec", lambda name: None if name in absent else object()
+    )
+    with pytest.raises(BenchError, match=f"needs the package {' and '.join(absent)}: pip install") as caught:
+        align_with_llm(REPORTS, LocalModel(tmp_path / "model.gguf"), tmp_path / "cache", tries=1)
+    assert "\n" not in str(caught.value)
+
+
+LINES = (
+    "[" * 100_000,
+    "7",
+    "null",
+    '{"findings": []}',
+    '{"key": [1], "findings": 3}',
+    '{"key": "k", "findings": [{"concept": {}}]}',
+    '{"key": "k", "findings": [' + "9" * 5000 + "]}",
+    "\x00 Telephoned to Dr. Miller",
+)
+
+
+@pytest.mark.parametrize("line", LINES, ids=range(len(LINES)))
+@pytest.mark.parametrize("first", [True, False])
+def test_a_damaged_recording_is_one_line_that_quotes_nothing(tmp_path, line, first):
+    head = json.dumps({"prompt": PROMPT_HASH, "model": "m"})
+    path = tmp_path / "m.jsonl"
+    path.write_text("\n".join([line, head] if first else [head, line, head]) + "\n")
+    with pytest.raises(DataError, match=rf"m\.jsonl:{1 if first else 2}: not ") as caught:
+        replay(REPORTS, path)
+    assert "\n" not in str(caught.value)
+    assert "Miller" not in str(caught.value)
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(DataError, match=r"m\.jsonl: not UTF-8 text"):
+        replay(REPORTS, path)
+    for nothing in (tmp_path, tmp_path / "none.jsonl"):
+        with pytest.raises(DataError):
+            replay(REPORTS, nothing)
 
 
 @pytest.mark.llm

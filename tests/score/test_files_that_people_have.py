@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -509,3 +511,49 @@ def test_scoring_loads_no_deep_learning(pair) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == "[] 0"
+
+
+HOSTILE = (
+    "=1+1",
+    "+cmd|'/c calc'!A1",
+    "-2+3",
+    "@SUM(A1)",
+    "\t=1",
+    "＝1",
+    "<script>alert(1)</script>",
+    "\x1b[2Jx",
+)
+
+
+def test_names_of_a_file_are_neither_formulas_nor_orders_to_a_terminal(pair, capsys) -> None:
+    folder, scores, labels = pair
+    text = re.compile(r"\s*[=+\-@＝＋－＠]|[\t\r\n]")
+    labels["group"] = [HOSTILE[i % 2] for i in range(40)]
+    for name in HOSTILE:
+        renamed = {"Effusion": name}
+        arguments = write(folder, scores.rename(columns=renamed), labels.rename(columns=renamed))
+        arguments += ["--subgroup", "group", "--output", folder / "rows.csv"]
+        result = score(capsys, *arguments)
+        with open(folder / "rows.csv", newline="", encoding="utf-8") as handle:
+            head, *rows = csv.reader(handle)
+        numbers = {head.index(column) for column in ("value", "low", "high", "n_pos", "n_neg")}
+        for row in rows:
+            for place, cell in enumerate(row):
+                assert place in numbers or not text.match(cell), cell
+        values = pd.read_csv(folder / "rows.csv")["value"].dropna().tolist()
+        wanted = [r["value"] for r in result["metrics"] if r["value"] is not None]
+        assert values == pytest.approx(wanted, abs=1e-15)
+        arguments[-1] = folder / "rows.parquet"
+        code, out, err = run(capsys, *arguments)
+        assert code == 0, err
+        assert name.strip() in set(pd.read_parquet(folder / "rows.parquet")["class"].str.strip())
+        assert not set(out + err) & set("\x1b\x07\x08")
+    assert "\x1b" not in refused(capsys, folder / "\x1b[2Jnone.csv", "--labels", folder / "t.csv")
+
+
+def test_lists_of_the_shared_case_are_scored_as_scikit_learn_does(cases, capsys, monkeypatch) -> None:
+    folder = cases / "list-labels"
+    monkeypatch.setenv("CXR_ALIGNBENCH_DATASETS", str(folder / "cards"))
+    result = score(capsys, folder / "p.csv", "--dataset", "ward7", "--data-root", folder / "ward")
+    assert auroc(result, "Cardiomegaly")["value"] == pytest.approx(0.895, abs=1e-12)
+    assert auroc(result, "Pleural Effusion")["value"] == pytest.approx(0.910, abs=1e-12)

@@ -94,6 +94,7 @@ def contrasts(
     repeated = sum(s.seeds > 1 for s, _ in pairs)
     parts += seed_parts([w for _, w in pairs], [s.between[ks] for s, _ in pairs], [s.seeds for s, _ in pairs])
     variance, df = satterthwaite(parts)
+    freedom = np.array([c.freedom for c in about])
     df = np.maximum(np.minimum(df, freedom), 1.0)
     se = np.sqrt(variance)
     half = stats.t.ppf(0.5 + level / 2, df) * se

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from pydantic import ValidationError
-
-from benchmark.core.errors import BenchError, DataError
+from benchmark.core.errors import DataError
+from benchmark.core.guard import parsing
 from benchmark.core.hashing import hash_strings
 from benchmark.prompts.llm.protocol import PROMPT_HASH, LLMFinding, Reason
+
+RECORDED = "a line of recorded answers"
 
 
 @dataclass(frozen=True)
@@ -76,28 +77,25 @@ class Record:
 
 
 def read_record(path: Path | str) -> tuple[dict[str, Any], dict[str, Entry]]:
-    """Head and entries of a recorded file. Later lines win. Raises BenchError where it is none."""
+    """Head and entries of a recorded file. Later lines win. Raises DataError where it is none."""
     path = Path(path)
-    try:
+    with parsing(path, "a file of recorded answers", private=True):
         lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        raise BenchError(f"{path}: no such file of recorded answers.") from None
-    except UnicodeDecodeError:
-        raise DataError(f"{path}: not a file of recorded answers.") from None
     head: dict[str, Any] = {}
     entries: dict[str, Entry] = {}
     for number, line in enumerate(lines, 1):
         try:
-            value = json.loads(line)
-            if number == 1:
-                head = {"prompt": value["prompt"], "model": value["model"]}
-                continue
-            findings = tuple(LLMFinding.model_validate(f) for f in value.get("findings", ()))
-            entries[value["key"]] = Entry(findings, value.get("failed"))
-        except (json.JSONDecodeError, KeyError, TypeError, AttributeError, ValidationError):
-            if number == len(lines) and number > 1:
-                break
-            raise DataError(f"{path}:{number}: not a line of recorded answers.") from None
+            with parsing(path, RECORDED, private=True) as place:
+                place.line = number
+                value = json.loads(line)
+                if number == 1:
+                    head = {"prompt": str(value["prompt"]), "model": str(value["model"])}
+                    continue
+                findings = tuple(LLMFinding.model_validate(f) for f in value.get("findings", ()))
+                entries[str(value["key"])] = Entry(findings, value.get("failed"))
+        except DataError:
+            if number == 1 or number < len(lines):
+                raise
     if not head:
         raise DataError(f"{path}: an empty file of recorded answers.")
     return head, entries

@@ -1,0 +1,70 @@
+"""Sentences that cannot become training texts are counted, and many of them stop the run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from benchmark.core.errors import DataError
+from benchmark.core.tables import META_COLUMNS, Manifest
+from benchmark.data.cards import load_card
+from benchmark.grid.layout import Project
+from benchmark.grid.params_file import load_params
+from benchmark.prompts.settings import TextParams
+from benchmark.stages import texts
+from benchmark.stages.texts import align_texts, texts_of
+
+ALIGNED = TextParams(wording="aligned", unit="sentence")
+
+
+def manifest(outside: int, inside: int) -> Manifest:
+    """One report a study; `outside` of them say only what a concept outside the lexicon is called."""
+    frame = pd.DataFrame(
+        {name: pd.Series([None] * (outside + inside), dtype="string") for name in META_COLUMNS}
+    )
+    said = ["There is a glimmerfish."] * outside + ["There is a pleural effusion."] * inside
+    for column, values in (
+        ("image_id", [f"i{n}" for n in range(len(frame))]),
+        ("study_id", [f"s{n}" for n in range(len(frame))]),
+        ("report", [f"FINDINGS: {sentence}" for sentence in said]),
+    ):
+        frame[column] = pd.Series(values, dtype="string")
+    return Manifest("mimic_cxr", "twin", Path(), (), frame)
+
+
+@pytest.fixture
+def odd_card(monkeypatch: pytest.MonkeyPatch) -> None:
+    """mimic_cxr with a class whose concept the lexicon does not have."""
+    card = load_card("mimic_cxr")
+    own = card.model_copy(update={"concepts": {**card.concepts, "Glimmerfish": ("glimmerfish",)}})
+    monkeypatch.setattr(texts, "load_card", lambda _name: own)
+
+
+@pytest.mark.parametrize(("outside", "inside", "stops"), [(80, 160, True), (2, 98, True), (1, 99, False)])
+def test_sentences_of_a_class_outside_the_lexicon(
+    tmp_path: Path, root: Path, odd_card: None, outside: int, inside: int, stops: bool
+) -> None:
+    project, params = Project(tmp_path), load_params(root / "params.yaml")
+    data = manifest(outside, inside)
+    said = align_texts(project, params, data)
+    assert f"{outside} sentences name no concept of the lexicon" in said
+    assert "glimmerfish" in said
+    if stops:
+        with pytest.raises(
+            DataError, match=rf"{outside} of {outside + inside} sentences .*'glimmerfish'"
+        ) as caught:
+            texts_of(project, params, ALIGNED, data)
+        assert "\n" not in str(caught.value)
+    else:
+        assert sum(map(len, texts_of(project, params, ALIGNED, data)[0])) == inside
+    raw = texts_of(project, params, TextParams(wording="raw", unit="sentence"), data)[0]
+    assert sum(map(len, raw)) == outside + inside
+
+
+def test_other_sentences_without_a_concept_stop_nothing(tmp_path: Path, root: Path) -> None:
+    project, params = Project(tmp_path), load_params(root / "params.yaml")
+    data = manifest(50, 50)
+    align_texts(project, params, data)
+    assert sum(map(len, texts_of(project, params, ALIGNED, data)[0])) == 50
