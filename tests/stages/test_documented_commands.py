@@ -48,6 +48,10 @@ NOT_RUN = {
     "bench score ours.csv --labels labels.csv --id study --id VolumeName": (
         "tests/score/test_files_that_people_have.py runs it on such files"
     ),
+    "bench plan carzero clip --dataset padchest --stratum tail --difference 0.05 --figure power.png": (
+        "plans from results of another set; tests/reporting/test_plan.py does it"
+    ),
+    "bench report checklist > checklist.md": "writes by the shell; tests/reporting/test_checklist.py runs it",
     "python perf/check.py": "a measurement of minutes",
     "python perf/numerics.py": "a measurement of minutes",
     "python perf/numerics.py --fingerprint --emulate Haswell EPYC": "needs qemu-user",
@@ -57,7 +61,8 @@ NOT_RUN = {
 NAMES = {
     "bench run", "bench score", "bench parity", "bench prompts show",
     "bench run --set training.epochs=3", "bench init",
-    "bench data check NAME --data-root DIR", "bench check method", "bench check method NAME",
+    "bench data check", "bench data check NAME --data-root DIR", "bench check method",
+    "bench check method NAME",
 }  # fmt: skip
 """Inline code that names a command without its arguments; full lines of these are run."""
 PROGRAMS = ("bench", "make", "dvc", "mlflow", "python", "pytest", "torchrun", "pip", "export")

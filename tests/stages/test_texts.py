@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -46,6 +47,7 @@ def odd_card(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_sentences_of_a_class_outside_the_lexicon(
     tmp_path: Path, root: Path, odd_card: None, outside: int, inside: int, stops: bool
 ) -> None:
+    shutil.copy(root / "params.yaml", tmp_path)
     project, params = Project(tmp_path), load_params(root / "params.yaml")
     data = manifest(outside, inside)
     said = align_texts(project, params, data)
@@ -64,6 +66,7 @@ def test_sentences_of_a_class_outside_the_lexicon(
 
 
 def test_other_sentences_without_a_concept_stop_nothing(tmp_path: Path, root: Path) -> None:
+    shutil.copy(root / "params.yaml", tmp_path)
     project, params = Project(tmp_path), load_params(root / "params.yaml")
     data = manifest(50, 50)
     align_texts(project, params, data)
