@@ -8,7 +8,7 @@ export PATH := $(BIN):$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: reproduce grid test lint smoke audit lock clean
+.PHONY: reproduce grid test lint smoke docs audit lock clean
 
 $(VENV)/.installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -43,13 +43,17 @@ smoke: $(VENV)/.installed
 	git ls-files -z | xargs -0 cp --parents -t scratch/smoke
 	cd scratch/smoke && rm -rf .dvc/config && dvc init --no-scm -f -q && bench stage profile smoke && dvc repro --quiet && bench report --where
 
+# The documentation as a site in scratch/docs; a link that leads nowhere is an error.
+docs: $(VENV)/.installed
+	NO_MKDOCS_2_WARNING=1 mkdocs build --quiet
+
 # Known vulnerabilities of what is locked. Asks an advisory service, so it is no part of `.ci/run`.
 audit: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "pip-audit>=2.7,<3"
 	$(BIN)/pip-audit -r requirements.lock --no-deps --disable-pip
 
 lock:
-	uv pip compile pyproject.toml --extra weights --extra dev --universal --python-version 3.11 \
+	uv pip compile pyproject.toml --extra weights --extra dev --extra docs --universal --python-version 3.11 \
 	  --no-header --no-annotate -o requirements.lock
 
 clean:
