@@ -26,12 +26,11 @@ from perf.simulation_report import write_report
 def parts(options: argparse.Namespace) -> list[tuple[str, str, Callable[[], Any]]]:
     """(kind, name, what computes a list of rows)."""
     n, seed = options.experiments, options.seed
-    half = n // 2
     found: list[tuple[str, str, Callable[[], Any]]] = [
         ("size", _name(d), lambda d=d: simulated_tests.size(d, n, seed)) for d in designs()
     ]
     found += [
-        ("power", f"{_name(d)}-{what}", lambda d=d, what=what: [simulated_tests.power(d, what, half, seed)])
+        ("power", f"{_name(d)}-{what}", lambda d=d, what=what: [simulated_tests.power(d, what, n, seed)])
         for d, what in powered()
     ]
     found.append(("macro", "macro", lambda: list(simulated_intervals.macro_coverage(n, seed))))
@@ -76,9 +75,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m perf.simulate_statistics", description=__doc__)
     parser.add_argument("--docs", type=Path, default=Path("docs"), help="folder of statistics.md")
     parser.add_argument("--work", type=Path, default=Path(".cache/simulations"), help="folder of parts")
-    parser.add_argument(
-        "--experiments", type=int, default=1000, help="data sets a design; half of them for power"
-    )
+    parser.add_argument("--experiments", type=int, default=1000, help="data sets a design")
     parser.add_argument("--data-sets", type=int, default=400, help="data sets a coverage cell")
     parser.add_argument("--resampled", type=int, default=100, help="of these, with a bootstrap")
     parser.add_argument("--draws", type=int, default=500, help="bootstrap draws")

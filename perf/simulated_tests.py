@@ -330,6 +330,7 @@ def power(design: Design, what: str, experiments: int, seed: int) -> dict[str, A
         "mde": float(np.median([f.mde for f in rows])),
         "predicted": sum(share * predicted_power(truth, se, df, 1 - a) for a, share in shares.items()),
         "found": float(np.mean([f.found for f in rows])),
+        "marked": float(np.mean([f.few for f in rows])),
     }
 
 
@@ -343,6 +344,7 @@ class _Family:
     level: float
     mde: float
     weights: np.ndarray
+    few: bool
 
 
 def _families(
@@ -361,7 +363,7 @@ def _families(
         first = tests[0]
         level = float(holm_levels(np.array([t.p for t in tests]), 1 - config.level)[0])
         least = float(minimum_detectable(first.se, first.df, 1 - level, config.power))
-        yield _Family(first.se, first.df, first.p < level, level, least, own.weights)
+        yield _Family(first.se, first.df, first.p < level, level, least, own.weights, first.few)
 
 
 def _effect(design: Design, difference: float, weights: np.ndarray) -> float:

@@ -177,7 +177,7 @@ def power_table(frame: pd.DataFrame) -> str:
             f"{r['true_difference']:.3f}",
             f"{r['mde']:.3f}",
             f"{100 * r['predicted']:.1f}%",
-            f"{100 * r['found']:.1f}%" + (" ✗" if abs(r["found"] - r["predicted"]) > 0.05 else ""),
+            f"{100 * r['found']:.1f}%{_few(r)}" + (" ✗" if abs(r["found"] - r["predicted"]) > 0.05 else ""),
         ]
         for r in _records(frame)
     ]

@@ -68,10 +68,31 @@ def spread_dfs(influence: np.ndarray) -> np.ndarray:
     return np.where(total > 0, df, 1.0)
 
 
+CAUTION = 0.3
+"""A part of a variance enters the degrees of freedom at the limit that it exceeds in so many cases."""
+
+
 def satterthwaite(parts: Sequence[tuple[Any, Any]]) -> tuple[Any, Any]:
     """Total variance and its degrees of freedom from independent (variance, df) parts, floats or arrays of
-    one shape."""
+    one shape.
+
+    Where chance makes a part of few degrees of freedom small, the sum looks small and the others, which have
+    many, seem to make it: the test rejects too often (7.8% and 3.5% of equal methods at the 5% and 1% levels,
+    where one method of three seeds is erratic). The degrees of freedom are therefore also taken with each
+    part at v df / χ²(`CAUTION`; df), what it may well be, and the smaller of the two count.
+    """
+    total = sum(v for v, _ in parts)
+    plain = _freedom(parts)
+    cautious = _freedom([(v * df / stats.chi2.ppf(CAUTION, df), df) for v, df in map(_finite, parts)])
+    return total, np.minimum(plain, cautious)[()]
+
+
+def _finite(part: tuple[Any, Any]) -> tuple[Any, Any]:
+    return part[0], np.clip(np.asarray(part[1], dtype=float), 1.0, 1e6)
+
+
+def _freedom(parts: Sequence[tuple[Any, Any]]) -> Any:
     total = sum(v for v, _ in parts)
     below = sum(np.where((np.asarray(v) > 0) & np.isfinite(df), np.square(v) / df, 0.0) for v, df in parts)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return total, np.where(below > 0, np.square(total) / below, np.inf)[()]
+        return np.where(below > 0, np.square(total) / below, np.inf)
