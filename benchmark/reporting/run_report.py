@@ -18,6 +18,7 @@ from benchmark.stages.evaluate import evaluate_task
 from benchmark.stages.run import Say, Session, train_one
 from benchmark.stages.summarise import Summary, summarise
 from benchmark.stages.texts import texts_used
+from benchmark.stages.tracked_results import record_results
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,9 +47,14 @@ def carry_out(project: Project, request: Request, say: Say, group: Group | None 
     tasks = TaskResults(session)
     for cell, seed in todo.jobs:
         run = train_one(session, cell, seed)
+        found = {}
         for dataset in todo.datasets:
-            evaluate_task(session, CLASSIFICATION, cell, seed, dataset, run)
+            rows = evaluate_task(session, CLASSIFICATION, cell, seed, dataset, run)
+            if rows is not None:
+                found[CLASSIFICATION, dataset] = rows
             tasks.add(cell, seed, dataset, run)
+        if session.processes.first:
+            record_results(session, cell, seed, run, found)
     return _report(session, todo, tasks)
 
 

@@ -17,6 +17,7 @@ from benchmark.grid.params import Cell, Params, ablation_cell, cell_named, main_
 from benchmark.grid.params_file import load_params
 from benchmark.stages.evaluate import evaluate_cell, headlines
 from benchmark.stages.run import Session, train_one
+from benchmark.stages.tracked_results import record_results
 
 Say = Callable[[str], None]
 Headline = dict[str, Any]
@@ -80,7 +81,9 @@ def carry_out_cells(project: Project, params: Params, group: str, processes: int
 def carry_out_job(session: Session, cell: Cell, seed: int) -> Headline:
     """Train and evaluate one seed of one cell, or reuse it."""
     run = train_one(session, cell, seed)
-    return {"weights": run["model_sha256"], **headlines(evaluate_cell(session, cell, seed, run))}
+    found = evaluate_cell(session, cell, seed, run)
+    record_results(session, cell, seed, run, found)
+    return {"weights": run["model_sha256"], **headlines(found)}
 
 
 def _alone(project: Project, params: Params, jobs: list[Job], say: Say) -> Iterator[tuple[Job, Headline]]:

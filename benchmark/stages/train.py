@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -134,8 +135,24 @@ def train_cell(
         )
         numbers = ("val_loss", "seconds", "peak_memory_bytes", "parameters_trained", "best_epoch")
         follower.tracker.metrics({name: float(result.run[name]) for name in numbers})
-        for name in ("run.json", "history.csv", "model.safetensors"):
-            follower.tracker.file(result.folder / name, "model")
+        follower.tracker.dataset(
+            manifest.dataset,
+            data.key,
+            {"origin": manifest.origin, "images": len(manifest), "reader": manifest.info.get("reader", "")},
+            "training",
+        )
+        grid = tuple(data.images.grid)
+        follower.tracker.model(
+            f"{cell.name}-seed-{seed}",
+            [result.folder / name for name in ("model.safetensors", "run.json", "history.csv")],
+            {
+                "image_pooled": (-1, data.images.width),
+                "image_local": (-1, math.prod(grid), data.images.width),
+                "text_pooled": (-1, data.text.width),
+            },
+            (-1, -1),
+        )
+        follower.tracker.identify(result.run["identity"])
     follower.close("FINISHED")
     return result
 

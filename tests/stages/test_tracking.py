@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
+from pathlib import Path
 
 import pytest
 
@@ -83,3 +85,44 @@ def test_unreachable_store_is_one_line(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(BenchError, match=r"MLflow store http://127\.0\.0\.1:9 cannot be used"):
         Tracker(tmp_path, "x", {})
+
+
+def test_a_run_holds_metrics_sets_model_and_classes(fresh_copy, bench) -> None:
+    """What a person sorts by, and where it came from, stand on the run of the training, once."""
+    import mlflow
+    from mlflow.tracking import MlflowClient
+
+    call = ("run", "--method", "all", "--dataset", "chestxray14", "--seeds", "0", "--json")
+    code, out, err = bench(fresh_copy, *call)
+    assert code == 0, err
+    printed = {
+        f"{m['method']}-{m['variant']}": m
+        for m in json.loads(out)["metrics"]
+        if (m["class"], m["stratum"], m["metric"]) == ("macro", "all", "auroc")
+    }
+    client = MlflowClient(tracking_uri=f"sqlite:///{fresh_copy / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name(EXPERIMENT).experiment_id
+    best, *others = client.search_runs([experiment], order_by=["metrics.`chestxray14/auroc` DESC"])
+    assert {run.data.tags["cell"] for run in (best, *others)} == set(printed)
+    assert best.data.tags["cell"] == max(printed, key=lambda cell: printed[cell]["value"])
+    own, row = best.data.metrics, printed[best.data.tags["cell"]]
+    for limit, name in (("value", "auroc"), ("low", "auroc/low"), ("high", "auroc/high")):
+        assert own[f"chestxray14/{name}"] == pytest.approx(row[limit])
+    assert "chestxray14/auroc/tail" in own
+    assert best.data.tags["origin"] == "twin"
+    inputs = {i.tags[0].value: i.dataset for i in best.inputs.dataset_inputs}
+    assert inputs["evaluation"].name == "chestxray14"
+    assert inputs["training"].name == "mimic_cxr"
+    (model,) = client.search_logged_models([experiment], f"source_run_id = '{best.info.run_id}'")
+    assert model.status == "READY"
+    folder = Path(model.artifact_location.removeprefix("file://"))
+    signature = mlflow.models.Model.load(str(folder)).signature
+    assert [spec.name for spec in signature.inputs] == ["image_pooled", "image_local", "text_pooled"]
+    assert not list(folder.glob("*.p*kl*"))
+    assert [a.path for a in client.list_artifacts(best.info.run_id, "roc")] == ["roc/chestxray14.png"]
+    assert [a.path for a in client.list_artifacts(best.info.run_id, "classes")] == ["classes/chestxray14.csv"]
+    code, _, _ = bench(fresh_copy, *call)
+    assert code == 0
+    again = client.search_runs([experiment])
+    assert len(again) == 1 + len(others)
+    assert len(client.get_metric_history(best.info.run_id, "chestxray14/auroc")) == 1
