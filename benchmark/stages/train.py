@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -141,13 +140,12 @@ def train_cell(
             {"origin": manifest.origin, "images": len(manifest), "reader": manifest.info.get("reader", "")},
             "training",
         )
-        grid = tuple(data.images.grid)
         follower.tracker.model(
             f"{cell.name}-seed-{seed}",
             [result.folder / name for name in ("model.safetensors", "run.json", "history.csv")],
             {
                 "image_pooled": (-1, data.images.width),
-                "image_local": (-1, math.prod(grid), data.images.width),
+                "image_local": (-1, -1, data.images.width),
                 "text_pooled": (-1, data.text.width),
             },
             (-1, -1),
