@@ -13,7 +13,7 @@ from benchmark.twins.anatomy.frontal import build_frontal
 from benchmark.twins.anatomy.lateral import build_lateral
 from benchmark.twins.anatomy.shape import Shape, draw_shape
 from benchmark.twins.case import Finding, Region, TwinImage, TwinPatient
-from benchmark.twins.catalogue import catalogue, strength
+from benchmark.twins.catalogue import catalogue, lesion_scale, strength
 from benchmark.twins.detector import expose
 from benchmark.twins.findings import shapes as _  # noqa: F401  registers the reshapers
 from benchmark.twins.findings.base import PAINTERS, RESHAPERS, Draw
@@ -64,8 +64,10 @@ def draw_canvas(
         owner = ("patient", patient.number) if concept.stays else ("visit", visit)
         rng_seed = (seed, site, *owner, finding.concept)
         power = strength(concept, finding.severity)
+        lot = generator(*rng_seed, "size").standard_normal() if concept.spread else 0.0
+        scale = lesion_scale(concept, finding.severity, float(lot))
         for i, (name, options) in enumerate(concept.draw.items()):
-            calls.append((name, Draw(finding, power, options, generator(*rng_seed, i))))
+            calls.append((name, Draw(finding, power, options, generator(*rng_seed, i), scale)))
     for name, draw in calls:
         if name in RESHAPERS:
             shape = RESHAPERS[name](shape, draw)

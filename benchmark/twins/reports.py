@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -11,24 +10,31 @@ import numpy as np
 from benchmark.prompts.lexicon import load_lexicon
 from benchmark.twins.case import Finding, Sentence
 from benchmark.twins.catalogue import Concept, catalogue
+from benchmark.twins.nouns import noun_phrase, tidy, upper
 from benchmark.twins.phrases import (
     ABSENT_ONE,
     ABSENT_THREE,
     ABSENT_TWO,
+    ALL_NORMAL,
     CALM,
     CLEAR,
     COMPLAINTS,
+    ENDINGS,
     FOLLOW_UP,
-    LOCATED,
+    FOLLOW_UP_ENDINGS,
     NEAR,
     PRESENT,
-    PRESENT_WEIGHTS,
+    SILENT,
+    TOGETHER,
     UNSURE,
+    chosen,
+    spoken,
 )
 from benchmark.twins.population import PSEUDO, Visit, generator
 from benchmark.twins.sites import Site
 
-_INTERRUPTION = re.compile(r"\s+")
+_COMMON = 600
+"""Positives among PadChest's images from which on a finding is often named without its side."""
 
 
 def write_report(
@@ -42,15 +48,14 @@ def write_report(
     rng = generator(seed, site.name, "report", visit.number)
     concepts = catalogue()
     told = [f for f in findings if f.concept not in site.silent and rng.random() < site.mention]
-    body: list[Sentence] = []
-    for finding in told:
-        if finding.concept in PSEUDO:
-            continue
-        unsure = rng.random() < site.hedge
-        body.append(_state(concepts[finding.concept], finding, unsure, visit, rng))
+    body = _statements([f for f in told if f.concept not in PSEUDO], site, visit, rng)
     if rng.random() < 0.04:
         body += _false_alarm(findings, site, rng)
     body += _denials({f.concept for f in findings}, site, rng, few=len(body) > 3)
+    body += [
+        Sentence(tidy(spoken(str(text), rng)), "findings")
+        for text in rng.choice(SILENT, rng.poisson(0.8), replace=False)
+    ]
     order = rng.permutation(len(body))
     body = [body[i] for i in order]
     if any(f.concept == "suboptimal study" for f in told):
@@ -78,27 +83,60 @@ def spanish_report(findings: Sequence[Finding], rng: np.random.Generator) -> str
     return " . ".join(parts) + " ."
 
 
-def _state(
-    concept: Concept, finding: Finding, unsure: bool, visit: Visit, rng: np.random.Generator
-) -> Sentence:
-    if unsure:
-        text = UNSURE[rng.integers(len(UNSURE))]
-        stated = Finding(concept.id, "uncertain", finding.side, finding.location, None)
-        return Sentence(_fit(text, concept, stated, rng), "findings", (stated,))
-    if concept.phrases and rng.random() < 0.35:
-        return _own_phrase(concept, finding, rng)
-    usable = len(PRESENT) if visit.order else FOLLOW_UP
-    weights = PRESENT_WEIGHTS[:usable] / PRESENT_WEIGHTS[:usable].sum()
-    text = PRESENT[rng.choice(usable, p=weights)]
-    keep = rng.random(3) < (0.8, 0.75, 0.75)
-    stated = Finding(
-        concept.id,
+def _statements(
+    told: Sequence[Finding], site: Site, visit: Visit, rng: np.random.Generator
+) -> list[Sentence]:
+    """A sentence for each finding, or for two of them together."""
+    concepts = catalogue()
+    out: list[Sentence] = []
+    waiting: Finding | None = None
+    for finding in told:
+        concept = concepts[finding.concept]
+        if rng.random() < site.hedge:
+            stated = Finding(concept.id, "uncertain", finding.side, finding.location, None)
+            text = UNSURE[rng.integers(len(UNSURE))]
+            out.append(Sentence(noun_phrase(concept, stated, rng).fill(text), "findings", (stated,)))
+        elif concept.phrases and rng.random() < 0.35:
+            out.append(_own_phrase(concept, finding, rng))
+        elif waiting is not None:
+            out.append(_together(waiting, finding, rng))
+            waiting = None
+        elif rng.random() < 0.2:
+            waiting = finding
+        else:
+            out.append(_state(finding, visit, rng))
+    return [*out, _state(waiting, visit, rng)] if waiting is not None else out
+
+
+def _state(finding: Finding, visit: Visit, rng: np.random.Generator) -> Sentence:
+    stated = _as_told(finding, rng)
+    later = visit.order > 0
+    pattern = chosen(FOLLOW_UP if later and rng.random() < 0.3 else PRESENT, rng)
+    if rng.random() < 0.22:
+        pattern += chosen(FOLLOW_UP_ENDINGS if later and rng.random() < 0.6 else ENDINGS, rng)
+    phrase = noun_phrase(catalogue()[finding.concept], stated, rng)
+    return Sentence(phrase.fill(f"{pattern}."), "findings", (stated,))
+
+
+def _together(first: Finding, second: Finding, rng: np.random.Generator) -> Sentence:
+    stated = (_as_told(first, rng), _as_told(second, rng))
+    one, other = (noun_phrase(catalogue()[f.concept], f, rng).text for f in stated)
+    text = TOGETHER[rng.integers(len(TOGETHER))].format(one=one, other=other, One=upper(one))
+    return Sentence(tidy(text), "findings", stated)
+
+
+def _as_told(finding: Finding, rng: np.random.Generator) -> Finding:
+    """The finding with what a report keeps of side, place and severity: always the side of a rare finding."""
+    common = catalogue()[finding.concept].images >= _COMMON
+    side = (0.4 if finding.side == "bilateral" else 0.75) if common else 1.0
+    keep = rng.random(3) < (side, 0.75, 0.75)
+    return Finding(
+        finding.concept,
         "present",
         finding.side if keep[0] else None,
         finding.location if keep[1] else None,
         finding.severity if keep[2] else None,
     )
-    return Sentence(_fit(text, concept, stated, rng), "findings", (stated,))
 
 
 def _own_phrase(concept: Concept, finding: Finding, rng: np.random.Generator) -> Sentence:
@@ -114,101 +152,7 @@ def _own_phrase(concept: Concept, finding: Finding, rng: np.random.Generator) ->
         finding.location if "place" in used else None,
         finding.severity if "severity" in used else None,
     )
-    return Sentence(_tidy(text), "findings", (stated,))
-
-
-def _fit(template: str, concept: Concept, finding: Finding, rng: np.random.Generator) -> str:
-    """Put a noun phrase with severity, side and place into a template, with agreement of number."""
-    name = concept.names[min(int(rng.exponential(0.9)), len(concept.names) - 1)]
-    front, behind = [], ""
-    severity = finding.severity
-    if severity:
-        front.append(severity.removesuffix("ly") if severity in ("mildly", "markedly") else severity)
-    place = finding.location
-    if finding.side and place in ("base", "apex", "costophrenic angle"):
-        front.append({"left": "left", "right": "right", "bilateral": "bilateral"}[finding.side])
-        behind = f" at the {'bases' if finding.side == 'bilateral' and place == 'base' else place}"
-    elif place and place in LOCATED:
-        front += [finding.side] if finding.side else []
-        behind = f" {LOCATED[place]}"
-    elif place and finding.side in ("left", "right") and (" " in place or place == "lingula"):
-        behind = f" in the {finding.side} {place}"
-    elif place in ("lateral", "basal", "apical"):
-        front += [place] if place not in name else []
-        front += [finding.side] if finding.side else []
-    else:
-        front += [finding.side] if finding.side else []
-        behind = f" in the {place}" if place and place not in name else ""
-        if finding.side == "bilateral" and place and behind:
-            behind += "s" if not place.endswith("s") else ""
-    noun = " ".join([*front, name])
-    several = not name.startswith(("a ", "an ")) and (
-        concept.plural or _plural(name) or (finding.side == "bilateral" and not _mass_noun(name))
-    )
-    if several and not concept.plural and not _plural(name):
-        noun = noun.removesuffix(name) + _pluralised(name)
-    article = (
-        ""
-        if several or name.startswith(("a ", "an ")) or _mass_noun(name)
-        else ("an " if noun[0].lower() in "aeiou" else "a ")
-    )
-    text = template.format(rest=noun + behind, Rest=_upper(noun + behind), article=article)
-    if several:
-        for one, many in ((" is ", " are "), (" has increased", " have increased")):
-            text = text.replace(one, many, 1)
-    return _tidy(text)
-
-
-def _plural(name: str) -> bool:
-    return name.endswith(("ae", "ases", "s")) and not name.endswith(("sis", "us", "ss", "thorax"))
-
-
-def _pluralised(name: str) -> str:
-    """Plural of a countable noun phrase; of "x of y" its head."""
-    head, of, rest = name.partition(" of ")
-    return f"{head}s{of}{rest}"
-
-
-def _mass_noun(name: str) -> bool:
-    return name.endswith(
-        (
-            "sis",
-            "edema",
-            "emphysema",
-            "cardiomegaly",
-            "congestion",
-            "thickening",
-            "fluid",
-            "air",
-            "enlargement",
-            "fibrosis",
-            "consolidation",
-            "tuberculosis",
-            "pneumonia",
-            "redistribution",
-            "volume",
-            "hypoinflation",
-            "material",
-            "metal",
-            "osteopenia",
-            "elongation",
-            "hypertension",
-            "obesity",
-            "trapping",
-            "hypoexpansion",
-            "cement",
-            "density",
-            "thorax",
-            "gynecomastia",
-            "narrowing",
-            "sternotomy",
-            "surgery",
-            "dextrocardia",
-            "adenopathy",
-            "distress",
-            "hyperinflation",
-        )
-    )
+    return Sentence(tidy(text), "findings", (stated,))
 
 
 @lru_cache(maxsize=512)
@@ -251,13 +195,15 @@ def _denials(drawn: set[str], site: Site, rng: np.random.Generator, few: bool) -
                 strict=False,
             )
         )
+        names |= {"A": upper(names["a"])}
         text = template[rng.integers(len(template))].format(**names)
-        out.append(Sentence(_tidy(text), "findings", tuple(Finding(c, "absent") for c in group)))
+        text += chosen(ENDINGS, rng) if rng.random() < 0.06 else ""
+        out.append(Sentence(tidy(f"{text}."), "findings", tuple(Finding(c, "absent") for c in group)))
     for stated, texts in CALM.items():
-        if rng.random() < (0.1 if few else 0.3) and all(free(c) for c in stated):
+        if rng.random() < (0.08 if few else 0.22) and all(free(c) for c in stated):
             if len(stated) > 1 and drawn - set(PSEUDO):
                 continue
-            text = texts[rng.integers(len(texts))]
+            text = tidy(spoken(texts[rng.integers(len(texts))], rng))
             out.append(Sentence(text, "findings", tuple(Finding(c, "absent") for c in stated)))
     return out
 
@@ -277,7 +223,8 @@ def _false_alarm(findings: Sequence[Finding], site: Site, rng: np.random.Generat
         return []
     concept = catalogue()[str(rng.choice(pool))]
     stated = Finding(concept.id, "uncertain")
-    return [Sentence(_fit(UNSURE[rng.integers(len(UNSURE))], concept, stated, rng), "findings", (stated,))]
+    text = noun_phrase(concept, stated, rng).fill(UNSURE[rng.integers(len(UNSURE))])
+    return [Sentence(text, "findings", (stated,))]
 
 
 def _conclude(
@@ -294,13 +241,14 @@ def _conclude(
         out.append(_plain("unchanged", "No significant change compared with the study of ___.", "impression"))
     for finding in sorted(real, key=lambda f: rng.random())[:3]:
         short = Finding(finding.concept, "present", finding.side, None, None)
-        text = _fit(PRESENT[1], concepts[finding.concept], short, rng)
+        text = noun_phrase(concepts[finding.concept], short, rng).fill("{Rest}.")
         out.append(Sentence(text, "impression", (short,)))
     if not real:
         acute = {"consolidation", "pleural effusion", "pneumothorax", "pulmonary edema", "pneumonia"}
         absent = tuple(Finding(c, "absent") for c in sorted(acute - {f.concept for f in findings}))
+        clear = CLEAR if findings else CLEAR + ALL_NORMAL
         if not acute & {f.concept for f in findings}:
-            out.append(Sentence(CLEAR[rng.integers(len(CLEAR) - bool(findings))], "impression", absent))
+            out.append(Sentence(tidy(spoken(clear[rng.integers(len(clear))], rng)), "impression", absent))
     return tuple(out)
 
 
@@ -332,7 +280,7 @@ def _sections(sentences: Sequence[Sentence], visit: Visit, rng: np.random.Genera
         "indication": f"___ year old {who} with {complaint}."
         if rng.random() < 0.85
         else f"History: ___{visit.patient.sex} with {complaint}",
-        "technique": f"{_upper(' and '.join(named))} view{'s' if len(named) > 1 else ''} of the chest.",
+        "technique": f"{upper(' and '.join(named))} view{'s' if len(named) > 1 else ''} of the chest.",
         "comparison": (
             "None." if not visit.order else "Chest radiograph from ___." if rng.random() < 0.7 else "___"
         ),
@@ -342,11 +290,3 @@ def _sections(sentences: Sequence[Sentence], visit: Visit, rng: np.random.Genera
         if text:
             sections[section] = text
     return sections
-
-
-def _upper(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
-def _tidy(text: str) -> str:
-    return _upper(_INTERRUPTION.sub(" ", text).replace(" .", ".").replace(" ,", ",").strip())

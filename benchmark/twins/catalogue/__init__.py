@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +22,7 @@ class Concept(BaseModel, frozen=True, extra="forbid"):
 
     draw: drawing steps (painter or reshaper → options), in order; empty for a statement without a picture.
     images: positives among REFERENCE_IMAGES. stays: the finding remains at later visits.
+    spread: deviation of the logarithm of a lesion's length, severities included; 0 where it keeps one length.
     sides, places, severities: what may be chosen, sides with weights; severities from mild to grave.
     partners: concept → probability that it comes along. names: noun phrases, the usual one first.
     phrases: further whole sentences with {side} {place} {severity}. es: stemmed Spanish noun phrase.
@@ -30,6 +32,7 @@ class Concept(BaseModel, frozen=True, extra="forbid"):
     draw: dict[str, dict[str, Any]] = {}
     images: int = Field(ge=0)
     stays: bool = False
+    spread: float = Field(default=0.0, ge=0, le=1)
     sides: dict[Literal["left", "right", "bilateral"], float] = {}
     places: tuple[str, ...] = ()
     severities: tuple[str, ...] = ()
@@ -74,3 +77,16 @@ def strength(concept: Concept, severity: str | None) -> float:
     if severity is None or len(graded) < 2:
         return 1.0
     return 0.65 + 0.75 * graded.index(severity) / (len(graded) - 1)
+
+
+def lesion_scale(concept: Concept, severity: str | None, lot: float) -> float:
+    """Factor of a lesion's length from a standard normal lot and, where it is graded, its severity.
+
+    Half of the variance of a graded lesion follows the grade, so that a large one is larger than a small one
+    of the same lot.
+    """
+    z = min(max(lot, -2.2), 2.2)
+    graded = concept.severities
+    if severity is not None and len(graded) > 1:
+        z = 0.7 * z + 1.2 * (2 * graded.index(severity) / (len(graded) - 1) - 1)
+    return math.exp(concept.spread * z)

@@ -16,12 +16,16 @@ from benchmark.twins.case import Finding
 
 @dataclass(frozen=True)
 class Draw:
-    """One drawing step of one finding. strength: 0.65 for the mildest to 1.4 for the gravest."""
+    """One drawing step of one finding. strength: 0.65 for the mildest to 1.4 for the gravest.
+
+    scale: factor of the lesion's length, 1 for the typical one; equal in every view and step of a finding.
+    """
 
     finding: Finding
     strength: float
     options: dict[str, Any]
     rng: np.random.Generator
+    scale: float = 1.0
 
 
 Painter = Callable[[Canvas, Draw], list[np.ndarray]]

@@ -27,7 +27,7 @@ def fracture(canvas: Canvas, draw: Draw) -> list[np.ndarray]:
         for _ in range(draw.options.get("count", 2 if bone == "rib" else 1)):
             if bone == "rib":
                 at, along = _rib_point(canvas, side, rng)
-                width, gain = 0.026, 0.24
+                width, gain = 0.024 * draw.scale, 0.24
             elif bone == "clavicle":
                 curve = canvas.curves[f"clavicle_{side}"]
                 i = int(rng.uniform(0.4, 0.65) * (len(curve) - 2))
@@ -45,7 +45,7 @@ def fracture(canvas: Canvas, draw: Draw) -> list[np.ndarray]:
             slope = across + 0.35 * along * rng.normal()
             gap = strokes([np.array([at - 0.6 * width * slope, at + 0.6 * width * slope])], 0.008, size)
             step = at + along * 0.016 + across * 0.4 * width * draw.strength
-            piece = strokes([np.array([step, step + along * 0.05])], 0.7 * width, size)
+            piece = strokes([np.array([step, step + along * 0.045 * draw.scale])], 0.7 * width, size)
             canvas.depth -= np.float32(gain * 1.15) * soften(gap, 0.0015)
             canvas.add(soften(piece, 0.002), 0.75 * gain)
             masks.append(np.clip(1.5 * soften(np.maximum(gap, piece), 0.008), 0, 1))

@@ -33,7 +33,7 @@ def mass_shadow(canvas: Canvas, draw: Draw) -> list[np.ndarray]:
     o, rng, size = draw.options, draw.rng, canvas.size
     side = next(sides_of(draw.finding.side))
     out = canvas.outward(side) if not canvas.lateral else 0
-    r = o["radius"] * (0.8 + 0.25 * draw.strength) * rng.uniform(0.85, 1.2)
+    r = min(o["radius"] * (0.8 + 0.25 * draw.strength) * draw.scale * rng.uniform(0.85, 1.2), 0.19)
     if o["where"] == "lung":
         spot = canvas.spot(side, draw.finding.location, rng, (0.3, 0.7))
     elif o["where"] == "mediastinum":
@@ -71,7 +71,7 @@ def hernia(canvas: Canvas, draw: Draw) -> list[np.ndarray]:
     """Stomach above the diaphragm behind the heart, with gas and often a fluid level."""
     rng, size = draw.rng, canvas.size
     x, y = canvas.points["cardia"]
-    r = draw.options["radius"] * (0.75 + 0.35 * draw.strength) * rng.uniform(0.9, 1.15)
+    r = draw.options["radius"] * (0.75 + 0.35 * draw.strength) * draw.scale * rng.uniform(0.9, 1.15)
     spot = (x + rng.uniform(-0.01, 0.025), y - 0.85 * r - 0.02)
     body = ellipse(spot, (1.15 * r, r), size, 0, 0.3)
     gas = ellipse((spot[0], spot[1] - 0.1 * r), (0.85 * r, 0.72 * r), size, 0, 0.3)

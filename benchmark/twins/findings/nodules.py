@@ -24,7 +24,12 @@ def nodules(canvas: Canvas, draw: Draw) -> list[np.ndarray]:
             )
         else:
             spot = canvas.spot(side, o.get("zone", draw.finding.location), rng, (0.25, 0.8))
-        r = o["radius"] * (0.8 + 0.22 * draw.strength) * np.exp(o.get("spread", 0.12) * rng.normal())
+        r = (
+            o["radius"]
+            * (0.8 + 0.22 * draw.strength)
+            * draw.scale
+            * np.exp(o.get("spread", 0.12) * rng.normal())
+        )
         if o.get("hard"):
             body = soften(disc(spot, r, size), 0.0015)
         else:
@@ -63,9 +68,9 @@ def cavity(canvas: Canvas, draw: Draw) -> list[np.ndarray]:
     masks = []
     for side in sides_of(draw.finding.side):
         spot = canvas.spot(side, draw.finding.location, rng, (0.35, 0.65))
-        r = o["radius"] * rng.uniform(0.85, 1.15)
+        r = o["radius"] * draw.scale * rng.uniform(0.85, 1.15)
         outer = soften(fill(blob(spot, (r, r), rng, 0.07), size), 0.004)
-        inner = soften(disc(spot, r - o["wall"] * (0.7 + 0.4 * draw.strength), size), 0.003)
+        inner = soften(disc(spot, r - draw.scale * o["wall"] * (0.7 + 0.4 * draw.strength), size), 0.003)
         if "fluid" in o:
             _, y = grid(size)
             inner = inner * np.clip((spot[1] + r * (1 - 2 * o["fluid"]) - y) * size + 0.5, 0, 1)
@@ -83,7 +88,7 @@ def bulla(canvas: Canvas, draw: Draw) -> list[np.ndarray]:
     for side in sides_of(draw.finding.side):
         for k in range(2):
             spot = canvas.spot(side, draw.finding.location, rng, (0.35, 0.8))
-            r = o["radius"] * (0.75 + 0.25 * draw.strength) * (1.0 if k == 0 else 0.55)
+            r = o["radius"] * (0.75 + 0.25 * draw.strength) * draw.scale * (1.0 if k == 0 else 0.55)
             space = disc(spot, r, size) * canvas.lungs[side]
             canvas.depth -= canvas.vessels * space
             canvas.vessels *= 1 - space

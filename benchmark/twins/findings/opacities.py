@@ -31,7 +31,7 @@ def patch(canvas: Canvas, draw: Draw) -> list[np.ndarray]:
     for side in sides_of(draw.finding.side):
         for _ in range(o.get("count", 1)):
             spot = canvas.spot(side, o.get("zone", draw.finding.location), rng, (0.3, 0.75))
-            r = o["radius"] * (0.75 + 0.3 * draw.strength) * rng.uniform(0.85, 1.2)
+            r = min(o["radius"] * (0.75 + 0.3 * draw.strength) * draw.scale * rng.uniform(0.85, 1.2), 0.24)
             shape = soften(fill(blob(spot, (r, r * rng.uniform(0.75, 1.2)), rng, 0.3), size), 0.3 * r)
             mottle = o.get("mottle", 0.0)
             alpha = shape * (1 + mottle * 0.55 * texture(size, 0.014, rng)).clip(0.1, 1.8)
@@ -48,7 +48,7 @@ def lobe(canvas: Canvas, draw: Draw) -> list[np.ndarray]:
         place = draw.finding.location or "lower lobe"
         zone = zone_mask(canvas, side, place, edge=0.03 if rng.random() < 0.5 else 0.07)
         spot = canvas.spot(side, place, rng, (0.3, 0.7))
-        r = 0.13 * (0.6 + 0.5 * draw.strength) * rng.uniform(0.9, 1.2)
+        r = min(0.13 * (0.6 + 0.5 * draw.strength) * draw.scale * rng.uniform(0.9, 1.2), 0.26)
         shape = soften(fill(blob(spot, (1.1 * r, r), rng, 0.25), size), 0.22 * r)
         alpha = draw.options["density"] * (0.7 + 0.3 * draw.strength) * zone * shape
         alpha = alpha * (1 + 0.18 * texture(size, 0.012, rng))
@@ -102,9 +102,9 @@ def collapse(canvas: Canvas, draw: Draw) -> list[np.ndarray]:
             )
             masks.append(canvas.opacify(0.6 * soften(wedge, 0.006)) * 2.5)
             continue
-        height = (0.055 + 0.05 * draw.strength) * rng.uniform(0.85, 1.2)
+        height = (0.055 + 0.05 * draw.strength) * draw.scale * rng.uniform(0.85, 1.2)
         x = dome[0] + rng.uniform(-0.05, 0.03) * out
-        haze = ellipse((x, dome[1] + 0.01), (0.17, height), size, 0.12 * out, 0.5)
+        haze = ellipse((x, dome[1] + 0.01), (0.17 * min(draw.scale, 1.2), height), size, 0.12 * out, 0.5)
         bands = [
             smooth(
                 [
@@ -146,7 +146,7 @@ def veil(canvas: Canvas, draw: Draw) -> list[np.ndarray]:
     masks = []
     for side in sides_of(draw.finding.side):
         spot = canvas.spot(side, o.get("zone", draw.finding.location), rng, (0.35, 0.65))
-        r = o.get("radius", 0.13) * rng.uniform(0.85, 1.15)
+        r = min(o.get("radius", 0.13) * draw.scale * rng.uniform(0.85, 1.15), 0.26)
         shape = soften(fill(blob(spot, (0.8 * r, 1.1 * r), rng, 0.2), size), 0.3 * r)
         density = o["density"] * (0.7 + 0.35 * draw.strength)
         masks.append(
@@ -182,6 +182,12 @@ def fibrosis(canvas: Canvas, draw: Draw) -> list[np.ndarray]:
     for side in sides_of(draw.finding.side):
         zone = zone_mask(canvas, side, o.get("zone", draw.finding.location or "lower lung zone"), 0.16)
         rim = 0.35 + canvas.wall(side, 0.05)
+        if draw.scale < 1.6:  # less than the whole zone: a part of it around a point near the wall
+            spot = canvas.spot(
+                side, o.get("zone", draw.finding.location or "lower lung zone"), rng, (0.6, 0.95)
+            )
+            part = ellipse(spot, (0.13 * draw.scale, 0.16 * draw.scale), size, 0, 0.25)
+            zone = zone * part
         alpha = o["amount"] * (0.55 + 0.4 * draw.strength) * zone * rim * (0.62 * net + 0.14)
         canvas.opacify(alpha.clip(0, 0.92).astype(np.float32))
         masks.append(zone * rim.clip(0, 1))

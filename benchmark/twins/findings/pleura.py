@@ -25,7 +25,8 @@ def effusion(canvas: Canvas, draw: Draw) -> list[np.ndarray]:
     """Free fluid with a meniscus that climbs the lateral wall. options.height: at the wall, strength 1."""
     masks = []
     for side in sides_of(draw.finding.side):
-        height = draw.options["height"] * max(draw.strength - 0.15, 0.3) ** 1.35 * draw.rng.uniform(0.85, 1.2)
+        grade = draw.options["height"] * max(draw.strength - 0.15, 0.3) ** 1.35
+        height = min(grade * draw.scale * draw.rng.uniform(0.85, 1.2), 0.55)
         masks.append(_fluid(canvas, side, height))
     return masks
 
@@ -174,7 +175,7 @@ def pneumothorax(canvas: Canvas, draw: Draw) -> list[np.ndarray]:
     size, rng = canvas.size, draw.rng
     side = next(sides_of(draw.finding.side))
     lung = canvas.lungs[side]
-    depth = draw.options["depth"] * draw.strength**1.6 * rng.uniform(0.8, 1.25)
+    depth = min(draw.options["depth"] * draw.strength**1.6 * draw.scale * rng.uniform(0.8, 1.25), 0.13)
     # The lung shrinks towards its hilum, most at the apex.
     hilum = canvas.points[f"hilum_{side}"]
     scale_x, scale_y = 1 - depth / 0.16, 1 - depth / 0.36
@@ -220,6 +221,7 @@ def loculated(canvas: Canvas, draw: Draw) -> list[np.ndarray]:
         _, row = grid(size)
         bulge = (
             draw.options["depth"]
+            * draw.scale
             * rng.uniform(0.9, 1.3)
             * np.clip(1 - ((row - level) / 0.13) ** 2, 0, None) ** 0.5
         )

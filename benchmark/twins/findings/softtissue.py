@@ -21,7 +21,7 @@ def calcifications(canvas: Canvas, draw: Draw) -> list[np.ndarray]:
     masks = []
     for _ in range(o["count"]):
         spot = centre + rng.normal(0, 0.022 if o.get("coarse") else 0.042, 2)
-        r = rng.uniform(0.012, 0.02) if o.get("coarse") else rng.uniform(0.005, 0.013)
+        r = draw.scale * (rng.uniform(0.012, 0.02) if o.get("coarse") else rng.uniform(0.004, 0.011))
         masks.append(
             canvas.add(
                 soften(fill(blob((float(spot[0]), float(spot[1])), (r, r), rng, 0.3), size), 0.002), 0.75
