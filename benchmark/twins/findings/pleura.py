@@ -179,13 +179,20 @@ def pneumothorax(canvas: Canvas, draw: Draw) -> list[np.ndarray]:
     # The lung shrinks towards its hilum, most at the apex.
     hilum = canvas.points[f"hilum_{side}"]
     scale_x, scale_y = 1 - depth / 0.16, 1 - depth / 0.36
-    outline = canvas.curves[f"lung_{side}"] - np.array(hilum, np.float32)
+    wall = canvas.curves[f"lung_{side}"]
     if canvas.lateral:
         scale_x = 1 - 0.4 * depth / 0.16
     base_shift = 0.5 * depth if draw.strength > 1.1 else 0.15 * depth
-    outline = outline * np.array([max(scale_x, 0.35), max(scale_y, 0.5)], np.float32) + np.array(
+    away = np.array([max(scale_x, 0.35), max(scale_y, 0.5)], np.float32)
+    shrunk = (wall - np.array(hilum, np.float32)) * away + np.array(
         [hilum[0], hilum[1] + base_shift], np.float32
     )
+    # A small one is seen at the apex only: further down the lung keeps to the wall.
+    low = canvas.level(side, min(0.03 + 3 * depth, 0.999))
+    loose = (
+        np.ones((len(wall), 1)) if 0.03 + 3 * depth > 0.45 else np.clip((low - wall[:, 1:]) / 0.1 + 0.3, 0, 1)
+    )
+    outline = (wall + loose * (shrunk - wall)).astype(np.float32)
     kept = fill(outline, size)
     space = np.clip(lung - kept, 0, 1)
     out = canvas.outward(side)
