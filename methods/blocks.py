@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from typing import Literal
+from collections.abc import Callable, Iterable, Mapping
+from typing import Literal, cast
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmark.core.errors import BenchError, ParamsError
+from benchmark.core.settings import MethodConfig
 
 MAX_LOG_SCALE = math.log(100.0)
 
@@ -28,6 +30,88 @@ def projection(
             f"set width: {source} or project: auto."
         )
     return nn.Identity()
+
+
+class CosineConfig(MethodConfig, frozen=True):
+    """What methods that compare by cosine offer for a comparison at equal capacity; ours, not upstream's."""
+
+    head: Literal["linear", "mlp", "transformer"] = Field(
+        "linear",
+        description="of the image side after its projection; official linear (nothing more); transformer: "
+        "RadZero's align layers over global and patch tokens; mlp: as many parameters, each token alone",
+    )
+    head_layers: int = Field(1, gt=0, description="layers of a head that is not linear; official none")
+
+
+class TokenHead(nn.Module):
+    """CosineConfig's `head`: projected image tokens (I, S, d), the global one first → (I, S, d)."""
+
+    def __init__(self, config: CosineConfig) -> None:
+        super().__init__()
+        kind, width = config.head, config.width
+        self.layers = nn.Sequential(
+            *(
+                AlignLayer(width, heads_of(width), 4.0) if kind == "transformer" else _MLPLayer(width)
+                for _ in range(0 if kind == "linear" else config.head_layers)
+            )
+        )
+        self.mixes = kind == "transformer"
+        """Whether the global vector depends on the patches."""
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return cast(Tensor, self.layers(tokens))
+
+    def patches(self, pooled: Tensor, local: Tensor) -> Tensor:
+        """(I, d) and (I, P, d), both projected → the patches after the head, (I, P, d)."""
+        return self(torch.cat([pooled[:, None], local], 1))[:, 1:]
+
+    def pooled(self, pooled: Tensor, local: Callable[[], Tensor]) -> Tensor:
+        """(I, d) global vectors of the head; `local` gives the (I, P, d) patches where they are needed."""
+        tokens = torch.cat([pooled[:, None], local()], 1) if self.mixes else pooled[:, None]
+        return self(tokens)[:, 0]
+
+
+class AlignLayer(nn.Module):
+    """A DINOv2 encoder layer: pre-norm, LayerScale, exact GELU, no dropout; PyTorch's default init."""
+
+    def __init__(self, width: int, heads: int, mlp_ratio: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm1, self.norm2 = nn.LayerNorm(width, eps=1e-6), nn.LayerNorm(width, eps=1e-6)
+        self.query, self.key, self.value, self.out = (nn.Linear(width, width) for _ in range(4))
+        self.fc1 = nn.Linear(width, int(width * mlp_ratio))
+        self.fc2 = nn.Linear(int(width * mlp_ratio), width)
+        self.scale1, self.scale2 = nn.Parameter(torch.ones(width)), nn.Parameter(torch.ones(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        normed = self.norm1(x)  # (I, S, d)
+        query, key, value = (
+            part(normed).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for part in (self.query, self.key, self.value)
+        )
+        mixed = functional.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
+        x = x + self.scale1 * self.out(mixed)
+        return x + self.scale2 * cast(Tensor, self.fc2(functional.gelu(self.fc1(self.norm2(x)))))
+
+
+class _MLPLayer(nn.Module):
+    """x + W₂ GELU(W₁ LN(x)), 6 times as wide inside: 12 d² weights, as many as an AlignLayer has."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.fc1, self.fc2 = nn.Linear(width, 6 * width), nn.Linear(6 * width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + cast(Tensor, self.fc2(functional.gelu(self.fc1(self.norm(x)))))
+
+
+def heads_of(width: int, heads: int | None = None, option: str = "head") -> int:
+    """Attention heads: as said, else 64 channels each. Raises ParamsError where they do not divide width."""
+    chosen = heads or max(width // 64, 1)
+    if width % chosen:
+        raise ParamsError(f"{option}: {chosen} does not divide width {width}; change one of them.")
+    return chosen
 
 
 def orthogonal_(matrix: Tensor) -> Tensor:
@@ -66,8 +150,12 @@ def contrast(logits: Tensor, positives: Tensor) -> tuple[Tensor, Tensor]:
 
     logits: (I, T). positives: (I, T) bool, several per row and column allowed, T may differ from I.
     Every positive is a term whose denominator leaves out the other positives of its row (or column), as in
-    MP-NCE; terms are averaged within a row, then over the rows that have one. For diagonal positives this is
-    the cross-entropy of the rows and of the columns, the official loss of all single-positive methods.
+    MP-NCE; terms are averaged within a row, then over the rows that have one:
+
+        mean over i of mean over p in P(i) of -log( e^z_ip / (e^z_ip + Σ over n not in P(i) of e^z_in) )
+
+    So every single-positive method trains on all sentences of an image (`multi_positive`), by a rule that is
+    this project's and not upstream's. For diagonal positives it is the cross-entropy of the rows and of the columns, the official loss of all single-positive methods.
     """
     directions = []
     for dim in (1, 0):

@@ -13,8 +13,10 @@ with the loss, and `scale_codes` divides by √d. The bank's size follows the wi
 The optimiser is the configuration's Adam, not the README's AdamW (B5), with a constant rate (B6).
 Positions, crops, the 97-position mean, preprocessing and the evaluation scripts (B2 … B4, B7 … B14) belong
 to encoders, data and evaluation; one pair keeps its axes (B15). A text is one sentence, where upstream joins
-up to five (B16). It sees pooled vectors only, so 2D and 3D
-grids are alike. Similarity maps are the official cosine of projected patches and prompt, not rescaled.
+up to five (B16); all sentences of an image as positives of their own (`multi_positive`) and a `head` behind
+the image projection are ours: `blocks.contrast`, `blocks.CosineConfig`. It sees pooled vectors only, unless a
+head attends to patches, so 2D and 3D grids are alike. Similarity maps are the official cosine of projected
+patches and prompt, not rescaled.
 """
 
 from __future__ import annotations
@@ -28,8 +30,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmark.core.features import ImageFeatures, TextFeatures
-from methods.base import METHODS, Losses, Method, MethodConfig, Pairs, Prepared, Recipe
-from methods.blocks import OfficialState, contrast, cosine_matrix, orthogonal_, projection, unit
+from methods.base import METHODS, Losses, Method, Pairs, Prepared, Recipe
+from methods.blocks import (
+    CosineConfig,
+    OfficialState,
+    TokenHead,
+    contrast,
+    cosine_matrix,
+    orthogonal_,
+    projection,
+    unit,
+)
 
 _INIT: dict[str, Callable[[Tensor], Tensor]] = {
     "orthogonal": orthogonal_,
@@ -39,7 +50,7 @@ _INIT: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-class BrgSAConfig(MethodConfig, frozen=True):
+class BrgSAConfig(CosineConfig, frozen=True):
     """BrgSA and its switches."""
 
     width: int = Field(128, gt=0, description="official 768 (global_embedder, emb_global)")
@@ -81,13 +92,15 @@ class BrgSA(Method):
         super().__init__(config, image_dim, text_dim)
         self.image_project = projection(image_dim, config.width, config.project)
         self.text_project = projection(text_dim, config.width, config.project)
+        self.head = TokenHead(config)
         self.bank: nn.Parameter | None = None
         if config.bank:
             self.bank = nn.Parameter(torch.empty(config.bank_size or config.width * 8 // 3, config.width))
             _INIT[config.bank_init](self.bank)
 
     def prepare_image(self, image: ImageFeatures) -> Prepared:
-        return self._prepare(self.image_project(self.image_norm.pooled(image.pooled)))
+        pooled = self.image_project(self.image_norm.pooled(image.pooled))
+        return self._prepare(self.head.pooled(pooled, lambda: self._patches(image)))
 
     def prepare_text(self, text: TextFeatures) -> Prepared:
         return self._prepare(self.text_project(self.text_norm.pooled(text.pooled)))
@@ -129,7 +142,8 @@ class BrgSA(Method):
         return Losses(total, parts)
 
     def similarity_map(self, image: ImageFeatures, text: TextFeatures) -> Tensor | None:
-        patches = unit(self.image_project(self.image_norm.local(image.local)))  # (I, P, d)
+        pooled = self.image_project(self.image_norm.pooled(image.pooled))
+        patches = unit(self.head.patches(pooled, self._patches(image)))  # (I, P, d)
         prompt = unit(self.prepare_text(text).tensors["embedding"])
         return torch.einsum("ipd,td->itp", patches, prompt).unflatten(-1, image.grid)
 
@@ -155,6 +169,10 @@ class BrgSA(Method):
         """(N, d) → (N, d): what the bank makes of an embedding. Needs `bank: true`."""
         assert self.bank is not None
         return self.codes(embedding) @ self.bank
+
+    def _patches(self, image: ImageFeatures) -> Tensor:
+        patches: Tensor = self.image_project(self.image_norm.local(image.local))
+        return patches
 
     def _prepare(self, embedding: Tensor) -> Prepared:
         tensors = {"embedding": embedding}

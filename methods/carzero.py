@@ -21,7 +21,8 @@ cross-entropies summed. Hidden sizes follow the width where they are not named (
 tiles. Keys and values are projected once per image and once per text; queries of the first layer once as
 well. The encoder's projections to `width` are ours: upstream both encoders are 768 wide. Sentence
 splitting, flips, validation captions and learning-rate quirks (Q-Z5 … Q-Z10, Q-Z12) belong to the data
-and training rooms.
+and training rooms. All sentences of an image as positives (`multi_positive`) are ours: both cross-
+entropies become `blocks.contrast`, which leaves the image's other sentences out of the denominator.
 """
 
 from __future__ import annotations

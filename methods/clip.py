@@ -14,7 +14,8 @@ in open_clip) and s, b train here. s is clamped to [0, ln 100] after each step, 
 does that; plain scores carry the scale, which no ranking sees. CheXzero's single-template mode mixes
 the classes of an image (Q-C2): offered as `chexzero_single`, never a default. The official targets are the
 diagonal, which makes images with equal sentences negatives of each other; here `positives` says what is
-a pair, and the diagonal gives the official loss. `similarity: dot`
+a pair, and the diagonal gives the official loss. All sentences of an image as positives (`multi_positive`)
+and a `head` behind the image projection are ours: `blocks.contrast`, `blocks.CosineConfig`. `similarity: dot`
 is ours: ⟨u, v⟩ / √d with a scale that starts at 1. Similarity maps (cosine of projected patch and text)
 are ours as well.
 """
@@ -29,12 +30,13 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
+from benchmark.core.errors import ParamsError
 from benchmark.core.features import ImageFeatures, TextFeatures
-from methods.base import METHODS, Losses, Method, MethodConfig, Pairs, Prepared, Recipe
-from methods.blocks import MAX_LOG_SCALE, contrast, projection, unit
+from methods.base import METHODS, Losses, Method, Pairs, Prepared, Recipe
+from methods.blocks import MAX_LOG_SCALE, CosineConfig, TokenHead, contrast, projection, unit
 
 
-class CLIPConfig(MethodConfig, frozen=True):
+class CLIPConfig(CosineConfig, frozen=True):
     """CLIP and its switches."""
 
     width: int = Field(128, gt=0, description="official 512 for ViT-B (Radford et al. 2021, table 20)")
@@ -73,6 +75,11 @@ class CLIP(Method):
         pooled_dim = image_dim * (2 if config.image_pool == "pooled+mean" else 1)
         self.image_project = projection(pooled_dim, config.width, config.project, bias=False)
         self.text_project = projection(text_dim, config.width, config.project, bias=False)
+        if config.head == "transformer" and config.image_pool != "pooled":
+            raise ParamsError(
+                "clip.head: transformer attends from the pooled vector; set image_pool: pooled."
+            )
+        self.head = TokenHead(config)
         start = config.temperature or (0.07 if config.similarity == "cosine" else 1.0)
         self.logit_scale = nn.Parameter(
             torch.tensor(-math.log(start)), requires_grad=config.learn_temperature
@@ -84,7 +91,10 @@ class CLIP(Method):
         pooled = self.image_norm.pooled(image.pooled)
         if self.config.image_pool == "pooled+mean":
             pooled = unit(torch.cat([pooled, self.image_norm.local(image.local).mean(1)], -1))
-        return Prepared({"embedding": self._embed(self.image_project(pooled))}, len(image))  # (I, d)
+        projected = self.head.pooled(
+            self.image_project(pooled), lambda: self.image_project(self.image_norm.local(image.local))
+        )
+        return Prepared({"embedding": self._embed(projected)}, len(image))  # (I, d)
 
     def prepare_text(self, text: TextFeatures) -> Prepared:
         pooled = self.text_norm.pooled(text.pooled)
@@ -110,7 +120,9 @@ class CLIP(Method):
     def similarity_map(self, image: ImageFeatures, text: TextFeatures) -> Tensor | None:
         if self.config.image_pool != "pooled":
             return None
-        patches = self._embed(self.image_project(self.image_norm.local(image.local)))  # (I, P, d)
+        pooled = self.image_project(self.image_norm.pooled(image.pooled))
+        patches = self.head.patches(pooled, self.image_project(self.image_norm.local(image.local)))
+        patches = self._embed(patches)  # (I, P, d)
         words = self.prepare_text(text).tensors["embedding"]
         return torch.einsum("ipd,td->itp", patches, words).unflatten(-1, image.grid)
 

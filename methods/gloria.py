@@ -19,7 +19,9 @@ caption's last word (Q-G5); `count_unknown` mends it. Batches are never reordere
 (Q-G8). Retrieval z-normalises local and global over the candidates; its skipped first word (Q-G10) is left
 to whoever passes the word mask. Widths come from the encoder (Q-G7); text cleaning, learning rate and
 sampling (Q-G6, Q-G9, Q-G11) belong to other rooms. The text side has no projection unless its width
-differs; then one Linear serves sentence and words. A text without words has local similarity 0. All
+differs; then one Linear serves sentence and words. All sentences of an image as positives (`multi_positive`)
+and a `head` over global vector and regions are ours: `blocks.contrast` on G and L, `blocks.CosineConfig`. A
+text without words has local similarity 0. All
 captions are computed at once.
 """
 
@@ -35,11 +37,19 @@ from torch.nn import functional
 
 from benchmark.core.errors import ParamsError
 from benchmark.core.features import ImageFeatures, TextFeatures
-from methods.base import METHODS, Losses, Method, MethodConfig, Pairs, Prepared, Recipe
-from methods.blocks import OfficialState, contrast, cosine, cosine_matrix, projection
+from methods.base import METHODS, Losses, Method, Pairs, Prepared, Recipe
+from methods.blocks import (
+    CosineConfig,
+    OfficialState,
+    TokenHead,
+    contrast,
+    cosine,
+    cosine_matrix,
+    projection,
+)
 
 
-class GLoRIAConfig(MethodConfig, frozen=True):
+class GLoRIAConfig(CosineConfig, frozen=True):
     """GLoRIA and its switches."""
 
     width: int = Field(
@@ -94,12 +104,18 @@ class GLoRIA(Method):
         self.image_global = projection(image_dim, config.width, config.project)
         self.image_local = projection(local_dim, config.width, config.project, bias=False)
         self.text_project = projection(text_dim, config.width, "auto")
+        self.head = TokenHead(config)
 
     def prepare_image(self, image: ImageFeatures) -> Prepared:
-        tensors = {"global": self.image_global(self.image_norm.pooled(image.pooled))}  # (I, d)
-        if self.config.features != "global":
-            tensors["regions"] = self.image_local(self.image_norm.local(image.local))  # (I, P, d)
-        return Prepared(tensors, len(image))
+        pooled = self.image_global(self.image_norm.pooled(image.pooled))  # (I, d)
+        if self.config.features == "global":
+            own = self.head.pooled(pooled, lambda: self.image_local(self.image_norm.local(image.local)))
+            return Prepared({"global": own}, len(image))
+        regions = self.image_local(self.image_norm.local(image.local))  # (I, P, d)
+        if self.config.head != "linear":
+            tokens = self.head(torch.cat([pooled[:, None], regions], 1))
+            pooled, regions = tokens[:, 0], tokens[:, 1:]
+        return Prepared({"global": pooled, "regions": regions}, len(image))
 
     def prepare_text(self, text: TextFeatures) -> Prepared:
         tensors = {"global": self.text_project(self.text_norm.pooled(text.pooled))}  # (T, d)

@@ -15,7 +15,9 @@ the official in-place clamp. The augmented-text copy is the `augmented` argument
 does not use it. Text pooling over padding (Q-M1), the report splitter, sampled prompts and per-class
 re-encoding (Q-M4 … Q-M6, Q-M8, Q-M9) belong to encoders and prompts; projections are always used (Q-M10).
 What decays is told by kind, not by name (Q-M7). Label vectors are of the findings that the training reports
-name, where upstream has CheXpert's 14 label columns (Q-M11). Similarity maps are ours.
+name, where upstream has CheXpert's 14 label columns (Q-M11). Similarity maps are ours, and so are all
+sentences of an image at once (`multi_positive`: the same loss, T texts an image over I images, targets over
+all of them; without label vectors `blocks.contrast`) and a `head` behind the image projection.
 """
 
 from __future__ import annotations
@@ -30,13 +32,22 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmark.core.features import ImageFeatures, TextFeatures
-from methods.base import METHODS, Losses, Method, MethodConfig, Pairs, Prepared, Recipe
-from methods.blocks import OfficialState, clamp_through, contrast, cosine_matrix, projection, unit
+from methods.base import METHODS, Losses, Method, Pairs, Prepared, Recipe
+from methods.blocks import (
+    CosineConfig,
+    OfficialState,
+    TokenHead,
+    clamp_through,
+    contrast,
+    cosine_matrix,
+    projection,
+    unit,
+)
 
 _MAX_LOG_SCALE = 4.6052  # losses.py writes ln 100 with four decimals
 
 
-class MedCLIPConfig(MethodConfig, frozen=True):
+class MedCLIPConfig(CosineConfig, frozen=True):
     """MedCLIP and its switches."""
 
     width: int = Field(128, gt=0, description="official 512 (modeling_medclip.py)")
@@ -72,11 +83,13 @@ class MedCLIP(Method):
         super().__init__(config, image_dim, text_dim)
         self.image_project = projection(image_dim, config.width, config.project, bias=False)
         self.text_project = projection(text_dim, config.width, config.project, bias=False)
+        self.head = TokenHead(config)
         self.logit_scale = nn.Parameter(torch.tensor(-math.log(config.temperature)))
 
     def prepare_image(self, image: ImageFeatures) -> Prepared:
-        embedding = unit(self.image_project(self.image_norm.pooled(image.pooled)))  # (I, d)
-        return Prepared({"embedding": embedding}, len(image))
+        pooled = self.image_project(self.image_norm.pooled(image.pooled))
+        embedding = self.head.pooled(pooled, lambda: self._patches(image))  # (I, d)
+        return Prepared({"embedding": unit(embedding)}, len(image))
 
     def prepare_text(self, text: TextFeatures) -> Prepared:
         embedding = unit(self.text_project(self.text_norm.pooled(text.pooled)))  # (T, d)
@@ -124,12 +137,17 @@ class MedCLIP(Method):
         return Losses((plain.total + other.total) / 2, plain.parts)
 
     def similarity_map(self, image: ImageFeatures, text: TextFeatures) -> Tensor | None:
-        patches = unit(self.image_project(self.image_norm.local(image.local)))  # (I, P, d)
+        pooled = self.image_project(self.image_norm.pooled(image.pooled))
+        patches = unit(self.head.patches(pooled, self._patches(image)))  # (I, P, d)
         words = self.prepare_text(text).tensors["embedding"]
         return torch.einsum("ipd,td->itp", patches, words).unflatten(-1, image.grid)
 
     def embeddings(self, image: Prepared, text: Prepared) -> dict[str, tuple[Tensor, Tensor]]:
         return {"direct": (image.tensors["embedding"], text.tensors["embedding"])}
+
+    def _patches(self, image: ImageFeatures) -> Tensor:
+        patches: Tensor = self.image_project(self.image_norm.local(image.local))
+        return patches
 
     def after_step(self) -> None:
         with torch.no_grad():

@@ -25,17 +25,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, cast
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional
 
-from benchmark.core.errors import ParamsError
 from benchmark.core.features import ImageFeatures, TextFeatures
 from methods.base import METHODS, Losses, Method, MethodConfig, Pairs, Prepared, Recipe
-from methods.blocks import OfficialState, negative_mass, projection, unit
+from methods.blocks import AlignLayer, OfficialState, heads_of, negative_mass, projection, unit
 
 
 class RadZeroConfig(MethodConfig, frozen=True):
@@ -206,37 +204,10 @@ def _official(state: Mapping[str, Tensor]) -> OfficialState:
     )
 
 
-class AlignLayer(nn.Module):
-    """A DINOv2 encoder layer: pre-norm, LayerScale, exact GELU, no dropout; PyTorch's default init."""
-
-    def __init__(self, width: int, heads: int, mlp_ratio: float) -> None:
-        super().__init__()
-        self.heads = heads
-        self.norm1, self.norm2 = nn.LayerNorm(width, eps=1e-6), nn.LayerNorm(width, eps=1e-6)
-        self.query, self.key, self.value, self.out = (nn.Linear(width, width) for _ in range(4))
-        self.fc1 = nn.Linear(width, int(width * mlp_ratio))
-        self.fc2 = nn.Linear(int(width * mlp_ratio), width)
-        self.scale1, self.scale2 = nn.Parameter(torch.ones(width)), nn.Parameter(torch.ones(width))
-
-    def forward(self, x: Tensor) -> Tensor:
-        normed = self.norm1(x)  # (I, S, d)
-        query, key, value = (
-            part(normed).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-            for part in (self.query, self.key, self.value)
-        )
-        mixed = functional.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
-        x = x + self.scale1 * self.out(mixed)
-        return x + self.scale2 * cast(Tensor, self.fc2(functional.gelu(self.fc1(self.norm2(x)))))
-
-
 def _align(config: RadZeroConfig) -> nn.Sequential:
     width = config.width
     if config.align == "transformer":
-        heads = config.align_heads or max(width // 64, 1)
-        if width % heads:
-            raise ParamsError(
-                f"radzero.align_heads: {heads} does not divide width {width}; change one of them."
-            )
+        heads = heads_of(width, config.align_heads, "radzero.align_heads")
         return nn.Sequential(
             *(AlignLayer(width, heads, config.mlp_ratio) for _ in range(config.align_layers))
         )

@@ -99,6 +99,9 @@ class TrainConfig(Recipe, frozen=True, extra="forbid"):
     `memory_gib`, a bound on what the pairs of one tile keep for the backward pass, asks for tiles.
     encoder_chunk: images (or texts) an encoder sees at once when it is fine-tuned; None, the whole batch.
     device: a torch device, or `auto`, the accelerator if this machine has one.
+    looks: how often a run is validated, evenly spread, at most once an epoch; the last epoch is always one.
+    average: the weights that are validated and kept are an exponential average whose horizon is this share of
+    all steps; None keeps those of the step itself.
     """
 
     source: str = EQUAL_BUDGET.source
@@ -117,6 +120,10 @@ class TrainConfig(Recipe, frozen=True, extra="forbid"):
     device: str = "auto"
     deterministic: bool = True
     threads: int | None = Field(default=None, gt=0, description="of the CPU; None, as many as torch takes")
+    looks: int = Field(default=20, gt=0, description="validations of a run, evenly spread over its epochs")
+    average: float | None = Field(
+        default=None, gt=0, lt=1, description="horizon of the average of the weights, a share of all steps"
+    )
 
     def identity(self) -> dict[str, Any]:
         """The fields that decide the trained numbers."""

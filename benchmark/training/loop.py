@@ -17,11 +17,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from benchmark.core import numerics
-from benchmark.core.errors import BenchError
+from benchmark.core.errors import BenchError, MetricUndefined
 from benchmark.core.files import atomic_path, read_json, write_json
 from benchmark.core.hashing import derive_seed, hash_array, hash_file, hash_value
 from benchmark.core.reuse import Key, changes, is_made, key_of, record, source
 from benchmark.core.settings import TrainConfig
+from benchmark.training.averaging import Average
+from benchmark.training.convergence import FLAT, gain_last_quarter, looks
 from benchmark.training.data import Batch, TrainingData, epoch_batches, validation_batches
 from benchmark.training.distributed import Group, local_device
 from benchmark.training.live import PixelStore, SentenceStore
@@ -30,12 +32,16 @@ from benchmark.training.provenance import commit, device_name, peak_memory_bytes
 from benchmark.training.state import NAME as STATE
 from benchmark.training.state import load_state, save_state
 from benchmark.training.step import Step
+from benchmark.training.validation import HeldOut
 from methods.base import Method, MethodConfig, build
 
 MODEL, RUN, HISTORY, MARK = "model.safetensors", "run.json", "history.csv", "made.json"
-TENSORS = ("weights", "best_weights", "optimiser", "scaler")
+TENSORS = ("weights", "best_weights", "optimiser", "scaler", "average")
 """Parts of a saved state that every process reads from the file; the rest is small and sent."""
 STATISTICS_IMAGES = 2048
+PER_GROUP = 2
+"""Sentences of each group of equal findings that a look scores: a third of the time of all of them, and the
+same value within 0.003 (docs/fairness.md)."""
 
 
 class Diverged(BenchError):
@@ -116,7 +122,11 @@ def train(
     group: Group | None = None,
     observer: Observer | None = None,
 ) -> TrainingResult:
-    """Train, keep the weights with the lowest validation loss, record the run.
+    """Train, keep the weights of the best look at the held-out patients, record the run.
+
+    The best look is the one with the highest AUROC of held-out sentences (`validation.HeldOut`), the same
+    criterion by which settings are chosen, and comparable over losses. Where it is undefined, with too few
+    held-out images or with encoders that are fine-tuned, it is the one with the lowest validation loss.
 
     method: with its initial weights (`seeded_method`). A finished run of the same key whose files are as it
     left them is returned; an unfinished one goes on from its last saved state with the same final numbers.
@@ -205,6 +215,11 @@ class _Run:
         self.plan = [self._batch_size(epoch) for epoch in range(self.epochs)]
         self.total = sum(-(-len(self.data.train) // size) for size in self.plan)
         self.validation = validation_batches(self.data, self.plan[0], self.trains_on, *self._choices())
+        self.average = Average(self.parameters, self.config.average, self.total)
+        try:
+            self.held_out: HeldOut | None = None if self.encoders else HeldOut(self.data, per_group=PER_GROUP)
+        except MetricUndefined:
+            self.held_out = None
 
     def _fit_inputs(self) -> None:
         """Input statistics from a fixed sample of training images and all their sentences."""
@@ -229,7 +244,7 @@ class _Run:
         self.best: dict[str, Tensor] = {}
         self.now: dict[str, Any] = state or {
             "identity": self.identity, "epoch": 0, "batch": 0, "step": 0, "loss": 0.0, "seconds": 0.0,
-            "best": math.inf, "best_epoch": -1, "history": [],
+            "best": -math.inf, "best_epoch": -1, "history": [],
         }  # fmt: skip
         if state is not None:
             self._restore()
@@ -271,33 +286,54 @@ class _Run:
         self.scaler.step(self.optimiser)
         self.scaler.update()
         self.method.after_step()
+        self.average.update()
         return loss
 
     def _close_epoch(self, train_loss: float) -> None:
+        now = self.now
+        epoch = now["epoch"] + 1
+        if not math.isfinite(train_loss):
+            raise self._diverged(train_loss, epoch)
+        row = None
+        if epoch in looks(self.epochs, self.config):
+            with self.average.in_place():
+                row = self._look(train_loss, epoch)
+        now.update(epoch=epoch, batch=0, loss=0.0)
+        if row is not None:
+            self._save()
+            if self.observer is not None and self.group.first:
+                self.observer.epoch(row)
+
+    def _look(self, train_loss: float, epoch: int) -> dict[str, float]:
+        """Validate the weights as they stand and keep them where they are the best so far."""
         now = self.now
         self._train_mode(False)
         weights = [len(batch.examples) for batch in self.validation]
         losses = [float(self.step.evaluate(batch).total) for batch in self.validation]
         val_loss = math.fsum(w * v for w, v in zip(weights, losses, strict=True)) / sum(weights)
-        if not (math.isfinite(train_loss) and math.isfinite(val_loss)):
-            raise Diverged(
-                f"{self.method.name}: the loss is {train_loss} after epoch {now['epoch'] + 1}; "
-                "lower training.learning_rate or set training.clip_norm."
-            )
+        if not math.isfinite(val_loss):
+            raise self._diverged(val_loss, epoch)
         row = {
-            "epoch": now["epoch"] + 1, "step": now["step"],
-            "learning_rate": self.optimiser.param_groups[0]["lr"],
-            "train_loss": train_loss, "val_loss": val_loss, "seconds": time.perf_counter() - self.began,
+            "epoch": epoch, "step": now["step"], "learning_rate": self.optimiser.param_groups[0]["lr"],
+            "train_loss": train_loss, "val_loss": val_loss,
         }  # fmt: skip
+        worth = -val_loss
+        if self.held_out is not None:
+            own = self.held_out.match(self.method, device=self.device).auroc if self.group.first else None
+            worth = row["val_auroc"] = self.group.agree(own)
+        row["seconds"] = time.perf_counter() - self.began
         now["history"] = [*now["history"], row]
-        if val_loss < now["best"]:
-            now["best"], now["best_epoch"] = val_loss, now["epoch"]
+        if worth > now["best"]:
+            now["best"], now["best_epoch"], now["val_loss"] = worth, epoch - 1, val_loss
             if self.group.first:
                 self.best = self._tensors()
-        now.update(epoch=now["epoch"] + 1, batch=0, loss=0.0)
-        self._save()
-        if self.observer is not None and self.group.first:
-            self.observer.epoch(row)
+        return row
+
+    def _diverged(self, loss: float, epoch: int) -> Diverged:
+        return Diverged(
+            f"{self.method.name}: the loss is {loss} after epoch {epoch}; "
+            "lower training.learning_rate or set training.clip_norm."
+        )
 
     def _stale(self) -> bool:
         patience = self.config.patience
@@ -338,6 +374,7 @@ class _Run:
         save_state(self.folder, {
             **self.now, "weights": self._tensors(), "best_weights": self.best,
             "optimiser": self.optimiser.state_dict(), "scaler": self.scaler.state_dict(),
+            "average": self.average.state(),
         })  # fmt: skip
 
     def _meta(self, state: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -360,6 +397,7 @@ class _Run:
         self.optimiser.load_state_dict(state["optimiser"])
         if state["scaler"]:
             self.scaler.load_state_dict(state["scaler"])
+        self.average.load(state["average"])
 
     def _finished(self) -> TrainingResult | None:
         made = self.group.first and is_made(self.folder / MARK, self.key, self.files)
@@ -388,7 +426,8 @@ class _Run:
                 "images_key": self.data.images.key, "text_key": self.data.text.key,
                 "train_images": len(self.data.train), "val_images": len(self.data.val),
                 "steps": now["step"], "epochs": now["epoch"], "best_epoch": now["best_epoch"] + 1,
-                "val_loss": now["best"], "model_sha256": hash_file(self.folder / MODEL),
+                "val_loss": now["val_loss"], **_progress(now["history"]),
+                "model_sha256": hash_file(self.folder / MODEL),
                 "parameters_trained": trained, "seconds": time.perf_counter() - self.began,
                 "peak_memory_bytes": peak_memory_bytes(self.device), "device": device_name(self.device),
                 "commit": commit(), "versions": versions(), "numerics": numerics.state(),
@@ -403,6 +442,19 @@ class _Run:
 
 def _result(folder: Path, run: dict[str, Any], reused: bool, why: tuple[str, ...] = ()) -> TrainingResult:
     return TrainingResult(folder, run["best_epoch"], run["val_loss"], run["seconds"], reused, run, why)
+
+
+def _progress(history: list[dict[str, float]]) -> dict[str, Any]:
+    """What the record says of the curve: the AUROC of the best look, and whether training had converged."""
+    curve = [row["val_auroc"] for row in history if "val_auroc" in row]
+    steps = [int(row["step"]) for row in history]
+    if not curve:
+        return {"selected_by": "loss", "val_auroc": None, "gain_last_quarter": None, "converged": None}
+    gain = gain_last_quarter(steps, curve)
+    flat = None if gain is None else gain < FLAT
+    return {
+        "selected_by": "auroc", "val_auroc": max(curve), "gain_last_quarter": gain, "converged": flat,
+    }  # fmt: skip
 
 
 def _weights_hash(method: Method) -> str:

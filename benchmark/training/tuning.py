@@ -20,7 +20,7 @@ from benchmark.core.settings import train_config
 from benchmark.training.data import TrainingData
 from benchmark.training.distributed import Group, local_device
 from benchmark.training.loop import Diverged, load_method, seeded_method, train
-from benchmark.training.validation import sentence_match
+from benchmark.training.validation import HeldOut
 from methods.base import EQUAL_BUDGET, METHODS, Recipe
 
 CRITERION = "macro AUROC of held-out sentences (benchmark.training.validation)"
@@ -131,13 +131,14 @@ def tune(
     training: Mapping[str, Any] | None = None,
     report: Callable[[int, int], None] | None = None,
 ) -> Tuning:
-    """Train `trials` draws of one method in `folder`/trial-<n> and choose by `sentence_match`.
+    """Train `trials` draws of one method in `folder`/trial-<n> and choose by `HeldOut.match`.
 
     Trials use a seed of their own, so that no reported seed has seen its own selection. Finished trials
     are reused. Raises BenchError where every trial diverged.
     """
     METHODS.get(method)
     own_seed = derive_seed(seed, "tuning run") % 2**31
+    held_out = HeldOut(data)
     done: list[Trial] = []
     groups = 0
     for number, values in enumerate(draws(space, seed, trials)):
@@ -150,7 +151,7 @@ def tune(
         except Diverged:
             done.append(Trial(number, values, None, None, 0.0))
             continue
-        found = sentence_match(load_method(place), data, device=local_device(config.device, Group()))
+        found = held_out.match(load_method(place), device=local_device(config.device, Group()))
         groups = found.groups
         done.append(Trial(number, values, round(found.auroc, 6), result.val_loss, round(result.seconds, 1)))
         if report is not None:

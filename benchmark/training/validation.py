@@ -12,6 +12,7 @@ out. Sentences that state the same findings count as one group; the score is the
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from benchmark.core.errors import BenchError, MetricUndefined
-from benchmark.encoders.store import FeatureStore
+from benchmark.encoders.store import FeatureStore, TextStore
 from benchmark.evaluation.scoring import score
 from benchmark.training.data import TrainingData
 from methods.base import Method
@@ -36,24 +37,49 @@ class SentenceMatch:
     sentences: int
 
 
-def sentence_match(
-    method: Method,
-    data: TrainingData,
-    *,
-    least: int = 5,
-    tile: tuple[int, int] = (64, 64),
-    device: str | torch.device = "cpu",
-) -> SentenceMatch:
-    """Macro AUROC of held-out sentences; each needs `least` true and `least` false images.
+class HeldOut:
+    """Held-out sentences that can tell images apart, ready to score a method again and again.
 
-    Raises MetricUndefined where no sentence has them.
+    A sentence takes part where it is true of `least` images and false of `least`; of those that state the
+    same findings, the first `per_group`. Raises MetricUndefined where there is none, BenchError where the
+    encoders are fine-tuned, so that no features are cached.
     """
-    if not isinstance(data.images, FeatureStore):
-        raise BenchError("validation by sentences reads cached features; encode the held-out images first.")
-    rows = np.unique(np.concatenate([data.sentences(n) for n in data.val]))
-    held = data.image_rows[data.val]
-    scores = score(method, data.images, data.text.get(rows), tile, rows=held, device=device)
-    return match(scores, *truth(data, rows), least=least)
+
+    def __init__(self, data: TrainingData, *, least: int = 5, per_group: int | None = None) -> None:
+        if not (isinstance(data.images, FeatureStore) and isinstance(data.text, TextStore)):
+            raise BenchError("validation by sentences reads cached features; encode images and texts first.")
+        rows = np.unique(np.concatenate([data.sentences(n) for n in data.val]))
+        labels, groups = truth(data, rows)
+        kept = _kept(labels, groups, least, per_group)
+        kept = kept[np.argsort(data.text.lengths(rows[kept]), kind="stable")]  # tiles of texts of one length
+        self.images, self.texts, self.least = data.images, data.text.get(rows[kept]), least
+        self.held = data.image_rows[data.val]
+        self.labels, self.groups = labels[:, kept], groups[kept]
+
+    def match(
+        self, method: Method, tile: tuple[int, int] = (64, 64), device: str | torch.device = "cpu"
+    ) -> SentenceMatch:
+        """Macro AUROC of these sentences. The method is left in evaluation mode."""
+        scores = score(method, self.images, self.texts, tile, rows=self.held, device=device)
+        return match(scores, self.labels, self.groups, least=self.least)
+
+
+def _kept(
+    labels: NDArray[np.int8], groups: NDArray[np.int64], least: int, per_group: int | None
+) -> NDArray[np.int64]:
+    """Columns with `least` true and `least` false images, at most `per_group` of each group."""
+    enough = ((labels == 1).sum(0) >= least) & ((labels == 0).sum(0) >= least)
+    taken: Counter[int] = Counter()
+    kept = []
+    for column in np.flatnonzero(enough):
+        if per_group is None or taken[int(groups[column])] < per_group:
+            taken[int(groups[column])] += 1
+            kept.append(column)
+    if not kept:
+        raise MetricUndefined(
+            f"no held-out sentence is true of {least} and false of {least} images; hold out more patients."
+        )
+    return np.array(kept, dtype=np.int64)
 
 
 def truth(data: TrainingData, rows: NDArray[Any]) -> tuple[NDArray[np.int8], NDArray[np.int64]]:

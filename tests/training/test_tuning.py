@@ -14,7 +14,7 @@ from benchmark.core.errors import BenchError, MetricUndefined
 from benchmark.training.data import TrainingData
 from benchmark.training.loop import seeded_method
 from benchmark.training.tuning import SPACE, Range, draws, tune
-from benchmark.training.validation import match, sentence_match, truth
+from benchmark.training.validation import HeldOut, match, truth
 
 QUICK = {"epochs": 4, "batch_size": 16, "learning_rate": 1e-7}
 
@@ -116,4 +116,4 @@ def test_the_score_is_the_mean_auroc_over_groups() -> None:
 
 def test_untrained_methods_score_near_chance(data: TrainingData) -> None:
     method = seeded_method("clip", {"width": 8}, IMAGE_DIM, TEXT_DIM, 0)
-    assert 0.1 < sentence_match(method, data, least=1).auroc < 0.9
+    assert 0.1 < HeldOut(data, least=1).match(method).auroc < 0.9
