@@ -155,7 +155,8 @@ def contrast(logits: Tensor, positives: Tensor) -> tuple[Tensor, Tensor]:
         mean over i of mean over p in P(i) of -log( e^z_ip / (e^z_ip + Σ over n not in P(i) of e^z_in) )
 
     So every single-positive method trains on all sentences of an image (`multi_positive`), by a rule that is
-    this project's and not upstream's. For diagonal positives it is the cross-entropy of the rows and of the columns, the official loss of all single-positive methods.
+    this project's and not upstream's. For diagonal positives it is the cross-entropy of the rows and of the
+    columns, the official loss of all single-positive methods.
     """
     directions = []
     for dim in (1, 0):

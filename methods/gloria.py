@@ -134,12 +134,10 @@ class GLoRIA(Method):
             similarity = cosine_matrix(image.tensors["global"], text.tensors["global"])
             pairs["global"] = similarity if scoring else cfg.temp3 * similarity
         if cfg.features != "global":
-            word = self._word_similarity(image, text, scoring)  # (I, T, L)
             mask = text.tensors["scoring" if scoring else "training"]
-            if scoring:
-                pairs["local"] = pool_words(cfg.temp2 * word, mask, cfg.score_aggregate)
-            else:
-                pairs["local"] = cfg.temp3 * pool_words(cfg.temp2 * word, mask, cfg.aggregate)
+            rule = cfg.score_aggregate if scoring else cfg.aggregate
+            local = self._local(image.tensors["regions"], text.tensors["words"], mask, rule)
+            pairs["local"] = local if scoring else cfg.temp3 * local
         return pairs
 
     def score_pairs(self, pairs: Pairs) -> Tensor:
@@ -174,9 +172,24 @@ class GLoRIA(Method):
         logits = word_region_products(own["regions"], words["words"], mask)
         return (self.config.temp1 * logits).softmax(-1) * mask[None, :, :, None]
 
-    def _word_similarity(self, image: Prepared, text: Prepared, scoring: bool) -> Tensor:
-        mask = text.tensors["scoring" if scoring else "training"]
-        return word_similarity(image.tensors["regions"], text.tensors["words"], mask, self.config.temp1)
+    def _local(
+        self, regions: Tensor, words: Tensor, mask: Tensor, rule: Literal["sum", "mean", "max"]
+    ) -> Tensor:
+        """Local similarity of all pairs, (I, T), a few texts of similar length at a time.
+
+        Most columns of a batch are padding, and what one group needs stays in a processor's cache; values
+        are those of all texts at once.
+        """
+        columns = torch.arange(1, mask.shape[1] + 1, device=mask.device)
+        ends = (mask * columns).amax(1)  # (T,) columns up to the last word that counts
+        order = ends.argsort(stable=True)
+        found = []
+        for own in order.split(_GROUP):
+            last = max(int(ends[own[-1]]), 1)
+            chosen, counted = words[own, :last], mask[own, :last]
+            word = word_similarity(regions, chosen, counted, self.config.temp1)  # (I, t, L)
+            found.append(pool_words(self.config.temp2 * word, counted, rule))
+        return torch.cat(found, 1)[:, order.argsort()]
 
     def _word_masks(self, text: TextFeatures) -> tuple[Tensor, Tensor]:
         """(T, L) columns that count in training and in scoring; without word strings, the text's mask."""
@@ -225,6 +238,9 @@ class GLoRIA(Method):
         return ours | {"image_local.weight": ours["image_local.weight"].flatten(1)}  # Conv1x1 → Linear
 
 
+_GROUP = 8
+"""Texts whose words meet the regions at once."""
+
 _START = frozenset({"[CLS]", "<s>"})
 _SPECIAL = _START | {"[SEP]", "</s>", "[PAD]", "<pad>"}
 
@@ -239,8 +255,9 @@ def word_region_products(regions: Tensor, words: Tensor, mask: Tensor) -> Tensor
     regions: (I, P, d); words: (T, L, d); mask: (T, L) → (I, T, L, P).
     """
     products = (words.flatten(0, 1) @ regions.transpose(1, 2)).unflatten(1, mask.shape)
-    lowest = torch.finfo(products.dtype).min / 4
-    return products.masked_fill(~mask[None, :, :, None], lowest).softmax(2)
+    if not bool(mask.all()):
+        products = products.masked_fill(~mask[None, :, :, None], torch.finfo(products.dtype).min / 4)
+    return products.softmax(2)
 
 
 def word_similarity(regions: Tensor, words: Tensor, mask: Tensor, temp1: float) -> Tensor:

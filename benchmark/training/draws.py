@@ -7,16 +7,50 @@ numbers. The price is that each rank draws all of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import warnings
+
+from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from benchmark.core.hashing import derive_seed
 from benchmark.training.distributed import Group
+
+
+@contextlib.contextmanager
+def quick_masks() -> Iterator[None]:
+    """Inside, `bernoulli_` of a float32 tensor on a CPU makes four draws of one 64-bit number.
+
+    Dropout draws one number a mask entry otherwise, and a quarter of CARZero's step went there. The chance is
+    rounded to a multiple of 2⁻¹⁶. The numbers come from the generator that is given or torch's own, so seeds and
+    saved states of it mean what they did.
+    """
+    library = torch.library.Library("aten", "IMPL")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch warns of every kernel that is replaced on purpose
+        library.impl("bernoulli_.float", _bernoulli, "CPU")
+    try:
+        yield
+    finally:
+        library._destroy()
+
+
+def _bernoulli(out: Tensor, p: float = 0.5, *, generator: Generator | None = None) -> Tensor:
+    if p >= 1:
+        return out.fill_(1)
+    count = out.numel()
+    words = torch.empty(-(-count // 4), dtype=torch.int64).random_(-(2**63), None, generator=generator)
+    drawn = words.view(torch.int16)[:count] < round(p * 2**16) - 2**15
+    if torch.empty_like(out, device="meta").stride() != out.stride():  # entries do not lie side by side
+        return out.copy_(drawn.view(out.shape))
+    out.as_strided((count,), (1,)).copy_(drawn)
+    return out
+
 
 Phase = Literal["image", "text", "pairs"]
 

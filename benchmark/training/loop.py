@@ -26,6 +26,7 @@ from benchmark.training.averaging import Average
 from benchmark.training.convergence import FLAT, gain_last_quarter, looks
 from benchmark.training.data import Batch, TrainingData, epoch_batches, validation_batches
 from benchmark.training.distributed import Group, local_device
+from benchmark.training.draws import quick_masks
 from benchmark.training.live import PixelStore, SentenceStore
 from benchmark.training.optimiser import optimiser, rate, set_rate
 from benchmark.training.provenance import commit, device_name, peak_memory_bytes, reset_peak_memory, versions
@@ -186,7 +187,8 @@ class _Run:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
             torch.use_deterministic_algorithms(True, warn_only=True)
         try:
-            with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            devices = [self.device] if self.device.type == "cuda" else []
+            with torch.random.fork_rng(devices=devices), quick_masks():
                 self._epochs()
         finally:
             torch.use_deterministic_algorithms(before)
