@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
@@ -27,8 +26,8 @@ def quick_masks() -> Iterator[None]:
     """Inside, `bernoulli_` of a float32 tensor on a CPU makes four draws of one 64-bit number.
 
     Dropout draws one number a mask entry otherwise, and a quarter of CARZero's step went there. The chance is
-    rounded to a multiple of 2⁻¹⁶. The numbers come from the generator that is given or torch's own, so seeds and
-    saved states of it mean what they did.
+    rounded to a multiple of 2⁻¹⁶. The numbers come from the generator that is given or torch's own, so that
+    its seeds and saved states mean what they did.
     """
     library = torch.library.Library("aten", "IMPL")
     with warnings.catch_warnings():

@@ -45,7 +45,7 @@ def test_unknown_key_names_file_line_and_nearest(params_file) -> None:
 
 
 WRONG = {
-    "options: {width: 64, layers: 1": ("options: {width: 64, layerz: 1", "carzero.options.layerz", "layers"),
+    "options: {width: 64, layers: 2": ("options: {width: 64, layerz: 2", "carzero.options.layerz", "layers"),
     "training: {learning_rate: 0.00143": (
         "training: {learning_rat: 0.1",
         "clip.training.learning_rat",

@@ -21,7 +21,7 @@ COMMANDS = (
     "report tables",
 )
 WRONG = {
-    "carzero: {options: {width: 64, layers: 1": "carzero: {options: {width: 64, layerz: 1",
+    "carzero: {options: {width: 64, layers: 2": "carzero: {options: {width: 64, layerz: 2",
     "    training: {epochs: 2}": "    training: {epochz: 2}",
 }
 
