@@ -1,4 +1,4 @@
-"""When a run is validated, whether its curve was flat, the average of its weights, and the draws of dropout."""
+"""When a run is validated, whether its curve was flat, the average of weights, the draws of dropout."""
 
 from __future__ import annotations
 
