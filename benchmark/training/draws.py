@@ -29,7 +29,7 @@ def quick_masks() -> Iterator[None]:
     rounded to a multiple of 2⁻¹⁶. The numbers come from the generator that is given or torch's own, so that
     its seeds and saved states mean what they did.
     """
-    library = torch.library.Library("aten", "IMPL")
+    library: Any = torch.library.Library("aten", "IMPL")  # type: ignore[no-untyped-call]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch warns of every kernel that is replaced on purpose
         library.impl("bernoulli_.float", _bernoulli, "CPU")
