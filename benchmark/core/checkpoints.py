@@ -96,7 +96,10 @@ class Inert:
         pass
 
 
-class _RestrictedUnpickler(pickle.Unpickler):
+class _RestrictedUnpickler(pickle._Unpickler):
+    """The one in Python: that in C reserves a table as long as the largest number of a memo entry, tens
+    of gigabytes for four damaged bytes."""
+
     def find_class(self, module: str, name: str) -> Any:
         full = f"{module}.{name}"
         found = _PLAIN.get(full)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
@@ -59,6 +62,19 @@ def test_every_change_of_a_file_is_read_or_refused(tmp_path, kind) -> None:
                 message = str(error)
                 if "\n" in message or len(message) > 600:
                     pytest.fail(message)
+
+
+def test_a_number_in_a_pickle_reserves_no_memory(tmp_path) -> None:
+    """An entry of a pickle's memo may carry any number; the table is not as long as the number."""
+    from benchmark.core.checkpoints import _restricted_load
+
+    content = b"\x80\x02}r" + (1 << 24).to_bytes(4, "little") + b"."
+    tracemalloc.start()
+    try:
+        assert _restricted_load(io.BytesIO(content)) == {}
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_states_of_other_runs_and_damaged_states(tmp_path, capsys) -> None:
