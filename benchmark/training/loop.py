@@ -15,6 +15,8 @@ from typing import Any, Protocol
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
 from benchmark.core import numerics
 from benchmark.core.errors import BenchError, MetricUndefined
@@ -401,6 +403,28 @@ class _Run:
             self.scaler.load_state_dict(state["scaler"])
         self.average.load(state["average"])
 
+    def _sentences_seen(self) -> int:
+        """Sentences of images that were trained on, with repeats: one an image and epoch, or all of them."""
+        if self.trains_on == "one":
+            return len(self.data.train) * int(self.now["epoch"])
+        own = [len(self.data.sentences(n)) for n in self.data.train]
+        most = self.config.max_texts
+        return sum(own if most is None else (min(n, most) for n in own)) * int(self.now["epoch"])
+
+    def _flops_per_image(self) -> float | None:
+        """Floating-point operations of matrix products in one training step, forward and backward, an image;
+        None where several processes share a step, encoders are fine-tuned or pairs are compiled."""
+        if self.group.size > 1 or self.encoders or self.config.compile:
+            return None
+        batch = self.validation[0]
+        self._train_mode(True)
+        # Attention as plain products: the counter does not know the fused kernel of a CPU.
+        counter = FlopCounterMode(display=False)
+        with torch.random.fork_rng(devices=[]), sdpa_kernel(SDPBackend.MATH), counter:
+            self.step.backward(batch)
+        self.optimiser.zero_grad(set_to_none=True)
+        return float(counter.get_total_flops()) / len(batch.examples)
+
     def _finished(self) -> TrainingResult | None:
         made = self.group.first and is_made(self.folder / MARK, self.key, self.files)
         found = self.group.agree(read_json(self.folder / RUN) if made else None)
@@ -408,6 +432,7 @@ class _Run:
 
     def _finish(self) -> TrainingResult:
         now, run = self.now, {}
+        flops = self._flops_per_image()
         if self.group.first:
             with atomic_path(self.folder / MODEL) as path:
                 save_file(self.best, path)
@@ -430,7 +455,8 @@ class _Run:
                 "steps": now["step"], "epochs": now["epoch"], "best_epoch": now["best_epoch"] + 1,
                 "val_loss": now["val_loss"], **_progress(now["history"]),
                 "model_sha256": hash_file(self.folder / MODEL),
-                "parameters_trained": trained, "seconds": time.perf_counter() - self.began,
+                "parameters_trained": trained, "sentences_seen": self._sentences_seen(),
+                "flops_per_image": flops, "seconds": time.perf_counter() - self.began,
                 "peak_memory_bytes": peak_memory_bytes(self.device), "device": device_name(self.device),
                 "commit": commit(), "versions": versions(), "numerics": numerics.state(),
             }  # fmt: skip
