@@ -191,9 +191,9 @@ def show(
 @app.command("score")
 def score(
     dataset: Annotated[
-        str, typer.Option(help="openi: against the MeSH terms of the reports. Others: a twin's truth.")
+        str, typer.Option(help="openi: against the MeSH terms of the reports. Others: labels in a table.")
     ] = "openi",
-    reports: Annotated[Path | None, typer.Option(help="Folder, file or .tgz of Open-I XML reports.")] = None,
+    reports: Annotated[Path | None, typer.Option(help="Open-I XML, or a CSV of reports and labels.")] = None,
     truth: Annotated[Path | None, typer.Option(help="<twin>.truth.parquet of `bench data twin`.")] = None,
     rule: RuleOption = "findings+impression",
     terms: Annotated[
@@ -204,24 +204,34 @@ def score(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Precision, recall and F1 of the rule aligner, on real or on synthetic reports."""
+    """Precision, recall and F1 of the rule aligner, on real or on synthetic reports.
+
+    A table of reports needs a column Report, report_text or text and a column of 0 and 1 for each class.
+    """
     from benchmark.core.errors import ParamsError, UnknownName
     from benchmark.core.tables import TWIN_NOTICE, read_table
     from benchmark.data.cards import load_card
     from benchmark.prompts.rules import RuleAligner
-    from benchmark.prompts.scoring import openi_agreement, pooled, truth_agreement
-    from benchmark.prompts.sources import read_openi
+    from benchmark.prompts.scoring import Counted, label_agreement, openi_agreement, pooled, truth_agreement
+    from benchmark.prompts.sources import labelled_reports, read_openi
 
     rules = RuleAligner()
+    counted: Counted = "present" if certain else "present+uncertain"
     card = load_card(dataset)
     if truth is not None:
         parts = truth_agreement(read_table(truth)[0], rules, rules.lexicon)
         origin, count = TWIN_NOTICE, None
-    elif reports is not None:
-        if card.reader != "openi":
+    elif reports is not None and card.reader != "openi":
+        if not reports.name.lower().endswith((".csv", ".csv.gz")):
             raise ParamsError(
-                f"{dataset}: its reports carry no terms to score against. Give --truth of its twin."
+                f"{dataset}: its reports carry no terms to score against. Give a CSV with "
+                "a label column a class, or --truth of its twin."
             )
+        frame = labelled_reports(reports, card.classes)
+        parts = label_agreement(frame, card, rules, rules.lexicon, rule=rule, counted=counted)
+        parts = {**parts, "all classes": pooled(parts)}
+        origin, count = "official", len(frame)
+    elif reports is not None:
         if terms not in card.label_rules:
             raise UnknownName("label rule", terms, card.label_rules)
         read = read_openi(reports)
@@ -231,19 +241,20 @@ def score(
             rules,
             rules.lexicon,
             rule=rule,
-            counted="present" if certain else "present+uncertain",
+            counted=counted,
             terms=terms,
         )
         parts = {**parts, "all classes": pooled(parts)}
         origin, count = "official", len(read)
     else:
-        raise ParamsError("nothing to score. Give --reports (Open-I XML) or --truth (a twin's truth file).")
+        raise ParamsError("nothing to score. Give --reports (Open-I XML, or a CSV) or --truth (of a twin).")
     value = {
         "dataset": dataset,
         "origin": "twin" if truth else "official",
         "reports": count,
         "rule": rule,
         "aligner_hash": rules.hash,
+        **({"micro_f1": parts["all classes"].f1} if "all classes" in parts else {}),
         "scores": {name: part.summary() for name, part in parts.items()},
     }
     emit(value, _scores(value, origin), as_json)

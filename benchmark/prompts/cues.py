@@ -19,7 +19,15 @@ Verdict = Literal["present", "absent", "uncertain", "not stated"]
 _SEEN = (
     *("seen", "identified", "appreciated", "visualized", "visualised", "demonstrated", "detected", "evident"),
     *("noted", "apparent", "observed", "found", "visible", "present", "recognized", "definitely seen"),
-    *("clearly seen", "definitely identified", "clearly identified"),
+    *(
+        "clearly seen",
+        "definitely identified",
+        "clearly identified",
+        "encountered",
+        "distinguished",
+        "selected",
+    ),
+    *("monitored", "followed", "depicted", "discerned"),
 )
 
 _CUES: dict[str, tuple[str, ...]] = {
@@ -42,7 +50,14 @@ _CUES: dict[str, tuple[str, ...]] = {
             "ruled out",
         ),
         *("is excluded", "are excluded", "been excluded", "has cleared", "have cleared", "removed"),
-        *("nowhere seen", "none seen", "is negative"),
+        *(
+            "nowhere seen",
+            "none seen",
+            "is negative",
+            "disappeared",
+            "completely regressed",
+            "full regression",
+        ),
     ),
     "uncertain>": (
         *("possible", "possibly", "probable", "probably", "may", "might", "could", "perhaps", "suspected"),
@@ -55,7 +70,13 @@ _CUES: dict[str, tuple[str, ...]] = {
         *("differential diagnosis includes", "differential considerations include", "considerations include"),
         *("considerations would include", "differential diagnosis including", "differential including"),
         *("cannot entirely exclude", "cannot completely exclude", "doubtful", "uncertain", "likely"),
-        *("not clear whether", "unclear whether", "indeterminate for"),
+        *(
+            "not clear whether",
+            "unclear whether",
+            "indeterminate for",
+            "in favor of",
+            "may be compatible with",
+        ),
     ),
     "<uncertain": (
         *("is possible", "are possible", "not excluded", "not be excluded", "not entirely excluded"),
@@ -67,6 +88,7 @@ _CUES: dict[str, tuple[str, ...]] = {
         *("is another consideration", "is a consideration", "are considerations", "remains a consideration"),
         *("be a consideration", "not well seen", "not well visualized", "not well visualised"),
         *("not well demonstrated", "not well appreciated"),
+        "?",
         *("is uncertain", "is doubtful", "also be present", "cannot be fully excluded", "not fully excluded"),
     ),
     "hypothetical>": (
@@ -81,10 +103,18 @@ _CUES: dict[str, tuple[str, ...]] = {
         ),
         *("history of", "risk of", "screening for", "look for", "excluding", "if there is"),
         *("could obscure", "may obscure", "obscure", "obscuring", "risk for", "could mask"),
+        *("in terms of", "followed for", "followed up for", "follow up for", "known to have", "operated for"),
         *("in case of", "eval for", "assessment of", "clinical concern for", "to evaluate"),
     ),
     "<hypothetical": (
         *("may not be demonstrated", "may not be seen", "may not be visible", "may not be detected"),
+        *(
+            "not be evaluated",
+            "not be evaluated optimally",
+            "not be clearly evaluated",
+            "evaluated as suboptimal",
+        ),
+        *("not evaluated optimally", "not be characterized", "not be differentiated"),
         *("not well evaluated", "cannot be evaluated", "can not be evaluated", "not adequately evaluated"),
     ),
     "neutral": (
@@ -94,6 +124,14 @@ _CUES: dict[str, tuple[str, ...]] = {
         *("no substantial change", "no appreciable change", "not significantly changed", "not changed"),
         *("not necessarily", "no prior", "no comparison", "not been removed", "no further", "no difference"),
         *("no major change", "no acute change", "not substantially changed", "not appreciably changed"),
+        *(
+            "no significant difference",
+            "no obvious difference",
+            "no difference was",
+            "not differ",
+            "no change was",
+        ),
+        *("not sufficient", "no clear difference", "no apparent difference"),
         *("no definite change", "no progression", "no worsening"),
     ),
 }
@@ -123,9 +161,9 @@ _AFFIRMS = frozenset(
 _OPENERS = frozenset({"which", "while", "except", "otherwise", "aside", "apart", "with", "despite", "given"})
 _OTHER_IMAGES = frozenset({"lateral", "frontal", "prior", "previous", "previously", "earlier", "before"})
 _LISTS = frozenset({"or", "nor"})
-_PASSIVE = frozenset(
-    {"seen", "identified", "noted", "present", "appreciated", "visualized", "demonstrated", "evident"}
-)
+_PASSIVE = frozenset(word for word in _SEEN if " " not in word)
+_AGREES = frozenset({"compatible", "consistent", "associated", "comparable", "accordance", "line"})
+"""Words whose "with" goes on with what was denied: "no finding compatible with pneumonia"."""
 
 
 @dataclass(frozen=True)
@@ -186,13 +224,18 @@ def verdict(anchor: int, end: int, cues: Sequence[Cue]) -> Verdict:
 
 def _right(tokens: Sequence[Token], match: Match, kind: str) -> int:
     """Where the reach of a cue before its findings ends."""
+    if tokens[match.start].lemma == "non":  # "non-specific nodules" denies the adjective alone
+        return min(match.end + 1, len(tokens))
     for i in range(match.end, len(tokens)):
         word = tokens[i].lemma
         following = tokens[i + 1].lemma if i + 1 < len(tokens) else ""
         if word in BREAKS:
             return i
         if kind == "negated":
-            if word in _OPENERS or (word in {"other", "rather"} and following == "than"):
+            listed = any(t.lemma == "," for t in tokens[match.end : i])
+            agrees = word == "with" and tokens[i - 1].lemma in _AGREES and not listed
+            opens = word in _OPENERS and not agrees
+            if opens or (word in {"other", "rather"} and following == "than"):
                 return i
             if word in {",", "and"} and (tokens[i - 1].lemma in _PASSIVE or _new_statement(tokens, i)):
                 return i
@@ -222,16 +265,31 @@ def _new_statement(tokens: Sequence[Token], i: int) -> bool:
 
 def _left(tokens: Sequence[Token], match: Match) -> int:
     """Where the reach of a cue behind its findings begins: its clause, one verb deep."""
-    verbs = 0
-    for i in range(match.start - 1, -1, -1):
+    verbs, asked = 0, tokens[match.start].lemma == "?"
+    for i in range(_before_aside(tokens, match.start), -1, -1):
         word = tokens[i].lemma
         if word in BREAKS or word in {"with", "which", "there"}:
+            return i + 1
+        if asked and word in {"(", ","}:  # "a mosaic pattern (small airways disease?)" asks for the second
             return i + 1
         if word in COPULAS:
             verbs += 1
             if verbs > 1:
                 return i + 1
     return 0
+
+
+def _before_aside(tokens: Sequence[Token], start: int) -> int:
+    """The token before a cue, or before an aside that ends there ("a mass, which was seen, is ...")."""
+    end = start - 1
+    if end > 0 and tokens[end].lemma in COPULAS:
+        end -= 1
+    if end < 1 or tokens[end].lemma != ",":
+        return start - 1
+    opened = [
+        i for i in range(end) if tokens[i].lemma == "," and tokens[i + 1].lemma in {"which", "that", "who"}
+    ]
+    return opened[-1] - 1 if opened else start - 1
 
 
 def all_cues() -> list[str]:

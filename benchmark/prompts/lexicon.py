@@ -14,7 +14,7 @@ from benchmark.core.files import read_yaml
 from benchmark.core.hashing import hash_value
 from benchmark.data.cards import datasets_folder
 
-Kind = Literal["finding", "device", "anatomy", "pseudo"]
+Kind = Literal["finding", "device", "anatomy", "organ", "pseudo"]
 
 
 class Concept(BaseModel):

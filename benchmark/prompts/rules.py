@@ -11,10 +11,11 @@ from benchmark.prompts import cues as cue_rules
 from benchmark.prompts.aligned import ALIGNERS, Statement
 from benchmark.prompts.cues import Presence, find_cues, verdict
 from benchmark.prompts.lexicon import Lexicon, load_lexicon
+from benchmark.prompts.organs import OrganFinder
 from benchmark.prompts.places import Place, PlaceFinder
 from benchmark.prompts.terms import Match, Matcher, Token, tokenise
 
-VERSION = 1
+VERSION = 2
 _ALTERNATIVES = frozenset({"or", "versus", "vs"})
 _LUNG_PLACES = frozenset(
     {"upper lobe", "middle lobe", "lower lobe", "lingula", "lung apex", "lung base", "upper lung", "mid lung"}
@@ -35,6 +36,12 @@ _BY_PLACE: dict[str, dict[str, frozenset[str]]] = {
     },
 }
 _NORMAL = "normal:"
+_GENERAL = frozenset({"increased density", "lung lesion"})
+"""Concepts whose words also end the name of another finding."""
+_VAGUE = frozenset(
+    {"bone deformity", "inflammation", "distention", "dilation or ectasia", "decreased density"}
+)
+"""Findings that count only where a sentence names none that is more definite."""
 
 
 @ALIGNERS.register("rules")
@@ -44,6 +51,7 @@ class RuleAligner:
     def __init__(self, lexicon: Lexicon | None = None) -> None:
         self.lexicon = lexicon or load_lexicon()
         self._places = PlaceFinder(self.lexicon)
+        self._organs = OrganFinder(self.lexicon)
         self._matcher = Matcher()
         self._denied: dict[str, list[str]] = {}
         """Phrases of normality → the concepts that they deny."""
@@ -65,11 +73,12 @@ class RuleAligner:
     def _statements(self, sentence: str) -> tuple[Statement, ...]:
         """Statements of one sentence in order of their words; equal ones once."""
         tokens = self._matcher.correct(tokenise(sentence))
-        matches = self._without_remarks(self._matcher.find(tokens))
+        matches = _specific(tokens, self._without_remarks(self._matcher.find(tokens)))
         if not matches:
             return ()
         cues = find_cues(tokens)
         places = self._places.places(tokens, matches)
+        organs = self._organs.organs(tokens)
         unsure = _alternatives(tokens, matches)
         found: dict[tuple[str, str | None, str | None], Statement] = {}
         for match, its_places in zip(matches, places, strict=True):
@@ -78,35 +87,54 @@ class RuleAligner:
                 presence = "uncertain"
             if match.key in self._denied and _qualified(tokens, match):
                 continue
-            for statement in self._read(match, its_places, presence):
+            concepts = self._organs.concepts(tokens, match, matches, organs)
+            for statement in self._read(match, concepts, its_places, presence):
                 key = (statement.concept, statement.side, statement.location)
                 found.setdefault(key, statement)
         return tuple(found.values())
 
-    def _read(self, match: Match, places: list[Place], presence: str) -> Iterator[Statement]:
+    def _read(
+        self, match: Match, concepts: tuple[str, ...], places: list[Place], presence: str
+    ) -> Iterator[Statement]:
         if match.key in self._denied:
             if presence in ("present", "uncertain"):
                 yield from (Statement(concept, "absent") for concept in self._denied[match.key])
             return
         if presence == "not stated":
             return
-        for place in places:
-            concept = match.key
-            for finer, where in _BY_PLACE.get(concept, {}).items():
-                if place.location in where:
-                    concept = finer
-            yield Statement(concept, _presence(presence), place.side, place.location, place.severity)
+        for concept, place in itertools.product(concepts, places):
+            finer = [f for f, where in _BY_PLACE.get(concept, {}).items() if place.location in where]
+            named = finer[-1] if finer else concept
+            yield Statement(named, _presence(presence), place.side, place.location, place.severity)
 
     def _without_remarks(self, matches: list[Match]) -> list[Match]:
-        """Remarks ("unchanged") count only where a sentence says nothing else."""
+        """Remarks ("unchanged") count only where a sentence says nothing else, vague findings before them."""
         remarks = self.lexicon.ids("pseudo")
         findings = [m for m in matches if m.key not in remarks]
-        return findings or matches
+        return [m for m in findings if m.key not in _VAGUE] or findings or matches
 
 
 def _presence(value: str) -> Presence:
     assert value in ("present", "absent", "uncertain")
     return value  # type: ignore[return-value]
+
+
+def _specific(tokens: tuple[Token, ...], matches: list[Match]) -> list[Match]:
+    """Without general heads beside a finding of their own phrase ("cavitating lesion", "ground-glass
+    density"), and without a sequela of something that is named ("sequela of granulomatous disease")."""
+    kept = [m for m in matches if m.key not in _GENERAL or not any(_touch(m, other) for other in matches)]
+    return [
+        m for m in kept if not (m.key == "fibrotic sequelae" and len(m.used) == 1 and _of(tokens, m, matches))
+    ]
+
+
+def _touch(a: Match, b: Match) -> bool:
+    return a.end == b.start or b.end == a.start
+
+
+def _of(tokens: tuple[Token, ...], match: Match, matches: list[Match]) -> bool:
+    following = tokens[match.end].lemma if match.end < len(tokens) else ""
+    return following in {"of", "from"} and any(m.start > match.end for m in matches)
 
 
 def _qualified(tokens: tuple[Token, ...], match: Match) -> bool:

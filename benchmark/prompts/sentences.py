@@ -14,6 +14,8 @@ _ABBREVIATIONS = frozenset(
 """End one where a capital follows."""
 _UNITS = frozenset({"cm", "mm"})
 _STOP = re.compile(r"[.!?]+")
+_BULLET = re.compile(r'(?:^|(?<=\s))[•·▪●](?=\s|$)|(?<=[.!?])(?:\s*")+\s*|\s"+\s|[“”]')
+"""Marks that stand between the items of an enumeration."""
 _LIST_NUMBER = re.compile(r"\(?(\d{1,2})[.)]\s*(?=[^\d\s.])")
 _LAST_WORD = re.compile(r"[A-Za-z][A-Za-z.]*$")
 
@@ -27,7 +29,7 @@ def split_sentences(text: str) -> list[str]:
     between a lower-case and an upper-case letter ("clear.There").
     """
     found: list[str] = []
-    for paragraph in text.split("\n"):
+    for paragraph in _BULLET.sub("\n", text).split("\n"):
         for item in _list_items(paragraph):
             found += _sentences(item)
     return found
@@ -66,7 +68,7 @@ def _ends(text: str, stop: re.Match[str]) -> bool:
     if not after[0].isspace():
         return before[-1:].islower() and after[0].isupper() and len(_last_word(before)) > 2
     if stop[0] != ".":
-        return True
+        return not _inside_brackets(before, after)
     word = _last_word(before)
     if word.lower() in _ALWAYS:
         return False
@@ -81,6 +83,12 @@ def _ends(text: str, stop: re.Match[str]) -> bool:
     if "." in word:
         return first.isupper()
     return True
+
+
+def _inside_brackets(before: str, after: str) -> bool:
+    """ "(small airway disease?, small vessel disease?)" is a part of its sentence."""
+    opened = before.rfind("(")
+    return opened > before.rfind(")") and 0 <= after.find(")") < 80 and "." not in before[opened:]
 
 
 def _last_word(text: str) -> str:

@@ -5,18 +5,32 @@ from __future__ import annotations
 import re
 import tarfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmark.core.errors import DataError
 from benchmark.core.tables import Manifest
 from benchmark.prompts.sections import OpenIReport, openi_report
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 _LARGEST = 4 << 20
 """Bytes; no report is that long."""
 _ARCHIVES = (".tgz", ".tar.gz", ".tar")
-_TEXT_COLUMNS = ("report", "text", "findings")
-_ID_COLUMNS = ("study_id", "studyid", "reportid", "report_id", "uid", "id", "image_id", "imageid")
+_TEXT_COLUMNS = ("report", "report_text", "text", "findings")
+_ID_COLUMNS = (
+    "study_id",
+    "studyid",
+    "accessionno",
+    "reportid",
+    "report_id",
+    "uid",
+    "id",
+    "image_id",
+    "imageid",
+)
 
 
 def read_reports(source: Path | str) -> dict[str, str]:
@@ -119,7 +133,43 @@ def _of_manifest(path: Path) -> dict[str, str]:
     return reports
 
 
-def _of_table(path: Path) -> dict[str, str]:
+def labelled_reports(path: Path | str, classes: Sequence[str]) -> pd.DataFrame:
+    """`report` and one column of 1 and 0 for each of `classes` that the table has, a row a report.
+
+    The table is a CSV as `read_reports` takes it, with label columns that bear the names of classes. Raises
+    DataError, naming the row, for an empty report and for a label other than 0 and 1, and where no class has
+    a column.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(
+            f"{path}: no such table of reports. Give a CSV with a report and its labels in each row."
+        )
+    frame, text, _ = _table(path)
+    named = {str(column).strip(): column for column in frame.columns}
+    have = [name for name in classes if name in named]
+    if not have:
+        raise DataError(f"{path}: no column bears the name of a class, such as '{classes[0]}'.")
+    frame = frame.rename(columns={text: "report", **{named[name]: name for name in have}})
+    for name in have:
+        values = frame[name].str.strip().str.removesuffix(".0")
+        wrong = ~values.isin(["0", "1"])
+        if wrong.any():
+            row = int(wrong.to_numpy().argmax()) + 2
+            raise DataError(
+                f"{path}:{row}: '{name}' is neither 0 nor 1. Give each report a label of each class."
+            )
+        frame[name] = values.astype("int8")
+    empty = frame["report"].str.strip() == ""
+    if empty.any():
+        raise DataError(
+            f"{path}:{int(empty.to_numpy().argmax()) + 2}: there is no report. Leave the row out."
+        )
+    return frame[["report", *have]]
+
+
+def _table(path: Path) -> tuple[pd.DataFrame, str, str | None]:
+    """A CSV as text, and the names of its columns of reports and of ids."""
     import pandas as pd
 
     try:
@@ -130,7 +180,13 @@ def _of_table(path: Path) -> dict[str, str]:
     text = next((columns[c] for c in _TEXT_COLUMNS if c in columns), None)
     if text is None:
         raise DataError(f"{path}: no column called Report or text.")
-    key = next((columns[c] for c in _ID_COLUMNS if c in columns), None)
+    return frame, text, next((columns[c] for c in _ID_COLUMNS if c in columns), None)
+
+
+def _of_table(path: Path) -> dict[str, str]:
+    import pandas as pd
+
+    frame, text, key = _table(path)
     ids = frame[key] if key is not None else pd.Series([f"row {n}" for n in range(2, len(frame) + 2)])
     found: dict[str, str] = {}
     for row, (identifier, report) in enumerate(zip(ids, frame[text], strict=True), 2):

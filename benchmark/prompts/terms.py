@@ -25,6 +25,13 @@ _IRREGULAR = {
     "metastases": "metastasis",
     "prostheses": "prosthesis",
     "sulci": "sulcus",
+    "septa": "septum",
+    "sequelae": "sequela",
+    "sequelaes": "sequela",
+    "sequale": "sequela",
+    "bronchi": "bronchus",
+    "nodi": "node",
+    "thickenings": "thickening",
     "scoliotic": "scoliotic",
 }
 _KEEP = frozenset({"gas", "lens", "has", "was", "his", "as", "always", "perhaps", "versus", "towards"})
@@ -43,11 +50,27 @@ _PREDICATES = frozenset(
         "widened",
         "prominent",
         "large",
+        *("larger", "bigger", "wider", "natural", "thickened", "homogeneous", "thick"),
+        *("broken", "collapsed", "scarred", "swollen", "big", "oversized", "fluid", "emphysematous"),
     }
     | {"increased", "dilated", "tortuous", "ectatic", "unfolded", "uncoiled", "elongated", "calcified"}
     | {"atherosclerotic", "hyperinflated", "hyperexpanded", "flattened", "elevated", "deviated", "shifted"}
     | {"low", "diminished", "decreased", "reduced", "engorged", "congested", "blunted", "size", "absent"}
 )
+_LISTS = frozenset({",", "or", "and", "nor", "/", "-"})
+_LISTED = _LISTS | {"pleural", "pericardial", "left", "right", "bilateral", "mediastinal", "hilar", "minimal"}
+_LISTED |= {
+    "interlobar",
+    "interlobular",
+    "intralobular",
+    "peribronchial",
+    "septal",
+    "interstitial",
+    "axillary",
+}
+_LISTED |= {"mild", "small", "free", "effusion", "thickening", "pericardia", "supraclavicular", "the", "in"}
+"""Words between the first of several heads and the word that they share."""
+_OBSERVED = (["seen"], ["observed"], ["noted"], ["present"], ["identified"], ["detected"], ["visible"])
 _PREDICATE_GAP, _PHRASE_GAP = 8, 5
 _LONG = 6
 
@@ -97,6 +120,8 @@ class Match:
     anchor: int
     used: frozenset[int]
     head: frozenset[int]
+    shares: bool = False
+    """Its gap is a list of such heads ("pericardial or pleural effusion"): the tail belongs to each."""
 
 
 @dataclass
@@ -164,13 +189,29 @@ class Matcher:
                     j = _tail(lemmas, start, tail)
                     if j is not None:
                         used = frozenset(range(i, start)) | frozenset(range(j, j + len(tail)))
-                        found.append(Match(key, i, j + len(tail), j, used, frozenset(range(i, start))))
+                        shares = not _LISTS.isdisjoint(lemmas[start:j])
+                        head_span = frozenset(range(i, start))
+                        found.append(Match(key, i, j + len(tail), j, used, head_span, shares))
         found.sort(key=lambda m: (-len(m.used), m.end - m.start, m.start))
         kept: list[Match] = []
         for match in found:
             if not any(_compete(match, other) for other in kept):
                 kept.append(match)
         return sorted(kept, key=lambda m: (m.start, m.end))
+
+
+def _ends_phrase(lemmas: Sequence[str], i: int, tail: tuple[str, ...]) -> bool:
+    return lemmas[i] in {"no", "not"} or (lemmas[i] in {",", "or"} and not _list_goes_on(lemmas, i, tail))
+
+
+def _list_goes_on(lemmas: Sequence[str], i: int, tail: tuple[str, ...]) -> bool:
+    """Does a list of heads run from the comma or "or" at i to the tail ("pleural, pericardial effusion")?"""
+    for j in range(i + 1, min(i + 5, len(lemmas))):
+        if tuple(lemmas[j : j + len(tail)]) == tail:
+            return True
+        if lemmas[j] not in _LISTED:
+            return False
+    return False
 
 
 def _plain(key: str, start: int, end: int) -> Match:
@@ -180,6 +221,9 @@ def _plain(key: str, start: int, end: int) -> Match:
 
 def _compete(a: Match, b: Match) -> bool:
     gapped = len(a.head) < len(a.used) and len(b.head) < len(b.used)
+    if not gapped and (a.shares or b.shares):
+        shared, other = (a, b) if a.shares else (b, a)
+        return bool(shared.head & other.used) or other.used <= shared.used
     if gapped:
         return bool(a.head & b.used) or bool(b.head & a.used)
     return bool(a.used & b.used)
@@ -196,12 +240,12 @@ def _tail(lemmas: Sequence[str], start: int, tail: tuple[str, ...]) -> int | Non
         word = lemmas[j]
         if word in BREAKS or word in {"without", "with"}:
             return None
-        if word in COPULAS:
+        if word in COPULAS and (predicate or lemmas[j + 1 : j + 2] not in _OBSERVED):
             copulas += 1
         words += word.isalnum()
         if predicate:
             if copulas > 1 or words > _PREDICATE_GAP:
                 return None
-        elif copulas or words > _PHRASE_GAP or word in {",", "or", "no"}:
+        elif copulas or words > _PHRASE_GAP or _ends_phrase(lemmas, j, tail):
             return None
     return None

@@ -10,13 +10,14 @@ from benchmark.prompts.rules import RuleAligner
 from benchmark.prompts.scoring import (
     Agreement,
     has_class,
+    label_agreement,
     openi_agreement,
     pooled,
     statement_agreement,
     truth_agreement,
 )
 from benchmark.prompts.sections import OpenIReport
-from benchmark.prompts.sources import read_openi
+from benchmark.prompts.sources import labelled_reports, read_openi
 from benchmark.twins.population import findings_of, visits
 from benchmark.twins.reports import write_report
 from benchmark.twins.sites import site
@@ -132,3 +133,46 @@ def test_real_reports_against_mesh(shared):
 def test_other_tables_are_no_truth():
     with pytest.raises(DataError, match="no twin truth"):
         truth_agreement(pd.DataFrame({"source": []}), ALIGNER, LEXICON)
+
+
+def _labelled(tmp_path, *rows):
+    path = tmp_path / "labelled.csv"
+    path.write_text("\n".join(["AccessionNo,report_text,Effusion, Nodule,Other", *rows]) + "\n")
+    return path
+
+
+def test_labels_beside_the_reports(tmp_path):
+    card = load_card("chestxray14")
+    path = _labelled(
+        tmp_path,
+        "a,There is a pleural effusion.,1,0,x",
+        "b,No pleural effusion. A nodule is seen.,0,1.0,x",
+        "c,The heart is normal.,1,1,x",
+        "d,Possible nodule.,0,0,x",
+    )
+    frame = labelled_reports(path, card.classes)
+    scores = label_agreement(frame, card, ALIGNER, LEXICON)
+    assert scores == {"Effusion": Agreement(1, 0, 1), "Nodule": Agreement(1, 1, 1)}
+    assert pooled(scores) == Agreement(2, 1, 2)
+    certain = label_agreement(frame, card, ALIGNER, LEXICON, counted="present")
+    assert certain["Nodule"] == Agreement(1, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("a,Effusion.,2,0,x", "labelled.csv:2: 'Effusion' is neither 0 nor 1"),
+        ("a,Effusion.,,0,x", "labelled.csv:2: 'Effusion' is neither 0 nor 1"),
+        ("a, ,1,0,x", "labelled.csv:2: there is no report"),
+    ],
+)
+def test_labels_that_are_no_labels_are_named(tmp_path, row, message):
+    with pytest.raises(DataError, match=message):
+        labelled_reports(_labelled(tmp_path, row), load_card("chestxray14").classes)
+
+
+def test_a_table_without_a_class_is_named(tmp_path):
+    with pytest.raises(DataError, match="no column bears the name of a class, such as 'Opacity'"):
+        labelled_reports(_labelled(tmp_path, "a,Effusion.,1,0,x"), ["Opacity"])
+    with pytest.raises(DataError, match="no such table"):
+        labelled_reports(tmp_path / "absent.csv", ["Opacity"])

@@ -71,6 +71,56 @@ CASES = {
     "Central venous catheter fracture .": ["There is central venous catheter"],
     "No evidence of active tuberculous process.": ["There is no tuberculosis"],
     "Unchanged.": ["There is unchanged appearance"],
+    # Plain English.
+    "The heart is larger than normal.": ["There is cardiomegaly"],
+    "There is fluid in the pericardial space.": ["There is pericardial effusion"],
+    "No fluid is seen around the lung.": ["There is no pleural effusion"],
+    "The left lung has collapsed.": ["There is atelectasis on the left"],
+    "Non-displaced rib fracture.": ["There is rib fracture"],
+    "Pneumonia?": ["There may be pneumonia"],
+    # Chest CT, as translated reports word it.
+    "Calcific atheroma plaques are observed in the thoracic aorta and coronary arteries.": [
+        "There is aortic atheromatosis",
+        "There is coronary artery calcification",
+    ],
+    "Calcified plaques in the LAD.": ["There is coronary artery calcification"],
+    "Pericardial effusion-thickening was not observed.": [
+        "There is no pericardial effusion",
+    ],
+    "No pleural or pericardial effusion was detected.": [
+        "There is no pleural effusion",
+        "There is no pericardial effusion",
+    ],
+    "A mosaic attenuation pattern in both lungs (small airway disease?, small vessel disease?).": [
+        "There is mosaic attenuation pattern in the lung on both sides",
+        "There may be small airways disease",
+    ],
+    "Lymph nodes that do not reach pathological size.": ["There is visible lymph nodes"],
+    "No enlarged lymph nodes in pathological dimensions were detected.": ["There is no adenopathy"],
+    "There are millimetric non-specific nodules in the bilateral lung.": [
+        "There is nodule in the lung on both sides"
+    ],
+    "No mass, nodule-infiltration was detected in both lungs.": [
+        "There is no mass",
+        "There is no nodule",
+        "There is no pulmonary infiltrates",
+    ],
+    "Pleuroparenchymal sequelae density increases were observed in the left lung.": [
+        "There is pulmonary fibrotic sequela in the left lung"
+    ],
+    "Ground-glass density increases in both lungs.": [
+        "There is ground glass pattern in the lung on both sides"
+    ],
+    "A nodule in the left thyroid lobe.": ["There is thyroid nodule on the left"],
+    "A hypodense lesion is observed in the liver.": ["There is abdominal abnormality"],
+    "There was no finding compatible with pneumonia.": ["There is no pneumonia"],
+    "A nodule, which was seen in the previous examination, was not detected.": ["There is no nodule"],
+    "Interlobular septal and interstitial thickenings.": [
+        "There is interlobular septal thickening",
+        "There is interstitial pattern",
+    ],
+    "Heart size increased.": ["There is cardiomegaly"],
+    "Heart contour size is natural.": ["There is no cardiomegaly"],
     "The patient was informed by phone.": [],
     "": [],
 }

@@ -53,3 +53,18 @@ def test_sentences(text):
 def test_letters_survive_in_order(text):
     letters = "".join(c for c in text if c.isalpha())
     assert "".join(c for s in split_sentences(text) for c in s if c.isalpha()) == letters
+
+
+def test_marks_of_an_enumeration_separate_and_brackets_hold_together():
+    assert split_sentences('Heights are preserved. " Emphysema "" Atelectasis." "Nodule?') == [
+        "Heights are preserved.",
+        "Emphysema",
+        "Atelectasis.",
+        "Nodule?",
+    ]
+    assert split_sentences("• Hiatal hernia • Emphysema") == ["Hiatal hernia", "Emphysema"]
+    assert split_sentences("A mosaic pattern (airways?, vessels?) is seen. Next.") == [
+        "A mosaic pattern (airways?, vessels?) is seen.",
+        "Next.",
+    ]
+    assert split_sentences("Pneumonia? (See above.) Follow-up.")[0] == "Pneumonia?"
