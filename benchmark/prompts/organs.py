@@ -36,14 +36,9 @@ _FLUID = {
 }
 
 _VAGUE = (
-    "increased density",
-    "decreased density",
-    "lung opacity",
-    "linear opacity",
-    "infiltrates",
-    "scarring",
+    *("increased density", "decreased density", "lung opacity", "linear opacity", "infiltrates", "scarring"),
+    *("fibrotic sequelae", "pulmonary fibrosis", "inflammation"),
 )
-_VAGUE += ("fibrotic sequelae", "pulmonary fibrosis", "inflammation")
 _LUMPS = ("nodule", "multiple nodules", "lung lesion", "cyst", "mass", "cavitation")
 
 _BY_ORGAN: dict[str, dict[str, str]] = {
