@@ -19,8 +19,9 @@ from benchmark.evaluation.statistics.metrics import COMPARED
 from benchmark.evaluation.statistics.multiplicity import benjamini_hochberg, holm, holm_levels
 from benchmark.evaluation.statistics.paired import contrasts, minimum_detectable
 from benchmark.evaluation.statistics.panel import build_panels, resolve_strata
-from benchmark.evaluation.statistics.ranks import rank_methods
+from benchmark.evaluation.statistics.ranks import PairTests, rank_methods, rank_stability
 from benchmark.evaluation.statistics.seeds import SeedAccumulator, SeedSummary
+from benchmark.evaluation.statistics.stability import Trainings
 
 COMPARISON_COLUMNS = (
     "dataset",
@@ -64,6 +65,7 @@ RANK_COLUMNS = (
     "rank_low",
     "rank_high",
     "groups",
+    "stability",
     "mde",
     "few",
     "undefined",
@@ -248,30 +250,60 @@ def _detectable(tests: pd.DataFrame, level: float, power: float, size: int | Non
     return np.asarray(minimum_detectable(se, df, 1 - holm_levels(p, 1 - level, size), power))
 
 
+Macro = tuple[str, str, str, str]
+"""(method, dataset, stratum, metric) of a macro value."""
+
+
+def trainings_of(comparison: Comparison, dataset: str) -> dict[Macro, Trainings]:
+    """The macro values of every training on an evaluation set."""
+    return {
+        (method, dataset, column.stratum, metric): Trainings(summary.values[:, k])
+        for method, metrics in comparison.summaries.items()
+        for metric, summary in metrics.items()
+        for k, column in enumerate(summary.columns)
+        if column.name == "macro"
+    }
+
+
 def ranking(
-    comparisons: pd.DataFrame, *, level: float = 0.95, power: float = 0.8, pairs: int | None = None
+    comparisons: pd.DataFrame,
+    *,
+    level: float = 0.95,
+    power: float = 0.8,
+    pairs: int | None = None,
+    trainings: Mapping[Macro, Trainings] | None = None,
 ) -> pd.DataFrame:
     """RANK_COLUMNS: methods, best first, per dataset, stratum and metric, from the macro rows.
 
     Tests are Holm-corrected within each ranking. pairs: how many a ranking was declared to have. mde: the
-    true difference to the best other method that this ranking would find with this power. Where no pair could
-    be tested, rank, limits and groups are null and `undefined` says why. Rankings with an undefined value are
-    left out.
+    true difference to the best other method that this ranking would find with this power. stability: share
+    of drawn sets of seeds in which the method's rank and letters stay, null where `trainings` does not know
+    the seeds or all have one. Where no pair could be tested, rank, limits and groups are null and `undefined`
+    says why. Rankings with an undefined value are left out.
     """
     rows: list[dict[str, Any]] = []
     macro = comparisons[comparisons["class"] == "macro"]
     for key, part in macro.groupby([*PLACE, "stratum", "metric"], sort=False, dropna=False):
         head = dict(zip((*PLACE, "stratum", "metric"), key, strict=True))
-        rows += [{**head, **row} for row in _ranked(part, level, power, pairs)]
+        where = (str(head["dataset"]), str(head["stratum"]), str(head["metric"]))
+        names = dict.fromkeys([*part.method_a, *part.method_b])
+        seeds = {n: (trainings or {}).get((str(n), *where)) for n in names}
+        rows += [{**head, **row} for row in _ranked(part, seeds, level, power, pairs)]
     frame = pd.DataFrame(rows, columns=list(RANK_COLUMNS))
     places = ["rank", "rank_low", "rank_high"]
     frame[places] = frame[places].astype("Int64")
+    frame["stability"] = frame["stability"].astype(float)
     return frame
 
 
-def _ranked(part: pd.DataFrame, level: float, power: float, size: int | None) -> list[dict[str, Any]]:
+def _ranked(
+    part: pd.DataFrame,
+    seeds: Mapping[str, Trainings | None],
+    level: float,
+    power: float,
+    size: int | None,
+) -> list[dict[str, Any]]:
     """Rows of one ranking without its place."""
-    pairs = list(zip(part.method_a, part.method_b, strict=True))
     values = dict(zip(part.method_a, part.value_a, strict=True))
     values |= dict(zip(part.method_b, part.value_b, strict=True))
     methods = list(values)
@@ -279,22 +311,26 @@ def _ranked(part: pd.DataFrame, level: float, power: float, size: int | None) ->
     if np.isnan(scores).any():
         return []
     few = bool(part.few.any())
-    p = part.p.to_numpy(dtype=float)
+    place = {m: i for i, m in enumerate(methods)}
+    first, second = (part[k].map(place).to_numpy() for k in ("method_a", "method_b"))
+    p, se, df = (part[k].to_numpy(dtype=float) for k in ("p", "se", "df"))
+    tests = PairTests(first, second, p, se, df, 1 - level, size)
     if np.isnan(p).all():
-        blank = {"rank": None, "rank_low": None, "rank_high": None, "groups": None, "mde": None}
+        blank = dict.fromkeys(("rank", "rank_low", "rank_high", "groups", "stability", "mde"))
         why = str(part.undefined.iloc[0])
         return [
             {"method": methods[i], "value": scores[i], **blank, "few": few, "undefined": why}
             for i in np.argsort(-scores, kind="stable")
         ]
-    place = {m: i for i, m in enumerate(methods)}
-    different = np.zeros((len(methods), len(methods)), dtype=bool)
     least = {}
-    tested = zip(pairs, holm(p, size), _detectable(part, level, power, size), strict=True)
-    for (a, b), corrected, found in tested:
-        different[place[a], place[b]] = different[place[b], place[a]] = corrected < 1 - level
+    pairs = zip(part.method_a, part.method_b, _detectable(part, level, power, size), strict=True)
+    for a, b, found in pairs:
         least[a, b] = least[b, a] = float(found)
-    ranks = rank_methods(methods, scores, different)
+    known = [seeds[m] for m in methods]
+    kept = None
+    if all(own is not None for own in known):
+        kept = rank_stability(scores, tests, [own for own in known if own is not None])
+    ranks = rank_methods(methods, scores, tests.different(len(methods)))
     best = [r.method for r in ranks[:2]]
     return [
         {
@@ -304,6 +340,7 @@ def _ranked(part: pd.DataFrame, level: float, power: float, size: int | None) ->
             "rank_low": r.low,
             "rank_high": r.high,
             "groups": r.groups,
+            "stability": None if kept is None else float(kept[place[r.method]]),
             "mde": least.get((r.method, best[r.method == best[0]]), np.nan),
             "few": few,
             "undefined": "",

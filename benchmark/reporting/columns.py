@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from benchmark.core.tables import TWIN_NOTICE
+from benchmark.evaluation.statistics.stability import is_stable
 from benchmark.reporting.numbers import known, missing
 from benchmark.reporting.published import Published, compare_published
 from benchmark.reporting.table import Measured, Row, TableColumn, change, count, estimate, real, words
@@ -27,7 +28,11 @@ DATASET = words("dataset", "Dataset")
 METHOD = words("method", "Method")
 COUNTS = (count("images", "Images"), count("patients", "Patients"), count("positives", "Positives"))
 ORIGIN = TableColumn("origin", "Data", _notice, ("origin",), left=True)
-RANK = (TableColumn("rank", "Rank", _span, ("rank", "rank_low", "rank_high")), words("group", "Group"))
+RANK = (
+    TableColumn("rank", "Rank", _span, ("rank", "rank_low", "rank_high")),
+    words("group", "Group"),
+    real("stability", "Stability", digits=2),
+)
 MDE = real("mde", "MDE")
 OURS = estimate("ours", "Ours")
 PUBLISHED = (
@@ -38,8 +43,9 @@ PUBLISHED = (
 AGAINST_PUBLISHED = (change("difference", "Difference", ("difference",)), words("verdict", "Verdict"))
 READING = (
     "Values are means over seeds; brackets hold 95% intervals over patients (resampled whole) and seeds. "
-    "Bold: separable from every other row of its group by Holm-corrected paired tests. "
-    "Rows that share a letter are not separable. "
+    "Bold: separable from every other row of its group by Holm-corrected paired tests, and in at least 90% "
+    "of all sets of seeds drawn again. Rows that share a letter are not separable. "
+    "Stability: share of these sets in which the letters stay; ~ after letters: below 90%, or not known. "
     "MDE: smallest true difference to the best other row that this corrected test finds with 80% power."
 )
 RANKING_FAMILY = (
@@ -56,9 +62,16 @@ def measured(
     if row is None:
         return None
     notes = [row.get("note"), unranked(rank)]
-    own = "" if rank is None or not letters else str(known(rank["groups"]) or "–")
+    own = "" if rank is None or not letters else marked_letters(rank)
     texts = tuple(str(note) for note in notes if note and not missing(note))
     return Measured(row["value"], row["low"], row["high"], own, texts, separable(rank))
+
+
+def marked_letters(rank: Mapping[str, Any]) -> str:
+    """The letters of a row, with ~ where other seeds would often give others; a dash without any."""
+    if missing(rank["groups"]):
+        return "–"
+    return f"{rank['groups']}" + ("" if is_stable(known(rank["stability"])) else "~")
 
 
 def counts(about: Mapping[str, Any], row: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -77,17 +90,18 @@ def unranked(rank: Mapping[str, Any] | None) -> str:
 
 
 def ranks(row: Mapping[str, Any] | None) -> Row:
-    """Rank with its limits, letters, and the smallest difference to the best other row that it would find;
-    nothing where no ranking was made or its tests are undefined."""
+    """Rank with its limits, letters, their stability, and the smallest difference to the best other row that
+    it would find; nothing where no ranking was made or its tests are undefined."""
     if row is None or missing(row["rank"]):
         return {}
     rank = (row["rank"], row["rank_low"], row["rank_high"])
-    return {"rank": rank, "group": str(row["groups"]), "mde": known(row["mde"])}
+    stability = known(row["stability"])
+    return {"rank": rank, "group": str(row["groups"]), "stability": stability, "mde": known(row["mde"])}
 
 
 def separable(row: Mapping[str, Any] | None) -> bool:
-    """Whether the ranking puts this row first and nothing else can be."""
-    if row is None or missing(row["rank"]):
+    """Whether the ranking puts this row first, nothing else can be, and other seeds would say the same."""
+    if row is None or missing(row["rank"]) or not is_stable(known(row["stability"])):
         return False
     return int(row["rank_low"]) == int(row["rank_high"]) == 1
 

@@ -27,17 +27,31 @@ def dataset_effect(
     )
 
 
+def paired_effects(
+    evidence: Evidence, a: str, b: str, datasets: Sequence[str], stratum: str = "all", metric: str = "auroc"
+) -> list[Effect]:
+    """a - b on each of the datasets where both were evaluated and tested, with the seeds' values where all of
+    these have the same."""
+    found = {d: e for d in datasets if (e := dataset_effect(evidence, a, b, d, stratum, metric)) is not None}
+    seeds = [seed_values(evidence, n, list(found), stratum, metric) for n in (a, b)]
+    if not found or min(len(v) for v in seeds) == 0:
+        return list(found.values())
+    return [
+        replace(
+            e,
+            seeds=tuple(v[:, k] for v in seeds),
+            rounding=tuple(evidence.rounding.get((n, d, stratum, metric), np.zeros(0)) for n in (a, b)),
+        )
+        for k, (d, e) in enumerate(found.items())
+    ]
+
+
 def mean_effect(
     evidence: Evidence, a: str, b: str, datasets: Sequence[str], stratum: str = "all", metric: str = "auroc"
 ) -> Effect | None:
     """a - b averaged over the datasets where both were evaluated; None where there is none."""
-    found = {d: e for d in datasets if (e := dataset_effect(evidence, a, b, d, stratum, metric)) is not None}
-    if not found:
-        return None
-    seeds = [seed_values(evidence, n, list(found), stratum, metric) for n in (a, b)]
-    if min(len(v) for v in seeds) > 0:
-        found = {d: replace(e, seeds=tuple(v[:, k] for v in seeds)) for k, (d, e) in enumerate(found.items())}
-    return mean_over_sets(list(found.values()), evidence.level)
+    found = paired_effects(evidence, a, b, datasets, stratum, metric)
+    return mean_over_sets(found, evidence.level) if found else None
 
 
 def seed_values(

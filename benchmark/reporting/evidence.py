@@ -11,12 +11,20 @@ from functools import cached_property
 from math import comb
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from benchmark.evaluation.statistics.intervals import join
+from benchmark.evaluation.statistics.stability import UNSTABLE_ERROR, Trainings, unstable_mean
 from benchmark.prompts.settings import TextParams
+from benchmark.reporting.numbers import missing
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from benchmark.evaluation.comparison import Macro
+
 SEPARATOR = " · "
+UNSTABLE = f"unstable: standard error over seeds above {UNSTABLE_ERROR:g}"
 
 
 @dataclass(frozen=True)
@@ -102,7 +110,8 @@ class Evidence:
     task_sets: the same of the other tasks, by (task, dataset).
     frequency: dataset → class → training studies that name it. trends: (name, dataset) → AUROC over it.
     factor_effects: of the training text, per method and dataset. task_plan: task → the sets that params.yaml
-    plans for it. recipe: how the methods are trained.
+    plans for it. recipe: how the methods are trained. rounding: by how much macro values of trainings differ
+    that differ in the last bit of their features, (name, dataset, stratum, metric) → (V,), where measured.
     """
 
     part: str
@@ -121,6 +130,7 @@ class Evidence:
     task_plan: dict[str, tuple[str, ...]] = field(default_factory=dict)
     recipe: str = "equal-budget"
     level: float = 0.95
+    rounding: dict[Macro, np.ndarray] = field(default_factory=dict)
 
     @cached_property
     def _values(self) -> dict[tuple[str, str, str, str, str], dict[str, Any]]:
@@ -128,7 +138,24 @@ class Evidence:
         found: dict[tuple[str, str, str, str, str], dict[str, Any]] = {}
         for row in self.metrics.to_dict("records"):
             found.setdefault(tuple(row[k] for k in keys), row)  # type: ignore[arg-type]
+        for name in self.mains:
+            for dataset in self.datasets:
+                own = found.get((name, dataset, "all", "macro", "auroc"))
+                trained = self.trainings.get((name, dataset, "all", "auroc"))
+                if own is not None and trained is not None and unstable_mean(trained.values):
+                    own["note"] = join("" if missing(own["note"]) else str(own["note"]), UNSTABLE)
         return found
+
+    @cached_property
+    def trainings(self) -> dict[Macro, Trainings]:
+        """The macro values of every training, with what rounding alone changes where that was measured."""
+        own = self.seeds[(self.seeds["class"] == "macro") & self.seeds["value"].notna()]
+        found: dict[Macro, list[float]] = {}
+        keys = (own[k].astype(str) for k in ("name", "dataset", "stratum", "metric"))
+        for name, dataset, stratum, metric, value in zip(*keys, own["value"], strict=True):
+            found.setdefault((name, dataset, stratum, metric), []).append(float(value))
+        nothing = np.zeros(0)
+        return {key: Trainings(np.array(v), self.rounding.get(key, nothing)) for key, v in found.items()}
 
     @cached_property
     def _pairs(self) -> dict[tuple[str, str, str, str, str, str], dict[str, Any]]:
@@ -234,5 +261,6 @@ class Evidence:
         ]
         if own.empty:
             return {}
-        rows = ranking(own, level=self.level, pairs=comb(max(planned, len(names)), 2)).to_dict("records")
+        pairs = comb(max(planned, len(names)), 2)
+        rows = ranking(own, level=self.level, pairs=pairs, trainings=self.trainings).to_dict("records")
         return {(r["method"], r["dataset"], r["stratum"]): r for r in rows}  # type: ignore[misc]

@@ -4,13 +4,14 @@ none."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 from scipy import stats
 
 from benchmark.evaluation.statistics.effects import Effect, mean_over_sets, over_seeds_only
 from benchmark.reporting.claims import Absolute, Claim, Contrast, Gap, Interaction, Paired
-from benchmark.reporting.effects import dataset_effect, mean_effect, seed_values
+from benchmark.reporting.effects import paired_effects, seed_values
 from benchmark.reporting.evidence import SEPARATOR, Evidence
 from benchmark.reporting.numbers import missing
 
@@ -23,7 +24,8 @@ None where predictions are missing."""
 class Finding:
     """p: of the test that decides, two-sided against the margin (of an absolute claim: of the two one-sided
     tests). towards: whether the effect lies on the claimed side. parts: effect per dataset. names: the rows
-    that were asked. undefined: made, but without an honest test, as `why` says."""
+    that were asked. undefined: made, but without an honest test, as `why` says. again: what would be found of
+    the same parts with other values; None where the rows were not trained here."""
 
     effect: Effect | None
     p: float = float("nan")
@@ -32,6 +34,7 @@ class Finding:
     names: tuple[str, ...] = ()
     undefined: bool = False
     why: str = ""
+    again: Callable[[tuple[Effect, ...]], Finding] | None = None
 
 
 def find(claim: Claim, evidence: Evidence, interaction: InteractionOf) -> Finding:
@@ -94,28 +97,32 @@ def _paired(contrast: Paired, evidence: Evidence) -> Finding:
         return Finding(None, why=why)
     metric = contrast.metric.removesuffix("_macro")
     datasets = planned(contrast, evidence, [a, b])
-    own = {d: dataset_effect(evidence, a, b, d, contrast.stratum, metric) for d in datasets}
-    parts = tuple(e for e in own.values() if e is not None)
-    rows = {d: evidence.pair(a, b, d, contrast.stratum, metric=metric) for d, e in own.items() if e is None}
+    parts = tuple(paired_effects(evidence, a, b, datasets, contrast.stratum, metric))
+    untested = [d for d in datasets if d not in {d for e in parts for d in e.datasets}]
+    rows = {d: evidence.pair(a, b, d, contrast.stratum, metric=metric) for d in untested}
     reasons = {d: str(row["undefined"] or row["note"]) for d, row in rows.items() if row is not None}
     if (lacking := _incomplete(parts, datasets, (a, b), reasons)) is not None:
         return lacking
     if contrast.datasets == "each":
         return _each(parts, contrast.margin, (a, b))
-    effect = mean_effect(evidence, a, b, datasets, contrast.stratum, metric)
-    return _tested(effect, contrast.margin, parts, (a, b))
+    return _tested(mean_over_sets(parts, evidence.level), contrast.margin, parts, (a, b))
 
 
 def _each(parts: tuple[Effect, ...], margin: float, names: tuple[str, ...]) -> Finding:
     """Intersection-union: true where it is true on every set, so the largest p counts; one set that
     contradicts it suffices, so the smallest p of those counts, times the number of sets."""
+
+    def again(moved: tuple[Effect, ...]) -> Finding:
+        return _each(moved, margin, names)
+
     against = [e for e in parts if e.value <= margin]
     if not against:
         weakest = max(parts, key=lambda e: e.p_against(margin))
-        return Finding(weakest, weakest.p_against(margin), True, parts, names, why="weakest set shown")
+        p, why = weakest.p_against(margin), "weakest set shown"
+        return Finding(weakest, p, True, parts, names, why=why, again=again)
     strongest = min(against, key=lambda e: e.p_against(margin))
-    p = min(1.0, len(parts) * strongest.p_against(margin))
-    return Finding(strongest, p, False, parts, names, why="set that speaks most against it shown")
+    p, why = min(1.0, len(parts) * strongest.p_against(margin)), "set that speaks most against it shown"
+    return Finding(strongest, p, False, parts, names, why=why, again=again)
 
 
 def _interaction(contrast: Interaction, evidence: Evidence, interaction: InteractionOf) -> Finding:
@@ -208,9 +215,12 @@ def _upper(distance: float, se: float) -> float:
     return float(stats.norm.sf(distance / se))
 
 
-def _tested(
-    effect: Effect | None, margin: float, parts: tuple[Effect, ...], names: tuple[str, ...]
-) -> Finding:
-    if effect is None:
-        return Finding(None, names=names, why="not compared")
-    return Finding(effect, effect.p_against(margin), effect.value > margin, parts, names, why=effect.note)
+def _tested(effect: Effect, margin: float, parts: tuple[Effect, ...], names: tuple[str, ...]) -> Finding:
+    """The test of a mean over parts. With other values of the parts its standard error stays."""
+
+    def again(moved: tuple[Effect, ...]) -> Finding:
+        mean = float(np.mean([e.value for e in moved]))
+        return _tested(replace(effect, value=mean), margin, moved, names)
+
+    towards = effect.value > margin
+    return Finding(effect, effect.p_against(margin), towards, parts, names, why=effect.note, again=again)

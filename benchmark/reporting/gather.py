@@ -118,6 +118,7 @@ class Gathered:
             task_plan={task: own.datasets for task, own in self.params.tasks.items()},
             recipe=self.params.recipe,
             level=self.config.level,
+            rounding=self._disk.rounding(),
         )
 
     @cached_property
@@ -258,7 +259,16 @@ class Gathered:
             summaries.append(summarise([p for p in panels if p is not None]))
         found = difference(summaries[0], summaries[1], 0, self.config.level, self.config.power)
         seeds = tuple(s.values[:, 0] for s in summaries)
-        return Effect(found.value, found.low, found.high, found.se, found.df, (dataset,), found.note, seeds)
+        known = self.evidence.rounding
+        rounding = tuple(
+            known[one] - known[other] if one in known and other in known else np.zeros(0)
+            for one, other in (
+                ((name, dataset, stratum, "auroc"), (name, dataset, against, "auroc")) for name in (a, b)
+            )
+        )
+        return Effect(
+            found.value, found.low, found.high, found.se, found.df, (dataset,), found.note, seeds, rounding
+        )
 
 
 def gather(project: Project, part: str | None = None) -> Gathered:

@@ -17,8 +17,14 @@ from benchmark.reporting.evidence import SEPARATOR
 from benchmark.stages.evaluate import METRICS, slug
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
+    from benchmark.evaluation.comparison import Macro
+
+ROUNDING = "reports/rounding.csv"
+"""One row a training from features that differ in the last bit, and macro value: cell, dataset, stratum,
+metric, run, change (to the training from the features as they are)."""
 RECORDED = (
     "parameters_trained", "seconds", "peak_memory_bytes", "device", "commit", "best_epoch", "val_loss",
     "model_sha256", "train_images", "val_images", "options",
@@ -137,6 +143,20 @@ class OnDisk:
                     source = read_json(folder / "source.json")
                     found[str(source["trained_on"])] = str(source.get("trained_origin", "official"))
         return found
+
+    def rounding(self) -> dict[Macro, np.ndarray]:
+        """What rounding alone changes in the macro values of a cell, (V,), as `python -m perf.rounding`
+        measured it; empty without its file."""
+        import pandas as pd
+
+        path = self.project.root / ROUNDING
+        if not path.is_file():
+            return {}
+        found: dict[Macro, list[float]] = {}
+        for row in pd.read_csv(path).to_dict("records"):
+            key = (str(row["cell"]), str(row["dataset"]), str(row["stratum"]), str(row["metric"]))
+            found.setdefault(key, []).append(float(row["change"]))
+        return {key: np.array(values) for key, values in found.items()}
 
     def histories(self) -> pd.DataFrame:
         """history.csv of every run, with cell and seed."""

@@ -13,10 +13,13 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from benchmark.core.tables import TWIN_NOTICE
+from benchmark.evaluation.statistics.intervals import join
+from benchmark.evaluation.statistics.stability import STABLE, is_stable
 from benchmark.reporting.claims import Absolute, Claim
 from benchmark.reporting.evidence import Evidence
 from benchmark.reporting.findings import Finding, InteractionOf, find
 from benchmark.reporting.numbers import known, missing, p_text, signed_text
+from benchmark.reporting.stability import verdict_stability
 
 Answer = Literal["supported", "contradicted", "inconclusive", "undefined", "not run"]
 Level = Literal["official", "official data", "twin", "none"]
@@ -27,7 +30,8 @@ setting; twin: a synthetic image was trained or evaluated on."""
 @dataclass(frozen=True)
 class Judgement:
     """verdict: the answer with its evidence, as printed. p_corrected: p times the claims of the declared
-    family, run or not. datasets, setting, encoders, seeds (row → how many): what the verdict rests on."""
+    family, run or not. datasets, setting, encoders, seeds (row → how many): what the verdict rests on.
+    stability: share of drawn sets of seeds in which the test says the same; None where it is not known."""
 
     claim: str
     statement: str
@@ -47,6 +51,7 @@ class Judgement:
     setting: str
     encoders: tuple[str, ...]
     seeds: dict[str, int]
+    stability: float | None
     parts: tuple[dict[str, Any], ...]
     note: str
     command: str
@@ -85,12 +90,18 @@ def judge(claims: Sequence[Claim], evidence: Evidence | None, interaction: Inter
 def judgement(claim: Claim, found: Finding, family_size: int, evidence: Evidence | None) -> Judgement:
     """The verdict on one claim from what was found of it."""
     corrected = min(1.0, found.p * family_size) if not missing(found.p) else float("nan")
-    answer = answer_of(found, corrected, 0.95 if evidence is None else evidence.level)
-    datasets = tuple(dict.fromkeys(d for e in found.parts for d in e.datasets))
+    level = 0.95 if evidence is None else evidence.level
+    tested = answer_of(found, family_size, level)
     made = evidence is not None and found.effect is not None
-    level = level_of(evidence, found.names, datasets) if made and evidence is not None else "none"
+    trained = evidence is None or any(evidence.cell(n).variant != "official" for n in found.names)
+    stability = (
+        verdict_stability(found, lambda other: answer_of(other, family_size, level)) if trained else 1.0
+    )
+    answer = tested if is_stable(stability) or tested not in ("supported", "contradicted") else "inconclusive"
+    datasets = tuple(dict.fromkeys(d for e in found.parts for d in e.datasets))
+    kind = level_of(evidence, found.names, datasets) if made and evidence is not None else "none"
     setting, encoders, seeds = _basis(evidence, found.names, datasets) if made and evidence else ("", (), {})
-    verdict = verdict_of(answer, level)
+    verdict = verdict_of(answer, kind)
     effect = found.effect
     return Judgement(
         claim=claim.id,
@@ -98,8 +109,8 @@ def judgement(claim: Claim, found: Finding, family_size: int, evidence: Evidence
         source=f"{claim.source.paper}, {claim.source.where}",
         answer=answer,
         verdict=verdict,
-        wording=_wording(verdict, answer, level, claim.needs, _rests_on(datasets, setting, encoders, seeds)),
-        evidence=level,
+        wording=_wording(verdict, answer, kind, claim.needs, _rests_on(datasets, setting, encoders, seeds)),
+        evidence=kind,
         effect=None if effect is None else effect.value,
         low=None if effect is None else known(effect.low),
         high=None if effect is None else known(effect.high),
@@ -111,24 +122,36 @@ def judgement(claim: Claim, found: Finding, family_size: int, evidence: Evidence
         setting=setting,
         encoders=encoders,
         seeds=seeds,
+        stability=stability,
         parts=tuple(
             {"dataset": ", ".join(e.datasets), "effect": e.value, "low": e.low, "high": e.high}
             for e in found.parts
         ),
-        note=found.why,
+        note=join(found.why, _withheld(tested, answer, stability)),
         command=reproduce(claim),
         required=claim.required,
         needs=claim.needs,
     )
 
 
-def answer_of(found: Finding, p_corrected: float, level: float) -> Answer:
+def answer_of(found: Finding, family_size: int, level: float) -> Answer:
     """What the test says, where all results are there and it is honest."""
     if found.effect is None:
         return "undefined" if found.undefined else "not run"
-    if not p_corrected < 1 - level:
+    if not found.p * family_size < 1 - level:
         return "inconclusive"
     return "supported" if found.towards else "contradicted"
+
+
+def _withheld(tested: Answer, answer: Answer, stability: float | None) -> str:
+    """Why the verdict is not what the test says; empty where it is."""
+    if tested == answer:
+        return ""
+    if stability is None:
+        return f"{tested} by the test, but from one seed of each row: other seeds may say otherwise"
+    return (
+        f"{tested} by the test, but in {stability:.0%} of all sets of seeds drawn again (below {STABLE:.0%})"
+    )
 
 
 def level_of(evidence: Evidence, names: Sequence[str], datasets: Sequence[str]) -> Level:
@@ -230,7 +253,8 @@ def report_text(judgements: Sequence[Judgement]) -> str:
         numbers = ""
         if j.effect is not None:
             corrected = "" if j.p_corrected is None else f"  p {p_text(j.p_corrected)} (of {j.family_size})"
-            numbers = f"  effect {signed_text(j.effect, j.low, j.high)}{corrected}"
+            stable = "" if j.stability is None else f"  stability {j.stability:.0%}"
+            numbers = f"  effect {signed_text(j.effect, j.low, j.high)}{corrected}{stable}"
         required = "  (required)" if j.required else ""
         lines += [f"{j.claim}: {j.verdict.upper()}{required}{numbers}", f"  claim     {j.statement}"]
         lines += [f"  evidence  {j.evidence}: {j.wording}"]

@@ -18,8 +18,9 @@ from benchmark.stages.evaluate import METRICS
 if TYPE_CHECKING:
     import pandas as pd
 
-    from benchmark.evaluation.comparison import Comparison, Run
+    from benchmark.evaluation.comparison import Comparison, Macro, Run
     from benchmark.evaluation.evaluation_data import EvaluationData
+    from benchmark.evaluation.statistics.stability import Trainings
 
 FILES = ("metrics", "comparisons", "ranks")
 
@@ -111,16 +112,19 @@ def summarise(
         correct,
         over_seeds,
         ranking,
+        trainings_of,
     )
 
     config = params.statistics
     means: list[pd.DataFrame] = []
     families: dict[tuple[str, str], list[pd.DataFrame]] = {}
+    trainings: dict[Macro, Trainings] = {}
     for at in sets:
         files = scored(project, cells, seeds, at)
         if not files:
             continue
         comparison = compare_scored(files, at, params)
+        trainings |= trainings_of(comparison, at.manifest.dataset)
         place = {
             "dataset": at.manifest.dataset,
             "origin": at.manifest.origin,
@@ -144,7 +148,7 @@ def summarise(
     if paired:
         comparisons = pd.concat(paired.values(), ignore_index=True)
     if MAINS in paired:
-        ranks = ranking(paired[MAINS], level=level, power=power)
+        ranks = ranking(paired[MAINS], level=level, power=power, trainings=trainings)
     return Summary(metrics, comparisons, ranks)
 
 

@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -69,6 +70,13 @@ def same_over_seeds(base: Evidence) -> pd.DataFrame:
     return base.seeds.assign(value=base.seeds.groupby(keys, dropna=False)["value"].transform("mean"))
 
 
+def with_seeds(evidence: Evidence, moves) -> Evidence:
+    """The trainings of carzero-main differ from their mean by `moves` on every set."""
+    kept = evidence.seeds[evidence.seeds["seed"] < len(moves)]
+    moved = np.where(kept["name"] == "carzero-main", np.array(moves)[kept["seed"].astype(int)], 0.0)
+    return replace(evidence, seeds=kept.assign(value=kept["value"] + moved))
+
+
 def official(evidence: Evidence, trained: str = "official", checkpoints=()) -> Evidence:
     cells = {n: replace(c, variant="official") if n in checkpoints else c for n, c in evidence.cells.items()}
     sets = {d: {**about, "origin": "official"} for d, about in evidence.sets.items()}
@@ -121,6 +129,7 @@ def between_strata(effect):
 
 
 NAN = float("nan")
+STEADY = (np.full(3, 0.9), np.full(3, 0.7))
 MAINS = ("carzero-main", "clip-main")
 CASES = {
     1: lambda e: one(paired(e), claim(needs="official")),
@@ -151,9 +160,11 @@ CASES = {
     26: lambda e: absolute(e, 0.845, None, None),
     27: between_strata(None),
     28: between_strata(Effect(0.2, NAN, NAN, NAN, NAN, ("chexpert",), "too few positive patients")),
-    29: between_strata(Effect(0.2, 0.18, 0.22, 0.01, 50.0, ("chexpert",))),
+    29: between_strata(Effect(0.2, 0.18, 0.22, 0.01, 50.0, ("chexpert",), seeds=STEADY)),
     30: lambda e: one(gaps(e, 1), claim(kind="gap", metric="modality_gap")),
     31: lambda e: one(gaps(e, 3), claim(kind="gap", metric="modality_gap")),
+    32: lambda e: one(with_seeds(paired(e, ((0.16, 0.036), (0.16, 0.036))), (0.0, 0.06, -0.06)), claim()),
+    33: lambda e: one(with_seeds(paired(e), (0.0,)), claim()),
 }  # fmt: skip
 
 
@@ -220,3 +231,21 @@ def test_a_family_that_is_not_declared_is_one_line(tmp_path, root):
     with pytest.raises(BenchError, match=r"of family 'ablation'.*Did you mean 'ablations'") as caught:
         load_claims(path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_verdict_that_other_seeds_would_not_give_is_withheld_and_says_so(base):
+    steady, shaky, lone = (CASES[n](base) for n in (2, 32, 33))
+    assert steady.stability == 1
+    assert shaky.p_corrected < 0.05
+    assert shaky.stability < 0.9
+    assert "supported by the test, but in" in shaky.note
+    assert lone.stability is None
+    assert "one seed" in lone.note
+
+
+def test_trainings_that_differ_by_rounding_count_as_other_seeds_do(base):
+    own = paired(base, ((0.05, 0.02), (0.05, 0.02)))
+    key = ("carzero-main", "chexpert", "all", "auroc")
+    shaken = replace(own, rounding={key: np.array([0.3, -0.3, 0.3, -0.3, 0.0])})
+    assert one(own, claim()).stability == 1
+    assert one(shaken, claim()).stability < 0.9

@@ -8,7 +8,7 @@ if it were independent.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import special, stats
@@ -20,7 +20,8 @@ from benchmark.evaluation.statistics.seeds import seed_parts
 @dataclass(frozen=True)
 class Effect:
     """value ± interval of a contrast. datasets: what it averages. seeds: (S,) values of every method's
-    trainings, empty where they are not known."""
+    trainings, empty where they are not known. rounding: (V,) of every method, what rounding alone changes,
+    empty where that was not measured."""
 
     value: float
     low: float
@@ -30,6 +31,7 @@ class Effect:
     datasets: tuple[str, ...]
     note: str = ""
     seeds: tuple[np.ndarray, ...] = ()
+    rounding: tuple[np.ndarray, ...] = ()
 
     def p_against(self, margin: float) -> float:
         """Two-sided p of the hypothesis that the effect equals `margin`; NaN without a standard error."""
@@ -88,7 +90,8 @@ def over_seeds_only(differences: np.ndarray, level: float, dataset: str) -> Effe
     count = len(differences)
     variance = float(np.var(differences, ddof=1)) / count
     mean = float(np.mean(differences))
-    return effect_of(mean, variance, count - 1.0, level, [dataset], "interval over seeds only")
+    found = effect_of(mean, variance, count - 1.0, level, [dataset], "interval over seeds only")
+    return replace(found, seeds=(differences,))
 
 
 def mean_over_seeds(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from benchmark.reporting.columns import marked_letters
 from benchmark.reporting.evidence import Evidence
 from benchmark.reporting.figures.style import MARKERS, Drawing, colours, finish, marker, new_figure
 from benchmark.reporting.numbers import missing
@@ -53,7 +54,7 @@ def forest(evidence: Evidence) -> Drawing | None:
                 row["value"], place, marker(method), color=palette[method], ms=6.5, mec="white", mew=0.7
             )
             rank = ranks.get((name, dataset, "all"))
-            letters = "" if rank is None or missing(rank["rank"]) else f"  {rank['groups']}"
+            letters = "" if rank is None or missing(rank["rank"]) else f"  {marked_letters(rank)}"
             axis.annotate(
                 f"{row['value']:.3f}{letters}",
                 (1.0, place),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from benchmark.reporting.table import Measured, Table, TableColumn, change, probability, words
+from benchmark.reporting.table import Measured, Table, TableColumn, change, probability, real, words
 from benchmark.reporting.tables import Material
 
 PLACE = 90
@@ -23,6 +23,7 @@ def tables(material: Material) -> Iterable[Table | None]:
             "effect": Measured(j.effect, j.low, j.high),
             "p": j.p,
             "p_corrected": j.p_corrected,
+            "stability": j.stability,
             "family": j.family,
             "datasets": ", ".join(j.datasets) or "–",
             "level": j.evidence,
@@ -38,7 +39,8 @@ def tables(material: Material) -> Iterable[Table | None]:
         columns=(
             words("statement", "Claim", csv=False), words("cell"), words("verdict", "Verdict", csv=False),
             words("answer"), change("effect", "Effect", ("effect", "low", "high")), probability("p"),
-            probability("p_corrected", "p (corrected)"), words("family", "Family"),
+            probability("p_corrected", "p (corrected)"), real("stability", "Stability", digits=2),
+            words("family", "Family"),
             words("datasets", "Sets"), TableColumn("level", "Evidence", names=("evidence_level",), left=True),
             words("setting", "Setting"), words("encoders"), words("seeds"),
         ),
@@ -46,6 +48,8 @@ def tables(material: Material) -> Iterable[Table | None]:
         notes=(
             "Effects are differences in the claim's metric with 95% intervals; p is two-sided against the "
             "claim's margin (of published values: of two one-sided tests) times the claims of its family.",
+            "Stability: share of all sets of seeds drawn again in which the test says the same; below 90% "
+            "nothing is called supported or contradicted.",
             "A verdict on synthetic twins is about the methods on synthetic images, not about patients.",
         ),
         family="declared in reports/claims.yaml; claims that were not run count in the size of their family.",

@@ -47,6 +47,7 @@ def rare_disease(evidence: Evidence) -> Table:
                     rank = ranking.get((name, dataset, stratum))
                     row[stratum] = common.measured(ours, rank)
                     row[f"{stratum} group"] = common.ranks(rank).get("group")
+                    row[f"{stratum} stability"] = common.ranks(rank).get("stability")
                     row[f"{stratum} positives"] = int(ours["n_pos"])
                     row[f"{stratum} mde"] = common.ranks(rank).get("mde")
             trend = evidence.trends.get((name, dataset))
@@ -55,7 +56,11 @@ def rare_disease(evidence: Evidence) -> Table:
             rows.append(row | common.counts(evidence.sets[dataset], whole))
     used = [stratum for stratum in STRATA if any(stratum in row for row in rows)]
     strata = [
-        (estimate(s, STRATA[s], f"{s} "), words(f"{s} group"), real(f"{s} positives"), real(f"{s} mde"))
+        (
+            estimate(s, STRATA[s], f"{s} "),
+            words(f"{s} group"),
+            *(real(f"{s} {k}") for k in ("stability", "positives", "mde")),
+        )
         for s in used
     ]
     return Table(
