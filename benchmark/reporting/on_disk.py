@@ -27,7 +27,8 @@ ROUNDING = "reports/rounding.csv"
 metric, run, change (to the training from the features as they are)."""
 RECORDED = (
     "parameters_trained", "seconds", "peak_memory_bytes", "device", "commit", "best_epoch", "val_loss",
-    "model_sha256", "train_images", "val_images", "options",
+    "model_sha256", "train_images", "val_images", "options", "sentences_seen", "flops_per_image",
+    "val_auroc", "gain_last_quarter", "converged",
 )  # fmt: skip
 """What of run.json the tables show."""
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from benchmark.core.files import write_json
+from benchmark.core.files import read_json, write_json
 from benchmark.core.hashing import hash_file
 from benchmark.core.tables import TWIN_NOTICE
 from benchmark.core.tasks import CLASSIFICATION
@@ -27,6 +27,11 @@ if TYPE_CHECKING:
     from benchmark.training.distributed import Group
 
 SHOWN = ("all", "head", "medium", "tail", "findings", "named", "never-named", "padchest20")
+
+RECORDED_OF_TRAINING = (
+    "epochs", "best_epoch", "selected_by", "val_auroc", "gain_last_quarter", "converged", "sentences_seen",
+    "flops_per_image", "parameters_trained",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -117,6 +122,7 @@ def _report(session: Session, todo: Plan, tasks: TaskResults) -> RunReport | Non
         "datasets": abouts,
         "trained_on": trained,
         "seeds": list(todo.seeds),
+        "training": _training(session, todo),
         "metrics": _records(summary.metrics),
         "comparisons": _records(summary.comparisons),
         "ranks": _records(summary.ranks),
@@ -130,8 +136,27 @@ def _report(session: Session, todo: Plan, tasks: TaskResults) -> RunReport | Non
         lines += [*_heading(at, about), *(shown or _rows(summary, at, todo.cells)), ""]
     if "]*" in "".join(lines):
         lines.append("* few positive patients carry the value: its interval is not assured to cover")
+    lines += [f"{cell}: not converged; more epochs would change its values" for cell in _rising(value)]
     lines.append(trained)
     return RunReport(value, "\n".join(lines))
+
+
+def _training(session: Session, todo: Plan) -> list[dict[str, Any]]:
+    """What each run that is in the tables recorded of its training; nothing of official checkpoints."""
+    found = []
+    for cell in todo.cells:
+        for seed, folder in session.project.trainings(cell.name):
+            if seed in todo.seeds:
+                run = read_json(folder / "run.json")
+                found.append(
+                    {"cell": cell.name, "seed": seed, **{k: run.get(k) for k in RECORDED_OF_TRAINING}}
+                )
+    return found
+
+
+def _rising(value: Mapping[str, Any]) -> list[str]:
+    """Cells of which a run still gained in its last quarter."""
+    return list(dict.fromkeys(run["cell"] for run in value["training"] if run["converged"] is False))
 
 
 def _overview(

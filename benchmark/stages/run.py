@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -149,8 +149,15 @@ def train_one(session: Session, cell: Cell, seed: int) -> dict[str, Any]:
             write_json(folder / "source.json", source)
     again = f" again ({', '.join(result.why)} changed)" if result.why else ""
     verb = "reused" if result.reused else f"trained{again} in {result.seconds:.0f} s"
-    session.say(
-        f"{cell.name} seed {seed}: {verb}, best epoch {result.best_epoch}, "
-        f"validation loss {result.val_loss:.4f}"
-    )
+    session.say(f"{cell.name} seed {seed}: {verb}, best epoch {result.best_epoch}, {_validated(result.run)}")
     return {**result.run, **source}
+
+
+def _validated(run: Mapping[str, Any]) -> str:
+    """`validation AUROC 0.8395, not converged (+0.011 in the last quarter)`, or the loss where that chose."""
+    if run.get("val_auroc") is None:
+        return f"validation loss {run['val_loss']:.4f}"
+    said = f"validation AUROC {run['val_auroc']:.4f}"
+    if run.get("converged") is False:
+        said += f", not converged ({run['gain_last_quarter']:+.3f} in the last quarter)"
+    return said

@@ -221,7 +221,9 @@ def runs(root: Path) -> None:
                 "parameters_trained": 1000, "peak_memory_bytes": 2**30, "device": "CPU", "commit": "d" * 40,
                 "best_epoch": 2, "val_loss": 1.0, "model_sha256": "b" * 64, "train_images": 100,
                 "val_images": 10, "epochs": 3, "options": {"features": features}, "training": {"epochs": 3},
-                "versions": {"torch": "2"}, "steps": 6,
+                "versions": {"torch": "2"}, "steps": 6, "sentences_seen": 300, "flops_per_image": 2.5e6,
+                "val_auroc": 0.7, "gain_last_quarter": 0.001 + 0.008 * cell.endswith("global"),
+                "converged": not cell.endswith("global"),
             }  # fmt: skip
             (folder / "run.json").write_text(json.dumps(run), encoding="utf-8")
             source = {"trained_on": "mimic_cxr", "trained_origin": "twin", "cell": {}}

@@ -164,8 +164,9 @@ def test_a_comparison_without_an_honest_test_is_never_bold_ranked_or_lettered(ga
     evidence = replace(gathered.evidence, comparisons=frame)
     glance = overview(evidence)
     assert not any(cells for _, cells in best_cells(glance))
+    sets = [c.key for c in glance.shown_columns if c.key.startswith("che")]
     for row in shown(glance):
-        assert all(" – [" in text for key, text in row.items() if key != "method")
+        assert all(" – [" in row[key] for key in sets)
     assert any("not ranked: test undefined" in note for note in glance.all_notes)
     one = ablation(evidence, "features")
     assert not any(cells for _, cells in best_cells(one))
@@ -476,3 +477,14 @@ def test_published_file_is_checked(tmp_path, root):
     path.write_text(yaml.safe_dump({"sources": {}, "notes": {}, "images": {}, "rows": [row]}))
     with pytest.raises(BenchError, match=r"published\.yaml: .*'nowhere'"):
         load_published(path)
+
+
+def test_every_row_says_what_training_cost_and_whether_it_had_converged(tables):
+    by_cell = {raw["cell"]: raw for raw in tables["cost"].records()}
+    assert by_cell["carzero-main"]["converged"] is True
+    assert by_cell["carzero-global"]["converged"] is False
+    texts = {row["variant"]: row["convergence"] for row in shown(tables["cost"])}
+    assert "not converged (+0.009)" in texts.values()
+    (row,) = [r for r in shown(tables["overview"]) if r["method"] == "CARZero"]
+    assert (row["parameters"], row["sentences_seen"], row["mflop"]) == ("1,000", "300", "2.50")
+    assert row["convergence"] == "yes (+0.001)"

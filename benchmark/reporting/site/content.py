@@ -82,6 +82,9 @@ def seed_facts(cell: str, seed: int, run: dict[str, Any], runs: dict[str, str]) 
         "seed": str(seed),
         "best epoch": str(run["best_epoch"]),
         "validation loss": f"{run['val_loss']:.4f}",
+        "validation AUROC": _number(run.get("val_auroc"), ".4f"),
+        "gain of the last quarter": _number(run.get("gain_last_quarter"), "+.4f"),
+        "converged": {None: "–", True: "yes", False: "no"}[run.get("converged")],
         "seconds": f"{run['seconds']:.0f}",
         "training images": f"{run['train_images']:,}",
         "weights sha256": str(run["model_sha256"])[:16],
@@ -89,6 +92,10 @@ def seed_facts(cell: str, seed: int, run: dict[str, Any], runs: dict[str, str]) 
         "device": str(run["device"]),
         "MLflow run": runs.get(f"{cell}/seed-{seed}", "–"),
     }
+
+
+def _number(value: float | None, form: str) -> str:
+    return "–" if value is None else format(value, form)
 
 
 def mlflow_runs(project: Project) -> dict[str, str]:

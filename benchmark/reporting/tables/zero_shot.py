@@ -11,6 +11,7 @@ from benchmark.reporting.evidence import Evidence
 from benchmark.reporting.published import Published
 from benchmark.reporting.table import Table, TableColumn, estimate, words
 from benchmark.reporting.tables import Material
+from benchmark.reporting.tables.cost import FACTS, TRAINING, training_facts
 
 PLACE = 0
 SUBSETS = ("padchest20",)
@@ -54,6 +55,7 @@ def overview(evidence: Evidence) -> Table:
     rows = []
     for name in rows_of(evidence):
         row: dict[str, Any] = {"cell": name, "method": evidence.cell(name).heading}
+        row |= training_facts(evidence, name)
         for dataset, stratum in places(evidence):
             ours = evidence.value(name, dataset, stratum)
             row[place_title(dataset, stratum)] = common.measured(ours, ranking.get((name, dataset, stratum)))
@@ -65,9 +67,9 @@ def overview(evidence: Evidence) -> Table:
     return Table(
         name="overview",
         title="Zero-shot classification at a glance: macro AUROC",
-        columns=(words("cell"), common.METHOD, *columns),
+        columns=(words("cell"), common.METHOD, *columns, *TRAINING),
         rows=tuple(rows),
-        notes=(common.READING, *sizes),
+        notes=(common.READING, FACTS, *sizes),
         family=common.RANKING_FAMILY,
         synthetic=evidence.synthetic(),
     )
