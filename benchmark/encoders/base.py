@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -26,6 +27,8 @@ class ImageEncoder(nn.Module, ABC):
     use their stored statistics and dropout is off, frozen or fine-tuned.
     """
 
+    modality: ClassVar[Literal["cxr", "ct"]] = "cxr"
+    """What it reads: plane radiographs, or volumes of computed tomography."""
     width: int
     grid: tuple[int, ...]
     mean: Tensor

@@ -160,6 +160,8 @@ class OfficialDino(ImageEncoder):
 class OfficialVolumes(ImageEncoder):
     """BrgSA's 3-D ViT. `encode` takes float volumes (B, 1, X, Y, Z) of `data.volumes.network_input`."""
 
+    modality = "ct"
+
     def __init__(self, state: Mapping[str, Tensor], weights: str, heads: int | None = None) -> None:
         # Preprocessing describes planes; of volumes only its mean and std would act, and those are applied
         # by `network_input`.

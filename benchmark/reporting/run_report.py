@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from benchmark.core.errors import ParamsError
 from benchmark.core.files import read_json, write_json
 from benchmark.core.hashing import hash_file
 from benchmark.core.tables import TWIN_NOTICE
 from benchmark.core.tasks import CLASSIFICATION
+from benchmark.data.cards import load_card
 from benchmark.grid.layout import Project
 from benchmark.grid.params import Cell
 from benchmark.grid.request import Plan, Request, plan
@@ -82,6 +84,7 @@ def carry_out_checkpoint(
         }
     )
     model = load_official(request.method, checkpoint, tokenizer=tokenizer)
+    _same_modality(request.method, model.image.modality, todo.datasets)
     digest = hash_file(checkpoint)
     say(
         f"{request.method}: official checkpoint {digest[:12]}, {len(model.unused)} tensors that it never uses"
@@ -108,6 +111,18 @@ def carry_out_checkpoint(
     if session.processes.first:
         write_json(project.run(cell.name, 0) / "source.json", {k: run[k] for k in ("identity", "trained_on")})
     return _report(session, Plan(todo.params, (cell,), (0,), todo.datasets, ((cell, 0),)), tasks)
+
+
+def _same_modality(method: str, reads: str, datasets: Sequence[str]) -> None:
+    """Raises ParamsError where a checkpoint for volumes meets radiographs, or the reverse."""
+    kinds = {"cxr": "plane radiographs", "ct": "CT volumes"}
+    for name in datasets:
+        has = load_card(name).modality
+        if has != reads:
+            raise ParamsError(
+                f"--dataset {name}: it holds {kinds[has]}, and the official {method} checkpoint "
+                f"reads {kinds[reads]}. `bench ls datasets` says what each set holds."
+            )
 
 
 def _report(session: Session, todo: Plan, tasks: TaskResults) -> RunReport | None:
