@@ -8,9 +8,16 @@ from collections.abc import Iterable
 
 
 class BenchError(Exception):
-    """Bad input: one line that names the file, row or option and says what to do next. Exit code 2."""
+    """Bad input: one line that names the file, row or option and says what to do next. Exit code 2.
+
+    Line ends and control characters of what the message quotes become spaces, and very long words are cut.
+    """
 
     exit_code = 2
+
+    def __init__(self, message: str = "") -> None:
+        line = re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+", " ", message)
+        super().__init__(re.sub(r"(\S{500})\S+", r"\1…", line))
 
 
 class CardError(BenchError):

@@ -117,7 +117,7 @@ def _reason(problem: BaseException, path: str) -> str:
         text = problem.msg
     else:
         text = next((line.strip() for line in str(problem).splitlines() if line.strip()), "")
-    text = re.sub(r"[\x00-\x1f\x7f-\x9f]", "?", text.replace(path, Path(path).name)).strip(" .")
+    text = re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", "?", text.replace(path, Path(path).name)).strip(" .")
     if not text or isinstance(problem, KeyError | IndexError | AttributeError | AssertionError | TypeError):
         text = f"{kind}: {text}" if text else kind
     return text[:160]

@@ -105,16 +105,17 @@ class Manifest:
         """root: the folder that `path` is relative to, for those who read images."""
         path = Path(folder) / "manifest.parquet"
         frame, meta = read_table(path)
+        dataset, origin, classes, info = _said(path, meta, dataset=str, origin=str, classes=list, info=dict)
         regions_path = Path(folder) / "regions.parquet"
         regions = read_table(regions_path)[0] if regions_path.exists() else None
         return cls(
-            dataset=meta["dataset"],
-            origin=meta["origin"],
+            dataset=dataset,
+            origin=origin,
             root=Path(root),
-            classes=tuple(meta["classes"]),
+            classes=tuple(classes),
             frame=frame,
             regions=regions,
-            info=meta["info"],
+            info=info,
         )
 
 
@@ -137,7 +138,16 @@ class Predictions:
     @classmethod
     def load(cls, path: Path | str) -> Predictions:
         frame, meta = read_table(path)
-        return cls(classes=tuple(meta["classes"]), frame=frame, info=meta["info"])
+        classes, info = _said(path, meta, classes=list, info=dict)
+        return cls(classes=tuple(classes), frame=frame, info=info)
+
+
+def _said(path: Path | str, meta: dict[str, Any], **kinds: type) -> list[Any]:
+    """What the metadata say under these keys. Raises DataError where one is missing or of another type."""
+    for key, kind in kinds.items():
+        if not isinstance(meta.get(key), kind):
+            raise DataError(f"{path}: its metadata lack '{key}'; no stage of this suite wrote it.")
+    return [meta[key] for key in kinds]
 
 
 def write_table(path: Path | str, frame: pd.DataFrame, meta: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from benchmark.core.errors import DataError, UnknownName
+from benchmark.core.guard import parsing
 
 MERGED = "findings and impression"
 PREAMBLE = ""
@@ -95,12 +96,9 @@ class OpenIReport:
 def openi_report(data: bytes, source: str = "report") -> OpenIReport:
     """Parse an Open-I XML file. Raises DataError, naming `source`, where it is not one."""
     from defusedxml import ElementTree
-    from defusedxml.common import DefusedXmlException
 
-    try:
+    with parsing(source, "well-formed XML", "Fetch it again.", private=True):
         root = ElementTree.fromstring(data)
-    except (ElementTree.ParseError, DefusedXmlException, ValueError):
-        raise DataError(f"{source}: not well-formed XML.") from None
     uid = root.find("uId")
     if uid is None or "id" not in uid.attrib:
         raise DataError(f"{source}: not an Open-I report (no uId element).")

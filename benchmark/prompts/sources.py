@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import tarfile
-import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark.core.errors import DataError
+from benchmark.core.guard import bounded_size, opened, parsing
 from benchmark.core.tables import Manifest
 from benchmark.prompts.sections import OpenIReport, openi_report
 
@@ -84,28 +84,26 @@ def _files(source: Path) -> Iterator[tuple[str, str, bytes]]:
     elif source.name.lower().endswith(_ARCHIVES):
         yield from _members(source)
     elif source.suffix.lower() in (".txt", ".xml"):
-        if source.stat().st_size > _LARGEST:
-            raise DataError(f"{source}: has {source.stat().st_size:,} bytes; no report is that long.")
-        yield str(source), source.name, source.read_bytes()
+        bounded_size(source, "a report", _LARGEST)
+        with parsing(source, "a report"):
+            data = source.read_bytes()
+        yield str(source), source.name, data
     else:
         raise DataError(f"{source}: not a kind of report file. Expected .txt, .xml, .tgz, .csv or a folder.")
 
 
-def _members(path: Path) -> Iterator[tuple[str, str, bytes]]:
-    try:
-        with tarfile.open(path) as archive:
-            for member in archive:
-                if not member.isfile() or not member.name.lower().endswith((".txt", ".xml")):
-                    continue
-                if member.size > _LARGEST:
-                    raise DataError(
-                        f"{path}: {member.name} has {member.size:,} bytes; no report is that long."
-                    )
-                handle = archive.extractfile(member)
-                if handle is not None:
-                    yield f"{path}:{member.name}", Path(member.name).name, handle.read()
-    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
-        raise DataError(f"{path}: the archive is damaged ({type(error).__name__}). Fetch it again.") from None
+def _members(path: Path) -> list[tuple[str, str, bytes]]:
+    found = []
+    with parsing(path, "a tar archive", "Fetch it again.", private=True), tarfile.open(path) as archive:
+        for member in archive:
+            if not member.isfile() or not member.name.lower().endswith((".txt", ".xml")):
+                continue
+            if member.size > _LARGEST:
+                raise DataError(f"{path}: {member.name} has {member.size:,} bytes; no report is that long.")
+            handle = archive.extractfile(member)
+            if handle is not None:
+                found.append((f"{path}:{member.name}", Path(member.name).name, handle.read()))
+    return found
 
 
 def _text(data: bytes) -> str:
@@ -172,10 +170,8 @@ def _table(path: Path) -> tuple[pd.DataFrame, str, str | None]:
     """A CSV as text, and the names of its columns of reports and of ids."""
     import pandas as pd
 
-    try:
-        frame = pd.read_csv(path, dtype="string", keep_default_na=False)
-    except (ValueError, OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path}: not a readable CSV file ({type(error).__name__}).") from None
+    with parsing(path, "a CSV table", private=True), opened(path) as handle:
+        frame = pd.read_csv(handle, dtype="string", keep_default_na=False)
     columns = {str(name).strip().lower(): name for name in reversed(list(frame.columns))}
     text = next((columns[c] for c in _TEXT_COLUMNS if c in columns), None)
     if text is None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark.core.errors import BenchError
 from benchmark.core.files import read_json
-from benchmark.core.tables import read_table
+from benchmark.core.guard import parsing
+from benchmark.core.tables import METRIC_COLUMNS, read_table
 from benchmark.core.tasks import CLASSIFICATION, TASKS
 from benchmark.grid.layout import Project
 from benchmark.grid.params import Cell, Params
@@ -25,12 +26,15 @@ if TYPE_CHECKING:
 ROUNDING = "reports/rounding.csv"
 """One row a training from features that differ in the last bit, and macro value: cell, dataset, stratum,
 metric, run, change (to the training from the features as they are)."""
-RECORDED = (
-    "parameters_trained", "seconds", "peak_memory_bytes", "device", "commit", "best_epoch", "val_loss",
-    "model_sha256", "train_images", "val_images", "options", "sentences_seen", "flops_per_image",
-    "val_auroc", "gain_last_quarter", "converged",
-)  # fmt: skip
-"""What of run.json the tables show."""
+RECORDED: Mapping[str, Callable[[Any], Any]] = {
+    "parameters_trained": int, "seconds": float, "peak_memory_bytes": int, "device": str, "commit": str,
+    "best_epoch": int, "val_loss": float, "model_sha256": str, "train_images": int, "val_images": int,
+    "options": dict, "sentences_seen": int, "flops_per_image": float, "val_auroc": float,
+    "gain_last_quarter": float, "converged": bool,
+}  # fmt: skip
+"""What of run.json the tables show, and of which type it is."""
+RUN_RECORD = "a record of a training"
+HISTORY = ("epoch", "step", "learning_rate", "train_loss", "val_loss", "seconds")
 
 
 @dataclass(frozen=True)
@@ -64,8 +68,8 @@ class OnDisk:
         frames, checkpoints = [], []
         sets: dict[str, dict[str, Any]] = {}
         for name, seed, folder in self._folders():
-            frame, meta = read_table(folder / METRICS)
-            dataset, origin = str(frame["dataset"].iloc[0]), str(frame["origin"].iloc[0])
+            frame, about = _results(folder / METRICS)
+            dataset, origin = about["dataset"], about["origin"]
             official = self.cells[name].variant == "official"
             configured = origin == self.origin(dataset)
             if not official and not (configured and dataset in datasets):
@@ -79,7 +83,7 @@ class OnDisk:
             frames.append(frame[(frame["class"] == "macro") | (frame["task"] != "classification")])
             if official:
                 checkpoints.append(frame.assign(run_id=name, seed=None).drop(columns="label"))
-            sets.setdefault(place, _about(frame, meta, dataset, origin))
+            sets.setdefault(place, about)
         if not frames:
             raise BenchError("results: no metrics of configured cells. Run `bench stage cells main` first.")
         ordered = {d: sets[d] for d in [*[d for d in datasets if d in sets], *sets]}
@@ -104,8 +108,8 @@ class OnDisk:
             for seed, path in found:
                 if path.stem not in tasks:
                     continue
-                frame, meta = read_table(path)
-                dataset, origin = str(frame["dataset"].iloc[0]), str(frame["origin"].iloc[0])
+                frame, about = _results(path)
+                dataset, origin = about["dataset"], about["origin"]
                 configured = origin == self.origin(dataset)
                 if cell.variant != "official" and not (configured and dataset in self._datasets(path.stem)):
                     continue
@@ -113,7 +117,7 @@ class OnDisk:
                 frames.append(
                     frame.assign(dataset=place, run_id=name, name=name, label=frame["prompts"], seed=seed)
                 )
-                sets.setdefault((path.stem, place), _about(frame, meta, dataset, origin))
+                sets.setdefault((path.stem, place), about)
         frames.sort(key=lambda f: _place(f, list(self.cells)))
         return frames, sets
 
@@ -128,11 +132,14 @@ class OnDisk:
         rows = []
         for name in (n for n in self.cells if n in evaluated):
             for seed, folder in self.project.trainings(name):
-                run = read_json(folder / "run.json")
-                seen = int(run["train_images"]) * int(run["epochs"])
-                speed = seen / run["seconds"] if run["seconds"] else float("nan")
+                path = folder / "run.json"
+                run = read_json(path)
+                with parsing(path, RUN_RECORD, "Train the cell again."):
+                    values = {k: None if run.get(k) is None else kind(run[k]) for k, kind in RECORDED.items()}
+                    seen = int(run["train_images"]) * int(run["epochs"])
+                    speed = seen / run["seconds"] if run["seconds"] else float("nan")
                 own = {"cell": name, "seed": seed, "images_seen": seen, "images_per_second": speed}
-                rows.append(own | {k: run.get(k) for k in RECORDED})
+                rows.append(own | values)
         return pd.DataFrame(rows)
 
     def trained_on(self) -> dict[str, str]:
@@ -142,7 +149,8 @@ class OnDisk:
             for _, folder in self.project.seeds("runs", name):
                 if (folder / "source.json").is_file():
                     source = read_json(folder / "source.json")
-                    found[str(source["trained_on"])] = str(source.get("trained_origin", "official"))
+                    with parsing(folder / "source.json", RUN_RECORD, "Train the cell again."):
+                        found[str(source["trained_on"])] = str(source.get("trained_origin", "official"))
         return found
 
     def rounding(self) -> dict[Macro, np.ndarray]:
@@ -154,22 +162,34 @@ class OnDisk:
         if not path.is_file():
             return {}
         found: dict[Macro, list[float]] = {}
-        for row in pd.read_csv(path).to_dict("records"):
-            key = (str(row["cell"]), str(row["dataset"]), str(row["stratum"]), str(row["metric"]))
-            found.setdefault(key, []).append(float(row["change"]))
+        with parsing(path, "a table of `python -m perf.rounding`", "Make it again."):
+            for row in pd.read_csv(path).to_dict("records"):
+                key = (str(row["cell"]), str(row["dataset"]), str(row["stratum"]), str(row["metric"]))
+                found.setdefault(key, []).append(float(row["change"]))
         return {key: np.array(values) for key, values in found.items()}
 
     def histories(self) -> pd.DataFrame:
         """history.csv of every run, with cell and seed."""
         import pandas as pd
 
-        frames = [
-            pd.read_csv(folder / "history.csv").assign(cell=name, seed=seed)
-            for name in self.cells
-            for seed, folder in self.project.trainings(name)
-            if (folder / "history.csv").is_file()
-        ]
+        frames = []
+        for name in self.cells:
+            for seed, folder in self.project.trainings(name):
+                path = folder / "history.csv"
+                if path.is_file():
+                    with parsing(path, "a history of a training", "Train the cell again."):
+                        numbers = pd.read_csv(path)
+                        numbers[list(HISTORY)].astype(float)
+                    frames.append(numbers.assign(cell=name, seed=seed))
         return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=["cell", "seed"])
+
+
+def _results(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Rows of one evaluation and what was evaluated. Raises DataError where no evaluation wrote the file."""
+    frame, meta = read_table(path)
+    with parsing(path, "results of an evaluation", "Evaluate the cell again."):
+        first = frame[list(METRIC_COLUMNS)].iloc[0]
+        return frame, _about(frame, meta, str(first["dataset"]), str(first["origin"]))
 
 
 def _about(frame: pd.DataFrame, meta: Mapping[str, Any], dataset: str, origin: str) -> dict[str, Any]:

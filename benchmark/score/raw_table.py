@@ -207,9 +207,8 @@ def _text_table(path: Path, chosen: set[str | None]) -> pa.Table:
         place.line = 1
         with opened(path) as handle:
             first = handle.readline(1 << 22).decode("utf-8-sig").rstrip("\r\n")
-        place.line = None
-    delimiter = _delimiter(first)
-    header = next(csv.reader(io.StringIO(first), delimiter=delimiter), [])
+        delimiter = _delimiter(first)
+        header = next(csv.reader(io.StringIO(first, newline=""), delimiter=delimiter), [])
     _no_duplicates(path, header)
     types = {h: pa.string() for h in header if h.strip().lower() in TEXT_NAMES or h in chosen}
 
@@ -270,6 +269,8 @@ def _arrays(path: Path) -> tuple[pa.Table, dict[str, Any]]:
     with parsing(path, "an array file", "Arrays of numbers and texts, without objects, can be read."):
         loaded = np.load(path, allow_pickle=False)
         arrays = {"data": loaded} if isinstance(loaded, np.ndarray) else {k: loaded[k] for k in loaded.files}
+        if not all(isinstance(array, np.ndarray) for array in arrays.values()):
+            raise ValueError("a member is no array")
     scores = {k: v for k, v in arrays.items() if v.ndim == 2 and v.dtype.kind in "fiub"}
     if len(scores) != 1:
         found = ", ".join(f"{k} {list(v.shape)}" for k, v in list(arrays.items())[:6]) or "none"
