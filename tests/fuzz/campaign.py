@@ -1,0 +1,204 @@
+"""`make fuzz`: many inputs on every target, in processes that may die, with the counts kept on disk.
+
+A batch is one target and one seed of Hypothesis, so the same batches are the same inputs on every machine.
+What is done is one line a batch of `done.jsonl`; a campaign that was stopped goes on behind it. An input that
+breaks a promise is kept as a file, and so is the one on which a process died or hung.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+BATCH = 1000
+"""Inputs of one process."""
+WARM = 5
+"""Inputs whose memory is that of imports; growth is counted after them."""
+SILENT = 60.0
+"""Seconds without a new input after which a process counts as hung; its start may take ten times as long."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    target: str
+    number: int
+    size: int
+
+
+def plan(inputs: int, only: list[str]) -> list[Batch]:
+    """Batches of every target by its weight, in turns, so that all targets fill evenly."""
+    from tests.fuzz.targets import TARGETS
+
+    chosen = {name: t for name, t in TARGETS.items() if not only or any(o in name for o in only)}
+    total = sum(t.weight for t in chosen.values())
+    found = []
+    for name, target in chosen.items():
+        share = -(-inputs * target.weight // total)
+        sizes = [BATCH] * (share // BATCH) + ([share % BATCH] if share % BATCH else [])
+        found += [Batch(name, number, size) for number, size in enumerate(sizes)]
+    return sorted(found, key=lambda b: b.number)
+
+
+def carry_out(batch: Batch, folder: Path) -> None:
+    """One batch in this process; prints its counts as JSON. Before each input a file says which one it is."""
+    from hypothesis import HealthCheck, Phase, given, seed, settings
+
+    from benchmark.core import numerics
+
+    numerics.pin("portable")
+    from tests.fuzz.judge import judge, peak
+    from tests.fuzz.targets import TARGETS, Input
+
+    target = TARGETS[batch.target]
+    counts: Counter[str] = Counter()
+    seen: set[bytes] = set()
+    slowest, first, broken = 0.0, peak(), []
+    current = folder / f"now-{os.getpid()}"
+
+    @seed(batch.number)
+    @settings(
+        max_examples=batch.size,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(target.inputs())
+    def every_input(one: Input) -> None:
+        nonlocal slowest, first
+        where, data = one
+        if sum(counts.values()) < WARM:
+            first = peak()
+        current.write_bytes(where.encode() + b"\n" + data)
+        seen.add(hashlib.sha256(where.encode() + b"\0" + data).digest())
+        begun = time.process_time()
+        try:
+            counts[judge(target, where, data)] += 1
+        except BaseException as problem:
+            if isinstance(problem, KeyboardInterrupt):
+                raise
+            counts["broken"] += 1
+            broken.append(keep(folder, batch, current, f"{type(problem).__name__}: {problem}"))
+        slowest = max(slowest, time.process_time() - begun)
+
+    every_input()
+    current.unlink(missing_ok=True)
+    value = {**vars(batch), "inputs": sum(counts.values()), "distinct": len(seen), "kept": broken}
+    value |= {kind: counts[kind] for kind in ("read", "refused", "broken")}
+    value |= {"slowest": round(slowest, 3), "peak": peak(), "growth": peak() - first}
+    print(json.dumps(value))
+
+
+def keep(folder: Path, batch: Batch, current: Path, reason: str) -> str:
+    """Copy the input in hand beside its reason; its name."""
+    data = current.read_bytes()
+    name = (
+        f"{''.join(c if c.isalnum() else '-' for c in batch.target)}-{hashlib.sha256(data).hexdigest()[:12]}"
+    )
+    (folder / "broken").mkdir(exist_ok=True)
+    (folder / "broken" / name).write_bytes(data)
+    (folder / "broken" / f"{name}.txt").write_text(f"{batch}\n{reason}\n", encoding="utf-8")
+    return name
+
+
+def supervised(batch: Batch, folder: Path) -> dict[str, object]:
+    """The counts of a batch in a process of its own, which is killed where it says nothing."""
+    command = [
+        sys.executable,
+        "-m",
+        "tests.fuzz.campaign",
+        "--folder",
+        str(folder),
+        "--batch",
+        json.dumps(vars(batch)),
+    ]
+    begun = time.time()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        current = folder / f"now-{process.pid}"
+        pool = ThreadPoolExecutor(1)
+        ended = pool.submit(process.communicate)
+        while not ended.done():
+            time.sleep(0.2)
+            since = current.stat().st_mtime if current.exists() else begun + 9 * SILENT
+            if time.time() - since > SILENT:
+                process.kill()
+                break
+        out, err = ended.result()
+        pool.shutdown()
+    if process.returncode == 0:
+        return json.loads(out.splitlines()[-1])
+    reason = f"the process ended with {process.returncode}: {err[-3000:]}"
+    kept = [keep(folder, batch, current, reason)] if current.exists() else [reason]
+    current.unlink(missing_ok=True)
+    zeros = dict.fromkeys(("inputs", "distinct", "read", "refused", "slowest", "peak", "growth"), 0)
+    return {**vars(batch), **zeros, "broken": 1, "kept": kept}
+
+
+def table(lines: list[dict]) -> str:
+    """Counts of every target as Markdown."""
+    rows = [
+        "| target | inputs | distinct | read | refused | broken | slowest, s | growth, MB |",
+        "|---|" + "--:|" * 7,
+    ]
+    groups: dict[str, list[dict]] = {}
+    for line in lines:
+        groups.setdefault(line["target"], []).append(line)
+        groups.setdefault("all", [])
+    for name in [*(n for n in groups if n != "all"), "all"]:
+        own = groups[name] or lines
+        sums = [sum(line[k] for line in own) for k in ("inputs", "distinct", "read", "refused", "broken")]
+        rows.append(
+            f"| {name} | {' | '.join(f'{s:,}' for s in sums)} | {max(line['slowest'] for line in own):.2f} | "
+            f"{max(line['growth'] for line in own) / 2**20:,.0f} |"
+        )
+    return "\n".join(rows)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--inputs", type=int, default=100_000, help="inputs over all targets")
+    parser.add_argument(
+        "--minutes", type=float, default=0, help="stop after so many minutes; go on next time"
+    )
+    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--only", nargs="*", default=[], help="targets whose name holds one of these")
+    parser.add_argument("--folder", type=Path, default=Path("scratch/fuzz"), help="counts and kept inputs")
+    parser.add_argument("--batch", help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    asked.folder.mkdir(parents=True, exist_ok=True)
+    if asked.batch:
+        carry_out(Batch(**json.loads(asked.batch)), asked.folder)
+        return 0
+    log = asked.folder / "done.jsonl"
+    lines = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+    done = {(line["target"], line["number"], line["size"]) for line in lines}
+    waiting = [b for b in plan(asked.inputs, asked.only) if (b.target, b.number, b.size) not in done]
+    until = time.monotonic() + asked.minutes * 60 if asked.minutes else float("inf")
+    with ThreadPoolExecutor(asked.processes) as pool, log.open("a") as handle:
+        for start in range(0, len(waiting), asked.processes):
+            if time.monotonic() > until:
+                break
+            part = waiting[start : start + asked.processes]
+            for line in pool.map(supervised, part, [asked.folder] * len(part)):
+                lines.append(line)
+                handle.write(json.dumps(line) + "\n")
+                handle.flush()
+                if line["broken"]:
+                    sys.stderr.write(f"{line['target']}: {line['kept']}\n")
+    print(table(lines))
+    return int(any(line["broken"] for line in lines))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
