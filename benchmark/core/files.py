@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
 import re
+import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,13 +30,16 @@ FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
 def atomic_path(target: Path | str) -> Iterator[Path]:
     """Yield a temporary path beside `target`; rename it onto `target` on success, remove it on failure.
 
-    The temporary name keeps the suffix, so that writers that look at it behave. Raises BenchError where the
+    The temporary name keeps the suffix, so that writers that look at it behave, and names its process, so
+    that what a killed one left is removed by the next writer in the folder. Raises BenchError where the
     folder or disk does not take the file.
     """
     target = Path(target)
     with _writable(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.stem}.", suffix=target.suffix)
+        remove_left(target.parent)
+        prefix = temporary_prefix(target.stem)
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=prefix, suffix=target.suffix)
         os.close(handle)
     temporary = Path(name)
     try:
@@ -49,6 +56,39 @@ def atomic_path(target: Path | str) -> Iterator[Path]:
             os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def temporary_prefix(stem: str) -> str:
+    """How the names of this process's temporary files and folders for `stem` begin."""
+    return f".{stem}.{_place()}-{os.getpid()}-"
+
+
+def remove_left(folder: Path) -> None:
+    """Remove temporary files and folders in `folder` whose process on this machine has ended. A process looks
+    through a folder once."""
+    _remove_left(folder.resolve(), os.getpid())
+
+
+@lru_cache(maxsize=65536)
+def _remove_left(folder: Path, _process: int) -> None:
+    import psutil
+
+    ours = re.compile(rf"\..*\.{_place()}-(\d+)-")
+    for entry in os.scandir(folder):
+        found = ours.match(entry.name)
+        if found and not psutil.pid_exists(int(found[1])):
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry.path, ignore_errors=True)
+            else:
+                Path(entry.path).unlink(missing_ok=True)
+
+
+@lru_cache(maxsize=1)
+def _place() -> str:
+    """A name of this machine, and of the container in it, as process numbers mean something only there."""
+    names = "/proc/self/ns/pid"
+    inside = os.readlink(names) if os.path.lexists(names) else ""  # noqa: PTH115
+    return hashlib.sha256(f"{socket.gethostname()} {inside}".encode()).hexdigest()[:8]
 
 
 @contextlib.contextmanager

@@ -23,7 +23,7 @@ from benchmark.core.hashing import hash_file, hash_strings, hash_value
 ROOTS = ("benchmark", "methods")
 """Packages whose imports `source` follows; the version of another package is a part of its own in a key."""
 
-_SILENT = ("errors", "files", "guard", "locks", "progress", "registry", "reuse", "validation")
+_SILENT = ("errors", "files", "guard", "locks", "progress", "registry", "reuse", "validation", "workers")
 CANNOT_CHANGE_NUMBERS = frozenset(["benchmark", *(f"benchmark.core.{name}" for name in _SILENT)])
 """Modules that a key leaves out: they find, refuse, report, lock and write, and compute nothing."""
 

@@ -15,24 +15,23 @@ to know its hash.
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
 
-from benchmark.core.errors import BenchError, DataError
+from benchmark.core.errors import DataError
 from benchmark.core.files import atomic_path, write_text
 from benchmark.core.hashing import hash_bytes, hash_strings
 from benchmark.core.locks import only_writer
 from benchmark.core.preprocessing import Preprocessing
 from benchmark.core.reuse import Key, is_made, key_of, record, source
+from benchmark.core.workers import worker_pool
 from benchmark.data.contents import Known, content_hashes, cores, remember, size_and_time
 from benchmark.data.pixels import decode_pixels, preprocess, read_bytes
 
@@ -213,17 +212,11 @@ def _outcomes(
         for chunk in chunks:
             yield _decode_chunk(chunk, pixels, preprocessing)
         return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker) as pool:
+    with worker_pool(workers, _start_worker) as pool:
         futures = [pool.submit(_decode_chunk, chunk, pixels, preprocessing) for chunk in chunks]
         try:
             for future in as_completed(futures):
                 yield future.result()
-        except BrokenProcessPool:
-            raise BenchError(
-                "a decoding process was killed, perhaps for lack of memory. Run again to go on from here, "
-                "with fewer workers."
-            ) from None
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 

@@ -5,14 +5,13 @@ The module imports little: every worker process imports it.
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import as_completed
 from typing import NamedTuple
 
-from benchmark.core.errors import BenchError, DataError
+from benchmark.core.errors import DataError
 from benchmark.core.hashing import hash_bytes
+from benchmark.core.workers import worker_pool
 from benchmark.data.contents import cores
 from benchmark.data.pixels import decode_pixels, read_bytes
 
@@ -40,15 +39,11 @@ def open_all(paths: Sequence[str], workers: int | None = None) -> Iterator[list[
     if count <= 1:
         yield from map(_open_chunk, chunks)
         return
-    with ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with worker_pool(count) as pool:
         futures = [pool.submit(_open_chunk, chunk) for chunk in chunks]
         try:
             for future in as_completed(futures):
                 yield future.result()
-        except BrokenProcessPool:
-            raise BenchError(
-                "a process that opens images was killed, perhaps for lack of memory. Use fewer --workers."
-            ) from None
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmark.core.files import write_json
 from benchmark.core.progress import QUIET, watched
+from benchmark.core.workers import worker_pool
 from benchmark.grid.layout import Project
 from benchmark.grid.params import Cell, Params, ablation_cell, cell_named, main_cell
 from benchmark.grid.params_file import load_params
@@ -93,8 +93,7 @@ def _alone(project: Project, params: Params, jobs: list[Job], say: Say) -> Itera
 
 
 def _pool(project: Project, jobs: list[Job], count: int, say: Say) -> Iterator[tuple[Job, Headline]]:
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(count, context, _start, (project.root,)) as pool:
+    with worker_pool(count, _start, project.root) as pool:
         running: dict[Future[tuple[Headline, list[str]]], Job] = {
             pool.submit(_work, job): job for job in jobs
         }

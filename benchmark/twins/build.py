@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +15,10 @@ import numpy as np
 from pydantic import BaseModel, Field, ValidationError
 
 from benchmark.core.errors import BenchError, DataError
+from benchmark.core.files import remove_left, temporary_prefix
 from benchmark.core.registry import Registry
 from benchmark.core.tables import write_table
+from benchmark.core.workers import worker_pool
 from benchmark.twins.case import Finding, TwinStudy
 from benchmark.twins.population import Visit, findings_of, generator, visits
 from benchmark.twins.render import render
@@ -100,8 +100,7 @@ def generate(dataset: str, spec: TwinSpec, seed: int, workers: int = 2) -> Itera
     if workers <= 1:
         yield from (make_study(visit, place, spec.size, seed) for visit in plan)
         return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+    with worker_pool(workers) as pool:
         pending: list[Any] = []
         for batch in _batches(plan, 16):
             pending.append(pool.submit(_make_batch, batch, place, spec.size, seed))
@@ -153,7 +152,8 @@ def build_twin(
         raise DataError(f"{root}: holds files and is no twin; name another folder.")
     start = time.perf_counter()
     root.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))
+    remove_left(root.parent)
+    staging = Path(tempfile.mkdtemp(prefix=temporary_prefix(root.name), dir=root.parent))
     log = _Truth()
     try:
         tree = staging / "tree"
