@@ -35,6 +35,9 @@ OUTSIDE = FULL | {
 }
 """What a disk or its rights refuse, wherever it happens."""
 
+QUOTES_NO_DATA = (BenchError, OSError, ImportError, NameError, AttributeError, TypeError, MemoryError)
+"""Errors whose messages name files, modules and types."""
+
 UsageError: type[Exception] = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
 """click's base of usage errors; typer carries its own copy of click, so it cannot be imported."""
 
@@ -130,13 +133,23 @@ def _run(arguments: list[str]) -> int:
         return 0
     except UsageError:
         raise
-    except BaseException:
+    except BaseException as error:
         if arguments[:1] == ["--debug"]:
-            traceback.print_exc()
+            sys.stderr.write(_traceback(error))
         raise
     if result == 130:  # typer's own answer to Ctrl-C, without a word
         raise KeyboardInterrupt
     return result if isinstance(result, int) else 0
+
+
+def _traceback(error: BaseException) -> str:
+    """Where an error came from, and what it came from. Messages that may quote a cell or a report are left
+    out: a traceback is what people paste into a public thread."""
+    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    before = "" if cause is None else f"{_traceback(cause)}\nwhich led to:\n\n"
+    places = "".join(traceback.format_tb(error.__traceback__))
+    said = str(error) if isinstance(error, QUOTES_NO_DATA) else "(message left out: it may quote data)"
+    return f"{before}Traceback (most recent call last):\n{places}{type(error).__name__}: {said}\n"
 
 
 def _failed(line: str, code: int, arguments: list[str]) -> int:

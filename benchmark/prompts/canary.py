@@ -7,6 +7,7 @@ import re
 import zipfile
 import zlib
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,8 +55,8 @@ def plant_folder(folder: Path | str, phrases: Sequence[str] = PHRASES) -> int:
 
 
 def leaks(folder: Path | str, phrases: Sequence[str] = PHRASES, allowed: Collection[str] = ()) -> list[Leak]:
-    """Files below `folder` that hold a phrase, in plain, gzip, zip or Parquet form, words in any case and
-    with any separator between them ("quetzal-lanternfish_ossuary").
+    """Files below `folder` that hold a phrase, in plain, gzip, zip or Parquet form, in a stream of a PDF or a
+    text of a PNG, words in any case and with any separator between them ("quetzal-lanternfish_ossuary").
 
     allowed: glob patterns, relative to `folder`, of the text tables that are meant to hold text.
     """
@@ -87,6 +88,15 @@ def _contents(path: Path) -> Iterator[tuple[str, bytes]]:
         with zipfile.ZipFile(path) as archive:
             for name in archive.namelist():
                 yield name, archive.read(name)
+    elif data[:4] == b"%PDF":
+        for number, stream in enumerate(re.findall(rb"stream\r?\n(.*?)\r?\nendstream", data, re.DOTALL)):
+            with suppress(zlib.error):
+                yield f"stream {number}", zlib.decompress(stream)
+    elif data[:8] == b"\x89PNG\r\n\x1a\n":
+        from PIL import Image
+
+        with Image.open(path) as image:
+            yield "texts", repr(image.info).encode()
     elif data[:4] == b"PAR1":
         import pyarrow.parquet as pq
 

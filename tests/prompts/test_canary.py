@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import gzip
 import zipfile
+import zlib
 
 import pandas as pd
 import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from benchmark.core.errors import DataError
 from benchmark.core.tables import write_table
@@ -29,10 +32,15 @@ def test_every_form_of_a_file_is_searched(tmp_path):
         archive.writestr("x/y.json", phrase * 50)
     write_table(tmp_path / "c.parquet", pd.DataFrame({"text": [phrase]}), {})
     write_table(tmp_path / "d.parquet", pd.DataFrame({"n": [1]}), {"note": phrase})
+    (tmp_path / "e.pdf").write_bytes(b"%PDF-1.4\nstream\n" + zlib.compress(phrase.encode()) + b"\nendstream")
+    note = PngInfo()
+    note.add_text("Description", phrase, zip=True)
+    Image.new("L", (4, 4)).save(tmp_path / "f.png", pnginfo=note)
     (tmp_path / "clean.txt").write_text(" ".join(reversed(phrase.split())))
     found = {leak.path.name for leak in leaks(tmp_path)}
-    assert found == {"log.txt", "a.gz", "b.zip", "c.parquet", "d.parquet"}
-    assert {leak.path.name for leak in leaks(tmp_path, allowed=["*.parquet"])} == {"log.txt", "a.gz", "b.zip"}
+    assert found == {"log.txt", "a.gz", "b.zip", "c.parquet", "d.parquet", "e.pdf", "f.png"}
+    others = {"log.txt", "a.gz", "b.zip", "e.pdf", "f.png"}
+    assert {leak.path.name for leak in leaks(tmp_path, allowed=["*.parquet"])} == others
 
 
 def test_folders_are_planted_whole(tmp_path):
