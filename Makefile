@@ -1,6 +1,8 @@
 # make reproduce   environment from the lock, the main tables and their page, then where they are
 # make grid        the same with every ablation
 # make test        environment from the lock, then the tests
+# make fuzz        100,000 damaged inputs on every parser; FUZZ="--inputs 5000 --processes 2 --minutes 10"
+# make chaos       a small cell under kills, a full disk, read-only folders and more; CHAOS="--kills 20"
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(CURDIR)/$(VENV)/bin
@@ -8,7 +10,7 @@ export PATH := $(BIN):$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: reproduce grid test lint smoke docs audit lock clean
+.PHONY: reproduce grid test lint smoke docs fuzz chaos audit lock clean
 
 $(VENV)/.installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -46,6 +48,13 @@ smoke: $(VENV)/.installed
 # The documentation as a site in scratch/docs; a link that leads nowhere is an error.
 docs: $(VENV)/.installed
 	NO_MKDOCS_2_WARNING=1 mkdocs build --quiet
+
+# Goes on where it was stopped; figures on standard output, inputs that broke a promise in scratch/fuzz/broken.
+fuzz: $(VENV)/.installed
+	$(BIN)/python -m tests.fuzz.campaign $(FUZZ)
+
+chaos: $(VENV)/.installed
+	$(BIN)/python -m tests.chaos.campaign $(CHAOS)
 
 # Known vulnerabilities of what is locked. Asks an advisory service, so it is no part of `.ci/run`.
 audit: $(VENV)/.installed
