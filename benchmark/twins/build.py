@@ -135,8 +135,9 @@ def build_twin(
 ) -> TwinSummary:
     """Write the twin of `dataset` to `root` and its truth to `<root>.truth.parquet`.
 
-    The tree is complete or absent: it is written under a temporary name and renamed. A twin at `root` is
-    replaced; another folder is not. card: the dataset's card, loaded where it is not given.
+    The tree is complete or absent, and its truth lies there before it does: both are written under temporary
+    names and renamed. A twin at `root` is replaced; another folder is not. card: the dataset's card, loaded
+    where it is not given.
     Raises UnknownName for a dataset without a site, DataError where `root` holds something else.
     """
     spec = spec or TwinSpec()
@@ -160,10 +161,12 @@ def build_twin(
         tree.mkdir()
         rng = generator(seed, place.name, "writer")
         ids = writer(tree, log.watch(generate(dataset, spec, seed, workers)), card, rng)
+        known = staging / "truth.parquet"
+        log.save(known, ids or {}, {"dataset": dataset, "seed": seed, "spec": spec.model_dump()})
         if root.exists():
             os.replace(root, staging / "old")
-        os.replace(tree, root)
-        log.save(truth, ids or {}, {"dataset": dataset, "seed": seed, "spec": spec.model_dump()})
+        os.replace(known, truth)
+        os.replace(tree, root)  # last, so that wherever this ends no tree lies there without its own truth
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return TwinSummary(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -103,6 +104,28 @@ def test_a_failing_writer_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(RuntimeError):
         build_twin("padchest", tmp_path / "twin", SMALL, seed=1, workers=1)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("change", range(5))
+def test_a_build_that_ends_at_any_rename_is_built_again(tmp_path, monkeypatch, change):
+    """Neither a first build nor a second one leaves a tree without its own truth."""
+    root, renames, replace = tmp_path / "t", iter(range(99)), os.replace
+    if change > 2:
+        build_twin("openi", root, TwinSpec(images=6, size=64), seed=1, workers=1)
+
+    def full(source, target):
+        if next(renames) == change % 3:
+            raise OSError(28, "No space left on device")
+        replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", full)
+        with pytest.raises((OSError, BenchError)):
+            build_twin("openi", root, TwinSpec(images=6, size=64), seed=2, workers=1)
+    whole = build_twin("openi", tmp_path / "whole", TwinSpec(images=6, size=64), seed=2, workers=1)
+    again = build_twin("openi", root, TwinSpec(images=6, size=64), seed=2, workers=1)
+    assert again.truth.read_bytes() == whole.truth.read_bytes()
+    assert {p.name for p in tmp_path.iterdir()} == {"t", "t.truth.parquet", "whole", "whole.truth.parquet"}
 
 
 def test_bad_input_is_named(tmp_path):
