@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from benchmark.core.errors import BenchError
 from benchmark.core.files import read_json
 from benchmark.core.guard import parsing
@@ -18,7 +20,6 @@ from benchmark.reporting.evidence import SEPARATOR
 from benchmark.stages.evaluate import METRICS, slug
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
 
     from benchmark.evaluation.comparison import Macro
