@@ -1,6 +1,7 @@
-"""CT volumes for 3-D encoders: resampling, crop, padding and intensity, as BrgSA does it.
+"""CT volumes: reading any file of one, and resampling, crop, padding and intensity as BrgSA does it.
 
-Arrays are Hounsfield units in the order (Z, Y, X); spacing is (x, y, z) in mm, as image headers give it.
+`read_volume` gives the standard orientation of `volume_grid`. In the steps after it arrays are Hounsfield
+units in the order (Z, Y, X), and spacing is (x, y, z) in mm, as image headers give it.
 Source: laihaoran/BrgSA `preprocess/*.py`, `gloria/gloria.py`. Differs from it in `outside`: where the last
 slice of a coarse volume lies beyond its voxels the official code fills with 0 HU, which is brighter than
 air; here the default is air, and 0 is asked for by the parity check alone.
@@ -9,16 +10,39 @@ air; here the default is air, and 0 is asked for by the parity check alone.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
 from benchmark.core.errors import DataError
+from benchmark.data.dicom_series import read_series
+from benchmark.data.nifti import read_nifti
+from benchmark.data.volume_grid import Told, Volume
+from benchmark.data.volume_npz import read_npz
 
 SPACING_XYZ = (1.5, 1.5, 3.0)
 SHAPE_ZYX = (128, 256, 256)
 AIR = -1024.0
 RANGE = (-1000.0, 1000.0)
 MEAN, STD = 0.4978, 0.2449
+
+
+def read_volume(path: Path | str, told: Told | None = None) -> Volume:
+    """One volume: a NIfTI file, a folder with a DICOM series, or a numpy archive.
+
+    hu: (Z, Y, X) int16 Hounsfield units, z to the head, y to the back, x to the patient's left; spacing:
+    (z, y, x) in mm. told: what the dataset's tables say where a header is wrong or silent. Raises DataError,
+    one line that names the file.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return read_series(path)
+    name = path.name.lower()
+    if name.endswith(".npz"):
+        return read_npz(path, told)
+    if name.endswith((".nii", ".nii.gz")):
+        return read_nifti(path, told)
+    raise DataError(f"{path}: neither .nii, .nii.gz, .npz nor a folder of DICOM slices. Convert it.")
 
 
 def resample(
