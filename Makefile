@@ -1,5 +1,6 @@
 # make reproduce   environment from the lock, the main tables and their page, then where they are
 # make grid        the same with every ablation
+# make robustness  how every method fares with more steps
 # make test        environment from the lock, then the tests
 # make fuzz        100,000 damaged inputs on every parser; FUZZ="--inputs 5000 --processes 2 --minutes 10"
 # make chaos       a small cell under kills, a full disk, read-only folders and more; CHAOS="--kills 20"
@@ -10,7 +11,7 @@ export PATH := $(BIN):$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: reproduce grid test lint smoke docs fuzz chaos audit lock clean
+.PHONY: reproduce grid robustness test lint smoke docs fuzz chaos audit lock clean
 
 $(VENV)/.installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -30,6 +31,10 @@ grid: $(VENV)/.installed
 	dvc repro
 	bench report --where
 	bench report changes
+
+# How every method fares with 1, 2, 4 and 8 times 20 epochs: hours. Goes on where it was stopped.
+robustness: $(VENV)/.installed
+	$(BIN)/python perf/curves.py
 
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest

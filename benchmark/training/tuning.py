@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -47,7 +47,7 @@ class Range(BaseModel, frozen=True, extra="forbid"):
 
 
 SPACE: dict[str, Range] = {
-    "training.learning_rate": Range(kind="log", low=1e-3, high=1e-2),
+    "training.learning_rate": Range(kind="log", low=2e-4, high=3e-2),
     "training.weight_decay": Range(kind="choice", values=(0.0, 0.01, 0.1)),
     "options.normalise_inputs": Range(kind="choice", values=("none", "layer", "standard")),
 }
@@ -55,20 +55,30 @@ SPACE: dict[str, Range] = {
 of the recipe, `options.<field>` of the method. The width is not searched: it is one for all, set by cost."""
 
 
+REPEATED, REPEATS = 3, 2
+"""Best trials that are trained again, and with how many further seeds, so that noise does not choose."""
+
+
 @dataclass(frozen=True)
 class Trial:
-    """One draw and what it gave; score is None where training diverged."""
+    """One draw and what it gave; score is None where training diverged. repeats: scores of further seeds."""
 
     number: int
     values: dict[str, Any]
     score: float | None
     val_loss: float | None
     seconds: float
+    repeats: tuple[float, ...] = ()
+
+    @property
+    def mean(self) -> float:
+        """Of the scores of all its seeds."""
+        return float(np.mean([self.score or 0.0, *self.repeats]))
 
 
 @dataclass(frozen=True)
 class Tuning:
-    """method, space, seed and all trials; `chosen` is the trial with the highest score."""
+    """method, space, seed and all trials; `chosen` is the repeated trial with the highest mean."""
 
     method: str
     seed: int
@@ -92,7 +102,7 @@ class Tuning:
             "space": {
                 name: item.model_dump(mode="json", exclude_defaults=True) for name, item in self.space.items()
             },
-            "trials": [asdict(trial) for trial in self.trials],
+            "trials": [{**asdict(trial), "repeats": list(trial.repeats)} for trial in self.trials],
             "chosen": self.chosen.number,
             "options": self.values("options"),
             "training": self.values("training"),
@@ -133,33 +143,46 @@ def tune(
 ) -> Tuning:
     """Train `trials` draws of one method in `folder`/trial-<n> and choose by `HeldOut.match`.
 
-    Trials use a seed of their own, so that no reported seed has seen its own selection. Finished trials
-    are reused. Raises BenchError where every trial diverged.
+    The best REPEATED are trained again with further seeds, and the highest mean is chosen. Trials use seeds
+    of their own, so that no reported seed has seen its own selection. What is finished is reused. Raises
+    BenchError where every trial diverged.
     """
     METHODS.get(method)
-    own_seed = derive_seed(seed, "tuning run") % 2**31
     held_out = HeldOut(data)
-    done: list[Trial] = []
-    groups = 0
-    for number, values in enumerate(draws(space, seed, trials)):
+
+    def run(number: int, values: Mapping[str, Any], repeat: int) -> Trial:
         config = train_config({**(training or {}), **_part(values, "training")}, recipe)
         chosen = {**(options or {}), **_part(values, "options")}
-        place = Path(folder) / f"trial-{number}"
+        label = ("tuning run", repeat) if repeat else ("tuning run",)
+        own_seed = derive_seed(seed, *label) % 2**31
+        place = Path(folder) / (f"trial-{number}-repeat-{repeat}" if repeat else f"trial-{number}")
         start = seeded_method(method, chosen, data.images.width, data.text.width, own_seed)
         try:
             result = train(start, data, config, place, own_seed)
         except Diverged:
-            done.append(Trial(number, values, None, None, 0.0))
-            continue
+            return Trial(number, dict(values), None, None, 0.0)
         found = held_out.match(load_method(place), device=local_device(config.device, Group()))
-        groups = found.groups
-        done.append(Trial(number, values, round(found.auroc, 6), result.val_loss, round(result.seconds, 1)))
+        return Trial(number, dict(values), round(found.auroc, 6), result.val_loss, round(result.seconds, 1))
+
+    done: list[Trial] = []
+    total = trials + min(REPEATED, trials) * REPEATS
+    for number, values in enumerate(draws(space, seed, trials)):
+        done.append(run(number, values, 0))
         if report is not None:
-            report(number + 1, trials)
+            report(number + 1, total)
     finished = [trial for trial in done if trial.score is not None]
     if not finished:
         raise BenchError(f"{method}: all {trials} tuning trials diverged; lower the learning rates searched.")
-    best = max(finished, key=lambda trial: (trial.score or 0.0, -trial.number))
+    finished.sort(key=lambda trial: (-(trial.score or 0.0), trial.number))
+    again = []
+    for place, trial in enumerate(finished[:REPEATED]):
+        repeats = [run(trial.number, trial.values, n).score or 0.0 for n in range(1, REPEATS + 1)]
+        again.append(replace(trial, repeats=tuple(repeats)))
+        done[trial.number] = again[-1]
+        if report is not None:
+            report(trials + (place + 1) * REPEATS, total)
+    best = max(again, key=lambda trial: (trial.mean, -trial.number))
+    groups = len(set(held_out.groups.tolist()))
     return Tuning(method, seed, dict(space), tuple(done), best, groups, len(data.train), len(data.val))
 
 

@@ -53,6 +53,7 @@ NOT_RUN = {
     ),
     "bench report checklist > checklist.md": "writes by the shell; tests/reporting/test_checklist.py runs it",
     "python perf/check.py": "a measurement of minutes",
+    "python perf/curves.py": "trainings of hours",
     "python perf/numerics.py": "a measurement of minutes",
     "python perf/numerics.py --fingerprint --emulate Haswell EPYC": "needs qemu-user",
     "python perf/intervals.py": "a measurement of minutes",
