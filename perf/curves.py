@@ -13,20 +13,12 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmark.core import numerics
 
-numerics.pin(numerics.wanted([], Path.cwd()))  # before numpy and torch are loaded
-
-import matplotlib.pyplot as plt
-import pandas as pd
-
-from benchmark.core.files import atomic_path
-from benchmark.core.tasks import CLASSIFICATION
-from benchmark.grid.params import main_cell
-from benchmark.stages.entry import session
-from benchmark.stages.evaluate import evaluate_task
-from benchmark.stages.run import train_one
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def main() -> None:
@@ -39,6 +31,15 @@ def main() -> None:
     parser.add_argument("--dataset", default="padchest")
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args()
+    numerics.pin(numerics.wanted([], Path.cwd()))  # before numpy and torch are loaded
+    import pandas as pd
+
+    from benchmark.core.tasks import CLASSIFICATION
+    from benchmark.grid.params import main_cell
+    from benchmark.stages.entry import session
+    from benchmark.stages.evaluate import evaluate_task
+    from benchmark.stages.run import train_one
+
     now = session()
     frames = []
     for times in sorted(chosen.times):
@@ -73,6 +74,10 @@ def main() -> None:
 
 def write(table: pd.DataFrame, folder: Path) -> None:
     """The table, and a panel a method: lines are validation, one a budget; points are test at the end."""
+    import matplotlib.pyplot as plt
+
+    from benchmark.core.files import atomic_path
+
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_path(folder / "convergence.csv") as path:
         table.to_csv(path, index=False, float_format="%.6g")
