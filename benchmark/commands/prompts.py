@@ -71,6 +71,9 @@ def align(
             help="Allow a remote endpoint for a dataset whose card forbids it.",
         ),
     ] = None,
+    summary: Annotated[
+        bool, typer.Option("--summary", help="Condense each report to its high-level findings instead.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> int:
     """Write the aligned sentences of reports to a Parquet file, one row a finding.
@@ -85,6 +88,7 @@ def align(
     from benchmark.prompts.lexicon import load_lexicon
     from benchmark.prompts.rules import RuleAligner
     from benchmark.prompts.sources import read_reports
+    from benchmark.prompts.training_texts import summary_table
 
     card = load_card(dataset) if dataset else None
     if out.suffix != ".parquet":
@@ -96,34 +100,40 @@ def align(
         with progress() as bar:
             steps = bar.track(reports.items(), total=len(reports), description="align")
             table = aligned_table((key, align_report(text, made, lexicon, rule)) for key, text in steps)
+        if summary:
+            table = summary_table(table)
         info = {
             "aligner": aligner,
+            "task": "summarise" if summary else "align",
             "aligner_hash": made.hash,
             "sentences": len(table.groupby(["study_id", "sentence"])),
         }
         write_table(out, table, {**info, "rule": rule})
     else:
         from benchmark.prompts.llm.aligner import align_with_llm, replay, require_consent
+        from benchmark.prompts.llm.protocol import ALIGN, SUMMARISE
 
+        task = SUMMARISE if summary else ALIGN
         if aligner == REPLAY:
             if recorded is None:
                 raise ParamsError("--aligner replay needs --recorded FILE.")
-            result = replay(read_reports(source), recorded, rule=rule)
+            result = replay(read_reports(source), recorded, rule=rule, task=task)
         else:
             backend = _backend(endpoint, model, concurrency, time_out)
             forbidden = card is not None and card.remote_llm == "forbidden"
             require_consent(dataset, forbidden, backend, consent or ())
             reports = read_reports(source)
             with progress() as bar:
-                task = bar.add_task("ask", total=None)
+                step = bar.add_task("ask", total=None)
                 result = align_with_llm(
                     reports,
                     backend,
                     cache,
                     rule=rule,
+                    task=task,
                     retry_failed=retry_failed,
                     aligner=RuleAligner(),
-                    progress=lambda done, total: bar.update(task, completed=done, total=total),
+                    progress=lambda done, total: bar.update(step, completed=done, total=total),
                 )
         result.save(out)
         table, info = result.table, {"aligner": aligner, **result.info}

@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field, field_validator, model_validator
 
 from benchmark.core.validation import complaint_at
 
-Wording = Literal["raw", "aligned", "llm", "labels"]
+Wording = Literal["raw", "aligned", "llm", "summary", "labels"]
 Unit = Literal["report", "sentence"]
 Kept = Literal["keep", "drop"]
 Rule = Literal["findings+impression", "findings", "impression", "all"]
@@ -34,7 +34,8 @@ class TextChanges(BaseModel, frozen=True, extra="forbid"):
     wording: Wording = Field(
         default="aligned",
         description="raw: as the report says it; aligned: by rule, in the words of the prompts; llm: by a "
-        "recorded model; labels: from the labels, as for every dataset without reports",
+        "recorded model; summary: the high-level findings of the report, by a recorded model, or by rule "
+        "where there is no llm_file; labels: from the labels, as for every dataset without reports",
     )
     unit: Unit = Field(default="sentence", description="report: all sentences of an image as one text")
     negations: Kept = Field(default="keep", description="drop: without sentences that only deny")
@@ -42,7 +43,7 @@ class TextChanges(BaseModel, frozen=True, extra="forbid"):
         default="keep", description="drop: without raw sentences that state a finding by its bare name"
     )
     rule: Rule = Field(default="findings+impression", description="which report sections are read")
-    llm_file: str | None = Field(default=None, description="recorded aligned sentences, for wording: llm")
+    llm_file: str | None = Field(default=None, description="recorded sentences, for wording: llm and summary")
 
     @model_validator(mode="before")
     @classmethod
@@ -72,7 +73,10 @@ class TextParams(TextChanges, frozen=True, extra="forbid"):
 
     @property
     def name(self) -> str:
-        """Wording and unit as a line of output says them: `raw report`, `aligned sentence`, `labels`."""
+        """Wording and unit as a line of output says them: `raw report`, `aligned sentence`, `labels`; a
+        summary says whether a model or the rules made it."""
+        if self.wording == "summary":
+            return f"summary {self.unit} {'by model' if self.llm_file else 'by rule'}"
         return self.wording if self.wording == "labels" else f"{self.wording} {self.unit}"
 
 

@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 
 from benchmark.core.errors import BenchError, DataError
 from benchmark.core.tables import Manifest
-from benchmark.prompts.aligned import AlignedSentence, SentenceAligner, align_report, aligned_table
+from benchmark.prompts.aligned import (
+    AlignedSentence,
+    SentenceAligner,
+    Statement,
+    align_report,
+    aligned_table,
+    wording,
+)
 from benchmark.prompts.lexicon import Lexicon, load_lexicon
 from benchmark.prompts.rules import RuleAligner
 from benchmark.prompts.sections import report_sections, select, selected_text
@@ -64,9 +71,10 @@ def training_texts(
     """Texts of each image, in the order of the manifest, without repeats; empty where nothing is said.
 
     wording: raw, the selected sections of the report. aligned, llm: the aligned sentences of `table` (made by
-    `align_manifest` or the LLM aligner). labels: "There is <class>" of every positive class, or, where an
+    `align_manifest` or the LLM aligner). summary: those of `summary_table`, or of a model that condensed each
+    report (Lai et al. 2025, BrgSA). labels: "There is <class>" of every positive class, or, where an
     image has none, "There is no <class>" of every negative one; for datasets without reports.
-    unit: each sentence is a text of its own, or all of them are one.
+    unit: each sentence is a text of its own, or all of them are one; of a summary five at most, in order.
     negations: `drop` leaves out aligned sentences that deny a finding, and raw sentences of which every
     finding is denied by `table`; a raw sentence that states something else too stays whole, and so does one
     without a finding. An image of which nothing is left has no text.
@@ -97,8 +105,38 @@ def training_texts(
         said = {
             str(study): list(dict.fromkeys(group)) for study, group in rows.groupby("study_id")["aligned"]
         }
-        said = _joined(said, whole, ". ", ".")
+        if whole and texts.wording == "summary":
+            said = {study: _fives(own) for study, own in said.items()}
+        else:
+            said = _joined(said, whole, ". ", ".")
     return [list(said.get(study, ())) for study in _studies(manifest)]
+
+
+def summary_table(table: pd.DataFrame) -> pd.DataFrame:
+    """A stand-in for a model's summary, by rule: of aligned sentences (ALIGNED_COLUMNS) one statement a
+    concept, without place, side and grade; what is present first, then what may be, then what is absent.
+
+    A concept above one that is stated as present too says nothing more and is left out; present beats
+    uncertain, which beats absent.
+    """
+    lexicon = load_lexicon()
+    rank = {"present": 0, "uncertain": 1, "absent": 2}
+    rows = table[table["concept"].notna()]
+    rows = rows.assign(rank=rows["presence"].map(rank).astype("int8"))
+    rows = rows.sort_values(["study_id", "rank", "sentence"], kind="stable")
+    rows = rows.drop_duplicates(["study_id", "concept"])
+    implied: dict[str, set[str]] = {}
+    for study, concept, place in zip(rows["study_id"], rows["concept"], rows["rank"], strict=True):
+        if place == 0:
+            implied.setdefault(study, set()).update(lexicon.ancestors(concept) - {concept})
+    own = zip(rows["study_id"], rows["concept"], strict=True)
+    rows = rows[[concept not in implied.get(study, ()) for study, concept in own]].drop(columns="rank")
+    rows["aligned"] = [
+        wording(Statement(concept, presence), lexicon)
+        for concept, presence in zip(rows["concept"], rows["presence"], strict=True)
+    ]
+    rows[["side", "location", "severity"]] = None
+    return rows.astype(table.dtypes.to_dict()).reset_index(drop=True)
 
 
 @dataclass(frozen=True)
@@ -204,6 +242,11 @@ def _names(lexicon: Lexicon, concept: str) -> list[str]:
 
 def _words(text: str) -> str:
     return " ".join(re.findall(r"[a-z'-]+", text.lower()))
+
+
+def _fives(statements: Sequence[str]) -> list[str]:
+    """Texts of up to five statements each, as BrgSA joins them (`merge_num`)."""
+    return [". ".join(statements[i : i + 5]) + "." for i in range(0, len(statements), 5)]
 
 
 def _joined(said: dict[K, list[str]], whole: bool, between: str = " ", end: str = "") -> dict[K, list[str]]:

@@ -125,17 +125,20 @@ def texts_of(
 
     Raises DataError where the table of aligned sentences is missing, or lost more than OUTSIDE_AT_MOST.
     """
-    from benchmark.prompts.training_texts import training_texts
+    from benchmark.prompts.training_texts import summary_table, training_texts
 
     used = texts_used(texts, manifest)
     table = None
-    if used.wording == "llm":
-        assert used.llm_file is not None
+    if used.llm_file is not None and used.wording in ("llm", "summary"):
         table = read_table(_inside(project, used.llm_file))[0]
-    elif used.wording == "aligned" or (used.wording == "raw" and "drop" in (used.negations, used.bare_names)):
+    elif used.wording in ("aligned", "summary") or (
+        used.wording == "raw" and "drop" in (used.negations, used.bare_names)
+    ):
         table = read_table(texts_folder(project, params, manifest.dataset, texts.rule) / TABLE)[0]
-    if table is not None and used.wording == "aligned":
+    if table is not None and used.llm_file is None and used.wording in ("aligned", "summary"):
         _stop_at_outside(load_card(manifest.dataset), table)
+    if table is not None and used.wording == "summary" and used.llm_file is None:
+        table = summary_table(table)
     return training_texts(manifest, used, table), used
 
 

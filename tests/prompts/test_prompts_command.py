@@ -264,3 +264,13 @@ def test_damaged_archives_and_repeated_names(tmp_path):
         (tmp_path / part / "s1.txt").write_text("x y")
     with pytest.raises(DataError, match="second report called 's1'"):
         read_reports(tmp_path)
+
+
+def test_summary_by_rule_through_the_command(capsys, folder, tmp_path):
+    code, out, _ = run(capsys, "align", folder, "--summary", "--out", tmp_path / "s.parquet", "--json")
+    assert code == 0
+    assert json.loads(out)["task"] == "summarise"
+    table, meta = read_table(tmp_path / "s.parquet")
+    assert meta["task"] == "summarise"
+    assert not table.duplicated(["study_id", "concept"]).any()
+    assert table["location"].isna().all()

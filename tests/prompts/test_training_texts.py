@@ -14,6 +14,7 @@ from benchmark.prompts.sections import SELECTIONS
 from benchmark.prompts.settings import Rule, TextParams
 from benchmark.prompts.training_texts import (
     align_manifest,
+    summary_table,
     training_findings,
     training_texts,
 )
@@ -185,3 +186,48 @@ def test_training_findings_keep_frequent_concepts_and_join_an_image():
     assert found.sentences == ("No effusion.", "Pneumothorax.", "Effusion.", "Hernia.")
     with pytest.raises(DataError, match="lower"):
         training_findings(texts, at_least=9)
+
+
+SUMMED = manifest(["long", "s2", "s3"])
+SUMMED.frame.loc[0, "report"] = (
+    "FINDINGS: No effusion. Possible pneumonia in the left lower lobe. Small left apical pneumothorax. "
+    "Right pneumothorax. Moderate cardiomegaly. Bibasilar atelectasis and other atelectasis. No edema. "
+    "No pneumonia. Hiatal hernia. Emphysema."
+)
+
+
+def test_the_summary_by_rule_names_each_finding_once_what_is_present_first():
+    table = summary_table(align_manifest(SUMMED))
+    assert said(SUMMED, "summary", "sentence", table=table)[0] == [
+        "There is pneumothorax",
+        "There is cardiomegaly",
+        "There is basal atelectasis",
+        "There is hiatal hernia",
+        "There is emphysema",
+        "There may be pneumonia",
+        "There is no pleural effusion",
+        "There is no pulmonary edema",
+    ]
+    assert table[["side", "location", "severity"]].isna().all(axis=None)
+    assert (
+        "There is no pleural effusion"
+        not in said(SUMMED, "summary", "sentence", table=table, negations="drop")[0]
+    )
+
+
+def test_a_summary_as_one_text_has_five_statements_at_most():
+    table = summary_table(align_manifest(SUMMED))
+    texts = said(SUMMED, "summary", "report", table=table)
+    assert [text.count("There ") for text in texts[0]] == [5, 3]
+    assert texts[0][0].endswith("There is hiatal hernia. There is emphysema.")
+    assert texts[1] == ["There is cardiomegaly. There may be pulmonary edema."]
+    assert texts[2] == []
+
+
+def test_a_summary_says_who_made_it():
+    assert TextParams(wording="summary").name == "summary sentence by rule"
+    assert (
+        TextParams(wording="summary", unit="report", llm_file="s.parquet").name == "summary report by model"
+    )
+    with pytest.raises(ValidationError, match="bare_names: drop goes with wording: raw"):
+        TextParams(wording="summary", bare_names="drop")

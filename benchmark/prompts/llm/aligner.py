@@ -15,9 +15,9 @@ from benchmark.prompts.aligned import ALIGNED_COLUMNS
 from benchmark.prompts.llm.backends import Backend, NoAnswer, Refused
 from benchmark.prompts.llm.checks import place_of
 from benchmark.prompts.llm.protocol import (
-    PROMPT_HASH,
-    PROMPT_VERSION,
+    ALIGN,
     Reason,
+    Task,
     messages,
     parse_answer,
     spoilt,
@@ -25,7 +25,7 @@ from benchmark.prompts.llm.protocol import (
 )
 from benchmark.prompts.llm.record import Entry, Record, read_record, sentence_key
 from benchmark.prompts.rules import RuleAligner
-from benchmark.prompts.sections import report_sections, select
+from benchmark.prompts.sections import report_sections, select, selected_text
 from benchmark.prompts.sentences import split_sentences
 
 if TYPE_CHECKING:
@@ -83,6 +83,7 @@ def align_with_llm(
     cache: Path | str,
     *,
     rule: str = "findings+impression",
+    task: Task = ALIGN,
     tries: int = 2,
     retry_failed: bool = False,
     aligner: RuleAligner | None = None,
@@ -90,25 +91,27 @@ def align_with_llm(
 ) -> LLMResult:
     """Align reports (study → text). A sentence goes to the back end once, however often it occurs.
 
+    task: SUMMARISE asks for the high-level findings of whole reports; the table then has a row a finding and
+    the selected report as `text`.
     cache: folder; answers are appended to `<cache>/<key of prompt and model>.jsonl` as they arrive, so that a
     killed run goes on where it stopped. tries: how often an invalid answer is asked for; what stays invalid
     is recorded as failed and not asked again unless `retry_failed`.
     Raises BenchError where the back end is down (what was answered is kept).
     """
     aligner = aligner or RuleAligner()
-    sentences = list(report_sentences(reports, rule))
+    sentences = list(report_sentences(reports, rule, task))
     if not sentences:
         raise DataError("no sentence in these reports; check the folder and --rule.")
     distinct = {sentence_key(s.text): s.text for s in sentences}
-    record = Record(Path(cache) / f"{backend.identity[:16]}-{PROMPT_HASH[:16]}.jsonl", backend.identity)
+    record = Record(Path(cache) / f"{backend.identity[:16]}-{task.hash[:16]}.jsonl", backend.identity, task)
     known = {k for k, e in record.entries.items() if not (retry_failed and e.failed)}
     todo = {key: text for key, text in distinct.items() if key not in known}
     try:
-        _ask_all(todo, backend, record, tries, aligner, progress, len(distinct))
+        _ask_all(todo, backend, record, tries, aligner, progress, len(distinct), task)
     finally:
         record.close()
     info = {"model": backend.identity, "reused": len(distinct) - len(todo), "asked": len(todo)}
-    return _result(sentences, record.entries, aligner, info)
+    return _result(sentences, record.entries, aligner, info, task)
 
 
 def replay(
@@ -116,6 +119,7 @@ def replay(
     recorded: Path | str,
     *,
     rule: str = "findings+impression",
+    task: Task = ALIGN,
     aligner: RuleAligner | None = None,
 ) -> LLMResult:
     """Align from a recorded file alone; nothing is asked. A sentence that it lacks is failed (`no answer`).
@@ -124,15 +128,23 @@ def replay(
     """
     aligner = aligner or RuleAligner()
     head, entries = read_record(recorded)
-    if head["prompt"] != PROMPT_HASH:
-        raise DataError(f"{recorded}: was recorded with another prompt version. Record it again.")
-    sentences = list(report_sentences(reports, rule))
-    return _result(sentences, entries, aligner, {"model": head["model"], "reused": len(entries), "asked": 0})
+    if head["prompt"] != task.hash:
+        raise DataError(
+            f"{recorded}: was recorded with another prompt version or for another task. Record it again."
+        )
+    sentences = list(report_sentences(reports, rule, task))
+    info = {"model": head["model"], "reused": len(entries), "asked": 0}
+    return _result(sentences, entries, aligner, info, task)
 
 
-def report_sentences(reports: Mapping[str, str], rule: str) -> Iterator[Sentence]:
-    """Sentences of reports in order."""
+def report_sentences(reports: Mapping[str, str], rule: str, task: Task = ALIGN) -> Iterator[Sentence]:
+    """Sentences of reports in order, or for a task on whole reports the selected text of each."""
     for study, report in reports.items():
+        if task.whole:
+            text = selected_text(report, rule)
+            if text:
+                yield Sentence(study, 0, "summary", text)
+            continue
         number = 0
         for section, text in select(report_sections(report), rule):
             for sentence in split_sentences(text):
@@ -148,6 +160,7 @@ def _ask_all(
     aligner: RuleAligner,
     progress: Progress | None,
     total: int,
+    task: Task,
 ) -> None:
     keys = list(todo)
     batches = [keys[i : i + backend.batch] for i in range(0, len(keys), backend.batch)]
@@ -159,7 +172,7 @@ def _ask_all(
             while True:
                 for batch in queue:
                     texts = {key: todo[key] for key in batch}
-                    running.add(pool.submit(_ask, texts, backend, tries, aligner))
+                    running.add(pool.submit(_ask, texts, backend, tries, aligner, task))
                     if len(running) >= backend.concurrency:
                         break
                 if not running:
@@ -191,7 +204,7 @@ def _keep_finished(running: set[Future[dict[str, Entry] | None]], record: Record
 
 
 def _ask(
-    texts: Mapping[str, str], backend: Backend, tries: int, aligner: RuleAligner
+    texts: Mapping[str, str], backend: Backend, tries: int, aligner: RuleAligner, task: Task
 ) -> dict[str, Entry] | None:
     """Entries of one batch; None where the back end gave no answer at all."""
     numbered = dict(enumerate(texts.values(), 1))
@@ -201,7 +214,7 @@ def _ask(
     reasons: dict[int, Reason] = {}
     for _ in range(tries):
         try:
-            good, reasons = parse_answer(backend.complete(messages(left)), left, aligner)
+            good, reasons = parse_answer(backend.complete(messages(left, task)), left, aligner, task)
         except Refused:
             good, reasons = {}, dict.fromkeys(left, "refused")
         except NoAnswer:
@@ -217,7 +230,11 @@ def _ask(
 
 
 def _result(
-    sentences: Sequence[Sentence], entries: Mapping[str, Entry], aligner: RuleAligner, info: Mapping[str, Any]
+    sentences: Sequence[Sentence],
+    entries: Mapping[str, Entry],
+    aligner: RuleAligner,
+    info: Mapping[str, Any],
+    task: Task,
 ) -> LLMResult:
     import pandas as pd
 
@@ -226,7 +243,9 @@ def _result(
     for s in sentences:
         entry = entries.get(sentence_key(s.text), Entry(failed="no answer"))
         head = (s.study, s.number, s.section, s.text)
-        failed = entry.failed or spoilt(entry.findings, s.text, aligner)  # a recorded file may be anyone's
+        failed = entry.failed or spoilt(
+            entry.findings, s.text, aligner, task
+        )  # a recorded file may be anyone's
         if failed:
             reasons[failed] += 1
         for finding in () if failed else entry.findings:
@@ -240,8 +259,9 @@ def _result(
     frame = pd.DataFrame(rows, columns=list(ALIGNED_COLUMNS))
     frame = frame.astype({name: "Int32" if name == "sentence" else "string" for name in ALIGNED_COLUMNS})
     counts = {
-        "prompt_version": PROMPT_VERSION,
-        "prompt_hash": PROMPT_HASH,
+        "task": task.name,
+        "prompt_version": task.version,
+        "prompt_hash": task.hash,
         "sentences": len(sentences),
         "distinct": len({sentence_key(s.text) for s in sentences}),
         "failed": reasons.total(),

@@ -1,10 +1,12 @@
-"""What a model is asked and what counts as an answer. Changing anything here changes PROMPT_HASH."""
+"""What a model is asked and what counts as an answer. Changing anything here changes the hash of its task."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -15,6 +17,7 @@ from benchmark.prompts.cues import Presence
 from benchmark.prompts.llm.checks import Contradiction, concept_of, contradiction, place_of
 from benchmark.prompts.places import Side
 from benchmark.prompts.rules import RuleAligner
+from benchmark.prompts.sentences import split_sentences
 
 PROMPT_VERSION = 1
 SYSTEM = """You rewrite sentences of chest radiograph reports as findings in JSON.
@@ -36,6 +39,30 @@ EXAMPLES: tuple[tuple[Mapping[int, str], Mapping[str, Any]], ...] = (
                     "findings": [{**_EFFUSION, "severity": "small"}, {**_NO_PNEUMOTHORAX, "severity": None}],
                 },
                 {"number": 2, "findings": []},
+            ]
+        },
+    ),
+)
+SUMMARY_SYSTEM = """You condense reports of chest images to their high-level findings in JSON.
+For every numbered report give its number and the list of its findings, the most important first, ten at most.
+A finding has "finding" (the radiological finding or device, as few words as possible, without negation,
+side, place or severity), "presence" ("present", "absent" or "uncertain"), and null for "side", "location" and
+"severity". Name what is present or uncertain; of what is absent, only what would matter most.
+Repeat nothing. State only what the report says. A report without a finding has an empty list.
+Answer with one JSON object and nothing else."""
+_PLAIN = {"side": None, "location": None, "severity": None}
+SUMMARY_EXAMPLES: tuple[tuple[Mapping[int, str], Mapping[str, Any]], ...] = (
+    (
+        {1: "There is a small left pleural effusion, 12 mm deep. Left effusion. No pneumothorax is seen."},
+        {
+            "sentences": [
+                {
+                    "number": 1,
+                    "findings": [
+                        {"finding": "pleural effusion", "presence": "present", **_PLAIN},
+                        {"finding": "pneumothorax", "presence": "absent", **_PLAIN},
+                    ],
+                }
             ]
         },
     ),
@@ -71,16 +98,32 @@ class LLMSentence(BaseModel):
     findings: tuple[LLMFinding, ...] = Field(max_length=20)
 
 
-PROMPT_HASH = hash_value(
-    [PROMPT_VERSION, SYSTEM, [[dict(sorted((str(k), v) for k, v in q.items())), a] for q, a in EXAMPLES],
-     LLMSentence.model_json_schema()]
-)  # fmt: skip
+@dataclass(frozen=True)
+class Task:
+    """What a model does with numbered texts. whole: a text is a report, not one of its sentences."""
+
+    name: str
+    system: str
+    examples: tuple[tuple[Mapping[int, str], Mapping[str, Any]], ...]
+    whole: bool
+    version: int = PROMPT_VERSION
+
+    @cached_property
+    def hash(self) -> str:
+        asked = [[dict(sorted((str(k), v) for k, v in q.items())), a] for q, a in self.examples]
+        return hash_value([self.version, self.system, asked, LLMSentence.model_json_schema()])
 
 
-def messages(sentences: Mapping[int, str]) -> list[Message]:
-    """The chat for numbered sentences."""
-    chat = [{"role": "system", "content": SYSTEM}]
-    for question, answer in EXAMPLES:
+ALIGN = Task("align", SYSTEM, EXAMPLES, whole=False)
+SUMMARISE = Task("summarise", SUMMARY_SYSTEM, SUMMARY_EXAMPLES, whole=True)
+"""Semantic summarisation (Lai et al. 2025, BrgSA), whose own prompt is not public: ours has the same aim."""
+PROMPT_HASH = ALIGN.hash
+
+
+def messages(sentences: Mapping[int, str], task: Task = ALIGN) -> list[Message]:
+    """The chat for numbered sentences, or reports."""
+    chat = [{"role": "system", "content": task.system}]
+    for question, answer in task.examples:
         chat.append({"role": "user", "content": _numbered(question)})
         chat.append({"role": "assistant", "content": json.dumps(answer)})
     return [*chat, {"role": "user", "content": _numbered(sentences)}]
@@ -100,7 +143,7 @@ def answer_schema() -> dict[str, Any]:
 
 
 def parse_answer(
-    answer: str, sentences: Mapping[int, str], aligner: RuleAligner
+    answer: str, sentences: Mapping[int, str], aligner: RuleAligner, task: Task = ALIGN
 ) -> tuple[dict[int, tuple[LLMFinding, ...]], dict[int, Reason]]:
     """Accepted findings by sentence number, and the reason for every sentence that is not accepted.
 
@@ -123,7 +166,7 @@ def parse_answer(
         except ValidationError:
             bad[number] = "wrong schema"
             continue
-        against = spoilt(findings, sentences[number], aligner)
+        against = spoilt(findings, sentences[number], aligner, task)
         if against is None:
             good[number] = findings
             bad.pop(number, None)
@@ -135,10 +178,19 @@ def parse_answer(
     return good, bad
 
 
-def spoilt(findings: Iterable[LLMFinding], sentence: str, aligner: RuleAligner) -> Contradiction | None:
-    """The first contradiction between findings and their sentence, or None."""
-    found = (contradiction(finding, sentence, aligner) for finding in findings)
-    return next((reason for reason in found if reason), None)
+def spoilt(
+    findings: Iterable[LLMFinding], text: str, aligner: RuleAligner, task: Task = ALIGN
+) -> Contradiction | None:
+    """The first contradiction between findings and their sentence, or None. A finding of a whole report must
+    agree with one of its sentences, and no sentence may hold an order."""
+    sentences = split_sentences(text) if task.whole else [text]
+    for finding in findings:
+        against = [contradiction(finding, sentence, aligner) for sentence in sentences]
+        if "instruction in the sentence" in against:
+            return "instruction in the sentence"
+        if against and all(against):
+            return next((r for r in against if r != "not in the sentence"), against[0])
+    return None
 
 
 def to_statement(finding: LLMFinding, aligner: RuleAligner) -> tuple[Statement | None, str]:

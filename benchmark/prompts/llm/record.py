@@ -13,7 +13,7 @@ from typing import IO, Any
 from benchmark.core.errors import DataError
 from benchmark.core.guard import parsing
 from benchmark.core.hashing import hash_strings
-from benchmark.prompts.llm.protocol import PROMPT_HASH, LLMFinding, Reason
+from benchmark.prompts.llm.protocol import ALIGN, LLMFinding, Reason, Task
 
 RECORDED = "a line of recorded answers"
 
@@ -35,15 +35,16 @@ class Record:
     """An append-only file, one JSON object a line. The first line names the prompt and the model; the others
     hold the key of a sentence, never its text, and the answer. A line cut off by a crash is ignored."""
 
-    def __init__(self, path: Path | str, identity: str) -> None:
+    def __init__(self, path: Path | str, identity: str, task: Task = ALIGN) -> None:
         self.path = Path(path)
         self.identity = identity
+        self._head = {"prompt": task.hash, "model": identity}
         self.entries: dict[str, Entry] = {}
         self._lock = threading.Lock()
         self._handle: IO[str] | None = None
         if self.path.exists():
             head, self.entries = read_record(self.path)
-            if head != {"prompt": PROMPT_HASH, "model": identity}:
+            if head != self._head:
                 raise DataError(
                     f"{self.path}: was recorded with another prompt or model. Use another cache folder."
                 )
@@ -72,7 +73,7 @@ class Record:
                 _end_last_line(self.path)
             self._handle = self.path.open("a", encoding="utf-8")
             if fresh:
-                self._handle.write(json.dumps({"prompt": PROMPT_HASH, "model": self.identity}) + "\n")
+                self._handle.write(json.dumps(self._head) + "\n")
         return self._handle
 
 
