@@ -221,27 +221,31 @@ def score(
     from benchmark.core.errors import ParamsError, UnknownName
     from benchmark.core.tables import TWIN_NOTICE, read_table
     from benchmark.data.cards import load_card
+    from benchmark.prompts.report_labels import label_concepts
     from benchmark.prompts.rules import RuleAligner
     from benchmark.prompts.scoring import Counted, label_agreement, openi_agreement, pooled, truth_agreement
     from benchmark.prompts.sources import labelled_reports, read_openi
 
     rules = RuleAligner()
     counted: Counted = "present" if certain else "present+uncertain"
-    card = load_card(dataset)
+    table = reports is not None and reports.name.lower().endswith((".csv", ".csv.gz"))
     if truth is not None:
+        load_card(dataset)
         parts = truth_agreement(read_table(truth)[0], rules, rules.lexicon)
         origin, count = TWIN_NOTICE, None
-    elif reports is not None and card.reader != "openi":
-        if not reports.name.lower().endswith((".csv", ".csv.gz")):
+    elif reports is not None and table:
+        concepts = label_concepts(dataset)
+        frame = labelled_reports(reports, tuple(concepts))
+        parts = label_agreement(frame, concepts, rules, rules.lexicon, rule=rule, counted=counted)
+        parts = {**parts, "all classes": pooled(parts)}
+        origin, count = "official", len(frame)
+    elif reports is not None:
+        card = load_card(dataset)
+        if card.reader != "openi":
             raise ParamsError(
                 f"{dataset}: its reports carry no terms to score against. Give a CSV with "
                 "a label column a class, or --truth of its twin."
             )
-        frame = labelled_reports(reports, card.classes)
-        parts = label_agreement(frame, card, rules, rules.lexicon, rule=rule, counted=counted)
-        parts = {**parts, "all classes": pooled(parts)}
-        origin, count = "official", len(frame)
-    elif reports is not None:
         if terms not in card.label_rules:
             raise UnknownName("label rule", terms, card.label_rules)
         read = read_openi(reports)

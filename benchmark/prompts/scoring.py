@@ -132,30 +132,29 @@ def openi_agreement(
 
 def label_agreement(
     frame: pd.DataFrame,
-    card: Card,
+    concepts: Mapping[str, Sequence[str]],
     aligner: SentenceAligner,
     lexicon: Lexicon,
     *,
     rule: str = "findings+impression",
     counted: Counted = "present+uncertain",
 ) -> dict[str, Agreement]:
-    """Class → agreement of aligned reports with labels that stand beside them, in the order of the card.
+    """Class → agreement of aligned reports with labels that stand beside them, in the order of `concepts`.
 
     frame: a row a report, column `report` and label columns of 1 and 0 (`sources.labelled_reports`); a class
-    of the card without a column is left out. A class counts as read as in `openi_agreement`.
+    of `concepts` without a column is left out. A class counts as read as in `openi_agreement`.
     """
     kinds = counted.split("+")
-    classes = [name for name in card.classes if name in frame]
-    below = {name: frozenset().union(*map(lexicon.descendants, ids)) for name, ids in card.concepts.items()}
+    classes = [name for name in concepts if name in frame]
+    below = {name: frozenset().union(*map(lexicon.descendants, concepts[name])) for name in classes}
     totals: dict[str, Counter[str]] = {name: Counter() for name in classes}
     for row in frame[["report", *classes]].itertuples(index=False, name=None):
         sentences = align_report(row[0], aligner, lexicon, rule)
         stated = {s.concept for sentence in sentences for s in sentence.statements if s.presence in kinds}
         for name, true in zip(classes, row[1:], strict=True):
             got = bool(stated & below[name])
-            totals[name][
-                "right" if true and got else "surplus" if got else "missed" if true else "neither"
-            ] += 1
+            kind = "right" if true and got else "surplus" if got else "missed" if true else "neither"
+            totals[name][kind] += 1
     return {name: Agreement(t["right"], t["surplus"], t["missed"]) for name, t in totals.items()}
 
 

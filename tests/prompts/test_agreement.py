@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import hashlib
+
 import pandas as pd
 import pytest
+import yaml
 
 from benchmark.core.errors import DataError
 from benchmark.data.cards import load_card
 from benchmark.prompts.aligned import Statement
+from benchmark.prompts.report_labels import label_concepts, report_collections
 from benchmark.prompts.rules import RuleAligner
 from benchmark.prompts.scoring import (
     Agreement,
@@ -151,10 +155,10 @@ def test_labels_beside_the_reports(tmp_path):
         "d,Possible nodule.,0,0,x",
     )
     frame = labelled_reports(path, card.classes)
-    scores = label_agreement(frame, card, ALIGNER, LEXICON)
+    scores = label_agreement(frame, card.concepts, ALIGNER, LEXICON)
     assert scores == {"Effusion": Agreement(1, 0, 1), "Nodule": Agreement(1, 1, 1)}
     assert pooled(scores) == Agreement(2, 1, 2)
-    certain = label_agreement(frame, card, ALIGNER, LEXICON, counted="present")
+    certain = label_agreement(frame, card.concepts, ALIGNER, LEXICON, counted="present")
     assert certain["Nodule"] == Agreement(1, 0, 1)
 
 
@@ -176,3 +180,40 @@ def test_a_table_without_a_class_is_named(tmp_path):
         labelled_reports(_labelled(tmp_path, "a,Effusion.,1,0,x"), ["Opacity"])
     with pytest.raises(DataError, match="no such table"):
         labelled_reports(tmp_path / "absent.csv", ["Opacity"])
+
+
+def test_collections_have_the_classes_of_their_label_files(shared):
+    labels = shared / "specs/labels"
+    for name in ("ct_rate", "ct_rate_lt"):
+        listed = [
+            entry["label"] for entry in yaml.safe_load((labels / f"{name}.yaml").read_text())["classes"]
+        ]
+        assert list(label_concepts(name)) == listed
+    chest = yaml.safe_load((labels / "rad_chestct.yaml").read_text())
+    columns = {entry["column"] for entry in chest["rest_classes"]["classes"]}
+    columns |= {column for entry in chest["protocol_brgsa"]["classes"] for column in entry["multi"]}
+    assert set(label_concepts("rad_chestct")) == columns
+    assert label_concepts("openi") == load_card("openi").concepts
+
+
+@pytest.mark.parametrize("collection", ["ct_rate", "ct_rate_lt"])
+def test_prompts_of_ct_classes_are_read_as_their_class(collection):
+    """ "There is Lung nodule", the prompt of the published evaluation, states its class."""
+    for name, ids in report_collections()[collection].items():
+        below = frozenset().union(*map(LEXICON.descendants, ids))
+        if name != "Lung opacity":  # the bare word is broader than the class, which has no consolidation
+            found = ALIGNER.statements(f"There is {name}.")
+            assert [(s.concept in below, s.presence) for s in found] == [(True, "present")], name
+
+
+def test_real_reports_of_chest_ct_are_read(shared):
+    """Both halves of the 800 reports, the one on which the rules were written and the other one."""
+    concepts = label_concepts("ct_rate")
+    table = shared / "data/ct_rate_reports/train.csv"
+    frame = labelled_reports(table, tuple(concepts))
+    ids = pd.read_csv(table)["AccessionNo"]
+    own = ids.map(lambda name: int(hashlib.sha256(name.encode()).hexdigest(), 16) % 2 == 0)
+    for half in (frame[own], frame[~own]):
+        scores = label_agreement(half, concepts, ALIGNER, LEXICON)
+        assert pooled(scores).f1 > 0.94
+        assert min(score.f1 for score in scores.values()) > 0.80
