@@ -14,7 +14,7 @@ _FILE = TypeAdapter(dict[str, Concepts])
 
 
 def report_collections() -> dict[str, Concepts]:
-    """Collection → class → ids of the lexicon. Raises CardError, naming file and id, where it is malformed."""
+    """Collection → class → ids of the lexicon. Raises CardError, with file and id, where malformed."""
     path = datasets_folder() / "report_labels.yaml"
     try:
         found = _FILE.validate_python(read_yaml(path))
