@@ -61,10 +61,16 @@ fuzz: $(VENV)/.installed
 chaos: $(VENV)/.installed
 	$(BIN)/python -m tests.chaos.campaign $(CHAOS)
 
-# Known vulnerabilities of what is locked. Asks an advisory service, so it is no part of `.ci/run`.
+# Known vulnerabilities of what is locked: any that is found fails, but for those named here with their reasons
+# (none today; `--ignore-vuln ID`). A mirror without advisories would pass everything, so the service is asked first
+# for what is known of an old version; one that cannot say is one printed line, and nothing was checked.
+AUDIT_EXCEPTIONS :=
+KNOWN := https://pypi.org/pypi/pip/19.0/json
 audit: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check "pip-audit>=2.7,<3"
-	$(BIN)/pip-audit -r requirements.lock --no-deps --disable-pip
+	@$(BIN)/python -c "import json, urllib.request as u; json.load(u.urlopen('$(KNOWN)', timeout=20))['vulnerabilities'][0]" \
+	  2>/dev/null || { echo "audit: no service of advisories can be reached; nothing was checked"; exit 0; }; \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check "pip-audit>=2.7,<3" && \
+	  $(BIN)/pip-audit -r requirements.lock --no-deps --disable-pip $(AUDIT_EXCEPTIONS)
 
 lock:
 	uv pip compile pyproject.toml --extra weights --extra dev --extra docs --universal --python-version 3.11 \

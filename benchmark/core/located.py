@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import ValidationError
 
 from benchmark.core.errors import BenchError
 from benchmark.core.guard import MAX_YAML, parse_nodes, read_text
@@ -45,6 +46,13 @@ class Located:
     def place(self, loc: Loc) -> str:
         """`PATH:LINE` of the deepest part of `loc` that the file holds."""
         return f"{self.path}:{self.follow(loc)[0]}"
+
+    def first_fault(self, problem: ValidationError, kinds: Sequence[str] = ()) -> tuple[str, Loc, str]:
+        """`PATH:LINE`, keys and reason of the first fault. kinds: names of a tagged union, which pydantic
+        puts among the keys and no file holds."""
+        first = problem.errors()[0]
+        loc = tuple(part for part in first["loc"] if part not in kinds)
+        return self.place(loc), loc, first["msg"].removeprefix("Value error, ")
 
 
 def read_located(path: Path, error: type[BenchError]) -> Located:

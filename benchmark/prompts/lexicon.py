@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Literal
@@ -10,8 +10,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from benchmark.core.errors import CardError, UnknownName
-from benchmark.core.files import read_yaml
 from benchmark.core.hashing import hash_value
+from benchmark.core.located import read_located
 from benchmark.data.cards import datasets_folder
 
 Kind = Literal["finding", "device", "anatomy", "organ", "pseudo"]
@@ -34,19 +34,24 @@ class Concept(BaseModel):
 
 
 class Lexicon:
-    """All concepts by id. Raises CardError for an unknown parent or a circle of parents."""
+    """All concepts by id. place: of the parents of a concept, for errors.
 
-    def __init__(self, concepts: Iterable[Concept], source: str = "lexicon") -> None:
+    Raises CardError for an unknown parent or a circle of parents.
+    """
+
+    def __init__(self, concepts: Iterable[Concept], place: Callable[[str], str]) -> None:
         self.concepts: Mapping[str, Concept] = {concept.id: concept for concept in concepts}
         self._children: dict[str, list[str]] = {identifier: [] for identifier in self.concepts}
         for concept in self.concepts.values():
             for parent in concept.parents:
                 if parent not in self.concepts:
-                    raise CardError(f"{source}: '{concept.id}' names the unknown parent '{parent}'.")
+                    raise CardError(
+                        f"{place(concept.id)}: '{concept.id}' names the unknown parent '{parent}'."
+                    )
                 self._children[parent].append(concept.id)
         for identifier in self.concepts:
             if identifier in self._reach(self._children[identifier], self._children):
-                raise CardError(f"{source}: '{identifier}' is its own ancestor.")
+                raise CardError(f"{place(identifier)}: '{identifier}' is its own ancestor.")
 
     def __contains__(self, identifier: object) -> bool:
         return identifier in self.concepts
@@ -90,22 +95,23 @@ class Lexicon:
 def load_lexicon(path: Path | str | None = None) -> Lexicon:
     """Read and check a lexicon; `datasets/lexicon.yaml` by default.
 
-    Raises CardError for an unknown key, kind or parent, naming the file and concept.
+    Raises CardError for an unknown key, kind or parent, naming the file, line and concept.
     """
     return _load(Path(path) if path else datasets_folder() / "lexicon.yaml")
 
 
 @lru_cache(maxsize=4)
 def _load(path: Path) -> Lexicon:
-    content = read_yaml(path)
-    if not isinstance(content, dict):
-        raise CardError(f"{path}: expected a mapping from concept ids to entries.")
+    file = read_located(path, CardError)
     concepts = []
-    for identifier, fields in content.items():
+    for identifier, fields in file.value.items():
+        if not isinstance(fields, dict) or "id" in fields:
+            place = file.place((identifier, "id"))
+            raise CardError(f"{place}: concept '{identifier}': not a mapping without an id.")
         try:
-            concepts.append(Concept(id=identifier, **fields))
-        except (ValidationError, TypeError) as error:
-            first = error.errors()[0] if isinstance(error, ValidationError) else None
-            what = f"{'.'.join(map(str, first['loc']))}: {first['msg']}" if first else "not a mapping"
-            raise CardError(f"{path}: concept '{identifier}': {what}.") from None
-    return Lexicon(concepts, str(path))
+            concepts.append(Concept.model_validate({**fields, "id": identifier}))
+        except ValidationError as error:
+            first = error.errors()[0]
+            place, key = file.place((identifier, *first["loc"])), ".".join(map(str, first["loc"]))
+            raise CardError(f"{place}: concept '{identifier}': {key}: {first['msg']}.") from None
+    return Lexicon(concepts, lambda identifier: file.place((identifier, "parents")))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from benchmark.core.errors import BenchError, closest
-from benchmark.core.files import read_yaml
+from benchmark.core.located import read_located
 
 Datasets = Literal["all", "each"] | tuple[str, ...]
 
@@ -88,34 +88,30 @@ class Ledger(Strict):
     families: dict[str, str]
     claims: tuple[Claim, ...]
 
-    @model_validator(mode="after")
-    def _unique(self) -> Ledger:
-        seen: set[str] = set()
-        for claim in self.claims:
-            if claim.id in seen:
-                raise ValueError(f"two claims have the id '{claim.id}'")
-            seen.add(claim.id)
-            if claim.family not in self.families:
-                near = closest(claim.family, self.families)
-                guess = f" Did you mean '{near}'?" if near else ""
-                raise ValueError(
-                    f"claim '{claim.id}' is of family '{claim.family}', not one of families.{guess}"
-                )
-        return self
-
 
 def load_claims(path: Path) -> tuple[Claim, ...]:
-    """Raises BenchError in one line that names the file, the claim and the key."""
-    raw = read_yaml(path)
+    """Raises BenchError in one line that names the file, the line, the claim and the key."""
+    file = read_located(path, BenchError)
     try:
-        return Ledger.model_validate(raw).claims
+        ledger = Ledger.model_validate(file.value)
     except ValidationError as error:
-        first = error.errors()[0]
-        keys = [str(part) for part in first["loc"]]
-        where = ".".join(keys)
-        if len(keys) > 1 and keys[0] == "claims" and keys[1].isdigit():
-            item = raw["claims"][int(keys[1])]
-            name = item.get("id", f"number {int(keys[1]) + 1}") if isinstance(item, dict) else keys[1]
-            where = f"claim '{name}': {'.'.join(keys[2:]) or 'entry'}"
-        reason = first["msg"].removeprefix("Value error, ")
-        raise BenchError(f"{path}: {where or 'file'}: {reason}.") from None
+        place, loc, reason = file.first_fault(error, ("paired", "interaction", "absolute", "gap"))
+        where = ".".join(map(str, loc))
+        if len(loc) > 1 and loc[0] == "claims":
+            item = file.value["claims"][int(loc[1])]
+            name = item.get("id", f"number {int(loc[1]) + 1}") if isinstance(item, dict) else loc[1]
+            where = f"claim '{name}': {'.'.join(map(str, loc[2:])) or 'entry'}"
+        raise BenchError(f"{place}: {where or 'file'}: {reason}.") from None
+    seen: set[str] = set()
+    for number, claim in enumerate(ledger.claims):
+        if claim.id in seen:
+            raise BenchError(f"{file.place(('claims', number, 'id'))}: two claims have the id '{claim.id}'.")
+        seen.add(claim.id)
+        if claim.family not in ledger.families:
+            near = closest(claim.family, ledger.families)
+            guess = f" Did you mean '{near}'?" if near else ""
+            place = file.place(("claims", number, "family"))
+            raise BenchError(
+                f"{place}: claim '{claim.id}' is of family '{claim.family}', not one of families.{guess}"
+            )
+    return ledger.claims

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from benchmark.core.errors import BenchError
-from benchmark.core.files import read_yaml
+from benchmark.core.located import read_located
 
 AGREES = 0.01
 """How far from a published value a reproduction may lie: published tables round to three places and
@@ -51,16 +51,6 @@ class Published(Strict):
     withheld: tuple[Withheld, ...] = ()
     rows: tuple[PublishedRow, ...]
 
-    @model_validator(mode="after")
-    def _known(self) -> Published:
-        for row in self.rows:
-            if row.source not in self.sources:
-                raise ValueError(f"a row of {row.method} has source '{row.source}', not listed under sources")
-            for note in row.notes:
-                if note not in self.notes:
-                    raise ValueError(f"a row of {row.method} has note '{note}', not listed under notes")
-        return self
-
     def find(
         self,
         method: str,
@@ -95,14 +85,24 @@ class Verdict:
 
 
 def load_published(path: Path) -> Published:
-    """Raises BenchError, naming the file and the key, where it does not fit the schema."""
+    """Raises BenchError, naming the file, the line and the key, where it does not fit the schema."""
+    file = read_located(path, BenchError)
     try:
-        return Published.model_validate(read_yaml(path))
+        value = Published.model_validate(file.value)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "file"
-        reason = first["msg"].removeprefix("Value error, ")
-        raise BenchError(f"{path}: {where}: {reason}.") from None
+        place, loc, reason = file.first_fault(error)
+        raise BenchError(f"{place}: {'.'.join(map(str, loc)) or 'file'}: {reason}.") from None
+    for number, row in enumerate(value.rows):
+        if row.source not in value.sources:
+            place = file.place(("rows", number, "source"))
+            raise BenchError(
+                f"{place}: a row of {row.method} has source '{row.source}', not listed under sources."
+            )
+        for note in row.notes:
+            if note not in value.notes:
+                place = file.place(("rows", number, "notes"))
+                raise BenchError(f"{place}: a row of {row.method} has note '{note}', not listed under notes.")
+    return value
 
 
 def compare_published(

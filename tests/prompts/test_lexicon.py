@@ -37,14 +37,14 @@ def test_no_phrase_belongs_to_two_concepts_of_the_same_kind():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a: {name: a, kind: finding, parents: [b]}", "unknown parent 'b'"),
-        ("a: {name: a, kind: thing}", "concept 'a': kind"),
-        ("a: {name: a, kind: finding, colour: red}", "colour"),
+        ("a: {name: a, kind: finding, parents: [b]}", r"lexicon.yaml:1: .*unknown parent 'b'"),
+        ("a: {name: a, kind: thing}", r"lexicon.yaml:1: concept 'a': kind"),
+        ("a:\n  {name: a, kind: finding, colour: red}", r"lexicon.yaml:2: .*colour"),
         (
             "a: {name: a, kind: finding, parents: [b]}\nb: {name: b, kind: finding, parents: [a]}",
-            "own ancestor",
+            r"lexicon.yaml:1: .*own ancestor",
         ),
-        ("- a", "expected a mapping"),
+        ("- a", "must be a mapping"),
     ],
 )
 def test_malformed_lexicons_are_named(tmp_path, text, message):

@@ -17,6 +17,7 @@ from benchmark.reporting.claims import Claim, load_claims
 from benchmark.reporting.evidence import CellInfo, Evidence
 from benchmark.reporting.findings import equivalence
 from benchmark.reporting.gather import gather
+from benchmark.reporting.published import load_published
 from benchmark.reporting.verdicts import judge, settles
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "claims.md").read_text(encoding="utf-8")
@@ -231,6 +232,37 @@ def test_a_family_that_is_not_declared_is_one_line(tmp_path, root):
     with pytest.raises(BenchError, match=r"of family 'ablation'.*Did you mean 'ablations'") as caught:
         load_claims(path)
     assert "\n" not in str(caught.value)
+    line = text[: text.index("family: ablations")].count("\n") + 1
+    assert str(caught.value).startswith(f"{path}:{line}: ")
+
+
+LEDGERS = {
+    "claims.yaml": (
+        (r"stratum: all", "colour: red", "colour"),
+        (r"datasets: all", "datasets: all, margin: wide", "margin"),
+        (r"needs: \w+", "needs: nothing", "needs"),
+    ),
+    "published.yaml": (
+        (r"value: [0-9.]+", "value: high", "value"),
+        (r"source: [\w-]+", "source: nowhere", "not listed under sources"),
+        (r"setting: ", "settings: ", "setting"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("name", "change"), [(n, c) for n in LEDGERS for c in LEDGERS[n]])
+def test_what_does_not_fit_the_schema_is_named_with_its_line(tmp_path, root, name, change):
+    pattern, other, word = change
+    text = (root / "reports" / name).read_text(encoding="utf-8")
+    found = re.search(pattern, text[text.index("\nrows:" if name == "published.yaml" else "\nclaims:") :])
+    assert found
+    at = found.start() + text.index("\nrows:" if name == "published.yaml" else "\nclaims:")
+    changed = text[:at] + re.sub(pattern, other, text[at:], count=1)
+    (tmp_path / name).write_text(changed, encoding="utf-8")
+    with pytest.raises(BenchError, match=rf"{name}:\d+: .*{word}") as caught:
+        (load_claims if name == "claims.yaml" else load_published)(tmp_path / name)
+    line = int(str(caught.value).split(":")[1])
+    assert line == changed[:at].count("\n") + 1
 
 
 def test_a_verdict_that_other_seeds_would_not_give_is_withheld_and_says_so(base):
