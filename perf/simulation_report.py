@@ -124,6 +124,8 @@ def _rejected(row: dict[Any, Any]) -> str:
 def _covered(row: dict[Any, Any]) -> str:
     if row["covered"] is None or row["covered"] != row["covered"]:
         return "–"
+    if row["covered"] == 0:
+        return f"no interval{_few(row)}"
     out = not ACCEPTED[0] <= row["covered"] <= ACCEPTED[1]
     return f"{row['covered']:.3f}{_few(row)}" + (" ✗" if out and not _few(row) else "")
 

@@ -117,6 +117,13 @@ def changes(
     part: Annotated[
         Part | None, typer.Option("--part", help="main or all; default: both, where they are made.")
     ] = None,
+    since: Annotated[str, typer.Option("--since", help="The commit to compare with.")] = "HEAD",
+    until: Annotated[
+        str | None, typer.Option("--until", help="The commit whose tables are compared; default: on disk.")
+    ] = None,
+    as_markdown: Annotated[
+        bool, typer.Option("--markdown", help="Every letter, rank and verdict that changed, for a changelog.")
+    ] = False,
     inform: Annotated[
         bool, typer.Option("--inform", help="Exit 0 whatever changed, and where nothing is committed.")
     ] = False,
@@ -132,11 +139,11 @@ def changes(
     from benchmark.reporting.outputs import changes as compare
 
     try:
-        found = compare(Project.find(), None if part is None else part.value)
+        found = compare(Project.find(), None if part is None else part.value, since, until)
     except BenchError as error:
         if not inform:
             raise
         emit({"compared": False, "reason": str(error)}, f"nothing was compared: {error}", as_json)
         return 0
-    emit(found.as_json(), found.text, as_json)
+    emit(found.as_json(), found.markdown if as_markdown else found.text, as_json)
     return 1 if found.differs and not inform else 0

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from benchmark.reporting.table import escape_markdown
+
 State = Literal["identical", "changed", "new", "missing"]
 Outcome = Literal["byte-equal", "same conclusions", "conclusions differ", "nothing committed"]
 MEASURED = frozenset(
@@ -181,6 +183,26 @@ class Reproduced:
         if self.stages is not None:
             lines.append(self.stages.text)
         return "\n".join([*lines, self.sentence])
+
+    @property
+    def markdown(self) -> str:
+        """Every conclusion that changed, a table a folder; then tables new, gone or of other rows."""
+        lines = []
+        for folder, found in self.parts.items():
+            lines += [f"### {folder}, since {self.commit}", ""]
+            rows = [d for change in found for d in change.conclusions]
+            if rows:
+                lines += ["| table | row | what | before | now |", "|---|---|---|---|---|"]
+                lines += [
+                    "| " + " | ".join(map(escape_markdown, cells)) + " |"
+                    for d in rows
+                    for cells in [(d.table, d.row, d.column, _short(d.before), _short(d.now))]
+                ]
+            else:
+                lines.append("No letter, rank or verdict changed.")
+            others = [c for c in found if c.state in ("new", "missing") or c.added or c.removed]
+            lines += ["", *(f"- {escape_markdown(c.text)}" for c in others), ""]
+        return "\n".join(lines)
 
     def as_json(self) -> dict[str, Any]:
         """One object."""

@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from benchmark.core import numerics
 from benchmark.core.errors import BenchError, UnknownName
@@ -13,7 +14,7 @@ from benchmark.core.files import read_yaml, write_json
 from benchmark.core.guard import parse_yaml
 from benchmark.grid.layout import Project
 from benchmark.grid.params_file import load_params
-from benchmark.reporting.changes import Change, Reproduced, Stages, compare_locks, compare_tables
+from benchmark.reporting.changes import Reproduced, Stages, compare_locks, compare_tables
 from benchmark.reporting.claims import Claim, load_claims
 from benchmark.reporting.figures import all_figures
 from benchmark.reporting.figures.style import Drawing
@@ -150,43 +151,53 @@ def judge_all(
     return judge(claims, gathered.evidence, gathered.interaction)
 
 
-def changes(project: Project, part: str | None = None) -> Reproduced:
-    """The tables on disk and dvc.lock against those committed. part None: both, where they are made.
+def changes(
+    project: Project, part: str | None = None, since: str = "HEAD", until: str | None = None
+) -> Reproduced:
+    """The tables and dvc.lock of `until` (None: those on disk) against those of `since`. part None: both,
+    where they are made.
 
-    Raises BenchError where there are no tables, or no git.
+    Raises BenchError where there are no tables, no git, or no such commit.
     """
     folders = {name: table_folder(project, name) for name in ("main", "all")}
-    made = [name for name, folder in folders.items() if list(folder.glob("*.csv"))]
+    now = {name: _tables(project, folder, until) for name, folder in folders.items()}
+    made = [name for name, found in now.items() if found]
     wanted = made if part is None else [part]
     if not wanted or wanted[0] not in made:
         name = part or "main"
-        raise BenchError(
-            f"{project.relative(folders[name])}: no tables. Run `bench report tables --part {name}`."
-        )
-    commit = _git(project, "rev-parse", "--short", "HEAD").strip()
-    parts = {project.relative(folders[name]): _table_changes(project, folders[name]) for name in wanted}
-    return Reproduced(commit, parts, _stages(project))
+        place = f"{project.relative(folders[name])}{f' at {until}' if until else ''}"
+        raise BenchError(f"{place}: no tables. Run `bench report tables --part {name}`.")
+    commit = _git(project, "rev-parse", "--short", f"{since}^{{commit}}").strip()
+    parts = {
+        project.relative(folders[name]): compare_tables(_tables(project, folders[name], since), now[name])
+        for name in wanted
+    }
+    return Reproduced(commit, parts, _stages(project, since, until))
 
 
-def _table_changes(project: Project, folder: Path) -> list[Change]:
-    now = {path.name: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.csv"))}
-    listed = _git(project, "ls-tree", "-r", "--name-only", "HEAD", f"{project.relative(folder)}/")
-    before = {
-        Path(name).name: _git(project, "show", f"HEAD:./{name}")
+def _tables(project: Project, folder: Path, commit: str | None) -> dict[str, str]:
+    """Name → CSV of the tables of a folder, on disk or as committed."""
+    if commit is None:
+        return {path.name: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.csv"))}
+    listed = _git(project, "ls-tree", "-r", "--name-only", commit, f"{project.relative(folder)}/")
+    return {
+        Path(name).name: _git(project, "show", f"{commit}:./{name}")
         for name in listed.splitlines()
         if name.endswith(".csv")
     }
-    return compare_tables(before, now)
 
 
-def _stages(project: Project) -> Stages | None:
+def _stages(project: Project, since: str, until: str | None) -> Stages | None:
     """None where dvc.lock was never made."""
     path = project.root / "dvc.lock"
-    if not path.is_file():
+    now = _lock(project, until) if until else read_yaml(path) if path.is_file() else None
+    return None if now is None else compare_locks(_lock(project, since) or {}, now)
+
+
+def _lock(project: Project, commit: str) -> dict[str, Any] | None:
+    if not _git(project, "ls-tree", "--name-only", commit, "dvc.lock").strip():
         return None
-    committed = _git(project, "ls-tree", "--name-only", "HEAD", "dvc.lock").strip()
-    before = parse_yaml(_git(project, "show", "HEAD:./dvc.lock"), "HEAD:dvc.lock") if committed else {}
-    return compare_locks(before or {}, read_yaml(path) or {})
+    return parse_yaml(_git(project, "show", f"{commit}:./dvc.lock"), f"{commit}:dvc.lock") or {}
 
 
 def _git(project: Project, *arguments: str) -> str:
@@ -196,6 +207,9 @@ def _git(project: Project, *arguments: str) -> str:
         )
     except FileNotFoundError:
         raise BenchError("git is not installed; there is nothing committed to compare with.") from None
-    except subprocess.CalledProcessError:
-        raise BenchError(f"{project.root}: no git history here to compare with.") from None
+    except subprocess.CalledProcessError as error:
+        why = error.stderr.strip().splitlines()[-1:] or [""]
+        if "not a git repository" in why[0]:
+            raise BenchError(f"{project.root}: no git history here to compare with.") from None
+        raise BenchError(f"git {' '.join(arguments)}: {why[0]}. Name a commit of `git log`.") from None
     return done.stdout

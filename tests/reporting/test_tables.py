@@ -379,6 +379,16 @@ def test_changes_against_the_committed_tables(inside, tmp_path, monkeypatch, cap
     assert out.splitlines()[-1].startswith("Conclusions differ: zero_shot chestxray14 / all / clip-main")
     assert out.splitlines()[-1].endswith("group b → z.")
     assert main(["report", "changes", "--inform"]) == 0
+    subprocess.run(["git", *who, "commit", "-qam", "y"], cwd=work, check=True)
+    assert main(["report", "changes"]) == 0
+    capsys.readouterr()
+    assert main(["report", "changes", "--since", "HEAD~1", "--until", "HEAD", "--markdown", "--inform"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("### reports/tables, since ")
+    assert "chestxray14 / all / clip-main" in out
+    assert "| group | b | z |" in out
+    assert main(["report", "changes", "--since", "nowhere"]) == 2
+    assert "nowhere" in capsys.readouterr().err
 
 
 def test_without_git_the_last_stage_says_so_and_goes_on(inside, tmp_path, monkeypatch, capsys):
@@ -413,7 +423,7 @@ def test_the_commands_of_the_guide_run(inside, tmp_path, root, monkeypatch, caps
         line.partition("#")[0].split() for line in text.partition("```")[2].partition("```")[0].splitlines()
     ]
     commands = [command[1:] for command in commands if command[:1] == ["bench"]]
-    assert len(commands) == 7
+    assert len(commands) == 8
     who = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
     for command in (["init", "-q"], ["add", "params.yaml"], [*who, "commit", "-qm", "x"]):
         subprocess.run(["git", *command], cwd=work, check=True)
