@@ -1,6 +1,7 @@
 # make reproduce   environment from the lock, the main tables and their page, then where they are
 # make grid        the same with every ablation
 # make robustness  how every method fares with more steps
+# make understanding   what the trained methods make of one changed finding (docs/understanding.md)
 # make test        environment from the lock, then the tests
 # make fuzz        100,000 damaged inputs on every parser; FUZZ="--inputs 5000 --processes 2 --minutes 10"
 # make chaos       a small cell under kills, a full disk, read-only folders and more; CHAOS="--kills 20"
@@ -11,7 +12,7 @@ export PATH := $(BIN):$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: reproduce grid robustness test lint smoke docs fuzz chaos audit lock clean
+.PHONY: reproduce grid robustness understanding test lint smoke docs fuzz chaos audit lock clean
 
 $(VENV)/.installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -35,6 +36,10 @@ grid: $(VENV)/.installed
 # How every method fares with 1, 2, 4 and 8 times 20 epochs: hours. Goes on where it was stopped.
 robustness: $(VENV)/.installed
 	$(BIN)/python perf/curves.py
+
+# From the trained main cells; what is done is reused.
+understanding: $(VENV)/.installed
+	bench stage understanding
 
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest

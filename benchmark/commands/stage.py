@@ -92,6 +92,18 @@ def difficulty() -> None:
 
 
 @app.command()
+def understanding() -> None:
+    """Draw patients again with one finding changed and ask every trained method; reports/understanding/."""
+    from benchmark.reporting.understanding import write_understanding
+    from benchmark.stages.entry import session
+    from benchmark.stages.understanding import understanding as made
+
+    now = session()
+    folder = now.project.reports / "understanding"
+    typer.echo(write_understanding(made(now), folder, now.params.statistics.level))
+
+
+@app.command()
 def code() -> None:
     """Write a hash of the installed code and plug-ins, which a project outside the checkout depends on."""
     from benchmark.grid.layout import Project

@@ -1,0 +1,184 @@
+"""reports/understanding/: tables and figures of what methods make of one changed finding."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from benchmark.core.files import atomic_path, write_csv, write_text
+from benchmark.core.tables import TWIN_NOTICE, read_table
+from benchmark.reporting.effects import seed_mean
+from benchmark.reporting.figures.style import new_figure
+from methods.base import METHODS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SHARES = {
+    "causal_auroc": "Causal AUROC",
+    "score_rises": "Score rises when added",
+    "score_falls_when_removed": "Score falls when removed",
+    "specificity": "Specificity",
+    "own_prompt_first": "Own prompt rises most",
+    "right_side_preferred": "Right side",
+    "graver_scores_higher": "Graver scores higher",
+    "severity_monotone": "Severity monotone",
+    "finding_beats_companion": "Finding beats companion",
+}
+CHANGES = ("change_by_finding", "change_by_companion", "change_by_finding_beside_companion")
+SHOWN = 40
+CONFUSIONS = 10
+
+INTRODUCTION = """Each patient of a twin was drawn again with exactly one finding changed; pose, exposure,
+noise and all other findings stay (`benchmark/twins/counterfactual.py`). Intervals: 95%, patients resampled,
+with the spread of seeds.
+
+- *Causal AUROC*: images with a finding against the same patients' without it, asked with its prompt.
+- *Specificity*: how often the finding's own prompt rises more than the prompt of an unrelated finding; 0.5
+  is chance, 1 a matrix whose diagonal alone rises. *Own prompt rises most*: share of findings for which it,
+  or the prompt of a kind of it or of what it is a kind of, rises most of all in the mean over patients.
+- *Right side*: "on the right" beats "on the left" for the finding on the right, and the reverse.
+- *Graver scores higher*: over neighbouring severities of one lesion. *Monotone*: over all its severities.
+- *Finding beats companion*: the finding without its device against the device without it, same patient.
+"""
+
+
+def write_understanding(found: Mapping[str, Sequence[Path]], folder: Path, level: float) -> str:
+    """understanding.md, findings.csv (a row a method, metric and class) and specificity-<method>.png.
+
+    found: cell → folders of its seeds with rows.parquet and specificity.npz.
+    """
+    import pandas as pd
+
+    from benchmark.stages.understanding import related_to
+
+    folder.mkdir(parents=True, exist_ok=True)
+    frame = pd.concat([read_table(at / "rows.parquet")[0] for own in found.values() for at in own])
+    means = _means(frame, level)
+    write_csv(folder / "findings.csv", means.assign(evidence=TWIN_NOTICE), "%.4f")
+    lines = [f"**{TWIN_NOTICE}.** {INTRODUCTION}", *_main_table(means), "", *_companions(means), ""]
+    for cell, own in found.items():
+        arrays = [np.load(at / "specificity.npz") for at in own]
+        names = [str(n) for n in arrays[0]["findings"]]
+        prompts = [str(n) for n in arrays[0]["prompts"]]
+        changes = np.mean([a["changes"] for a in arrays], axis=0)
+        title = METHODS.get(str(frame.loc[frame["run_id"] == cell, "method"].iloc[0])).title
+        draw_matrix(changes, names, prompts, title, folder / f"specificity-{cell}.png")
+        worst = confusions(changes, names, prompts, related_to(prompts))
+        lines += [
+            f"## {title}",
+            "",
+            f"![Change of every prompt when a finding is added, {title}](specificity-{cell}.png)",
+            "",
+            "Prompts that rise more than the finding's own, in deviations of each prompt:",
+            "",
+            "| added | rises | own prompt | other prompt |",
+            "|---|---|---:|---:|",
+            *[f"| {a} | {b} | {own_:.2f} | {other:.2f} |" for a, b, other, own_ in worst],
+            "",
+        ]
+    write_text(folder / "understanding.md", "\n".join(lines))
+    count = means[(means["metric"] == "causal_auroc") & (means["class"] != "macro")]["class"].nunique()
+    return f"{len(found)} methods, {count} findings, {folder}"
+
+
+def confusions(
+    changes: np.ndarray,
+    findings: Sequence[str],
+    prompts: Sequence[str],
+    related: Mapping[str, frozenset[str]],
+) -> list[tuple[str, str, float, float]]:
+    """The worst unrelated prompt of each finding, where it rises more than the finding's own, worst first:
+    (finding, prompt, its change, the own one)."""
+    out = []
+    for i, finding in enumerate(findings):
+        own = float(changes[i, prompts.index(finding)])
+        apart = np.array([name not in related[finding] for name in prompts])
+        j = int(np.where(apart, changes[i], -np.inf).argmax())
+        if changes[i, j] > own:
+            out.append((finding, prompts[j], float(changes[i, j]), own))
+    return sorted(out, key=lambda item: item[3] - item[2])[:CONFUSIONS]
+
+
+def draw_matrix(
+    changes: np.ndarray, findings: Sequence[str], prompts: Sequence[str], title: str, path: Path
+) -> None:
+    """The SHOWN findings whose own prompt rises most, asked with their prompts: rows added, columns asked."""
+    own = np.array([changes[i, prompts.index(name)] for i, name in enumerate(findings)])
+    rows = np.sort(np.argsort(-own)[:SHOWN])
+    columns = [prompts.index(findings[i]) for i in rows]
+    part = changes[rows][:, columns]
+    figure, axis = new_figure(8.6, 8.2)
+    reach = float(np.quantile(np.abs(part), 0.99))
+    image = axis.imshow(part, cmap="RdBu_r", vmin=-reach, vmax=reach)
+    names = [findings[i] for i in rows]
+    axis.set_xticks(range(len(names)), names, rotation=90, fontsize=5.5)
+    axis.set_yticks(range(len(names)), names, fontsize=5.5)
+    axis.grid(False)
+    axis.set(xlabel="prompt asked", ylabel="finding added", title=f"{title}: change of score, {TWIN_NOTICE}")
+    figure.colorbar(image, ax=axis, shrink=0.7, label="deviations of the prompt")
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=130)
+
+
+def _means(frame: pd.DataFrame, level: float) -> pd.DataFrame:
+    """One row a cell, metric and class: mean over seeds with its interval."""
+    import pandas as pd
+
+    rows = []
+    for (cell, metric, name), part in frame.groupby(["run_id", "metric", "class"], sort=False):
+        mean = seed_mean(part.to_dict("records"), level, share=metric in SHARES)
+        rows.append(
+            {
+                "cell": cell,
+                "method": part["method"].iloc[0],
+                "metric": metric,
+                "class": name,
+                "value": mean["value"],
+                "low": mean["low"],
+                "high": mean["high"],
+                "patients": part["n_patients"].iloc[0],
+                "seeds": len(part),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _main_table(means: pd.DataFrame) -> list[str]:
+    whole = means[means["class"].isin(["macro"])].set_index(["cell", "metric"])
+    cells = list(dict.fromkeys(means["cell"]))
+    titles = [METHODS.get(str(means.loc[means["cell"] == c, "method"].iloc[0])).title for c in cells]
+    lines = ["| | " + " | ".join(titles) + " |", "|---|" + "---:|" * len(cells)]
+    for metric, title in {**SHARES, "score_change": "Change of score, deviations"}.items():
+        shown = [_text(whole.loc[(cell, metric)]) if (cell, metric) in whole.index else "" for cell in cells]
+        lines.append(f"| {title} | " + " | ".join(shown) + " |")
+    return lines
+
+
+def _companions(means: pd.DataFrame) -> list[str]:
+    """A row a method and pair: what the finding's prompt does for finding, companion and both."""
+    lines = [
+        "Shortcuts: change of the finding's prompt, in deviations, when the finding is added, when its "
+        "companion is added instead, and when the finding is added beside the companion.",
+        "",
+        "| method | finding / companion | finding | companion alone | finding beside companion |",
+        "|---|---|---:|---:|---:|",
+    ]
+    part = means[means["metric"].isin(CHANGES) & (means["class"] != "macro")]
+    for (_, name), own in part.groupby(["cell", "class"], sort=False):
+        by = own.set_index("metric")
+        title = METHODS.get(str(own["method"].iloc[0])).title
+        lines.append(
+            f"| {title} | {name} | " + " | ".join(_text(by.loc[m].squeeze()) for m in CHANGES) + " |"
+        )
+    return lines
+
+
+def _text(row: Any) -> str:
+    value, low, high = (
+        float(row[k]) if row[k] is not None else float("nan") for k in ("value", "low", "high")
+    )
+    return f"{value:.2f}" if low != low else f"{value:.2f} [{low:.2f}, {high:.2f}]"
