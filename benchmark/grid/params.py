@@ -35,6 +35,8 @@ from benchmark.core.validation import complaint_at
 from benchmark.data.cards import View
 from benchmark.prompts.settings import PromptParams, Style, TextChanges, TextParams
 
+FLOOR = "floor"
+"""The `table` of cells that stand below the methods of the main tables, and are run with them."""
 LARGEST_SEED = 2**32 - 1
 """What NumPy's legacy generator takes, the smallest bound of all that are seeded."""
 Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
@@ -294,7 +296,7 @@ def ablation_cell(params: Params, name: str) -> Cell:
         prompts=base.prompts,
         more_prompts=tuple(p for p in base.more_prompts if change.covers(p)),
         more_prompts_on=base.more_prompts_on,
-        evaluate=change.evaluate or params.data.ablate_on or base.evaluate,
+        evaluate=change.evaluate or (change.table != FLOOR and params.data.ablate_on) or base.evaluate,
         tasks=change.tasks,
         seeds=change.seeds,
         table=change.table,

@@ -11,6 +11,7 @@ from benchmark.core.validation import complaint_at
 Wording = Literal["raw", "aligned", "llm", "summary", "labels"]
 Unit = Literal["report", "sentence"]
 Kept = Literal["keep", "drop"]
+Pairs = Literal["own", "shuffled"]
 Rule = Literal["findings+impression", "findings", "impression", "all"]
 Style = Literal["template", "official", "name", "synonyms", "ensemble", "pos-neg"]
 Aggregation = Literal["mean-embedding", "mean-score", "max"]
@@ -41,6 +42,9 @@ class TextChanges(BaseModel, frozen=True, extra="forbid"):
     negations: Kept = Field(default="keep", description="drop: without sentences that only deny")
     bare_names: Kept = Field(
         default="keep", description="drop: without raw sentences that state a finding by its bare name"
+    )
+    pairs: Pairs = Field(
+        default="own", description="shuffled: each image has the texts of another, a control of the training"
     )
     rule: Rule = Field(default="findings+impression", description="which report sections are read")
     llm_file: str | None = Field(default=None, description="recorded sentences, for wording: llm and summary")

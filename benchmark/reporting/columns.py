@@ -7,6 +7,7 @@ from typing import Any
 
 from benchmark.core.tables import TWIN_NOTICE
 from benchmark.evaluation.statistics.stability import is_stable
+from benchmark.reporting.evidence import Evidence
 from benchmark.reporting.numbers import known, missing
 from benchmark.reporting.published import Published, compare_published
 from benchmark.reporting.table import Measured, Row, TableColumn, change, count, estimate, real, words
@@ -72,6 +73,17 @@ def marked_letters(rank: Mapping[str, Any]) -> str:
     if missing(rank["groups"]):
         return "–"
     return f"{rank['groups']}" + ("" if is_stable(known(rank["stability"])) else "~")
+
+
+def floor_and_ceiling(evidence: Evidence) -> list[str]:
+    """Notes of a table under whose methods the references stand."""
+    if not evidence.beside:
+        return []
+    reading = (
+        "Rows that begin with floor or ceiling are references, in no ranking and without letters: a method "
+        "must exceed every floor; a ceiling learns from true labels what methods learn from reports."
+    )
+    return [reading, *(f"{r.kind}: {note}" for r in evidence.beside for note in r.notes)]
 
 
 def counts(about: Mapping[str, Any], row: Mapping[str, Any] | None) -> dict[str, Any]:

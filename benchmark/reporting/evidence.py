@@ -101,6 +101,37 @@ class FactorEffect:
 
 
 @dataclass(frozen=True)
+class Reference:
+    """What stands below (`floor`) or above (`ceiling`) the methods. values: (dataset, stratum, class,
+    metric) → metric row. about: what it reads and was fitted on → the sets of which that is so."""
+
+    name: str
+    title: str
+    kind: str
+    values: dict[tuple[str, str, str, str], dict[str, Any]] = field(default_factory=dict)
+    about: dict[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def heading(self) -> str:
+        return f"{self.kind}: {self.title}"
+
+    def value(
+        self, dataset: str, stratum: str = "all", cls: str = "macro", metric: str = "auroc"
+    ) -> dict[str, Any] | None:
+        """The metric row, or None where there is none or its value is undefined."""
+        row = self.values.get((dataset, stratum, cls, metric))
+        return None if row is None or row["value"] != row["value"] else row
+
+    @property
+    def notes(self) -> list[str]:
+        """What it is, a line for each basis."""
+        return [
+            f"{about} ({', '.join(dict.fromkeys(sets))})" if len(self.about) > 1 else about
+            for about, sets in self.about.items()
+        ]
+
+
+@dataclass(frozen=True)
 class Evidence:
     """metrics, comparisons, ranks: of one summary (`part`), metrics with a column `name`.
 
@@ -112,6 +143,8 @@ class Evidence:
     factor_effects: of the training text, per method and dataset. task_plan: task → the sets that params.yaml
     plans for it. recipe: how the methods are trained. rounding: by how much macro values of trainings differ
     that differ in the last bit of their features, (name, dataset, stratum, metric) → (V,), where measured.
+    references, floor: of the summary, what stands below
+    and above the methods and whether they are above the floor.
     """
 
     part: str
@@ -131,6 +164,8 @@ class Evidence:
     recipe: str = "equal-budget"
     level: float = 0.95
     rounding: dict[Macro, np.ndarray] = field(default_factory=dict)
+    references: pd.DataFrame | None = None
+    floor: pd.DataFrame | None = None
 
     @cached_property
     def _values(self) -> dict[tuple[str, str, str, str, str], dict[str, Any]]:
@@ -156,6 +191,32 @@ class Evidence:
             found.setdefault((name, dataset, stratum, metric), []).append(float(value))
         nothing = np.zeros(0)
         return {key: Trainings(np.array(v), self.rounding.get(key, nothing)) for key, v in found.items()}
+
+    @cached_property
+    def beside(self) -> list[Reference]:
+        """The references that have results: floors, then ceilings."""
+        if self.references is None:
+            return []
+        found: dict[str, Reference] = {}
+        for row in self.references.to_dict("records"):
+            name = str(row["run_id"])
+            own = found.setdefault(name, Reference(name, str(row["title"]), str(row["variant"])))
+            own.values.setdefault(
+                (row["dataset"], row["stratum"], row["class"], row["metric"]),
+                {str(k): v for k, v in row.items()},
+            )
+            own.about.setdefault(str(row["about"]), []).append(str(row["dataset"]))
+        return sorted(found.values(), key=lambda r: r.kind != "floor")
+
+    def level_with_floor(self, name: str, dataset: str) -> str:
+        """Which reference a row is not separable from on a set, in words; empty where it is above all."""
+        if self.floor is None:
+            return ""
+        own = self.floor[(self.floor["method"] == name) & (self.floor["dataset"] == dataset)]
+        titles = {r.name: r.title for r in self.beside}
+        for row in own[~own["above"].astype(bool)].to_dict("records"):
+            return f"not separable from the floor ({titles.get(row['reference'], row['reference'])})"
+        return ""
 
     @cached_property
     def _pairs(self) -> dict[tuple[str, str, str, str, str, str], dict[str, Any]]:

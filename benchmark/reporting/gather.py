@@ -119,6 +119,8 @@ class Gathered:
             recipe=self.params.recipe,
             level=self.config.level,
             rounding=self._disk.rounding(),
+            references=summary.references,
+            floor=summary.floor,
         )
 
     @cached_property

@@ -10,7 +10,7 @@ from benchmark.core.hashing import hash_file
 from benchmark.core.progress import watched
 from benchmark.core.settings import set_fields
 from benchmark.grid.layout import Project, source_name
-from benchmark.grid.params import Params, ablation_cell, cell_named, main_cell
+from benchmark.grid.params import FLOOR, Params, ablation_cell, cell_named, main_cell
 from benchmark.grid.params_file import load_params
 from benchmark.stages.features import image_store, text_store
 from benchmark.stages.prepare import note_official, source_of
@@ -126,15 +126,19 @@ def tune_stage(method: str) -> str:
 
 
 def summarise_stage(part: str) -> str:
-    """results/summary/<part>: means over seeds, comparisons and ranks of the main cells, or of all."""
+    """results/summary/<part>: means over seeds, comparisons and ranks of the main cells, or of all, with the
+    references beside them."""
+    from benchmark.stages.references import reference_names, referred
+
     now = session()
     params = now.params
     cells = [main_cell(params, m) for m in params.methods]
-    if part == "all":
-        cells += [ablation_cell(params, name) for name in params.cells]
+    wanted = [n for n, own in params.cells.items() if part == "all" or own.table == FLOOR]
+    cells += [ablation_cell(params, name) for name in wanted]
     datasets = dict.fromkeys([*params.data.evaluate, *(d for cell in cells for d in cell.evaluate)])
     sets = [now.evaluation_data(dataset) for dataset in datasets]
-    summary = summarise(now.project, params, cells, params.seeds, sets)
+    beside = referred(now, params.data.evaluate, reference_names())
+    summary = summarise(now.project, params, cells, params.seeds, sets, beside)
     summary.save(now.project.summary(part))
     if part == "main":
         write_json(now.project.reports / "metrics.json", _means(summary))

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.core.files import write_json
+from benchmark.core.hashing import hash_file
 from benchmark.core.progress import QUIET, watched
 from benchmark.core.workers import worker_pool
 from benchmark.grid.layout import Project
-from benchmark.grid.params import Cell, Params, ablation_cell, cell_named, main_cell
+from benchmark.grid.params import FLOOR, Cell, Params, ablation_cell, cell_named, main_cell
 from benchmark.grid.params_file import load_params
 from benchmark.stages.evaluate import evaluate_cell, headlines
 from benchmark.stages.run import Session, train_one
@@ -29,23 +30,20 @@ MAIN, ABLATIONS = "main", "ablations"
 
 @dataclass(frozen=True)
 class Job:
-    """One seed of one cell."""
+    """One seed of one cell, or one reference of the main tables."""
 
     cell: str
     seed: int
 
 
 def jobs_of(params: Params, group: str) -> list[Job]:
-    """Every seed of the cells of one group. Whole reports, the longest to train on, come first, so that none
-    is left running alone; then one seed of all cells, so that a table fills evenly."""
-    if group == MAIN:
-        cells = [main_cell(params, method) for method in params.methods]
-    else:
-        cells = [
-            ablation_cell(params, name)
-            for name, change in params.cells.items()
-            if group in (ABLATIONS, change.table)
-        ]
+    """Every seed of the cells of one group; to the main cells belong those of the floor. Whole reports, the
+    longest to train on, come first, so that none is left running alone; then one seed of all cells, so that a
+    table fills evenly."""
+    cells = [main_cell(params, method) for method in params.methods] if group == MAIN else []
+    every = {own.table for own in params.cells.values()} - {FLOOR}
+    wanted = {MAIN: {FLOOR}, ABLATIONS: every}.get(group, {group})
+    cells += [ablation_cell(params, name) for name, own in params.cells.items() if own.table in wanted]
     jobs = [(cell, Job(cell.name, seed)) for cell in cells for seed in cell.seeds or params.seeds]
     jobs.sort(key=lambda pair: (pair[0].texts.unit != "report", pair[1].seed))
     return [job for _, job in jobs]
@@ -63,7 +61,11 @@ def carry_out_cells(project: Project, params: Params, group: str, processes: int
     processes: None, one a core. Finished cells are reused. The first error of a job is raised once the jobs
     that had begun have ended.
     """
+    from benchmark.stages.references import reference_names
+
     jobs = jobs_of(params, group)
+    if group == MAIN:
+        jobs += [Job(name, 0) for name in reference_names()]
     count = min(processes or os.cpu_count() or 1, max(len(jobs), 1))
     numbers: dict[str, dict[str, Headline]] = {}
     with watched(f"cells: {group}") as report:
@@ -78,6 +80,15 @@ def carry_out_cells(project: Project, params: Params, group: str, processes: int
     return f"{group}: {len(numbers)} cells, {len(jobs)} runs trained and evaluated"
 
 
+def _carry_out(session: Session, job: Job) -> Headline:
+    from benchmark.stages.references import PREFIX, referred
+
+    if job.cell.startswith(PREFIX):
+        made = referred(session, session.params.data.evaluate, [job.cell])
+        return {dataset: {"scores": [hash_file(r.path) for r in own]} for dataset, own in made.items()}
+    return carry_out_job(session, cell_named(session.params, job.cell), job.seed)
+
+
 def carry_out_job(session: Session, cell: Cell, seed: int) -> Headline:
     """Train and evaluate one seed of one cell, or reuse it."""
     run = train_one(session, cell, seed)
@@ -89,7 +100,7 @@ def carry_out_job(session: Session, cell: Cell, seed: int) -> Headline:
 def _alone(project: Project, params: Params, jobs: list[Job], say: Say) -> Iterator[tuple[Job, Headline]]:
     session = Session(project, params, say)
     for job in jobs:
-        yield job, carry_out_job(session, cell_named(params, job.cell), job.seed)
+        yield job, _carry_out(session, job)
 
 
 def _pool(project: Project, jobs: list[Job], count: int, say: Say) -> Iterator[tuple[Job, Headline]]:
@@ -125,5 +136,5 @@ def _start(root: Path) -> None:
 
 def _work(job: Job) -> tuple[Headline, list[str]]:
     _lines.clear()
-    found = carry_out_job(_session, cell_named(_session.params, job.cell), job.seed)
+    found = _carry_out(_session, job)
     return found, [line for line in _lines if line.startswith(job.cell)]

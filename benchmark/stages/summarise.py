@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmark.core.errors import DataError
-from benchmark.core.tables import Predictions, read_table, write_table
+from benchmark.core.tables import METRIC_COLUMNS, Predictions, read_table, write_table
 from benchmark.grid.layout import Project, source_name
-from benchmark.grid.params import Cell, Params
+from benchmark.grid.params import FLOOR, Cell, Params
 from benchmark.stages.evaluate import METRICS
 
 if TYPE_CHECKING:
@@ -21,18 +21,24 @@ if TYPE_CHECKING:
     from benchmark.evaluation.comparison import Comparison, Macro, Run
     from benchmark.evaluation.evaluation_data import EvaluationData
     from benchmark.evaluation.statistics.stability import Trainings
+    from benchmark.stages.references import Referred
 
-FILES = ("metrics", "comparisons", "ranks")
+REFERENCE_COLUMNS = (*METRIC_COLUMNS, "title", "about")
+FILES = ("metrics", "comparisons", "ranks", "references", "floor")
 
 
 @dataclass(frozen=True)
 class Summary:
     """metrics: METRIC_COLUMNS, `seed` null, one row a cell and value. comparisons, ranks: as in
-    evaluation.comparison; their methods are cell names (with ` · prompts` for other prompts)."""
+    evaluation.comparison; their methods are cell names (with ` · prompts` for other prompts). references:
+    REFERENCE_COLUMNS of what stands below and above the methods, `variant` floor or ceiling. floor: as in
+    evaluation.floor."""
 
     metrics: pd.DataFrame
     comparisons: pd.DataFrame
     ranks: pd.DataFrame
+    references: pd.DataFrame
+    floor: pd.DataFrame
 
     def save(self, folder: Path) -> None:
         for name in FILES:
@@ -57,7 +63,7 @@ def scored(project: Project, cells: Sequence[Cell], seeds: Sequence[int], at: Ev
     """The predictions of these cells on this evaluation set that are on disk, in a fixed order."""
     found = []
     place = source_name(at.manifest.dataset, at.manifest.origin)
-    for cell in cells:
+    for cell in (c for c in cells if c.table != FLOOR):
         for seed in cell.seeds or seeds:
             folder = project.results(cell.name, seed) / place
             if not (folder / METRICS).is_file():
@@ -68,7 +74,7 @@ def scored(project: Project, cells: Sequence[Cell], seeds: Sequence[int], at: Ev
     return found
 
 
-def compare_scored(files: Sequence[Scored], at: EvaluationData, params: Params) -> Comparison:
+def compare_scored(files: Sequence[Scored | Referred], at: EvaluationData, params: Params) -> Comparison:
     """Join each file's rows by image and columns by class, never by position, and summarise over seeds."""
     from benchmark.evaluation.comparison import Run, summarise_runs
 
@@ -99,9 +105,13 @@ def summarise(
     cells: Sequence[Cell],
     seeds: Sequence[int],
     sets: Sequence[EvaluationData],
+    references: Mapping[str, Sequence[Referred]] | None = None,
 ) -> Summary:
     """Means over seeds; paired comparisons, corrected over classes, methods and datasets of one family; ranks
-    of the main cells."""
+    of the main cells; and which of them are above the floor.
+
+    references: dataset → scores of its references, which are in no ranking and no family of the methods.
+    """
     import pandas as pd
 
     from benchmark.evaluation.comparison import (
@@ -114,16 +124,24 @@ def summarise(
         ranking,
         trainings_of,
     )
+    from benchmark.evaluation.floor import FLOOR_COLUMNS, against_floor, decided
+    from benchmark.stages.references import floor_cells
 
     config = params.statistics
     means: list[pd.DataFrame] = []
+    beside: list[pd.DataFrame] = []
+    floors: list[pd.DataFrame] = []
     families: dict[tuple[str, str], list[pd.DataFrame]] = {}
     trainings: dict[Macro, Trainings] = {}
     for at in sets:
         files = scored(project, cells, seeds, at)
         if not files:
             continue
-        comparison = compare_scored(files, at, params)
+        others = [
+            *floor_cells(project, cells, seeds, at),
+            *(references or {}).get(at.manifest.dataset, ()),
+        ]
+        comparison = compare_scored([*files, *others], at, params)
         trainings |= trainings_of(comparison, at.manifest.dataset)
         place = {
             "dataset": at.manifest.dataset,
@@ -131,7 +149,13 @@ def summarise(
             "split": at.chosen.info["protocol"],
         }
         identity = {file.name: {**place, **_identity(at.encoder, file)} for file in files}
-        means.append(over_seeds(comparison, identity=identity, config=config))
+        own = Comparison({n: comparison.summaries[n] for n in identity}, comparison.grouped)
+        means.append(over_seeds(own, identity=identity, config=config))
+        if others:
+            beside.append(_beside(comparison, others, {**place, "encoder": at.encoder}, params))
+            below = dict.fromkeys(o.name for o in others if o.kind == "floor")
+            mains = families_of(files).get(MAINS) or list(identity)
+            floors.append(against_floor(comparison, mains, list(below), identity=place, config=config))
         for family, names in families_of(files).items():
             part = Comparison({n: comparison.summaries[n] for n in names}, comparison.grouped)
             families.setdefault(family, []).append(compare(part, identity=place, config=config))
@@ -149,7 +173,26 @@ def summarise(
         comparisons = pd.concat(paired.values(), ignore_index=True)
     if MAINS in paired:
         ranks = ranking(paired[MAINS], level=level, power=power, trainings=trainings)
-    return Summary(metrics, comparisons, ranks)
+    stand = pd.concat(beside, ignore_index=True) if beside else pd.DataFrame(columns=list(REFERENCE_COLUMNS))
+    floor = decided(pd.concat(floors, ignore_index=True), level) if floors else pd.DataFrame()
+    return Summary(metrics, comparisons, ranks, stand, floor.reindex(columns=list(FLOOR_COLUMNS)))
+
+
+def _beside(
+    comparison: Comparison, others: Sequence[Referred], place: Mapping[str, Any], params: Params
+) -> pd.DataFrame:
+    """REFERENCE_COLUMNS of the references on one set, floors first."""
+    from benchmark.evaluation.comparison import Comparison, over_seeds
+
+    about = {o.name: o for o in others}
+    own = Comparison({n: comparison.summaries[n] for n in about}, comparison.grouped)
+    identity = {
+        n: {**place, "run_id": n, "variant": o.kind, "task": "classification"} for n, o in about.items()
+    }
+    rows = over_seeds(own, identity=identity, config=params.statistics)
+    rows["title"] = [about[n].title for n in rows["run_id"]]
+    rows["about"] = [about[n].note for n in rows["run_id"]]
+    return rows
 
 
 MAINS = ("", "")

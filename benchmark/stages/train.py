@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -78,6 +79,8 @@ def training_inputs(project: Project, params: Params, cell: Cell, manifest: Mani
             f"{manifest.dataset}: no training image has a text ({used.name}). "
             "Check the report folder and texts.rule."
         )
+    if cell.texts.pairs == "shuffled":
+        texts = shuffled(texts)
     images = image_store(project, params, source.manifest)
     store = text_store(project, params, [text for own in texts for text in own])
     findings = training_findings(texts, at_least=max(2, min(20, len(texts) // 20)))
@@ -94,6 +97,15 @@ def training_inputs(project: Project, params: Params, cell: Cell, manifest: Mani
         text_findings=said,
         concepts=findings.concepts,
     )
+
+
+def shuffled(texts: Sequence[Sequence[str]]) -> list[list[str]]:
+    """The texts of each image given to another one, in an order of chance; none keeps its own."""
+    order = np.random.default_rng(derive_seed(0, "shuffled pairs")).permutation(len(texts))
+    found: list[list[str]] = [[] for _ in texts]
+    for image, other in zip(order, np.roll(order, 1), strict=True):
+        found[image] = list(texts[other])
+    return found
 
 
 def train_cell(

@@ -22,11 +22,14 @@ from benchmark.evaluation.comparison import (
 )
 from benchmark.evaluation.evaluate import StatisticsConfig, evaluate
 from benchmark.evaluation.evaluation_data import subgroups_of
+from benchmark.evaluation.floor import against_floor, decided
 from benchmark.grid.layout import Project
 from benchmark.grid.params_file import load_params
 from benchmark.stages.summarise import Summary
 
 STRENGTH = {"clip-main": 0.4, "carzero-main": 1.4, "carzero-global": 0.7, "carzero-main · name": 1.0}
+FLOOR = "reference-thumbnail"
+"""A floor with the scores of `clip-main`, which is therefore level with it."""
 SEEDS = (0, 1, 2)
 PARAMS = """
 profile: twin
@@ -52,6 +55,8 @@ def build(root: Path, images: int = 240) -> Path:
     (root / "params.yaml").write_text(PARAMS, encoding="utf-8")
     named = {"studies": 900, "present": {}}
     frames, pairs, metrics = [], [], []
+    floors: list[pd.DataFrame] = []
+    stand: list[pd.DataFrame] = []
     for dataset in ("chestxray14", "chexpert"):
         card = load_card(dataset)
         chosen = prepare(root, dataset, images)
@@ -66,14 +71,20 @@ def build(root: Path, images: int = 240) -> Path:
         for names in (main, [n for n in STRENGTH if n.startswith("carzero")]):
             part = Comparison({n: comparison.summaries[n] for n in names}, comparison.grouped)
             pairs.append(compare(part, identity=place))
+        level = Comparison({**comparison.summaries, FLOOR: comparison.summaries["clip-main"]}, True)
+        floors.append(against_floor(level, main, [FLOOR], identity=place, config=StatisticsConfig()))
+        identity = {FLOOR: {**place, "run_id": FLOOR, "variant": "floor", "task": "classification"}}
+        own = over_seeds(Comparison({FLOOR: level.summaries[FLOOR]}, True), identity=identity)
+        stand.append(own.assign(title="8 × 8 thumbnail", about=f"thumbnail: fitted on {dataset}"))
     folder = Project(root).texts("mimic_cxr", "findings+impression")
     folder.mkdir(parents=True)
     (folder / "named.json").write_text(json.dumps(named), encoding="utf-8")
     metrics = pd.concat(frames, ignore_index=True)
+    beside = pd.concat(stand, ignore_index=True), decided(pd.concat(floors, ignore_index=True), 0.95)
     paired = correct(pd.concat(pairs, ignore_index=True))
-    Summary(metrics, paired, ranking(paired)).save(root / "results" / "summary" / "all")
+    Summary(metrics, paired, ranking(paired), *beside).save(root / "results" / "summary" / "all")
     own = metrics[metrics["run_id"].isin(["clip-main", "carzero-main"])]
-    Summary(own, paired, ranking(paired)).save(root / "results" / "summary" / "main")
+    Summary(own, paired, ranking(paired), *beside).save(root / "results" / "summary" / "main")
     runs(root)
     load_params(root / "params.yaml")
     return root

@@ -13,6 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+from evidence_case import FLOOR
 
 from benchmark.cli import main
 from benchmark.core.errors import BenchError
@@ -26,6 +27,7 @@ from benchmark.reporting.table import (
     comma_separated,
     count,
     estimate,
+    is_best,
     latex,
     markdown,
     words,
@@ -71,7 +73,7 @@ def test_every_table_of_the_evidence_is_made(tables):
 
 
 def test_values_are_those_of_the_summary(gathered, tables):
-    frame = gathered.evidence.metrics
+    frame = pd.concat([gathered.evidence.metrics, gathered.evidence.references.assign(prompts="template")])
     for raw in tables["zero_shot"].records():
         own = frame[
             (frame["run_id"] == raw["cell"])
@@ -137,7 +139,8 @@ def best_cells(table: Table):
 
 
 def test_few_positive_patients_are_marked_on_means_as_on_classes(tables, gathered):
-    frame = gathered.evidence.metrics
+    beside = gathered.evidence.references
+    frame = pd.concat([gathered.evidence.metrics, beside.assign(name=beside["run_id"])])
     means = frame[(frame["class"] == "macro") & (frame["metric"] == "auroc") & frame["value"].notna()]
     few = means[means["note"].fillna("").str.contains("few positive patients")]
     where = {(r.name, r.dataset, r.stratum) for r in few.itertuples(index=False)}
@@ -166,7 +169,8 @@ def test_a_comparison_without_an_honest_test_is_never_bold_ranked_or_lettered(ga
     assert not any(cells for _, cells in best_cells(glance))
     sets = [c.key for c in glance.shown_columns if c.key.startswith("che")]
     for row in shown(glance):
-        assert all(" – [" in row[key] for key in sets)
+        reference = row["method"].startswith("floor")
+        assert all(" – [" in row[key] or reference for key in sets)
     assert any("not ranked: test undefined" in note for note in glance.all_notes)
     one = ablation(evidence, "features")
     assert not any(cells for _, cells in best_cells(one))
@@ -203,7 +207,7 @@ def test_ablation_rows_are_paired_with_the_main_cell(gathered, tables):
 
 def test_other_prompts_are_rows_of_prompt_alignment_only(tables):
     assert any("bare class name" in row["row"] for row in tables["prompt_alignment"].rows)
-    assert {raw["cell"] for raw in tables["zero_shot"].records()} == {"clip-main", "carzero-main"}
+    assert {raw["cell"] for raw in tables["zero_shot"].records()} == {"clip-main", "carzero-main", FLOOR}
 
 
 def test_subgroups_show_levels_inside_zero_and_one(tables):
@@ -356,8 +360,8 @@ def test_changes_against_the_committed_tables(inside, tmp_path, monkeypatch, cap
     assert "identical" in out
     assert out.splitlines()[-1].startswith("Byte-equal: ")
     path = work / "reports" / "tables" / "zero_shot.csv"
-    frame = pd.read_csv(path)
-    frame.loc[0, "value"] += 0.125
+    frame = pd.read_csv(path, dtype=str)
+    frame.loc[0, "value"] = str(float(frame.loc[0, "value"]) + 0.125)
     frame.to_csv(path, index=False)
     assert main(["report", "changes"]) == 0
     out = capsys.readouterr().out
@@ -498,3 +502,21 @@ def test_every_row_says_what_training_cost_and_whether_it_had_converged(tables):
     (row,) = [r for r in shown(tables["overview"]) if r["method"] == "CARZero"]
     assert (row["parameters"], row["sentences_seen"], row["mflop"]) == ("1,000", "300", "2.50")
     assert row["convergence"] == "yes (+0.001)"
+
+
+def test_references_stand_below_the_methods_in_no_ranking(tables):
+    for name in ("overview", "zero_shot", "rare_disease"):
+        records, people = tables[name].records(), shown(tables[name])
+        own = [k for k, row in enumerate(records) if row["cell"] == FLOOR]
+        assert own
+        for k in own:
+            assert people[k]["method"] == "floor: 8 × 8 thumbnail"
+            assert not any(is_best(value) for value in tables[name].rows[k].values())
+            assert not records[k].get("group")
+            assert not any(getattr(value, "letters", "") for value in tables[name].rows[k].values())
+        assert "floor: thumbnail: fitted on chestxray14 (chestxray14)" in tables[name].all_notes
+    glance = tables["overview"]
+    rows = {row["cell"]: row for row in glance.rows}
+    level = "not separable from the floor (8 × 8 thumbnail)"
+    assert level in rows["clip-main"]["chestxray14"].notes, "its scores are those of the floor"
+    assert level not in rows["carzero-main"]["chestxray14"].notes

@@ -94,6 +94,8 @@ _RECORDED = ("parameters_trained", "sentences_seen", "flops_per_image", "gain_la
 
 
 def _converged(value: Any) -> str:
+    if value is None:
+        return "–"
     flat, gain = value
     return "–" if flat is None else f"{'yes' if flat else 'not converged'} ({gain:+.3f})"
 

@@ -54,6 +54,17 @@ def rare_disease(evidence: Evidence) -> Table:
             if trend is not None:
                 row["slope"] = Measured(trend.slope, trend.slope_low, trend.slope_high)
             rows.append(row | common.counts(evidence.sets[dataset], whole))
+        for reference in evidence.beside:
+            whole = reference.value(dataset)
+            if whole is None:
+                continue
+            row = {"dataset": dataset, "method": reference.heading, "cell": reference.name}
+            for stratum in STRATA:
+                ours = reference.value(dataset, stratum)
+                if ours is not None:
+                    row[stratum] = common.measured(ours)
+                    row[f"{stratum} positives"] = int(ours["n_pos"])
+            rows.append(row | common.counts(evidence.sets[dataset], whole))
     used = [stratum for stratum in STRATA if any(stratum in row for row in rows)]
     strata = [
         (
@@ -75,6 +86,7 @@ def rare_disease(evidence: Evidence) -> Table:
             common.READING,
             "Head, medium and tail follow the rule of the CARZero evaluation on positives of the test set "
             "(tail: at most 10). Never named: no training report states the finding.",
+            *common.floor_and_ceiling(evidence),
         ),
         family=common.RANKING_FAMILY,
         synthetic=evidence.synthetic(),

@@ -4,12 +4,13 @@ same values at one glance."""
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from benchmark.reporting import columns as common
 from benchmark.reporting.evidence import Evidence
 from benchmark.reporting.published import Published
-from benchmark.reporting.table import Table, TableColumn, estimate, words
+from benchmark.reporting.table import Measured, Table, TableColumn, estimate, words
 from benchmark.reporting.tables import Material
 from benchmark.reporting.tables.cost import FACTS, TRAINING, training_facts
 
@@ -45,6 +46,14 @@ def rows_of(evidence: Evidence) -> list[str]:
     ]
 
 
+def _warned(
+    evidence: Evidence, name: str, dataset: str, stratum: str, found: Measured | None
+) -> Measured | None:
+    """With a note where the row's whole set is not separable from the floor."""
+    level = evidence.level_with_floor(name, dataset) if stratum == "all" else ""
+    return replace(found, notes=(*found.notes, level)) if found is not None and level else found
+
+
 def overview(evidence: Evidence) -> Table:
     """Methods × datasets: the same values, one glance."""
     ranking = evidence.ranking(evidence.declared_mains)
@@ -58,8 +67,12 @@ def overview(evidence: Evidence) -> Table:
         row |= training_facts(evidence, name)
         for dataset, stratum in places(evidence):
             ours = evidence.value(name, dataset, stratum)
-            row[place_title(dataset, stratum)] = common.measured(ours, ranking.get((name, dataset, stratum)))
+            found = common.measured(ours, ranking.get((name, dataset, stratum)))
+            row[place_title(dataset, stratum)] = _warned(evidence, name, dataset, stratum, found)
         rows.append(row)
+    for reference in evidence.beside:
+        values = {place_title(*at): common.measured(reference.value(*at)) for at in places(evidence)}
+        rows.append({"cell": reference.name, "method": reference.heading, **values})
     sizes = [
         f"{d}: {about['images']:,} images, {about['patients']:,} patients, {about['classes']} classes"
         for d, about in evidence.sets.items()
@@ -69,7 +82,7 @@ def overview(evidence: Evidence) -> Table:
         title="Zero-shot classification at a glance: macro AUROC",
         columns=(words("cell"), common.METHOD, *columns, *TRAINING),
         rows=tuple(rows),
-        notes=(common.READING, FACTS, *sizes),
+        notes=(common.READING, FACTS, *common.floor_and_ceiling(evidence), *sizes),
         family=common.RANKING_FAMILY,
         synthetic=evidence.synthetic(),
     )
@@ -94,7 +107,9 @@ def zero_shot(evidence: Evidence, published: Published) -> Table:
                     "stratum": stratum,
                     "cell": name,
                     "method": cell.heading,
-                    "ours": common.measured(ours, rank, letters=False),
+                    "ours": _warned(
+                        evidence, name, dataset, stratum, common.measured(ours, rank, letters=False)
+                    ),
                     **common.beside_published(
                         published, about, cell.title, cell.variant, ours, stratum=stratum
                     ),
@@ -102,6 +117,20 @@ def zero_shot(evidence: Evidence, published: Published) -> Table:
                     **common.counts(about, ours),
                 }
             )
+        for reference in evidence.beside:
+            ours = reference.value(dataset, stratum)
+            if ours is not None:
+                rows.append(
+                    {
+                        "place": place_title(dataset, stratum),
+                        "dataset": dataset,
+                        "stratum": stratum,
+                        "cell": reference.name,
+                        "method": reference.heading,
+                        "ours": common.measured(ours),
+                        **common.counts(evidence.sets[dataset], ours),
+                    }
+                )
     withheld = [f"Withheld: {w.method} ({w.source}): {w.why}" for w in published.withheld]
     return Table(
         name="zero_shot",
@@ -113,7 +142,7 @@ def zero_shot(evidence: Evidence, published: Published) -> Table:
             *common.COUNTS, common.ORIGIN,
         ),
         rows=tuple(rows),
-        notes=(common.READING, *withheld),
+        notes=(common.READING, *common.floor_and_ceiling(evidence), *withheld),
         family=common.RANKING_FAMILY,
         synthetic=evidence.synthetic(),
     )  # fmt: skip

@@ -1,0 +1,87 @@
+"""Whether methods are above the floor: paired tests against every reference that a method must exceed.
+
+A method is above the floor of a set where it exceeds each reference of it. That is an intersection-union test
+(Berger 1982): its p is the largest of the references' p, without a correction for their number. Holm's steps
+correct over methods and sets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from benchmark.core.settings import StatisticsConfig
+from benchmark.evaluation.comparison import PLACE, Comparison
+from benchmark.evaluation.statistics.multiplicity import holm
+from benchmark.evaluation.statistics.paired import difference
+
+FLOOR_COLUMNS = (
+    *PLACE,
+    "method",
+    "reference",
+    "delta",
+    "low",
+    "high",
+    "p",
+    "p_holm",
+    "above",
+    "undefined",
+)
+
+
+def against_floor(
+    comparison: Comparison,
+    methods: Sequence[str],
+    references: Sequence[str],
+    *,
+    identity: Mapping[str, Any],
+    config: StatisticsConfig,
+) -> pd.DataFrame:
+    """FLOOR_COLUMNS, one row a method: its macro AUROC minus that of the reference which it exceeds least
+    surely. `undefined` says why there is no test. Pass the frames of all sets to `decided`."""
+    rows = []
+    for method in methods:
+        tested = [(name, _macro(comparison, method, name, config)) for name in references if name != method]
+        if not tested:
+            continue
+        known = [(name, d) for name, d in tested if not d.undefined]
+        if known:
+            name, found = max(known, key=lambda item: (_chance(item[1]), -item[1].value))
+        else:
+            name, found = tested[0]
+        rows.append(
+            {
+                **{column: identity.get(column) for column in PLACE},
+                "method": method,
+                "reference": name,
+                "delta": found.value,
+                "low": found.low,
+                "high": found.high,
+                "p": _chance(found) if known else np.nan,
+                "undefined": "" if known else found.undefined,
+            }
+        )
+    return decided(pd.DataFrame(rows, columns=list(FLOOR_COLUMNS)), config.level)
+
+
+def decided(tests: pd.DataFrame, level: float) -> pd.DataFrame:
+    """With p_holm over all rows, and whether each method is above the floor (False where it has no test)."""
+    found = tests.copy()
+    found["p_holm"] = holm(found["p"].to_numpy(dtype=float))
+    found["above"] = (found["p_holm"] < 1 - level).astype(bool)
+    found["undefined"] = found["undefined"].fillna("").astype(str)
+    return found
+
+
+def _macro(comparison: Comparison, method: str, reference: str, config: StatisticsConfig) -> Any:
+    a, b = (comparison.summaries[name]["auroc"] for name in (method, reference))
+    (k,) = [k for k, c in enumerate(a.columns) if (c.name, c.stratum) == ("macro", "all")]
+    return difference(a, b, k, config.level, config.power)
+
+
+def _chance(found: Any) -> float:
+    """p that the method exceeds the reference: 1 where it does not."""
+    return float(found.p) if found.value > 0 else 1.0

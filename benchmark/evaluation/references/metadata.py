@@ -1,0 +1,52 @@
+"""What age, sex and view tell without the image."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from benchmark.evaluation.references.base import REFERENCES, Floats, Images
+from benchmark.evaluation.references.linear import LinearReference
+
+BANDS = (20, 30, 40, 50, 60, 70, 80)
+"""Years at which the influence of age may bend."""
+SEXES = ("F", "M")
+VIEWS = ("PA", "AP", "L")
+
+
+@REFERENCES.register("metadata")
+class Metadata(LinearReference):
+    name = "metadata"
+    title = "age, sex and view"
+    kind = "floor"
+    order = 40
+    reads = "age, sex and view, no image"
+
+    def applies(self, test: Images) -> bool:
+        return bool(_filled(test))
+
+    def shared(self, train: Images, test: Images) -> bool:
+        return _filled(test) <= _filled(train)
+
+    def inputs(self, images: Images) -> Floats:
+        import pandas as pd
+
+        frame = images.frame
+        age = pd.to_numeric(frame["age"], errors="coerce").to_numpy(dtype=float)
+        known = ~np.isnan(age)
+        years = np.where(known, age, 0.0)
+        columns = [known, years, *(np.maximum(years - band, 0.0) * known for band in BANDS)]
+        for name, levels in (("sex", SEXES), ("view", VIEWS)):
+            values = frame[name].astype("string").fillna("").to_numpy(dtype=object)
+            columns += [values == level for level in levels]
+        return np.stack([np.asarray(c, dtype=float) for c in columns], axis=1)
+
+
+def _filled(images: Images) -> frozenset[str]:
+    """The columns that tell images apart, by levels that are known here."""
+    frame = images.frame
+    known = {
+        "age": frame["age"],
+        "sex": frame["sex"].where(frame["sex"].isin(SEXES)),
+        "view": frame["view"].where(frame["view"].isin(VIEWS)),
+    }
+    return frozenset(name for name, values in known.items() if values.nunique(dropna=False) > 1)
