@@ -90,7 +90,7 @@ class Patches(Reference):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(own)
             sample = train.features.get(train.rows[np.sort(order.permutation(fit)[:SAMPLE])])
-            probe = Probe(sample.pooled, sample.local, labels.shape[1])
+            probe = Probe(sample.pooled, sample.local, labels.shape[1]).to(_device())
             optimiser = torch.optim.AdamW(probe.parameters(), lr=RATE, weight_decay=DECAY)
             batches = -(-len(fit) // BATCH)
             schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, EPOCHS * batches)
@@ -108,13 +108,17 @@ class Patches(Reference):
         return lambda images: _scores(probe, images)
 
 
+def _device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def _step(
     probe: Probe, optimiser: torch.optim.Optimizer, train: Images, rows: np.ndarray, labels: Labels
 ) -> None:
-    got = train.features.get(train.rows[rows])
+    got = train.features.get(train.rows[rows]).to(_device())
     logits = probe(got.pooled, got.local)
-    known = torch.from_numpy(labels >= 0)
-    truth = torch.from_numpy((labels == 1).astype(np.float32))
+    known = torch.from_numpy(labels >= 0).to(_device())
+    truth = torch.from_numpy((labels == 1).astype(np.float32)).to(_device())
     losses = nn.functional.binary_cross_entropy_with_logits(logits, truth, reduction="none")
     optimiser.zero_grad(set_to_none=True)
     loss: Tensor = (losses * known).sum() / known.sum().clamp(min=1)
@@ -127,6 +131,6 @@ def _scores(probe: Probe, images: Images) -> Floats:
     probe.eval()
     parts = []
     for start in range(0, len(images), 4 * BATCH):
-        got = images.features.get(images.rows[start : start + 4 * BATCH])
-        parts.append(probe(got.pooled, got.local).double().numpy())
+        got = images.features.get(images.rows[start : start + 4 * BATCH]).to(_device())
+        parts.append(probe(got.pooled, got.local).cpu().double().numpy())
     return np.concatenate(parts)
