@@ -15,8 +15,10 @@ from benchmark.data.cards import load_card
 from benchmark.grid.layout import Project
 from benchmark.grid.params import Cell
 from benchmark.grid.request import Plan, Request, plan
+from benchmark.reporting.numbers import p_text, signed_text
 from benchmark.reporting.task_results import TaskResults, value_text
 from benchmark.stages.evaluate import evaluate_task
+from benchmark.stages.references import probes, referred
 from benchmark.stages.run import Say, Session, train_one
 from benchmark.stages.summarise import Summary, summarise
 from benchmark.stages.texts import texts_used
@@ -129,7 +131,8 @@ def _report(session: Session, todo: Plan, tasks: TaskResults) -> RunReport | Non
     sets = [session.evaluation_data(dataset) for dataset in todo.datasets]
     if not session.processes.first:
         return None
-    summary = summarise(session.project, session.params, todo.cells, todo.seeds, sets)
+    beside = referred(session, todo.datasets, probes("floor"))
+    summary = summarise(session.project, session.params, todo.cells, todo.seeds, sets, beside)
     abouts = [_about(at) for at in sets]
     trained = _trained(session, todo.cells)
     value: dict[str, Any] = {
@@ -141,6 +144,8 @@ def _report(session: Session, todo: Plan, tasks: TaskResults) -> RunReport | Non
         "metrics": _records(summary.metrics),
         "comparisons": _records(summary.comparisons),
         "ranks": _records(summary.ranks),
+        "references": _records(summary.references),
+        "floor": _records(summary.floor),
         "tasks": tasks.rows(),
     }
     lines = []
@@ -148,7 +153,8 @@ def _report(session: Session, todo: Plan, tasks: TaskResults) -> RunReport | Non
         lines += [*_overview(summary, abouts, todo.cells, tasks), ""]
     for at, about in zip(sets, abouts, strict=True):
         shown = tasks.lines(at.manifest.dataset, todo.cells)
-        lines += [*_heading(at, about), *(shown or _rows(summary, at, todo.cells)), ""]
+        own = [*_rows(summary, at, todo.cells), *_floor(summary, at.manifest.dataset)]
+        lines += [*_heading(at, about), *(shown or own), ""]
     if "]*" in "".join(lines):
         lines.append("* few positive patients carry the value: its interval is not assured to cover")
     lines += [f"{cell}: not converged; more epochs would change its values" for cell in _rising(value)]
@@ -238,6 +244,25 @@ def _rows(summary: Summary, at: EvaluationData, cells: Sequence[Cell]) -> list[s
                 f"  {name:<{wide}}{stratum:<14}{value_text(auroc):<25}"
                 f"{value_text(rows.get('average_precision')):<25}{auroc['n_pos']:>10,}"
             )
+    return lines
+
+
+def _floor(summary: Summary, dataset: str) -> list[str]:
+    """What stands below the methods, and a warning for each one that is not separable from it."""
+    beside = summary.references[summary.references["dataset"] == dataset]
+    macro = beside[
+        (beside["class"] == "macro") & (beside["stratum"] == "all") & (beside["metric"] == "auroc")
+    ]
+    title = dict(zip(macro["run_id"], macro["title"], strict=True))
+    lines = [f"  floor: {row['title']}  {value_text(row)}" for row in _records(macro)]
+    tests = summary.floor[(summary.floor["dataset"] == dataset) & ~summary.floor["above"].astype(bool)]
+    for row in _records(tests):
+        said = f"{signed_text(row['delta'], row['low'], row['high'])}, Holm p {p_text(row['p_holm'])}"
+        why = row["undefined"] or said
+        lines.append(
+            f"  WARNING: {row['method']} is not separable from the floor "
+            f"({title.get(row['reference'], row['reference'])}: {why})"
+        )
     return lines
 
 

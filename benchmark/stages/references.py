@@ -66,12 +66,15 @@ class Referred:
     path: Path
 
 
-def reference_names(kinds: Sequence[Kind] = ("floor", "ceiling")) -> list[str]:
-    """Names of the rows that need no trained method, floors first."""
-    found = [REFERENCES.get(name) for name in REFERENCES.names()]
-    found.sort(key=lambda r: (r.kind != "floor", r.order, r.name))
-    own = [f"{PREFIX}{r.name}" for r in found if r.kind in kinds]
-    return [UNTRAINED, *own] if "floor" in kinds else own
+def reference_names() -> list[str]:
+    """Names of the rows that need no cell of their own, floors first."""
+    return [UNTRAINED, *probes("floor"), *probes("ceiling")]
+
+
+def probes(kind: Kind) -> list[str]:
+    """Names of the registered references of one kind, in their order."""
+    found = [own for name in REFERENCES.names() if (own := REFERENCES.get(name)).kind == kind]
+    return [f"{PREFIX}{own.name}" for own in sorted(found, key=lambda r: (r.order, r.name))]
 
 
 def referred(session: Session, datasets: Sequence[str], names: Sequence[str]) -> dict[str, list[Referred]]:
