@@ -21,7 +21,7 @@ from benchmark.core.reuse import key_of, reuse, source
 from benchmark.core.tables import Manifest, Predictions
 from benchmark.core.tasks import TaskContext, TaskSettings
 from benchmark.data.decoded import decoded
-from benchmark.evaluation.references.base import REFERENCES, Images, Kind, Labels, Reference, crossed
+from benchmark.evaluation.references.base import REFERENCES, Images, Kind, Labels, Reference, crossed, enough
 from benchmark.evaluation.scoring import score
 from benchmark.evaluation.tasks.classification import predict
 from benchmark.grid.layout import Project, source_name
@@ -116,7 +116,7 @@ def _fitted(session: Session, datasets: Sequence[str], name: str) -> dict[str, l
     training = _training(session)
     trained = [d for d in sets if training is not None and reference.shared(training.images, images[d])]
     groups = [(training, trained)] if reference.joint and trained else [(training, [d]) for d in trained]
-    groups += [(None, [dataset]) for dataset in sets if dataset not in trained]
+    groups += [(None, [d]) for d in sets if d not in trained and enough(images[d])]
     found: dict[str, list[Referred]] = {}
     for known, group in groups:
         found |= _group(session, reference, {d: sets[d] for d in group}, images, known)
@@ -225,8 +225,8 @@ class _Training:
 
 
 def _training(session: Session) -> _Training | None:
-    """None where the labels of what is evaluated are not known of the training images: they are no twin, or
-    an official checkpoint was trained elsewhere."""
+    """None where the labels of what is evaluated are not known of the training images (they are no twin, or
+    an official checkpoint was trained elsewhere), or their patients are too few."""
     if session.encoders is not None:
         return None
     manifest = session.manifest(session.params.data.train)
@@ -237,6 +237,8 @@ def _training(session: Session) -> _Training | None:
     store = image_store(session.project, session.params, chosen)
     steps = shared_image_encoder(session.params.encoders.image).preprocessing
     images = _images(session, chosen, store, chosen.frame, np.arange(len(store)), steps)
+    if not enough(images):
+        return None
     return _Training(images, drawn_concepts(path, list(chosen.frame["image_id"])))
 
 

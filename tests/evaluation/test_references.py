@@ -9,10 +9,9 @@ import pandas as pd
 import pytest
 import torch
 
-from benchmark.core.errors import DataError
 from benchmark.core.features import ImageFeatures
 from benchmark.encoders.store import FeatureStore
-from benchmark.evaluation.references.base import REFERENCES, Images, crossed, mean_auroc
+from benchmark.evaluation.references.base import REFERENCES, Images, crossed, enough, mean_auroc
 from benchmark.evaluation.references.linear import LinearReference, fitted
 from benchmark.evaluation.references.metadata import Metadata
 from benchmark.evaluation.references.thumbnail import Thumbnail, histogram, tiles
@@ -123,7 +122,6 @@ def test_thumbnails_are_means_of_tiles_that_cover_the_image():
     assert Thumbnail.kind == "floor"
 
 
-def test_one_patient_cannot_be_parted(images, labels):
-    lone = replace(images, patients=np.full(COUNT, "p", dtype=object))
-    with pytest.raises(DataError, match="one patient"):
-        crossed(Metadata(), lone, labels, 0)
+def test_few_patients_cannot_be_parted(images):
+    assert enough(images)
+    assert not enough(replace(images, patients=np.repeat([f"p{n}" for n in range(8)], 20).astype(object)))

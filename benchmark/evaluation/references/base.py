@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GroupKFold, GroupShuffleSplit
 
-from benchmark.core.errors import DataError
 from benchmark.core.registry import Registry
 
 if TYPE_CHECKING:
@@ -87,17 +86,19 @@ class Reference(ABC):
         (M, C) in {1, 0, -1 unknown}."""
 
 
-def crossed(reference: Reference, images: Images, labels: Labels, seed: int) -> Floats:
-    """(N, C) scores of every image by a model fitted on other patients, in at most FOLDS folds.
+def enough(images: Images) -> bool:
+    """Whether there are patients enough to part: two a fold."""
+    return len(np.unique(images.patients.astype(str))) >= 2 * FOLDS
 
-    labels: (N, C) of these images. Raises DataError where all of them are of one patient.
+
+def crossed(reference: Reference, images: Images, labels: Labels, seed: int) -> Floats:
+    """(N, C) scores of every image by a model fitted on other patients.
+
+    labels: (N, C) of these images, which are `enough`.
     """
     groups = np.unique(images.patients.astype(str), return_inverse=True)[1]
-    folds = min(FOLDS, int(groups.max()) + 1)
-    if folds < 2:
-        raise DataError(f"reference '{reference.name}': one patient cannot be parted; evaluate more images.")
     scores = np.zeros(labels.shape)
-    for rest, held in GroupKFold(folds, shuffle=True, random_state=seed).split(scores, groups=groups):
+    for rest, held in GroupKFold(FOLDS, shuffle=True, random_state=seed).split(scores, groups=groups):
         scores[held] = reference.fit(images.take(rest), labels[rest], seed)(images.take(held))
     return scores
 
