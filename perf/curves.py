@@ -87,7 +87,7 @@ def write(table: pd.DataFrame, folder: Path) -> None:
         for times, part in table[table["method"] == method].groupby("times"):
             (line,) = axis.plot(part["step"], part["val_auroc"], lw=1.2, label=f"{times}x")
             axis.plot(part["step"].iloc[-1], part["test_auroc"].iloc[-1], "o", color=line.get_color())
-        axis.set(title=method, xlabel="step", xscale="log")
+        axis.set(title=method, xlabel="step")
         axis.legend(fontsize=7)
     for axis in list(axes.flat)[len(methods) :]:
         axis.set_visible(False)
