@@ -68,6 +68,7 @@ def understanding(session: Session) -> dict[str, list[Path]]:
                 weights=read_json(run / "run.json")["model_sha256"],
                 images=images.key,
                 texts=list(texts.values()),
+                lexicon=load_lexicon().hash,
                 statistics=params.statistics.model_dump(mode="json"),
                 source=source(__name__, _GENERATOR, f"methods.{method}", "benchmark.evaluation.scoring"),
             )
@@ -127,6 +128,7 @@ def scene_features(session: Session, plan: Plan) -> FeatureStore:
         seed=plan.seed,
         scenes=hash_value([[s.patient, s.kind, [vars(f) for f in s.findings]] for s in plan.scenes]),
         size=params.twins.size,
+        catalogue=[concept.model_dump(mode="json") for concept in catalogue().values()],
         preprocessing=encoder.preprocessing.model_dump(mode="json"),
         source=source(_GENERATOR, "benchmark.twins.findings.*", "benchmark.data.pixels"),
     )
