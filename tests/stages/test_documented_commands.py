@@ -148,7 +148,7 @@ def write_predictions(home: Path) -> None:
 
 
 def write_reports(home: Path) -> None:
-    """reports/: a text file as MIMIC-CXR has it; NLMCXR_reports.tgz: two reports as Open-I has them; train.csv:
+    """reports/: a text file as MIMIC-CXR has it; NLMCXR_reports.tgz: two reports of Open-I; train.csv:
     reports with labels beside them, as CT-CLIP has them."""
     (home / "train.csv").write_text("AccessionNo,report_text,Emphysema\na,Emphysema.,1\nb,No nodule.,0\n")
     report = sorted((home / "data" / "twins" / "mimic_cxr").rglob("s*.txt"))[0]
