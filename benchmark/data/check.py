@@ -22,9 +22,11 @@ from benchmark.core.progress import Report
 from benchmark.core.tables import Manifest, Origin
 from benchmark.data.cards import Card, load_card
 from benchmark.data.dataset import evaluation_set, read_dataset
+from benchmark.data.decoded_volumes import open_volumes, volume_sources
 from benchmark.data.opening import open_all
 from benchmark.data.pixels import read_bytes
 from benchmark.data.readers.files import image_index, listed
+from benchmark.data.volumes import SUFFIXES as VOLUME_SUFFIXES
 
 EXAMPLES = 5
 SPLITS = ("train", "validate", "test")
@@ -300,12 +302,13 @@ def _images(
     """Open every image; return content hash → image ids."""
     names = manifest.frame["image_id"].astype(str).to_list()
     paths = [str(manifest.root / p) for p in manifest.frame["path"]]
+    volumes = any(p.lower().endswith(VOLUME_SUFFIXES) for p in paths[:1])
     hashes: list[str] = [""] * len(paths)
     reasons: dict[int, str] = {}
     blank: list[int] = []
     shapes: Counter[str] = Counter()
     done = 0
-    for opened in open_all(paths, workers):
+    for opened in open_volumes(volume_sources(manifest)) if volumes else open_all(paths, workers):
         for item in opened:
             hashes[item.row] = item.hash
             if item.error:

@@ -27,6 +27,9 @@ RANGE = (-1000.0, 1000.0)
 MEAN, STD = 0.4978, 0.2449
 
 
+SUFFIXES = (".nii", ".nii.gz", ".npz")
+
+
 def read_volume(path: Path | str, told: Told | None = None) -> Volume:
     """One volume: a NIfTI file, a folder with a DICOM series, or a numpy archive.
 
@@ -40,7 +43,7 @@ def read_volume(path: Path | str, told: Told | None = None) -> Volume:
     name = path.name.lower()
     if name.endswith(".npz"):
         return read_npz(path, told)
-    if name.endswith((".nii", ".nii.gz")):
+    if name.endswith(SUFFIXES):
         return read_nifti(path, told)
     raise DataError(f"{path}: neither .nii, .nii.gz, .npz nor a folder of DICOM slices. Convert it.")
 

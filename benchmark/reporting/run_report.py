@@ -52,6 +52,12 @@ def carry_out(project: Project, request: Request, say: Say, group: Group | None 
     The processes of `group` share batches and scoring; all but the first return None.
     """
     todo = plan(project, request)
+    for name in (todo.params.data.train, *todo.datasets):
+        if load_card(name).modality == "ct":
+            raise ParamsError(
+                f"{name}: it holds CT volumes, and the shared encoders read plane radiographs only. "
+                "`bench data check` and `benchmark.data.decoded_volumes` read them."
+            )
     session = Session(project, todo.params, say, protocol=request.protocol, group=group)
     tasks = TaskResults(session)
     for cell, seed in todo.jobs:

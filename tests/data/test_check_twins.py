@@ -12,10 +12,11 @@ from benchmark.twins.build import WRITERS
 
 
 def test_every_card_has_a_twin():
-    assert sorted(WRITERS.names()) == sorted(card_names())
+    planes = [name for name in card_names() if load_card(name).modality == "cxr"]
+    assert sorted(WRITERS.names()) == planes
 
 
-@pytest.mark.parametrize("name", card_names())
+@pytest.mark.parametrize("name", WRITERS.names())
 def test_check_of_a_clean_twin(name, twins, capsys):
     code = main(["data", "check", name, "--data-root", str(twins(name)), "--workers", "1", "--json"])
     found = json.loads(capsys.readouterr().out)
@@ -27,7 +28,7 @@ def test_check_of_a_clean_twin(name, twins, capsys):
     assert any(row["positive"] for row in found["labels"])
 
 
-@pytest.mark.parametrize("name", card_names())
+@pytest.mark.parametrize("name", WRITERS.names())
 def test_check_of_a_twin_with_a_zero_byte_image(name, twins_copy, tmp_path, capsys):
     root = twins_copy(name)
     assert main(["data", "prepare", name, "--data-root", str(root), "--out", str(tmp_path / "out")]) == 0

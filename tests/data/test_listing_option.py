@@ -11,9 +11,9 @@ import pytest
 
 from benchmark.cli import main
 from benchmark.core.errors import DataError
-from benchmark.data.cards import card_names
 from benchmark.data.dataset import read_dataset
 from benchmark.data.readers.files import IMAGE_SUFFIXES, listed
+from benchmark.twins.build import WRITERS
 
 OPENING = {"chestxdet10", "ms_cxr", "rsna_pneumonia", "siim_pneumothorax"}
 """Sets whose boxes are scaled to the size of the image that is there, or whose views are in its header."""
@@ -29,7 +29,7 @@ def without_order(info: dict[str, Any]) -> dict[str, Any]:
     return {**info, "seen": seen}
 
 
-@pytest.mark.parametrize("name", card_names())
+@pytest.mark.parametrize("name", WRITERS.names())
 def test_the_list_reads_as_the_images_do(name, twins_copy, tmp_path):
     root = twins_copy(name)
     wanted = read_dataset(name, root, "twin")

@@ -21,8 +21,9 @@ import yaml
 
 from benchmark.cli import main
 from benchmark.core.tables import Manifest
-from benchmark.data.cards import card_names, load_card
+from benchmark.data.cards import load_card
 from benchmark.data.dataset import evaluation_set
+from benchmark.twins.build import WRITERS
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.slow]
 
@@ -101,7 +102,7 @@ def guide(small_project, root, tmp_path_factory) -> Path:
     whole = yaml.safe_load((root / "params.yaml").read_text())
     params["profiles"] = {"official": whole["profiles"]["official"]}
     made = params["twins"]["images"]
-    params["twins"]["images"] = {**dict.fromkeys(card_names(), 40), "padchest": 60, **made}
+    params["twins"]["images"] = {**dict.fromkeys(WRITERS.names(), 40), "padchest": 60, **made}
     params["twins"]["size"] = 96
     (home / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     shutil.copy(root / "dvc.yaml", home)

@@ -61,10 +61,11 @@ def test_all_datasets_have_one_row_each(small_project, tmp_path, bench) -> None:
     """Every card that is for evaluation: twins are made as they are needed, MS-CXR is scored by its boxes."""
     import yaml
 
-    from benchmark.data.cards import card_names, load_card
+    from benchmark.data.cards import load_card
+    from benchmark.twins.build import WRITERS
 
     params = yaml.safe_load((small_project / "params.yaml").read_text())
-    params["twins"].update(size=64, images=dict.fromkeys(card_names(), 24))
+    params["twins"].update(size=64, images=dict.fromkeys(WRITERS.names(), 24))
     params["methods"], params["training"]["epochs"] = ["carzero"], 1
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     command = ("run", "--method", "carzero", "--seeds", "0", "--set", "twins.images.mimic_cxr=80")
@@ -72,7 +73,7 @@ def test_all_datasets_have_one_row_each(small_project, tmp_path, bench) -> None:
     assert code == 0, err
     head, *rows = out.split("\n\n")[0].splitlines()
     assert head.split() == ["dataset", "images", "classes", "metric", *head.split()[4:]]
-    wanted = {name for name in card_names() if load_card(name).role != "training"}
+    wanted = {name for name in WRITERS.names() if load_card(name).role != "training"}
     assert [row.split()[0] for row in rows][:1] == ["chestxray14"]
     assert {row.split()[0]: row for row in rows}.keys() == wanted
     assert len(rows) == len(wanted) == 11
