@@ -33,7 +33,7 @@ SHOWN = 40
 CONFUSIONS = 10
 
 INTRODUCTION = """Each patient of a twin was drawn again with exactly one finding changed; pose, exposure,
-noise and all other findings stay (`benchmark/twins/counterfactual.py`). Intervals: 95%, patients resampled,
+noise and all other findings stay (`benchmark/twins/counterfactual.py`). Intervals: 95% over patients,
 with the spread of seeds.
 
 - *Causal AUROC*: images with a finding against the same patients' without it, asked with its prompt.

@@ -63,9 +63,9 @@ def carry_out_cells(project: Project, params: Params, group: str, processes: int
     """
     from benchmark.stages.references import reference_names
 
-    jobs = jobs_of(params, group)
-    if group == MAIN:
-        jobs += [Job(name, 0) for name in reference_names()]
+    cells = jobs_of(params, group)
+    others = [Job(name, 0) for name in reference_names()] if group == MAIN else []
+    jobs = [*cells, *others]
     count = min(processes or os.cpu_count() or 1, max(len(jobs), 1))
     numbers: dict[str, dict[str, Headline]] = {}
     with watched(f"cells: {group}") as report:
@@ -77,7 +77,8 @@ def carry_out_cells(project: Project, params: Params, group: str, processes: int
         write_json(index_file(project, group), numbers)
     if not jobs:
         return f"{group}: params.yaml has no such cell"
-    return f"{group}: {len(numbers)} cells, {len(jobs)} runs trained and evaluated"
+    beside = f", {len(others)} references beside them" if others else ""
+    return f"{group}: {len(numbers) - len(others)} cells, {len(cells)} runs trained and evaluated{beside}"
 
 
 def _carry_out(session: Session, job: Job) -> Headline:

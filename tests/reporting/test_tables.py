@@ -489,7 +489,7 @@ def test_published_file_is_checked(tmp_path, root):
     row = {"method": "A", "dataset": "b", "task": "c", "stratum": "all", "metric": "auroc_macro"}
     row |= {"value": 0.5, "setting": "official", "source": "nowhere"}
     path.write_text(yaml.safe_dump({"sources": {}, "notes": {}, "images": {}, "rows": [row]}))
-    with pytest.raises(BenchError, match=r"published\.yaml: .*'nowhere'"):
+    with pytest.raises(BenchError, match=r"published\.yaml:8: .*'nowhere'"):
         load_published(path)
 
 

@@ -31,6 +31,16 @@ NOT_RUN = {
     "make reproduce": "builds the environment from the package index, then takes half an hour",
     "make grid": "builds the environment from the package index, then takes an hour",
     "make test": "builds the environment from the package index, then runs this very suite",
+    "make fuzz": "tries a hundred thousand inputs; tests/fuzz tries some",
+    'make fuzz FUZZ="--inputs 1000000 --processes 8 --minutes 60"': "as above, for an hour",
+    'make fuzz FUZZ="--only DICOM JPEG --inputs 20000"': "as above, for minutes",
+    "make chaos": "kills a hundred runs; tests/chaos kills some",
+    "bench data check ct_rate --data-root /data/CT-RATE": "needs the volumes; tests/data/test_ct_readers.py has some",
+    "python perf/twin_realism.py --reports NLMCXR_reports.tgz --boxes BBox_List_2017.csv --det test.json": (
+        "needs the official files of boxes"
+    ),
+    "make docs": "builds the environment from the package index; a step of CI",
+    "make understanding": "needs every trained method; its parts are run by tests/evaluation",
     "make smoke": "builds the environment from the package index; a job of CI of its own",
     "pip install 'cxr-alignbench[cluster]'": "needs the package index",
     "pip install .": "installs the package of the page; tests/stages/test_plugin.py does it",
