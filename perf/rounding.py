@@ -100,6 +100,8 @@ def one_run(base: Session, cell: Cell, seed: int, run: int, work: Path) -> Itera
         own = moved_data(data, run, Path(folder))
         method = seeded_method(cell.method, cell.options, data.images.width, data.text.width, seed)
         result = train(method, own, cell.training, project.run(cell.name, seed), seed)
+    for dataset in cell.evaluate:
+        base.evaluation_data(dataset)  # By the project that was given; the folder of a run holds no data.
     about = {**result.run, "trained_on": base.params.data.train}
     found = evaluate_cell(replace(base, project=project), cell, seed, about)
     for (_, dataset), frame in found.items():
