@@ -35,7 +35,7 @@ NOT_RUN = {
     'make fuzz FUZZ="--inputs 1000000 --processes 8 --minutes 60"': "as above, for an hour",
     'make fuzz FUZZ="--only DICOM JPEG --inputs 20000"': "as above, for minutes",
     "make chaos": "kills a hundred runs; tests/chaos kills some",
-    "bench data check ct_rate --data-root /data/CT-RATE": "needs the volumes; tests/data/test_ct_readers.py has some",
+    "bench data check ct_rate --data-root /data/CT-RATE": "needs the volumes; tests/data has some",
     "python perf/twin_realism.py --reports NLMCXR_reports.tgz --boxes BBox_List_2017.csv --det test.json": (
         "needs the official files of boxes"
     ),
