@@ -90,6 +90,13 @@ def test_labels_moved_on_disk_are_evaluated_again_and_a_killed_evaluation_goes_o
     params = params.replace("own_report:", "retrieval:").replace("others:", "pairs:")
     (project / "params.yaml").write_text(params)
     import benchmark.evaluation.scoring as scoring
+    from benchmark.grid.layout import Project
+    from benchmark.grid.params import main_cell
+    from benchmark.grid.params_file import load_params
+    from benchmark.stages.run import Session, train_one
+
+    given = load_params(project / "params.yaml")
+    train_one(Session(Project(project), given, print), main_cell(given, "clip"), 0)  # which scores by itself
 
     real, calls = scoring._rows, []
 
