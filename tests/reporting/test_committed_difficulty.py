@@ -30,7 +30,7 @@ def _group(part: pd.DataFrame, name: str) -> pd.DataFrame:
 
 
 def test_the_supervised_probe_lies_in_its_band(classes: pd.DataFrame) -> None:
-    """Open-I lies lowest, at 0.69: half of its images are laterals, and pooled features lose lesions that are as
+    """Open-I lies lowest, at 0.69: half of its images are laterals, and pooled features lose lesions as
     small as published boxes (docs/twins.md)."""
     probes = classes.groupby("dataset")["probe"].mean()
     assert probes.between(0.68, 0.95).all(), probes.to_dict()
