@@ -54,18 +54,23 @@ def image_features(
     batch_size: int = 64,
     report: Report | None = None,
 ) -> FeatureStore:
-    """Features of preprocessed pixels (N, S, S) uint8 (what `decoded` gives), from the cache or computed.
+    """Features of preprocessed pixels (N, S, S) uint8 (of `decoded`), or of volumes (N, Z, Y, X) int16 (of
+    `decoded_volumes`) where the encoder reads those, from the cache or computed.
 
     precision: of the stored patch tokens; pooled vectors stay float32. pixels_key: content key of the
     pixels, computed from them when not given. A killed run goes on at its last finished shard.
     Raises BenchError where the pixels are not what the encoder's preprocessing yields.
     """
-    side = encoder.preprocessing.side
-    if pixels.shape[1:] != (side,) * (pixels.ndim - 1) or pixels.dtype != np.uint8:
-        raise BenchError(
-            f"encoder {encoder.card.name} takes uint8 images of {side} px, got {pixels.dtype} "
-            f"{pixels.shape[1:]}; decode them with its preprocessing."
-        )
+    volumes = encoder.modality == "ct"
+    if volumes:
+        batch_size = 1
+    else:
+        side = encoder.preprocessing.side
+        if pixels.shape[1:] != (side,) * (pixels.ndim - 1) or pixels.dtype != np.uint8:
+            raise BenchError(
+                f"encoder {encoder.card.name} takes uint8 images of {side} px, got {pixels.dtype} "
+                f"{pixels.shape[1:]}; decode them with its preprocessing."
+            )
     key = image_key(encoder, pixels_key or _hash_rows(pixels), precision)
     tokens = int(np.prod(encoder.grid))
     local_width = getattr(encoder, "local_width", encoder.width)  # GLoRIA's tokens come from an earlier layer

@@ -10,14 +10,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor
 from torch.nn import functional
 
 from benchmark.core.errors import BenchError
 from benchmark.core.features import ImageFeatures
 from benchmark.core.preprocessing import Preprocessing
+from benchmark.data.volume_steps import STEPS
+from benchmark.data.volumes import network_input
 from benchmark.encoders.base import ImageEncoder
 from benchmark.encoders.cards import ImageCard
+from benchmark.encoders.volume_encoder import VolumeEncoder
 from benchmark.official.vision import (
     DinoV2,
     resnet_network,
@@ -157,30 +162,25 @@ class OfficialDino(ImageEncoder):
         return ImageFeatures(tokens[:, 0], tokens[:, 1:], self.grid)
 
 
-class OfficialVolumes(ImageEncoder):
-    """BrgSA's 3-D ViT. `encode` takes float volumes (B, 1, X, Y, Z) of `data.volumes.network_input`."""
-
-    modality = "ct"
+class OfficialVolumes(VolumeEncoder):
+    """BrgSA's 3-D ViT, on the whole prepared volume as its authors test it; positions are interpolated."""
 
     def __init__(self, state: Mapping[str, Tensor], weights: str, heads: int | None = None) -> None:
-        # Preprocessing describes planes; of volumes only its mean and std would act, and those are applied
-        # by `network_input`.
+        # Preprocessing describes planes; of volumes only its mean and std would act, which `prepare` applies.
         super().__init__(_card("brgsa-vit3d", "vit3d", weights, Preprocessing(size=256, channels=1)))
         self.network = vit3d_network(state, heads)
         self.width = self.network.width
-        self.grid = self.network.base_grid
+        self.steps = STEPS["brgsa"]
+        sides = self.steps.shape[::-1]
+        self.grid = tuple(side // p for side, p in zip(sides, self.network.patch_size, strict=True))
 
-    def encode(self, pixels: Tensor) -> ImageFeatures:
-        """Raises BenchError on plane images: the network has only seen CT volumes."""
-        if pixels.dim() != 5:
-            raise BenchError(
-                "BrgSA's checkpoint reads CT volumes (B, 1, X, Y, Z), and these are plane images, so it has "
-                "no scores on radiographs; use `load_official` and `data.volumes.network_input` from Python."
-            )
-        return self.forward(pixels)
+    def prepare(self, hounsfield: Tensor) -> Tensor:
+        """(B, 1, X, Y, Z) float32 (`data.volumes.network_input`)."""
+        made = [network_input(volume) for volume in hounsfield.cpu().numpy()]
+        return torch.from_numpy(np.stack(made)).to(self.network.cls_token)
 
     def forward(self, images: Tensor) -> ImageFeatures:
-        tokens = self.network(images.to(self.network.cls_token))
+        tokens = self.network(images)
         return ImageFeatures(tokens.cls, tokens.patches, tokens.grid)
 
 

@@ -7,12 +7,14 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from benchmark.core.errors import DataError
-from benchmark.core.progress import watched
+from benchmark.core.progress import Report, watched
 from benchmark.core.tables import Manifest
 from benchmark.grid.layout import Project
 from benchmark.grid.params import Params
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from benchmark.encoders.base import ImageEncoder, TextEncoder
     from benchmark.encoders.store import FeatureStore, TextStore
 
@@ -43,24 +45,41 @@ def encode_images(
     project: Project, encoder: ImageEncoder, params: Params, manifest: Manifest
 ) -> FeatureStore:
     """Features of every image of a manifest under any image encoder."""
-    from benchmark.data.decoded import decoded
     from benchmark.encoders.cache import image_features
 
     if not len(manifest):
         raise DataError(f"{manifest.dataset}: no images in {manifest.root}.")
-    paths = [manifest.root / path for path in manifest.frame["path"]]
     with watched(f"decode {manifest.dataset}") as report:
-        pixels = decoded(paths, encoder.preprocessing, project.cache / "decoded", on_progress=report)
+        pixels, key = _decode(project, encoder, manifest, report)
     with watched(f"encode {manifest.dataset}") as report:
         return image_features(
-            pixels.pixels,
+            pixels,
             encoder,
             project.cache / "features",
             precision=params.encoders.precision,
-            pixels_key=pixels.key,
+            pixels_key=key,
             device=device(),
             report=report,
         )
+
+
+def _decode(
+    project: Project, encoder: ImageEncoder, manifest: Manifest, report: Report
+) -> tuple[np.ndarray, str]:
+    """What the encoder reads of every image, and its content key."""
+    from benchmark.encoders.volume_encoder import VolumeEncoder
+
+    if isinstance(encoder, VolumeEncoder):
+        from benchmark.data.decoded_volumes import decoded_volumes, volume_sources
+
+        sources = volume_sources(manifest)
+        volumes = decoded_volumes(sources, encoder.steps, project.cache / "decoded", on_progress=report)
+        return volumes.voxels, volumes.key
+    from benchmark.data.decoded import decoded
+
+    paths = [manifest.root / path for path in manifest.frame["path"]]
+    found = decoded(paths, encoder.preprocessing, project.cache / "decoded", on_progress=report)
+    return found.pixels, found.key
 
 
 def text_store(project: Project, params: Params, texts: Sequence[str]) -> TextStore:
