@@ -82,6 +82,29 @@ def causal_rows(
     return rows + mean_rows("score_change", changes, people, config.level)
 
 
+def denial_rows(
+    scores: np.ndarray,
+    denied: np.ndarray,
+    prompts: Sequence[str],
+    pairs: Sequence[Pairs],
+    config: StatisticsConfig,
+) -> Rows:
+    """What adding a finding does to "There is no ...": `denial_auroc`, AUROC of absence among the same pairs
+    of images; `denial_falls`, share of patients whose score of the denial falls; `contrast_auroc`, AUROC of
+    the finding asked by its prompt minus the denial. 0.5 is chance; a method that reads over "no" has 1 minus
+    what it has for the prompt.
+
+    scores, denied: (S, T) of all scenes with the prompts and their denials.
+    """
+    kept = {"causal_auroc": "denial_auroc", "score_rises": "denial_falls"}
+    rows = [(kept, row) for row in causal_rows(-denied, prompts, pairs, config)]
+    rows += [
+        ({"causal_auroc": "contrast_auroc"}, row)
+        for row in causal_rows(scores - denied, prompts, pairs, config)
+    ]
+    return [{**row, "metric": names[row["metric"]]} for names, row in rows if row["metric"] in names]
+
+
 def mean_rows(metric: str, groups: Sequence[Trials], people: int, level: float) -> Rows:
     """A row a group and `macro` of means that are no shares, with patients as clusters."""
     rows, influences = [], []

@@ -21,6 +21,9 @@ SHARES = {
     "causal_auroc": "Causal AUROC",
     "score_rises": "Score rises when added",
     "score_falls_when_removed": "Score falls when removed",
+    "denial_auroc": "Causal AUROC of absence, denied",
+    "contrast_auroc": "Causal AUROC, prompt minus denial",
+    "denial_falls": "Denial falls when added",
     "specificity": "Specificity",
     "own_prompt_first": "Own prompt rises most",
     "right_side_preferred": "Right side",
@@ -29,7 +32,6 @@ SHARES = {
     "finding_beats_companion": "Finding beats companion",
 }
 CHANGES = ("change_by_finding", "change_by_companion", "change_by_finding_beside_companion")
-SHOWN = 40
 CONFUSIONS = 10
 
 INTRODUCTION = """Each patient of a twin was drawn again with exactly one finding changed; pose, exposure,
@@ -37,6 +39,8 @@ noise and all other findings stay (`benchmark/twins/counterfactual.py`). Interva
 with the spread of seeds.
 
 - *Causal AUROC*: images with a finding against the same patients' without it, asked with its prompt.
+- *Denied*: asked with "There is no ...", which should rank absence. A method that reads over "no" has here
+  1 minus its causal AUROC, and its denial rises when the finding is added.
 - *Specificity*: how often the finding's own prompt rises more than the prompt of an unrelated finding; 0.5
   is chance, 1 a matrix whose diagonal alone rises. *Own prompt rises most*: share of findings for which it,
   or the prompt of a kind of it or of what it is a kind of, rises most of all in the mean over patients.
@@ -79,6 +83,8 @@ def write_understanding(found: Mapping[str, Sequence[Path]], folder: Path, level
             "|---|---|---:|---:|",
             *[f"| {a} | {b} | {own_:.2f} | {other:.2f} |" for a, b, other, own_ in worst],
             "",
+            polarity_errors(means[(means["cell"] == cell) & (means["metric"] == "denial_auroc")], level),
+            "",
         ]
     write_text(folder / "understanding.md", "\n".join(lines))
     count = means[(means["metric"] == "causal_auroc") & (means["class"] != "macro")]["class"].nunique()
@@ -103,25 +109,37 @@ def confusions(
     return sorted(out, key=lambda item: item[3] - item[2])[:CONFUSIONS]
 
 
+def polarity_errors(denied: pd.DataFrame, level: float) -> str:
+    """Which findings a method ranks by "There is no ..." as if it were there: their AUROC of absence lies
+    below 0.5 with its whole interval. denied: rows of `_means`, one a finding."""
+    own = denied[denied["class"] != "macro"]
+    wrong = own[own["high"] < 0.5].sort_values("value", kind="stable")
+    said = (
+        f'Polarity errors, where "There is no ..." ranks the finding instead of its absence: {len(wrong)} of '
+        f"{len(own)} findings; {(1 - level) / 2:.1%} are expected by chance."
+    )
+    if wrong.empty:
+        return said
+    names = zip(wrong["class"][:CONFUSIONS], wrong["value"][:CONFUSIONS], strict=True)
+    return f"{said} Worst: " + ", ".join(f"{name} ({value:.2f})" for name, value in names) + "."
+
+
 def draw_matrix(
     changes: np.ndarray, findings: Sequence[str], prompts: Sequence[str], title: str, path: Path
 ) -> None:
-    """The SHOWN findings whose own prompt rises most, asked with their prompts: rows added, columns asked."""
-    own = np.array([changes[i, prompts.index(name)] for i, name in enumerate(findings)])
-    rows = np.sort(np.argsort(-own)[:SHOWN])
-    columns = [prompts.index(findings[i]) for i in rows]
-    part = changes[rows][:, columns]
-    figure, axis = new_figure(8.6, 8.2)
+    """Every finding asked with every finding's prompt, in the order of the catalogue, so that the matrices of
+    all methods show the same: rows added, columns asked."""
+    part = changes[:, [prompts.index(name) for name in findings]]
+    figure, axis = new_figure(14.5, 14.0)
     reach = float(np.quantile(np.abs(part), 0.99))
     image = axis.imshow(part, cmap="RdBu_r", vmin=-reach, vmax=reach)
-    names = [findings[i] for i in rows]
-    axis.set_xticks(range(len(names)), names, rotation=90, fontsize=5.5)
-    axis.set_yticks(range(len(names)), names, fontsize=5.5)
+    axis.set_xticks(range(len(findings)), findings, rotation=90, fontsize=4)
+    axis.set_yticks(range(len(findings)), findings, fontsize=4)
     axis.grid(False)
     axis.set(xlabel="prompt asked", ylabel="finding added", title=f"{title}: change of score, {TWIN_NOTICE}")
-    figure.colorbar(image, ax=axis, shrink=0.7, label="deviations of the prompt")
+    figure.colorbar(image, ax=axis, shrink=0.5, label="deviations of the prompt")
     with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=130)
+        figure.savefig(temporary, format="png", dpi=110)
 
 
 def _means(frame: pd.DataFrame, level: float) -> pd.DataFrame:

@@ -19,6 +19,7 @@ from benchmark.evaluation.counterfactual import (
     LEAST,
     Pairs,
     causal_rows,
+    denial_rows,
     mean_rows,
     specificity,
     specificity_rows,
@@ -52,7 +53,7 @@ def understanding(session: Session) -> dict[str, list[Path]]:
     params = session.params
     concepts = asked()
     plan = counterfactual_plan(concepts, PATIENTS, params.twins.seed)
-    images = scene_features(session, plan)
+    images, shown = scene_features(session, plan)
     texts = prompts_of(concepts)
     with watched("encode prompts"):
         encoded = text_store(session.project, params, list(texts.values()))
@@ -79,7 +80,7 @@ def understanding(session: Session) -> dict[str, list[Path]]:
                 def make(
                     run: Path = run, folder: Path = folder, method: str = method, seed: int = seed
                 ) -> None:
-                    _one(session, plan, images, encoded, texts, run, folder, method, seed)
+                    _one(session, plan, images, shown, encoded, texts, run, folder, method, seed)
 
                 done = reuse(folder / "made.json", key, files, make)
             session.say(f"{cell.name} seed {seed}: counterfactual images, {done}")
@@ -96,14 +97,17 @@ def asked() -> tuple[str, ...]:
 
 
 def prompts_of(concepts: Sequence[str]) -> dict[str, str]:
-    """Name → prompt: the class prompts, and of a finding with sides the aligned wording for each."""
+    """Name → prompt: the class prompts, their denials (`no <class>`), and of a finding with sides the aligned
+    wording for each."""
     from benchmark.data.cards import load_card
     from benchmark.prompts.class_prompts import class_prompts
 
-    found = class_prompts(load_card(SITE))
-    text = dict(zip((found.classes[c] for c in found.class_of_text), found.texts, strict=True))
+    found = class_prompts(load_card(SITE), style="pos-neg")
+    sides = zip(found.class_of_text, found.polarity, found.texts, strict=True)
+    text = {(found.classes[c], polarity): said for c, polarity, said in sides}
     lexicon = load_lexicon()
-    out = {name: text[name] for name in concepts}
+    out = {name: text[name, 1] for name in concepts}
+    out |= {f"no {name}": text[name, -1] for name in concepts}
     for name in concepts:
         if {"left", "right"} <= set(catalogue()[name].sides):
             for side in ("left", "right"):
@@ -118,8 +122,9 @@ def related_to(concepts: Sequence[str]) -> dict[str, frozenset[str]]:
     return {c: below[c] | {o for o in concepts if c in below[o]} for c in concepts}
 
 
-def scene_features(session: Session, plan: Plan) -> FeatureStore:
-    """Features of every scene under the run's image encoder; drawn only where they are not in the cache."""
+def scene_features(session: Session, plan: Plan) -> tuple[FeatureStore, np.ndarray]:
+    """Features of every scene under the run's image encoder, drawn only where they are not in the cache; and
+    (S,) whether a scene differs from its patient's own image: some findings show in lateral views only."""
     from benchmark.data.pixels import preprocess
     from benchmark.encoders.cache import image_features
 
@@ -148,9 +153,11 @@ def scene_features(session: Session, plan: Plan) -> FeatureStore:
     with session.writing("counterfactual images", folder):
         folder.mkdir(parents=True, exist_ok=True)
         reuse(folder / "made.json", key, [path], make)
+    pixels = np.load(path, mmap_mode="r")
+    shown = np.array([(pixels[i] != pixels[s.patient]).any() for i, s in enumerate(plan.scenes)])
     with watched("encode counterfactual images") as report:
-        return image_features(
-            np.load(path, mmap_mode="r"),
+        features = image_features(
+            pixels,
             encoder,
             session.project.cache / "features",
             precision=params.encoders.precision,
@@ -158,12 +165,14 @@ def scene_features(session: Session, plan: Plan) -> FeatureStore:
             device=device(),
             report=report,
         )
+    return features, shown
 
 
 def _one(
     session: Session,
     plan: Plan,
     images: FeatureStore,
+    shown: np.ndarray,
     encoded: TextStore,
     texts: dict[str, str],
     run: Path,
@@ -176,16 +185,19 @@ def _one(
 
     model = load_method(run)
     concepts = [name for name in texts if name in catalogue()]
-    whole = np.full((len(plan.scenes), len(concepts)), np.nan, np.float32)
     wide = np.concatenate([plan.rows("base"), plan.rows("added")])
-    whole[wide] = _score(model, images, encoded, wide, [texts[c] for c in concepts])
-    pairs = pairs_of(plan, concepts)
-    level = session.params.statistics.level
-    rows = causal_rows(whole, concepts, pairs, session.params.statistics)
+    whole, denied = (np.full((len(plan.scenes), len(concepts)), np.nan, np.float32) for _ in range(2))
+    for scores, prefix in ((whole, ""), (denied, "no ")):
+        scores[wide] = _score(model, images, encoded, wide, [texts[prefix + c] for c in concepts])
+    pairs = pairs_of(plan, concepts, shown)
+    statistics = session.params.statistics
+    rows = causal_rows(whole, concepts, pairs, statistics)
+    rows += denial_rows(whole, denied, concepts, pairs, statistics)
     related = related_to(concepts)
     matrix = specificity(whole, concepts, pairs, related)
-    rows += specificity_rows(matrix, pairs, related, level)
-    rows += _narrow_rows(plan, concepts, model, images, encoded, texts, level)
+    rows += specificity_rows(matrix, pairs, related, statistics.level)
+    measured = [pair.finding for pair in pairs]
+    rows += _narrow_rows(plan, measured, model, images, encoded, texts, statistics.level)
     identity = {
         "run_id": run.parent.name,
         "method": method,
@@ -202,11 +214,13 @@ def _one(
         np.savez_compressed(handle, changes=matrix.changes, findings=matrix.findings, prompts=matrix.prompts)
 
 
-def pairs_of(plan: Plan, concepts: Sequence[str]) -> list[Pairs]:
-    """The images with and without each finding, for findings with LEAST patients."""
+def pairs_of(plan: Plan, concepts: Sequence[str], shown: np.ndarray) -> list[Pairs]:
+    """The images with and without each finding, for findings that LEAST patients show. shown: (S,) whether
+    the scene differs from the patient's own image."""
     out = []
     for concept in concepts:
         after = plan.rows("added", concept)
+        after = after[shown[after]]
         patients = np.array([plan.scenes[i].patient for i in after], dtype=np.int64)
         if len(after) >= LEAST:
             out.append(Pairs(concept, patients, after, patients))

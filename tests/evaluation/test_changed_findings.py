@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from benchmark.core.settings import StatisticsConfig
-from benchmark.evaluation.counterfactual import Pairs, causal_rows, specificity, specificity_rows
-from benchmark.reporting.understanding import confusions
+from benchmark.evaluation.counterfactual import (
+    Pairs,
+    causal_rows,
+    denial_rows,
+    specificity,
+    specificity_rows,
+)
+from benchmark.reporting.understanding import confusions, polarity_errors
+from benchmark.stages.understanding import pairs_of
+from benchmark.twins.counterfactual import counterfactual_plan
 
 NAMES = ("a", "b", "c")
 PATIENTS = 10
@@ -62,3 +71,28 @@ def test_the_change_is_in_deviations_of_the_prompt():
     scores, pairs = scene_scores(np.eye(3))
     rows = causal_rows(scores, NAMES, pairs, StatisticsConfig())
     assert value(rows, "score_change", "b") == pytest.approx(1 / scores[:PATIENTS, 1].std())
+
+
+def test_a_model_that_reads_over_no_ranks_absence_upside_down():
+    scores, pairs = scene_scores(np.eye(3) * 50)
+    base = scores[np.tile(np.arange(PATIENTS), 4)]
+    read = denial_rows(scores, base - (scores - base), NAMES, pairs, StatisticsConfig())
+    over = denial_rows(scores, scores, NAMES, pairs, StatisticsConfig())
+    assert [value(read, m) for m in ("denial_auroc", "denial_falls", "contrast_auroc")] == [1, 1, 1]
+    assert [value(over, m) for m in ("denial_auroc", "denial_falls", "contrast_auroc")] == [0, 0, 0.5]
+
+
+def test_a_finding_that_no_image_shows_is_not_measured():
+    plan = counterfactual_plan(("nodule",), 8, 0)
+    shown = np.ones(len(plan.scenes), dtype=bool)
+    assert [pair.finding for pair in pairs_of(plan, ("nodule",), shown)] == ["nodule"]
+    shown[plan.rows("added", "nodule")[0]] = False
+    assert pairs_of(plan, ("nodule",), shown) == []
+
+
+def test_polarity_errors_are_named_where_the_whole_interval_is_below_one_half():
+    rows = [("macro", 0.4, 0.45), ("a", 0.2, 0.4), ("b", 0.4, 0.6), ("c", 0.1, 0.3)]
+    said = polarity_errors(pd.DataFrame(rows, columns=["class", "value", "high"]), 0.95)
+    assert "2 of 3 findings; 2.5% are expected" in said
+    assert said.endswith("Worst: c (0.10), a (0.20).")
+    assert "Worst" not in polarity_errors(pd.DataFrame(rows[2:3], columns=["class", "value", "high"]), 0.95)
