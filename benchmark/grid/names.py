@@ -16,6 +16,7 @@ def wrong_names(params: Params) -> Iterator[tuple[Loc, str]]:
     for loc, name in _datasets(params):
         yield from _unknown(loc, "dataset", name, _cards(), "See `bench ls datasets`.")
     yield from _without_twin(params)
+    yield from _attributed(params)
     yield from _protocols(params)
     yield from _encoders(params)
     for field, names in (
@@ -51,6 +52,14 @@ def _datasets(params: Params) -> Iterator[tuple[Loc, str]]:
         yield from _listed(("tasks", task), settings.datasets)
     for name, cell in params.cells.items():
         yield from _listed(("cells", name, "evaluate"), cell.evaluate or ())
+
+
+def _attributed(params: Params) -> Iterator[tuple[Loc, str]]:
+    known = [*(f"{method}-main" for method in params.methods), *params.cells]
+    for name, own in params.attribution.items():
+        for key, cell in own.cells.items():
+            loc = ("attribution", name, "cells", key)
+            yield from _unknown(loc, "cell", cell, known, "Name METHOD-main or a key of cells.")
 
 
 def _listed(loc: tuple[str, ...], names: Iterable[str]) -> Iterator[tuple[Loc, str]]:

@@ -30,6 +30,7 @@ from benchmark.core.settings import (
     set_fields,
     train_config,
 )
+from benchmark.core.shapley import subsets
 from benchmark.core.tasks import TaskSettings, check_task, task_settings
 from benchmark.core.validation import complaint_at
 from benchmark.data.cards import View
@@ -175,6 +176,33 @@ class CellParams(MethodChanges):
         return prompts.style in self.more_prompts
 
 
+class AttributionParams(Strict):
+    """Cells between two that differ in several factors: one for every combination, `none` for the first."""
+
+    label: str = Field(description="how tables name the comparison")
+    factors: tuple[str, ...] = Field(min_length=2, max_length=4)
+    cells: dict[str, str] = Field(description="factors that a cell has, joined by ' + ' (or none) → the cell")
+
+    @model_validator(mode="after")
+    def _every_combination(self) -> AttributionParams:
+        given = [self._has(key) for key in self.cells]
+        for has in subsets(self.factors):
+            if given.count(has) != 1:
+                name = " + ".join(f for f in self.factors if f in has) or "none"
+                raise ValueError(f"cells: expected one cell for '{name}', found {given.count(has)}")
+        if len(given) != 2 ** len(self.factors):
+            surplus = next(k for k in self.cells if not self._has(k) <= set(self.factors))
+            raise ValueError(f"cells: '{surplus}' names what is not under factors")
+        return self
+
+    def _has(self, key: str) -> frozenset[str]:
+        return frozenset() if key == "none" else frozenset(part.strip() for part in key.split("+"))
+
+    def cell(self, has: frozenset[str]) -> str:
+        """The cell that has these factors."""
+        return next(cell for key, cell in self.cells.items() if self._has(key) == has)
+
+
 class Params(Strict):
     """The whole file, profile applied."""
 
@@ -196,6 +224,7 @@ class Params(Strict):
     training: FrozenTraining = TrainConfig()
     method: dict[str, MethodChanges]
     cells: dict[str, CellParams] = {}
+    attribution: dict[str, AttributionParams] = {}
     prompt_ablation: PromptAblation = PromptAblation()
     tasks: dict[str, SerializeAsAny[TaskSettings]] = Field(
         {}, description="tasks beside classification: the datasets of each, or its settings"

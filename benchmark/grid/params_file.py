@@ -19,7 +19,8 @@ from benchmark.grid.names import wrong_names
 from benchmark.grid.params import Params, ablation_cell, main_cell
 
 KEEP = "keep_cells"
-"""Key of a profile: the cells of the file that it keeps; without it, all."""
+"""Key of a profile: the cells of the file that it keeps; without it, all. With it, nothing is attributed,
+which takes every combination."""
 DEEPEST = 16
 """Most dots of a key in `--set`; nothing of params.yaml lies half as deep."""
 
@@ -84,6 +85,7 @@ def apply_profile(file: Located, name: str) -> dict[str, Any]:
     own = {key: value for key, value in over.items() if key != KEEP}
     if KEEP in over:
         raw["cells"] = _kept(file, name, raw.get("cells") or {}, over[KEEP])
+        raw.pop("attribution", None)
     for loc in _removed(own):
         _check_removal(file, name, raw, loc)
     return {**merge(raw, own), "profile": name}

@@ -101,6 +101,22 @@ class FactorEffect:
 
 
 @dataclass(frozen=True)
+class Contribution:
+    """What one ingredient gives of the difference of an attribution on a dataset. name: of the attribution;
+    factor: empty for the whole difference."""
+
+    name: str
+    label: str
+    dataset: str
+    factor: str
+    value: float
+    low: float
+    high: float
+    p: float
+    note: str = ""
+
+
+@dataclass(frozen=True)
 class Reference:
     """What stands below (`floor`) or above (`ceiling`) the methods. values: (dataset, stratum, class,
     metric) → metric row. about: what it reads and was fitted on → the sets of which that is so."""
@@ -140,7 +156,8 @@ class Evidence:
     sets: dataset → what was evaluated (origin, images, patients, classes, protocol, note).
     task_sets: the same of the other tasks, by (task, dataset).
     frequency: dataset → class → training studies that name it. trends: (name, dataset) → AUROC over it.
-    factor_effects: of the training text, per method and dataset. task_plan: task → the sets that params.yaml
+    factor_effects: of the training text, per method and dataset. contributions: of the ingredients that
+    params.yaml tells apart. task_plan: task → the sets that params.yaml
     plans for it. recipe: how the methods are trained. rounding: by how much macro values of trainings differ
     that differ in the last bit of their features, (name, dataset, stratum, metric) → (V,), where measured.
     references, floor: of the summary, what stands below
@@ -159,6 +176,7 @@ class Evidence:
     frequency: dict[str, dict[str, int]] = field(default_factory=dict)
     trends: dict[tuple[str, str], Curve] = field(default_factory=dict)
     factor_effects: tuple[FactorEffect, ...] = ()
+    contributions: tuple[Contribution, ...] = ()
     trained_on: dict[str, str] = field(default_factory=dict)
     task_plan: dict[str, tuple[str, ...]] = field(default_factory=dict)
     recipe: str = "equal-budget"

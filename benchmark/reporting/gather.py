@@ -27,6 +27,7 @@ from benchmark.grid.layout import Project, source_name
 from benchmark.grid.params import Cell, Params, ablation_cell, main_cell
 from benchmark.grid.params_file import load_params
 from benchmark.prompts.named import Named
+from benchmark.reporting.attribution import contributions
 from benchmark.reporting.evidence import SEPARATOR, CellInfo, Curve, Evidence
 from benchmark.reporting.factor_effects import factor_effects
 from benchmark.reporting.joint import Scores, panels_of
@@ -131,6 +132,11 @@ class Gathered:
             self.evidence,
             trends=dict(self._trends(self.evidence)),
             factor_effects=tuple(factor_effects(self.evidence, self.panels, self.config)),
+            contributions=tuple(
+                contributions(self.params.attribution, self.evidence.datasets, self.panels, self.config)
+                if self.part == "all"
+                else ()
+            ),
         )
 
     @property

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from benchmark.evaluation.statistics.bands import Band
 from benchmark.reporting.evidence import Evidence
+from benchmark.reporting.figures.attribution import attribution
 from benchmark.reporting.figures.factors import text_factor_effects, text_factors
 from benchmark.reporting.figures.results import ablation_bars, forest, heatmap, prompt_sensitivity
 from benchmark.reporting.figures.style import Drawing
@@ -29,6 +30,7 @@ def all_figures(
         prompt_sensitivity(evidence),
         text_factors(evidence),
         text_factor_effects(evidence),
+        attribution(evidence),
     ]
     for dataset in evidence.datasets:
         own = {n: b for n in evidence.mains if (b := bands(n, dataset)) is not None}

@@ -1,0 +1,68 @@
+"""What each ingredient gives of a difference, as the tables show it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from pydantic import ValidationError
+
+from benchmark.evaluation.statistics.seeds import summarise
+from benchmark.grid.layout import Project
+from benchmark.grid.params import AttributionParams
+from benchmark.grid.params_file import load_params
+from benchmark.reporting.attribution import contributions
+from benchmark.reporting.factor_effects import MACRO
+from benchmark.reporting.figures.attribution import attribution as figure
+from benchmark.reporting.gather import Gathered
+from benchmark.reporting.tables.attribution import attribution as table
+
+CELLS = {"none": "clip-main", "a": "carzero-global", "b": "clip-main", "b + a": "carzero-main"}
+
+
+@pytest.fixture
+def gathered(project):
+    return Gathered(Project(project), load_params(project / "params.yaml"), "all")
+
+
+def macro(gathered, name, dataset):
+    own = summarise(gathered.panels(name, dataset))
+    return own.mean[[(c.name, c.stratum) for c in own.columns].index(MACRO)]
+
+
+def test_contributions_sum_to_the_paired_difference(gathered):
+    declared = {"x": AttributionParams(label="CARZero against CLIP", factors=("a", "b"), cells=CELLS)}
+    evidence = gathered.evidence
+    found = tuple(contributions(declared, evidence.datasets, gathered.panels, gathered.config))
+    assert {c.dataset for c in found} == {"chestxray14", "chexpert"}
+    for dataset in evidence.datasets:
+        own = {c.factor: c for c in found if c.dataset == dataset}
+        pair = evidence.pair("carzero-main", "clip-main", dataset)
+        assert own[""].value == pytest.approx(pair["delta"], abs=1e-6)
+        assert (own[""].low, own[""].high) == pytest.approx((pair["low"], pair["high"]), abs=1e-6)
+        assert own["a"].value + own["b"].value == pytest.approx(own[""].value, abs=1e-9)
+        step = macro(gathered, "carzero-global", dataset) - macro(gathered, "clip-main", dataset)
+        assert own["a"].value == pytest.approx((step + pair["delta"]) / 2, abs=1e-6)
+        assert own["a"].low < own["a"].value < own["a"].high
+    shown = table(replace(evidence, contributions=found))
+    assert [row["factor"] for row in shown.rows] == ["a", "b", "whole difference"] * 2
+    assert figure(replace(evidence, contributions=found)) is not None
+
+
+def test_a_set_that_lacks_a_cell_has_no_contributions(gathered):
+    cells = {**CELLS, "a": "carzero-local"}
+    declared = {"x": AttributionParams(label="x", factors=("a", "b"), cells=cells)}
+    assert not list(contributions(declared, gathered.evidence.datasets, gathered.panels, gathered.config))
+
+
+@pytest.mark.parametrize(
+    ("cells", "said"),
+    [
+        ({"none": "x", "a": "x", "b": "x"}, "expected one cell for 'a \\+ b', found 0"),
+        ({**CELLS, "a + b": "x"}, "expected one cell for 'a \\+ b', found 2"),
+        ({**CELLS, "c": "x"}, "'c' names what is not under factors"),
+    ],
+)
+def test_every_combination_has_one_cell(cells, said):
+    with pytest.raises(ValidationError, match=said):
+        AttributionParams(label="x", factors=("a", "b"), cells=cells)
