@@ -19,8 +19,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-BATCH = 1000
-"""Inputs of one process."""
+BATCH = 500
+"""Inputs of one process, and the least that any target gets."""
 WARM = 5
 """Inputs whose memory is that of imports; growth is counted after them."""
 SILENT = 60.0
@@ -35,16 +35,15 @@ class Batch:
 
 
 def plan(inputs: int, only: list[str]) -> list[Batch]:
-    """Batches of every target by its weight, in turns, so that all targets fill evenly."""
+    """Batches of every target by its weight, in turns, so that all targets fill evenly. Every batch is whole, so
+    that what was tried before a target was added or weighed anew still counts."""
     from tests.fuzz.targets import TARGETS
 
     chosen = {name: t for name, t in TARGETS.items() if not only or any(o in name for o in only)}
     total = sum(t.weight for t in chosen.values())
     found = []
     for name, target in chosen.items():
-        share = -(-inputs * target.weight // total)
-        sizes = [BATCH] * (share // BATCH) + ([share % BATCH] if share % BATCH else [])
-        found += [Batch(name, number, size) for number, size in enumerate(sizes)]
+        found += [Batch(name, n, BATCH) for n in range(-(-inputs * target.weight // (total * BATCH)))]
     return sorted(found, key=lambda b: b.number)
 
 
