@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import multiprocessing
 import os
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,7 +37,8 @@ PRELOADED = [
 CHANGES = ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "shutil.rmtree")
 """Audit events of changes of a disk; `open` for writing is one more. Each comes before its change."""
 LONGEST = 600.0
-"""Seconds after which a run counts as hung."""
+"""Seconds of the processor after which a run counts as hung, as the clock of a busy machine says little; and
+seconds of the clock in which it used none at all."""
 
 
 def write_params(home: Path) -> None:
@@ -53,7 +56,8 @@ def write_params(home: Path) -> None:
 @dataclass(frozen=True)
 class Trouble:
     """What a run is put through. change: kill it before its n-th change of the disk (0: never). seconds: kill
-    it after so long. worker: kill one of its pool workers instead. setup: called in the child before all."""
+    it after so many of the processor. worker: kill one of its pool workers instead, as soon as there is one.
+    setup: called in the child before all."""
 
     change: int = 0
     seconds: float = 0.0
@@ -64,7 +68,7 @@ class Trouble:
 @dataclass(frozen=True)
 class End:
     """code: the exit code, negative the signal. changes: of the disk. first_work: the first of them not
-    among the twins. Both only where the run came to its end."""
+    among the twins. Both only where the run came to its end. seconds: of the processor."""
 
     code: int
     out: str
@@ -109,39 +113,77 @@ class Runner:
         logs = home.parent / f"{home.name}.logs"
         shutil.rmtree(logs, ignore_errors=True)
         logs.mkdir(parents=True)
-        begun = time.monotonic()
-        children = []
-        for number, trouble in enumerate(troubles):
-            log = logs / str(number)
-            children.append((self.start(home, log, trouble, arguments), trouble, log))
-        ends: dict[int, End] = {}
-        while len(ends) < len(children):
-            time.sleep(0.01)
-            past = time.monotonic() - begun
-            for number, (process, trouble, log) in enumerate(children):
-                if number in ends:
-                    continue
-                if process.exitcode is not None:
-                    ends[number] = _end(process.exitcode, log, past)
-                elif past > LONGEST:
-                    process.kill()
-                    raise AssertionError(
-                        f"hung for {LONGEST:.0f} s: {log.with_suffix('.err').read_text()[-2000:]}"
-                    )
-                elif trouble.seconds and past > trouble.seconds:
-                    _kill(process.pid, trouble.worker)
-        return [ends[number] for number in range(len(children))]
+        watched = [
+            Watched(self.start(home, logs / str(number), trouble, arguments), trouble, logs / str(number))
+            for number, trouble in enumerate(troubles)
+        ]
+        running = list(watched)
+        while running := [one for one in running if not one.ended()]:
+            time.sleep(0.02)
+        return [_end(one.process.exitcode, one.log, one.used) for one in watched]
 
 
-def _kill(pid: int, worker: bool) -> None:
-    import psutil
+@dataclass
+class Watched:
+    """A child with what it is put through. used: seconds of the processor, its workers' included; moved: when
+    that last grew, by the clock; shot: whether it or a worker of it was killed at its time."""
 
+    process: Any
+    trouble: Trouble
+    log: Path
+    used: float = 0.0
+    moved: float = field(default_factory=time.monotonic)
+    shot: bool = False
+
+    def ended(self) -> bool:
+        """Whether it has; kills it when its time has come. Raises AssertionError if it hangs."""
+        if self.process.exitcode is not None:
+            return True
+        used, now = max(self.used, processor_seconds(self.process.pid)), time.monotonic()
+        if used > self.used:
+            self.used, self.moved = used, now
+        if used > LONGEST or now - self.moved > LONGEST:
+            self.process.kill()
+            said = self.log.with_suffix(".err").read_text()[-2000:]
+            raise AssertionError(f"hung after {used:.0f} s of the processor: {said}")
+        wanted = self.trouble.seconds and not self.shot and used > self.trouble.seconds
+        if wanted and self.process.exitcode is None:
+            own = psutil.Process(self.process.pid)
+            self.shot = shoot(workers(own)[-1:] if self.trouble.worker else [own])
+        return False
+
+
+def processor_seconds(pid: int) -> float:
+    """Of a process and all below it; 0 where it has ended."""
+    total = 0.0
     try:
-        below = psutil.Process(pid).children(recursive=True) if worker else []
-        own = [p for p in below if "resource_tracker" not in " ".join(p.cmdline())]
-        os.kill(own[-1].pid if own else pid, signal.SIGKILL)
-    except (psutil.NoSuchProcess, ProcessLookupError):
-        return
+        own = psutil.Process(pid)
+        for process in (own, *own.children(recursive=True)):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                total += sum(process.cpu_times()[:4])
+    except psutil.NoSuchProcess:
+        return 0.0
+    return total
+
+
+def workers(process: psutil.Process) -> list[psutil.Process]:
+    """The processes of pools anywhere below `process`."""
+    found = []
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for one in process.children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                found += [one] if "spawn_main" in " ".join(one.cmdline()) else []
+    return found
+
+
+def shoot(chosen: list[psutil.Process]) -> bool:
+    """Whether one of them was there to be killed."""
+    shot = False
+    for process in chosen:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+            shot = True
+    return shot
 
 
 def _end(code: int, log: Path, seconds: float) -> End:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import shutil
@@ -13,7 +14,7 @@ from pathlib import Path
 import psutil
 
 from tests.chaos.campaign import Row
-from tests.chaos.cell import ROOT, held_locks
+from tests.chaos.cell import ROOT, held_locks, processor_seconds, shoot, workers
 
 COMPARED = ("results/**/*.parquet", "runs/**/model.safetensors", "reports/tables/*", "reports/grid/*")
 
@@ -51,46 +52,73 @@ def contents(home: Path) -> dict[str, str]:
     return {p.relative_to(home).as_posix(): hash_file(p) for p in found}
 
 
-def killed_pipeline(base: Path, kills: int, seed: int) -> Row:
-    """Run it once undisturbed and once under `kills` kills, and compare tables, predictions and weights."""
-    row, rng = Row("kill of dvc repro, a stage or a pool worker"), random.Random(seed)
+def killed_pipeline(base: Path, kills: int, seed: int) -> list[Row]:
+    """Run it once undisturbed, and under kills of dvc, of its stage and of a worker of that in turns until as
+    many have hit; wherever it comes to its end, compare tables, predictions and weights, and begin anew."""
+    rng = random.Random(seed)
+    rows = [
+        Row(f"kill of {what} at the smoke size") for what in ("`dvc repro`", "its stage", "a pool worker")
+    ]
     shutil.rmtree(base, ignore_errors=True)
     whole, killed = base / "whole", base / "killed"
     copy_of_project(whole)
-    begun = time.monotonic()
-    assert start(whole).wait() == 0, (base / "whole.log").read_text()[-3000:]
-    seconds = time.monotonic() - begun
+    total, code = watched(start(whole), None, 0)
+    assert code == 0, (base / "whole.log").read_text()[-3000:]
     copy_of_project(killed)
-    for number in range(kills):
-        process = start(killed)
-        time.sleep(rng.uniform(0.1, 1.6) * seconds / kills)
-        if process.poll() is not None:
-            break
+    while (hits := sum(row.hit for row in rows)) < kills:
+        row = rows[hits % 3]
         row.made += 1
-        row.hit += kill_one(psutil.Process(process.pid), number % 3)
-        process.wait()
-    for child in psutil.Process().children(recursive=True):
-        if "dvc" in " ".join(child.cmdline()):
-            child.wait()
-    row.checked = 1
+        before = rng.uniform(0, 1) ** 2 * total
+        _, code = watched(start(killed), hits % 3, before)
+        row.hit += code != 0
+        if code == 0:
+            compare(whole, killed, row)
+            shutil.rmtree(killed)
+            copy_of_project(killed)
     if start(killed).wait() != 0:
-        row.faults += ((base / "killed.log").read_text()[-1000:],)
+        rows[0].faults += ((base / "killed.log").read_text()[-1000:],)
+    compare(whole, killed, rows[0])
+    return rows
+
+
+def compare(whole: Path, killed: Path, row: Row) -> None:
+    """Note what is not as the undisturbed run left it."""
+    row.checked += 1
+    while any(str(killed) == environment_of(p) for p in psutil.process_iter()):
+        time.sleep(0.2)
     wanted, found = contents(whole), contents(killed)
     differing = sorted(name for name in {*wanted, *found} if wanted.get(name) != found.get(name))
     left = [p.name for p in killed.rglob(".*.*-*-*") if p.is_file() and ".dvc" not in p.parts]
     if differing or left or held_locks(killed):
         row.faults += (f"differing: {differing[:5]}; left: {left[:5]}; locks: {held_locks(killed)[:5]}",)
-    return row
 
 
-def kill_one(dvc: psutil.Process, depth: int) -> bool:
-    """Kill dvc (0), the stage that it runs (1), or a worker of that stage (2), as far as there is one."""
-    try:
-        below = dvc.children(recursive=True)
-        stages = [p for p in below if "bench" in " ".join(p.cmdline())]
-        workers = [p for p in below if "spawn_main" in " ".join(p.cmdline())]
-        chosen = ([dvc], stages[-1:] or [dvc], workers[-1:] or stages[-1:] or [dvc])[depth]
-        chosen[0].kill()
-    except psutil.NoSuchProcess:
-        return False
-    return True
+def environment_of(process: psutil.Process) -> str | None:
+    """The project that a process works on."""
+    with contextlib.suppress(psutil.Error):
+        return process.environ().get("CXR_ALIGNBENCH_HOME")
+    return None
+
+
+def watched(process: subprocess.Popen[bytes], depth: int | None, before: float) -> tuple[float, int]:
+    """Seconds of the processor that `dvc repro` used, and its exit code. Once it used `before`, kill dvc (0),
+    the stage that it runs (1) or a worker of that stage (2), as soon as there is one; None: nothing. A stage
+    whose dvc was killed goes on beside the next one."""
+    used, shot = 0.0, False
+    dvc = psutil.Process(process.pid)
+    while process.poll() is None:
+        time.sleep(0.05)
+        used = max(used, processor_seconds(process.pid))
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if depth is not None and not shot and used > before:
+                shot = shoot(([dvc], stages(dvc)[-1:], workers(dvc)[-1:])[depth])
+    return used, process.returncode
+
+
+def stages(dvc: psutil.Process) -> list[psutil.Process]:
+    """The `bench` processes below dvc."""
+    found = []
+    for one in dvc.children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found += [one] if any(part.endswith("/bench") for part in one.cmdline()) else []
+    return found

@@ -19,12 +19,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 BATCH = 500
 """Inputs of one process, and the least that any target gets."""
 WARM = 5
 """Inputs whose memory is that of imports; growth is counted after them."""
 SILENT = 60.0
-"""Seconds without a new input after which a process counts as hung; its start may take ten times as long."""
+"""Seconds without a new input after which a process counts as hung: of the processor, or of the clock where
+it sleeps, as a busy machine may keep waiting one that could run. Its start may take ten times as long."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +38,8 @@ class Batch:
 
 
 def plan(inputs: int, only: list[str]) -> list[Batch]:
-    """Batches of every target by its weight, in turns, so that all targets fill evenly. Every batch is whole, so
-    that what was tried before a target was added or weighed anew still counts."""
+    """Batches of every target by its weight, in turns, so that all targets fill evenly. Every batch is whole,
+    so that what was tried before a target was added or weighed anew still counts."""
     from tests.fuzz.targets import TARGETS
 
     chosen = {name: t for name, t in TARGETS.items() if not only or any(o in name for o in only)}
@@ -120,15 +123,14 @@ def supervised(batch: Batch, folder: Path) -> dict[str, object]:
         "--batch",
         json.dumps(vars(batch)),
     ]
-    begun = time.time()
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         current = folder / f"now-{process.pid}"
         pool = ThreadPoolExecutor(1)
         ended = pool.submit(process.communicate)
+        silence = Silence(psutil.Process(process.pid))
         while not ended.done():
             time.sleep(0.2)
-            since = current.stat().st_mtime if current.exists() else begun + 9 * SILENT
-            if time.time() - since > SILENT:
+            if silence.lasts(current) > (SILENT if current.exists() else 10 * SILENT):
                 process.kill()
                 break
         out, err = ended.result()
@@ -140,6 +142,30 @@ def supervised(batch: Batch, folder: Path) -> dict[str, object]:
     current.unlink(missing_ok=True)
     zeros = dict.fromkeys(("inputs", "distinct", "read", "refused", "slowest", "peak", "growth"), 0)
     return {**vars(batch), **zeros, "broken": 1, "kept": kept}
+
+
+@dataclass
+class Silence:
+    """Since when a process has begun no new input."""
+
+    process: psutil.Process
+    changed: int = 0
+    used: float = 0.0
+    awake: float = 0.0
+
+    def lasts(self, current: Path) -> float:
+        """Seconds of the processor since `current` changed, or of the clock since it was last awake."""
+        try:
+            times, asleep = self.process.cpu_times(), self.process.status() == psutil.STATUS_SLEEPING
+            changed = current.stat().st_mtime_ns if current.exists() else 0
+        except (psutil.NoSuchProcess, FileNotFoundError):
+            return 0.0
+        used, now = times.user + times.system, time.monotonic()
+        if changed != self.changed or not self.awake:
+            self.changed, self.used, self.awake = changed, used, now
+        if not asleep:
+            self.awake = now
+        return max(used - self.used, now - self.awake)
 
 
 def table(lines: list[dict]) -> str:
