@@ -148,6 +148,27 @@ def test_the_missing_decoder_is_named(tmp_path: Path, syntax: UID, package: str)
         read_pixels(tmp_path / "a.dcm")
 
 
+@pytest.mark.parametrize("installed", [False, True])
+@pytest.mark.parametrize("kind", [RuntimeError, ValueError, AttributeError, AssertionError])
+def test_a_decoder_is_missed_only_where_it_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type[Exception], installed: bool
+) -> None:
+    header = write(tmp_path / "a.dcm", ramp(255), 8)
+    header.PixelData = encapsulate([b"\xff\xd8\xff\xc3" + bytes(60)])
+    header["PixelData"].is_undefined_length = True
+    header.file_meta.TransferSyntaxUID = JPEGLosslessSV1
+    header.save_as(tmp_path / "a.dcm")
+
+    def fails(_self: Dataset) -> None:
+        raise kind("of a decoder")
+
+    monkeypatch.setattr(Dataset, "pixel_array", property(fails))
+    monkeypatch.setattr("benchmark.data.dicom.find_spec", lambda _: object() if installed else None)
+    with pytest.raises(DataError, match=r"a\.dcm: .*of a decoder") as refused:
+        read_pixels(tmp_path / "a.dcm")
+    assert ("pylibjpeg-libjpeg" in str(refused.value)) is not installed
+
+
 def test_a_damaged_jpeg_inside_is_refused(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     header = write(tmp_path / "a.dcm", rng.integers(0, 256, (64, 64)).astype(np.uint8), 8, jpeg=90)

@@ -1,4 +1,4 @@
-"""The complete listings of the CT sets, made from the counts and oddities of their cards, pass their check."""
+"""The complete listings of the CT sets, from the counts and oddities of their cards, pass their check."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_ct_rate(tmp_path: Path) -> None:
 
 
 def test_ct_rate_lt(tmp_path: Path) -> None:
-    """The volumes of the validation part; columns in another order than the prompts, a table not to be read."""
+    """Volumes of the validation part; columns in another order than the prompts, a table not to be read."""
     classes = load_card("ct_rate_lt").classes
     known = volumes("valid")
     order = {scan: k for k, scan in enumerate(dict.fromkeys(scan for scan, _ in known))}
