@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from benchmark.core.errors import MetricUndefined
+from benchmark.core.hashing import derive_seed
 from benchmark.core.preprocessing import Preprocessing
 from benchmark.evaluation.grounding import UNSEEN, map_to_pixels
 from benchmark.evaluation.segmentation import SEARCH
@@ -146,12 +147,21 @@ def segment(masked: MaskedMaps, *, codes: np.ndarray, half: np.ndarray) -> Segme
     )
 
 
-def held_out(values: np.ndarray, half: np.ndarray) -> np.ndarray:
+def halves(patients: np.ndarray) -> np.ndarray:
+    """(N,) bool, two halves of the patients by a hash of their ids."""
+    return np.array([derive_seed(0, "half", str(p)) % 2 == 0 for p in patients], dtype=bool)
+
+
+def held_out(values: np.ndarray, half: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
     """(M,) of values (M, K): each half of the rows at the column that is best on the other half; NaN where
-    one of the halves is empty."""
+    one of the halves is empty. weights: (M,) of the rows in that choice; without them all count alike."""
     if half.all() or not half.any():
         return np.full(len(values), np.nan)
-    best = {side: int(values[half == side].mean(axis=0).argmax()) for side in (True, False)}
+    best = {}
+    for side in (True, False):
+        own = half == side
+        mean = np.average(values[own], axis=0, weights=None if weights is None else weights[own])
+        best[side] = int(np.argmax(mean))
     return np.where(half, values[:, best[False]], values[:, best[True]])
 
 

@@ -6,13 +6,20 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmark.evaluation.evaluate import metric_row
-from benchmark.evaluation.statistics.trials import Trials, trial_panel
+from benchmark.evaluation.statistics.trials import Trials, smooth_interval, trial_panel
 
 Rows = list[dict[str, Any]]
 
 
-def trial_rows(metric: str, groups: Sequence[Trials], clusters: int, level: float, note: str) -> Rows:
+def trial_rows(
+    metric: str, groups: Sequence[Trials], clusters: int, level: float, note: str, *, share: bool = True
+) -> Rows:
     """One row a group, where there are several, and `macro`. clusters: patients of the evaluation set.
-    note: of the macro row."""
+    note: of the macro row. share: values lie in [0, 1]; else their interval is symmetric."""
     panel = trial_panel(metric, groups, clusters, note)
-    return [metric_row(c, metric, panel.interval(k, level)) for k, c in enumerate(panel.columns)]
+    if share:
+        return [metric_row(c, metric, panel.interval(k, level)) for k, c in enumerate(panel.columns)]
+    return [
+        metric_row(c, metric, smooth_interval(float(panel.values[k]), panel.influence[:, k], level, c.note))
+        for k, c in enumerate(panel.columns)
+    ]

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmark.core.hashing import derive_seed
 from benchmark.core.tasks import TASKS, Task, TaskContext, TaskResult
 from benchmark.evaluation.evaluate import finish, metric_row
 from benchmark.evaluation.maps import similarity_maps
@@ -40,12 +39,12 @@ class Segmentation(Task):
     def evaluate(
         self, method: Method, data: EvaluationData, prompts: PromptSet, given: TaskContext
     ) -> TaskResult | None:
-        from benchmark.evaluation.pixelwise import MaskedMaps, segment
+        from benchmark.evaluation.pixelwise import MaskedMaps, halves, segment
 
         if given.helper:
             return None
         patients = data.chosen.patients
-        half = np.array([derive_seed(0, "half", str(p)) % 2 == 0 for p in patients])
+        half = halves(patients)
         codes, _, grouped = patient_codes(patients, len(data))
         results = {}
         for k, cls in enumerate(data.chosen.classes):
