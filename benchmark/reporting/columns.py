@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from benchmark.core.tables import TWIN_NOTICE
@@ -54,6 +54,12 @@ RANKING_FAMILY = (
     "count in its size."
 )
 
+ON_PLANES = {
+    "brgsa": "BrgSA is a method for CT volumes: here its projections and its bank run on plane features of "
+    "the shared encoder, so that its rows compare the alignment and say nothing of the published model on CT."
+}
+"""Method → what a table of radiographs says of it, where it was published for volumes."""
+
 
 def measured(
     row: Mapping[str, Any] | None, rank: Mapping[str, Any] | None = None, *, letters: bool = True
@@ -73,6 +79,13 @@ def marked_letters(rank: Mapping[str, Any]) -> str:
     if missing(rank["groups"]):
         return "–"
     return f"{rank['groups']}" + ("" if is_stable(known(rank["stability"])) else "~")
+
+
+def on_planes(evidence: Evidence, rows: Iterable[Row]) -> list[str]:
+    """Notes of a table that shows methods for volumes on plane radiographs, in rows or in columns."""
+    shown = {str(name) for row in rows for name in (row.get("cell"), *row)}
+    methods = {cell.method for name, cell in evidence.cells.items() if name in shown}
+    return [note for method, note in ON_PLANES.items() if method in methods]
 
 
 def floor_and_ceiling(evidence: Evidence) -> list[str]:

@@ -19,6 +19,7 @@ from benchmark.cli import main
 from benchmark.core.errors import BenchError
 from benchmark.grid.layout import Project
 from benchmark.reporting.changes import Reproduced, compare_locks, compare_tables
+from benchmark.reporting.columns import on_planes
 from benchmark.reporting.outputs import PartReport, write_tables
 from benchmark.reporting.published import compare_published, load_published
 from benchmark.reporting.table import (
@@ -294,6 +295,15 @@ def test_a_table_is_one_file_in_its_folder(monkeypatch, tmp_path, report):
     own = folder.all_tables(folder.Material(report.gathered.evidence, load_published(PUBLISHED)))
     names = [table.name for table in own]
     assert names.index("zero_shot") < names.index("tiny") < names.index("features")
+
+
+@pytest.mark.parametrize("row", [{"cell": "b-main"}, {"cell": "-", "b-main": 0.5}, {"cell": "c-main"}])
+def test_tables_of_radiographs_say_that_a_method_is_one_for_volumes(gathered, row):
+    own = next(iter(gathered.evidence.cells.values()))
+    cells = {"b-main": replace(own, method="brgsa"), "c-main": replace(own, method="clip")}
+    notes = on_planes(replace(gathered.evidence, cells=cells), [row])
+    assert bool(notes) == ("b-main" in (*row, row["cell"]))
+    assert all("CT volumes" in note for note in notes)
 
 
 def has_latex() -> bool:

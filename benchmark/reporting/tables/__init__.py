@@ -11,6 +11,7 @@ import pkgutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from benchmark.reporting.columns import on_planes
 from benchmark.reporting.evidence import Evidence
 from benchmark.reporting.published import Published
 from benchmark.reporting.table import Table
@@ -34,4 +35,13 @@ def all_tables(material: Material) -> list[Table]:
     makers = sorted((m for m in modules if hasattr(m, "tables")), key=lambda m: (m.PLACE, m.__name__))
     made = [table for maker in makers for table in maker.tables(material) if table is not None]
     command = f"bench report tables --part {material.evidence.part}"
-    return [replace(t, command=command, commit=material.evidence.commit) for t in made if t.rows]
+    return [
+        replace(
+            table,
+            notes=(*table.notes, *on_planes(material.evidence, table.rows)),
+            command=command,
+            commit=material.evidence.commit,
+        )
+        for table in made
+        if table.rows
+    ]
