@@ -18,7 +18,20 @@ from benchmark.core import numerics
 from benchmark.core.errors import BenchError, in_parts, printable
 from benchmark.core.files import FULL
 
-COMMANDS = ("init", "run", "score", "plan", "verify", "parity", "explain", "ls", "doctor")
+COMMANDS = (
+    "init",
+    "run",
+    "score",
+    "plan",
+    "verify",
+    "parity",
+    "explain",
+    "export",
+    "sign",
+    "submit",
+    "ls",
+    "doctor",
+)
 GROUPS = ("check", "data", "prompts", "report", "stage")
 
 INTERRUPTED = "Interrupted. Run the same command again to resume."

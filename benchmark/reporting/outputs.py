@@ -12,6 +12,7 @@ from benchmark.core import numerics
 from benchmark.core.errors import BenchError, UnknownName
 from benchmark.core.files import read_yaml, write_json
 from benchmark.core.guard import parse_yaml
+from benchmark.exchange.registry import submitted_rows
 from benchmark.grid.layout import Project
 from benchmark.grid.params_file import load_params
 from benchmark.reporting.changes import Reproduced, Stages, compare_locks, compare_tables
@@ -56,7 +57,8 @@ class PartReport:
     def tables(self) -> list[Table]:
         """Every table; the ledger of claims is among them where the ablations are."""
         claims = self.judgements if self.gathered.part == "all" else []
-        return all_tables(Material(self.gathered.traced, published(self.project), claims))
+        submitted = submitted_rows(self.project.root)
+        return all_tables(Material(self.gathered.traced, published(self.project), claims, submitted))
 
     @cached_property
     def drawings(self) -> list[Drawing]:

@@ -57,6 +57,10 @@ NOT_RUN = {
     "python -m perf.simulate_plans": "simulates for minutes; tests/evaluation runs it small",
     "python -m perf.simulate_statistics": "simulates for an hour; tests/evaluation runs it small",
     "pip install 'cxr-alignbench[dicom]'": "needs the package index",
+    "pip install 'cxr-alignbench[exchange]'": "needs the package index",
+    "bench export padchest --as croissant --out padchest.json": (
+        "needs the extra `exchange`; tests/exchange runs it where that is installed"
+    ),
     "bench score ours.csv --labels labels.csv --id study --id VolumeName": (
         "tests/score/test_files_that_people_have.py runs it on such files"
     ),
@@ -72,6 +76,7 @@ NOT_RUN = {
     "python perf/twins.py": "a measurement of minutes",
 }
 NAMES = {
+    "bench submit", "bench submit BUNDLE --quoted",
     "bench run", "bench score", "bench parity", "bench prompts show",
     "bench run --set training.epochs=3", "bench init",
     "bench data check", "bench data check NAME --data-root DIR", "bench check method",
@@ -138,6 +143,7 @@ def guide(small_project, root, tmp_path_factory) -> Path:
     write_reports(home)
     write_ward(home, root)
     write_checkpoint(home)
+    write_about(home, root)
     return home
 
 
@@ -194,6 +200,17 @@ def write_ward(home: Path, root: Path) -> None:
         shutil.copy(image, home / "ward7" / "films" / f"a{number:03d}.png")
         rows.append(f"a{number:03d}.png,p{number},PA,test,{number % 2},{(number // 2) % 2}")
     (home / "ward7" / "labels.csv").write_text("\n".join(rows) + "\n")
+
+
+def write_about(home: Path, root: Path) -> None:
+    """about.yaml as docs/exchange.md shows it, and the key that its openssl makes."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    text = (root / "docs" / "exchange.md").read_text()
+    (home / "about.yaml").write_text(re.findall(r"```yaml\n(.*?)```", text, re.S)[0])
+    form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    (home / "key.pem").write_bytes(Ed25519PrivateKey.generate().private_bytes(*form))
 
 
 def write_checkpoint(home: Path) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from benchmark.reporting.columns import on_planes
+from benchmark.exchange.registry import SubmittedRow
 from benchmark.reporting.evidence import Evidence
 from benchmark.reporting.published import Published
 from benchmark.reporting.table import Table
@@ -20,11 +21,13 @@ from benchmark.reporting.verdicts import Judgement
 
 @dataclass(frozen=True)
 class Material:
-    """What tables are made of. judgements: of the claims; none where they were not asked for."""
+    """What tables are made of. judgements: of the claims; none where they were not asked for. submitted: rows
+    that others computed."""
 
     evidence: Evidence
     published: Published
     judgements: Sequence[Judgement] = ()
+    submitted: Sequence[SubmittedRow] = ()
 
 
 def all_tables(material: Material) -> list[Table]:
