@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from benchmark.data.cards import Card
 
-FORMAT = "cxr-alignbench-bundle/1"
 RECORD, LABELS, METRICS, SIGNATURE = "bundle.json", "labels.parquet", "metrics.parquet", "signature.json"
 SUBGROUP = "subgroup:"
 LONGEST_ID = 200

@@ -20,7 +20,6 @@ from benchmark.core.located import read_located
 from benchmark.core.tables import Origin, Predictions, read_table, write_table
 from benchmark.data.cards import Card, load_card
 from benchmark.exchange.bundle import (
-    FORMAT,
     LABELS,
     METRICS,
     RECORD,
@@ -39,11 +38,11 @@ from benchmark.grid.params_file import load_params
 if TYPE_CHECKING:
     import pandas as pd
 
-RUN_FIELDS = (
-    "method", "seed", "epochs", "steps", "best_epoch", "val_loss", "val_auroc", "converged", "seconds",
-    "device", "commit", "options", "training", "train_images", "val_images", "parameters_trained",
-    "model_sha256", "data_key", "text_key", "images_key", "identity", "numerics", "selected_by", "sentences_seen",
-)  # fmt: skip
+RUN_FIELDS = frozenset(
+    "method seed epochs steps best_epoch val_loss val_auroc converged seconds device commit options training "
+    "train_images val_images parameters_trained model_sha256 data_key text_key images_key identity numerics "
+    "selected_by sentences_seen".split()
+)
 """What of run.json travels; whatever else a record holds stays."""
 
 
@@ -219,7 +218,7 @@ def write_bundle(made: Exported, out: Path) -> Bundle:
 
 def _record(made: Exported, card: Card, travel: bool) -> BundleRecord:
     return BundleRecord(
-        format=FORMAT,
+        format="cxr-alignbench-bundle/1",
         name=made.name,
         title=made.title,
         method=made.method,
@@ -256,21 +255,23 @@ def _strata(project: Project | None, dataset: str, labels: Labelled) -> dict[str
 
 def _run(path: Path) -> dict[str, Any]:
     run = read_json(path)
-    return {k: run[k] for k in RUN_FIELDS if k in run}
+    return {k: v for k, v in run.items() if k in RUN_FIELDS}
 
 
 def _as_stored(bundle: Bundle, stored: Mapping[int, Path]) -> None:
     """Raises DataError where the predictions on disk no longer give the metrics on disk."""
-    rows = bundle.metrics()
-    macro = rows[(rows["class"] == "macro") & (rows["stratum"] == "all") & (rows["metric"] == "auroc")]
+    rows = _macro(bundle.metrics())
     for seed, path in stored.items():
-        frame, _ = read_table(path)
-        own = frame[(frame["class"] == "macro") & (frame["stratum"] == "all") & (frame["metric"] == "auroc")]
-        own = own[own["prompts"] == bundle.record.provenance.prompts]["value"]
-        ours = float(macro[macro["seed"] == seed]["value"].iloc[0])
-        if len(own) and abs(float(own.iloc[0]) - ours) > TOLERANCE:
+        own = _macro(read_table(path)[0])
+        before = own.loc[own["prompts"] == bundle.record.provenance.prompts, "value"].to_numpy(dtype=float)
+        now = rows.loc[rows["seed"] == seed, "value"].to_numpy(dtype=float)[0]
+        if len(before) and abs(before[0] - now) > TOLERANCE:
             shutil.rmtree(bundle.folder)
             raise DataError(
-                f"{path}: macro AUROC {float(own.iloc[0]):.6f}, but its predictions give {ours:.6f}. "
+                f"{path}: macro AUROC {before[0]:.6f}, but its predictions give {now:.6f}. "
                 "Evaluate the cell again."
             )
+
+
+def _macro(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows[(rows["class"] == "macro") & (rows["stratum"] == "all") & (rows["metric"] == "auroc")]

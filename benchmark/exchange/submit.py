@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from benchmark.core.errors import BenchError, DataError
 from benchmark.core.files import temporary_prefix, write_json
@@ -28,6 +30,9 @@ from benchmark.exchange.registry import (
 from benchmark.exchange.signing import signer
 from benchmark.exchange.truth import Labelled, agree, labels_here, labels_of, same_images
 from benchmark.grid.layout import Project
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -94,8 +99,10 @@ def check(project: Project, folder: Path, *, data_root: Path | None = None, quot
         )
     if labels is not None:
         _recompute(bundle, scores, labels)
-    whose = "here" if here is not None else "bundle" if own is not None else "none"
-    entry = Entry(evidence=evidence, labels=whose, key=key, bundle=bundle.digest)  # type: ignore[arg-type]
+    whose: Literal["here", "bundle", "none"] = (
+        "here" if here is not None else "bundle" if own is not None else "none"
+    )
+    entry = Entry(evidence=evidence, labels=whose, key=key, bundle=bundle.digest)
     return Checked(bundle, entry, headline(record, bundle.metrics()), _beside(project, bundle))
 
 
@@ -152,11 +159,11 @@ def _same_card(bundle: Bundle, card: Card) -> None:
         )
 
 
-def _recompute(bundle: Bundle, scores: dict[int, object], labels: Labelled) -> None:
+def _recompute(bundle: Bundle, scores: Mapping[int, pd.DataFrame], labels: Labelled) -> None:
     record = bundle.record
     for seed, frame in scores.items():
-        check_scores(bundle.folder / predictions_name(seed), frame, labels, record.dataset)  # type: ignore[arg-type]
-    rows = metric_rows(scores, labels, record.strata, record.identity())  # type: ignore[arg-type]
+        check_scores(bundle.folder / predictions_name(seed), frame, labels, record.dataset)
+    rows = metric_rows(scores, labels, record.strata, record.identity())
     try:
         found = difference(bundle.metrics(), rows)
     except DataError as error:
