@@ -39,9 +39,32 @@ if TYPE_CHECKING:
     import pandas as pd
 
 RUN_FIELDS = frozenset(
-    "method seed epochs steps best_epoch val_loss val_auroc converged seconds device commit options training "
-    "train_images val_images parameters_trained model_sha256 data_key text_key images_key identity numerics "
-    "selected_by sentences_seen".split()
+    [
+        "method",
+        "seed",
+        "epochs",
+        "steps",
+        "best_epoch",
+        "val_loss",
+        "val_auroc",
+        "converged",
+        "seconds",
+        "device",
+        "commit",
+        "options",
+        "training",
+        "train_images",
+        "val_images",
+        "parameters_trained",
+        "model_sha256",
+        "data_key",
+        "text_key",
+        "images_key",
+        "identity",
+        "numerics",
+        "selected_by",
+        "sentences_seen",
+    ]
 )
 """What of run.json travels; whatever else a record holds stays."""
 

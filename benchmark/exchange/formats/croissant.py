@@ -65,7 +65,8 @@ def croissant(card: Card) -> dict[str, Any]:
         data_limitations=[issue.issue for issue in card.known_issues] or None,
         record_sets=sets,
     )
-    return json.loads(json.dumps(metadata.to_json(), default=str))
+    value: dict[str, Any] = json.loads(json.dumps(metadata.to_json(), default=str))
+    return value
 
 
 def validate(value: dict[str, Any]) -> None:
