@@ -11,8 +11,8 @@ import pkgutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from benchmark.reporting.columns import on_planes
 from benchmark.exchange.registry import SubmittedRow
+from benchmark.reporting.columns import on_planes
 from benchmark.reporting.evidence import Evidence
 from benchmark.reporting.published import Published
 from benchmark.reporting.table import Table
