@@ -27,6 +27,7 @@ COMMANDS = (
     "parity",
     "explain",
     "export",
+    "paper",
     "sign",
     "submit",
     "ls",

@@ -118,7 +118,8 @@ def _three(value: Any) -> Sequence[float | None]:
 @dataclass(frozen=True)
 class Table:
     """rows: column key → value. notes: before the footnotes of the cells. family: what its p values are
-    corrected over. synthetic: whether any value was made on a twin; then every form says so."""
+    corrected over. synthetic: whether any value was made on a twin; then every form says so. measured_on: the
+    labels of others, where they are neither of a twin nor of a card's official files."""
 
     name: str
     title: str
@@ -129,9 +130,12 @@ class Table:
     synthetic: bool = True
     command: str = ""
     commit: str = ""
+    measured_on: str = ""
 
     @property
     def banner(self) -> str:
+        if self.measured_on:
+            return f"Measured on {self.measured_on}."
         if not self.synthetic:
             return "Measured on official data."
         return f"{TWIN_NOTICE}: measured on synthetic images, not on patients; no paper result."
@@ -207,7 +211,8 @@ def comma_separated(table: Table) -> str:
     writer.writeheader()
     for record in table.records():
         fields = {formula_free(name): value for name, value in record.items()}
-        writer.writerow({**fields, "evidence": TWIN_NOTICE if table.synthetic else "official"})
+        evidence = table.measured_on or (TWIN_NOTICE if table.synthetic else "official")
+        writer.writerow({**fields, "evidence": formula_free(evidence)})
     return buffer.getvalue()
 
 

@@ -203,11 +203,14 @@ def write_ward(home: Path, root: Path) -> None:
 
 
 def write_about(home: Path, root: Path) -> None:
-    """about.yaml as docs/exchange.md shows it, and the key that its openssl makes."""
+    """about.yaml and claims.yaml as the pages show them, and the key that openssl makes."""
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     text = (root / "docs" / "exchange.md").read_text()
+    table = (root / "docs" / "paper-table.md").read_text()
+    claims = re.findall(r"```yaml\n(.*?)```", table, re.S)[0]
+    (home / "claims.yaml").write_text(claims.replace(", printed: 0.763", ""))
     (home / "about.yaml").write_text(re.findall(r"```yaml\n(.*?)```", text, re.S)[0])
     form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     (home / "key.pem").write_bytes(Ed25519PrivateKey.generate().private_bytes(*form))
