@@ -10,9 +10,10 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import multiprocessing
 import os
-import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,8 @@ from pathlib import Path
 
 import psutil
 
+from benchmark.core import numerics
+
 BATCH = 500
 """Inputs of one process, and the least that any target gets."""
 WARM = 5
@@ -28,6 +31,28 @@ WARM = 5
 SILENT = 60.0
 """Seconds without a new input after which a process counts as hung: of the processor, or of the clock where
 it sleeps, as a busy machine may keep waiting one that could run. Its start may take ten times as long."""
+
+PRELOADED = [
+    "tests.fuzz.judge",
+    "hypothesis",
+    "benchmark.cli",
+    "benchmark.stages.run",
+    "benchmark.stages.evaluate",
+    "benchmark.data.check",
+    "benchmark.data.dataset",
+    "benchmark.data.volumes",
+    "benchmark.encoders.factory",
+    "benchmark.official.checkpoints",
+    "benchmark.reporting.claims",
+    "benchmark.score.raw_table",
+    "nibabel",
+    "pyarrow.parquet",
+    "pydicom.pixels",
+    "scipy.stats",
+    "sklearn.metrics",
+    "torch",
+    "transformers",
+]
 
 
 @dataclass(frozen=True)
@@ -54,9 +79,6 @@ def carry_out(batch: Batch, folder: Path) -> None:
     """One batch in this process; prints its counts as JSON. Before each input a file says which one it is."""
     from hypothesis import HealthCheck, Phase, given, seed, settings
 
-    from benchmark.core import numerics
-
-    numerics.pin("portable")
     from tests.fuzz.judge import judge, peak
     from tests.fuzz.targets import TARGETS, Input
 
@@ -113,35 +135,35 @@ def keep(folder: Path, batch: Batch, current: Path, reason: str) -> str:
 
 
 def supervised(batch: Batch, folder: Path) -> dict[str, object]:
-    """The counts of a batch in a process of its own, which is killed where it says nothing."""
-    command = [
-        sys.executable,
-        "-m",
-        "tests.fuzz.campaign",
-        "--folder",
-        str(folder),
-        "--batch",
-        json.dumps(vars(batch)),
-    ]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        current = folder / f"now-{process.pid}"
-        pool = ThreadPoolExecutor(1)
-        ended = pool.submit(process.communicate)
-        silence = Silence(psutil.Process(process.pid))
-        while not ended.done():
+    """The counts of a batch in a process of its own, which is killed where it says nothing. It starts from one
+    that has imported everything."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    with tempfile.TemporaryDirectory(prefix="fuzz-batch-") as home:
+        said = Path(home) / "out", Path(home) / "err"
+        process = context.Process(target=_child, args=(batch, folder, said))
+        process.start()
+        assert process.pid is not None
+        current, silence = folder / f"now-{process.pid}", Silence(psutil.Process(process.pid))
+        while process.exitcode is None:
             time.sleep(0.2)
             if silence.lasts(current) > (SILENT if current.exists() else 10 * SILENT):
                 process.kill()
-                break
-        out, err = ended.result()
-        pool.shutdown()
-    if process.returncode == 0:
-        return json.loads(out.splitlines()[-1])
-    reason = f"the process ended with {process.returncode}: {err[-3000:]}"
+                process.join()
+        if process.exitcode == 0:
+            return json.loads(said[0].read_text().splitlines()[-1])
+        error = said[1].read_text(errors="replace")[-3000:] if said[1].exists() else ""
+    reason = f"the process ended with {process.exitcode}: {error}"
     kept = [keep(folder, batch, current, reason)] if current.exists() else [reason]
     current.unlink(missing_ok=True)
     zeros = dict.fromkeys(("inputs", "distinct", "read", "refused", "slowest", "peak", "growth"), 0)
     return {**vars(batch), **zeros, "broken": 1, "kept": kept}
+
+
+def _child(batch: Batch, folder: Path, said: tuple[Path, Path]) -> None:
+    for number, path in zip((1, 2), said, strict=True):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
+    carry_out(batch, folder)
 
 
 @dataclass
@@ -199,12 +221,9 @@ def main() -> int:
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--only", nargs="*", default=[], help="targets whose name holds one of these")
     parser.add_argument("--folder", type=Path, default=Path("scratch/fuzz"), help="counts and kept inputs")
-    parser.add_argument("--batch", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     asked.folder.mkdir(parents=True, exist_ok=True)
-    if asked.batch:
-        carry_out(Batch(**json.loads(asked.batch)), asked.folder)
-        return 0
+    numerics.pin("portable")  # before torch is loaded
     log = asked.folder / "done.jsonl"
     lines = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
     done = {(line["target"], line["number"], line["size"]) for line in lines}
