@@ -88,6 +88,7 @@ class Chaos:
             end, last = self.runner.run(home, trouble), rows[kind]
             last.made += 1
             last.hit += end.killed or end.code == 2
+            sys.stderr.write(f"{last}\n")
             if end.code not in (0, 2, -9):
                 last.faults += (f"exit code {end.code}: {end.err[-300:]}",)
             if not end.killed:

@@ -119,7 +119,7 @@ class Runner:
         ]
         running = list(watched)
         while running := [one for one in running if not one.ended()]:
-            time.sleep(0.02)
+            time.sleep(0.1)
         return [_end(one.process.exitcode, one.log, one.used) for one in watched]
 
 

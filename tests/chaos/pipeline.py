@@ -107,7 +107,7 @@ def watched(process: subprocess.Popen[bytes], depth: int | None, before: float) 
     used, shot = 0.0, False
     dvc = psutil.Process(process.pid)
     while process.poll() is None:
-        time.sleep(0.05)
+        time.sleep(0.2)
         used = max(used, processor_seconds(process.pid))
         with contextlib.suppress(psutil.NoSuchProcess):
             if depth is not None and not shot and used > before:

@@ -135,8 +135,8 @@ def keep(folder: Path, batch: Batch, current: Path, reason: str) -> str:
 
 
 def supervised(batch: Batch, folder: Path) -> dict[str, object]:
-    """The counts of a batch in a process of its own, which is killed where it says nothing. It starts from one
-    that has imported everything."""
+    """The counts of a batch in a process of its own, which is killed where it says nothing. It starts from
+    one that has imported everything."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
     with tempfile.TemporaryDirectory(prefix="fuzz-batch-") as home:
