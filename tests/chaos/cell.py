@@ -50,6 +50,7 @@ def write_params(home: Path) -> None:
     params["training"].update(epochs=2, batch_size=16, checkpoint_seconds=0)
     params["method"] = {"clip": {"options": {"width": 16}}}
     params["tasks"] = {}
+    params["attribution"] = {}
     (home / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
 
 

@@ -87,6 +87,12 @@ def test_chestxdet10(tmp_path: Path, shared: Path) -> None:
         ({"file_name": "1.png", "syms": ["Mass"], "boxes": [[5, 5, 1100, 9]]}, "1024"),
         ({"file_name": "../1.png", "syms": [], "boxes": []}, "leaves"),
         ({"name": "1.png"}, "expected `file_name`"),
+        ({"file_name": "1.png", "syms": True, "boxes": []}, "two lists"),
+        ({"file_name": "1.png", "syms": [], "boxes": 3}, "two lists"),
+        ({"file_name": "1.png", "syms": ["Mass"], "boxes": [7]}, "expected four numbers"),
+        ({"file_name": "1.png", "syms": ["Mass"], "boxes": [{"a": 1}]}, "expected four numbers"),
+        ({"file_name": "1.png", "syms": ["Mass"], "boxes": [[0, 0, float("nan"), 1]]}, "is not x1"),
+        ({"file_name": 5 * "a" * 99, "syms": ["Mass"], "boxes": [[0, 0, 1, 1]]}, "none of the images"),
     ],
 )
 def test_chestxdet10_bad_entries(tmp_path: Path, entry: dict[str, object], reason: str) -> None:

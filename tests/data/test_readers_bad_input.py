@@ -16,6 +16,7 @@ from benchmark.core.errors import DataError
 from benchmark.core.registry import Registry
 from benchmark.data.cards import load_card
 from benchmark.data.dataset import read_dataset
+from benchmark.twins.build import WRITERS
 
 TABLES = {
     "mimic_cxr": "mimic-cxr-jpg/mimic-cxr-2.0.0-metadata.csv.gz",
@@ -62,6 +63,24 @@ def fails(name: str, root: Path) -> str:
 def test_missing_root_and_empty_root(name, tmp_path):
     assert "no such folder" in fails(name, tmp_path / "absent")
     assert "--data-root" in fails(name, tmp_path)
+
+
+@pytest.mark.parametrize("name", WRITERS.names())
+def test_tables_of_a_header_alone(name, twins_copy):
+    """Every table of every official tree, one after the other."""
+    root = twins_copy(name)
+    for path in sorted(p for p in root.rglob("*.csv*") if p.is_file()):
+        whole, header = path.read_bytes(), load(path).split("\n", 1)[0]
+        path.unlink()
+        save(path, f"{header}\n")
+        said = path.name
+        try:
+            read_dataset(name, root, "official")
+        except DataError as error:
+            said = str(error)
+        assert "\n" not in said
+        assert path.name in said
+        path.write_bytes(whole)
 
 
 @pytest.mark.parametrize("name", sorted(TABLES))

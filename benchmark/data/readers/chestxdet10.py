@@ -92,6 +92,8 @@ def _entry(item: Any, path: Path, number: int, split: str, card: Card) -> dict[s
     if not isinstance(item, dict) or not {"file_name", "syms", "boxes"} <= set(item):
         raise DataError(f"{where}: expected `file_name`, `syms` and `boxes`. Use the official file.")
     name, syms, boxes = str(item["file_name"]), item["syms"], item["boxes"]
+    if not isinstance(syms, list) or not isinstance(boxes, list):
+        raise DataError(f"{where} ({name}): `syms` and `boxes` are not two lists. Use the official file.")
     if len(syms) != len(boxes):
         raise DataError(f"{where} ({name}): {len(syms)} findings for {len(boxes)} boxes.")
     below(path.parent, name, where)
@@ -100,9 +102,9 @@ def _entry(item: Any, path: Path, number: int, split: str, card: Card) -> dict[s
         if sym not in card.classes:
             raise DataError(f"{where} ({name}): {UnknownName('finding', sym, card.classes)}")
     for box in boxes:
-        if len(box) != 4 or not all(isinstance(v, (int, float)) for v in box):
+        if not isinstance(box, list) or len(box) != 4 or not all(isinstance(v, (int, float)) for v in box):
             raise DataError(f"{where} ({name}): box {box}; expected four numbers x1, y1, x2, y2.")
-        if box[2] < box[0] or box[3] < box[1] or min(box) < 0 or max(box) > SPACE:
+        if not (0 <= box[0] <= box[2] <= SPACE and 0 <= box[1] <= box[3] <= SPACE):
             raise DataError(f"{where} ({name}): box {box} is not x1, y1, x2, y2 within {SPACE} pixels.")
     return {"name": name, "syms": syms, "boxes": boxes, "split": split}
 

@@ -81,9 +81,9 @@ def read_csv(
 
     optional: keep only these beside the required columns, where they are there; None keeps every column.
 
-    A missing column, a row of another width than the header, a truncated gzip, one that unpacks to more than
-    MAX_TABLE characters or to a line of more than MAX_LINE, and wrong bytes raise DataError that names the
-    row. A header that ends in a comma may be one field wider than the rows.
+    A table without rows, a missing column, a row of another width than the header, a truncated gzip, one that
+    unpacks to more than MAX_TABLE characters or to a line of more than MAX_LINE, and wrong bytes raise
+    DataError that names the row. A header that ends in a comma may be one field wider than the rows.
     """
     rows: list[list[str]] = []
     with parsing(path, "a CSV table", FETCH) as place, _text(path, encoding) as handle:
@@ -103,6 +103,8 @@ def read_csv(
                     f"({len(header)}). {FETCH}"
                 )
             rows.append([fields[i] for i in places])
+    if not rows:
+        raise DataError(f"{path}: no rows below the header; is it the right file?")
     return pd.DataFrame(rows, columns=list(columns), dtype=str)
 
 
