@@ -26,6 +26,7 @@ def small_project(root, tmp_path_factory) -> Path:
     params["cells"] = {}
     del params["profiles"]
     params["prompt_ablation"] = {}
+    params["attribution"] = {}
     for name in params["method"]:
         params["method"][name] = {"options": {"width": 32}}
     (home / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
