@@ -35,6 +35,7 @@ def write_profile(project: Project, name: str) -> str:
     document: CommentedMap = yaml.load(read_text(project.params))
     over = document.pop("profiles")[name]
     if KEEP in over:
+        document.pop("attribution", None)  # it names cells that go
         for cell in [cell for cell in document["cells"] if cell not in over[KEEP]]:
             del document["cells"][cell]
     _merge_into(document, {key: value for key, value in over.items() if key != KEEP})

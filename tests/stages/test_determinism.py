@@ -28,7 +28,7 @@ def pipeline(home: Path, root: Path, threads: int = 1, numerics: str = "portable
     home.mkdir()
     params = yaml.safe_load((root / "params.yaml").read_text())
     params |= {"methods": ["clip", "carzero"], "seeds": [0, 1], "numerics": numerics}
-    params |= {"cells": {}, "prompt_ablation": {}, "tasks": {}, "profiles": {}}
+    params |= {"cells": {}, "attribution": {}, "prompt_ablation": {}, "tasks": {}, "profiles": {}}
     params["data"].update(evaluate=["chestxray14"])
     params["twins"].update(size=64, images={"mimic_cxr": 96, "chestxray14": 96})
     params["training"].update(epochs=1, batch_size=32)
