@@ -112,9 +112,10 @@ def twin(
     load_card(name)
     project, params = context()
     twins = params.twins
+    kind, side = ("volumes", "side") if load_card(name).modality == "ct" else ("images", "size")
     changed = {
-        "images": {**twins.images, **({name: images} if images else {})},
-        "size": size or twins.size,
+        kind: {**getattr(twins, kind), **({name: images} if images else {})},
+        side: size or getattr(twins, side),
         "seed": twins.seed if seed is None else seed,
     }
     roots = {dataset: root for dataset, root in params.data.roots.items() if dataset != name}
@@ -185,12 +186,20 @@ def _sheet(name: str, path: Path, size: int, seed: int) -> tuple[dict[str, Any],
     from benchmark.prompts.lexicon import load_lexicon
     from benchmark.twins.catalogue import catalogue
     from benchmark.twins.contact_sheet import contact_sheet, write_sheet
+    from benchmark.twins.ct import contact_sheet as volumes
+    from benchmark.twins.ct.catalogue import catalogue as volume_catalogue
 
     lexicon = load_lexicon()
-    ids = {i for concepts in load_card(name).concepts.values() for i in concepts}
+    card = load_card(name)
+    ids = {i for concepts in card.concepts.values() for i in concepts}
     wanted = frozenset().union(*(lexicon.descendants(i) for i in ids))
-    drawn = [c.id for c in catalogue().values() if c.draw and c.id in wanted]
-    picture = contact_sheet(drawn, size=size, columns=6, seed=seed, dataset=name)
+    of_volumes = card.modality == "ct"
+    known = volume_catalogue() if of_volumes else catalogue()
+    drawn = [c.id for c in known.values() if c.draw and c.id in wanted]
+    if of_volumes:
+        picture = volumes.contact_sheet(drawn, side=size, columns=6, seed=seed)
+    else:
+        picture = contact_sheet(drawn, size=size, columns=6, seed=seed, dataset=name)
     write_sheet(path, picture)
     value = {"sheet": str(path), "concepts": drawn}
     return (

@@ -14,6 +14,7 @@ from benchmark.data.volume_grid import Told, Volume, check_shape, check_spacing,
 WHAT = "a numpy archive"
 FETCH = "Fetch it again."
 KEY = "ct"
+STATED = "spacing.npy"
 SPACING = (0.8, 0.8, 0.8)
 """RAD-ChestCT: resampled by its makers; the archive says nothing of it."""
 
@@ -21,7 +22,8 @@ SPACING = (0.8, 0.8, 0.8)
 def read_npz(path: Path | str, told: Told | None = None, key: str = KEY) -> Volume:
     """The array `key` of an archive: (Z, Y, X), from head to feet as RAD-ChestCT stores it, and turned here.
 
-    spacing: of `told`, else SPACING. Shape and type are read before the array, so that an array of objects or
+    spacing: of `told`, else of an array `spacing` of three numbers (z, y, x), which archives of one's own may
+    hold, else SPACING. Shape and type are read before the array, so that an array of objects or
     one too large is refused unread. Raises DataError, naming the file.
     """
     from numpy.lib import format as npy
@@ -45,6 +47,19 @@ def read_npz(path: Path | str, told: Told | None = None, key: str = KEY) -> Volu
                 raise DataError(f"{path}: '{key}' ends before its {length:,} bytes. {FETCH}")
             handle.read(1)
         array = np.frombuffer(data, dtype=dtype).reshape(shape, order="F" if fortran else "C")
-    spacing = told.spacing if told is not None and told.spacing is not None else SPACING
+        own = _spacing(archive) if STATED in names else SPACING
+    spacing = told.spacing if told is not None and told.spacing is not None else own
     check_spacing(spacing, str(path))
     return Volume(np.ascontiguousarray(hounsfield(array, told, str(path))[::-1]), spacing)
+
+
+def _spacing(archive: zipfile.ZipFile) -> tuple[float, float, float]:
+    """The array `spacing`. Raises ValueError where it holds anything but three numbers."""
+    from numpy.lib import format as npy
+
+    with archive.open(STATED) as handle:
+        values = npy.read_array(handle, allow_pickle=False)
+    if values.shape != (3,) or values.dtype.kind not in "iuf":
+        raise ValueError(f"'spacing' holds {values.dtype} {values.shape}, not three numbers")
+    z, y, x = (float(v) for v in values)
+    return z, y, x

@@ -34,10 +34,12 @@ class VolumeSteps(BaseModel):
 STEPS = {
     "brgsa": VolumeSteps(spacing=(3.0, 1.5, 1.5), shape=(128, 256, 256), grid="corner", pad=AIR),
     "ct-clip": VolumeSteps(spacing=(1.5, 0.75, 0.75), shape=(240, 480, 480)),
+    "slices": VolumeSteps(spacing=(7.0, 2.8, 2.8), shape=(48, 128, 128)),
     "compact": VolumeSteps(spacing=(3.5, 2.25, 2.25), shape=(96, 160, 160)),
 }
 """brgsa: laihaoran/BrgSA `preprocess/*.py`. ct-clip: ibrahimethemhamamci/CT-CLIP, `data_inference_nii.py`.
-compact: a whole chest (336 x 360 x 360 mm) at a size that a CPU trains on; ours."""
+compact: a whole chest (336 x 360 x 360 mm) at a size that a CPU trains on; ours.
+slices: the same chest as 48 slices of 128 x 128, the size that the encoder of planes takes; ours."""
 
 
 def volume_steps(name: str) -> VolumeSteps:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from benchmark.core.errors import UnknownName
 from benchmark.core.located import Loc
 from benchmark.grid.params import Params
+from benchmark.twins.ct.catalogue import SITES as CT_SITES
 
 
 def wrong_names(params: Params) -> Iterator[tuple[Loc, str]]:
@@ -16,6 +17,9 @@ def wrong_names(params: Params) -> Iterator[tuple[Loc, str]]:
     for loc, name in _datasets(params):
         yield from _unknown(loc, "dataset", name, _cards(), "See `bench ls datasets`.")
     yield from _without_twin(params)
+    for name in params.twins.volumes:
+        hint = "Twins of CT volumes are of these sets alone."
+        yield from _unknown(("twins", "volumes", name), "CT twin", name, CT_SITES, hint)
     yield from _attributed(params)
     yield from _protocols(params)
     yield from _encoders(params)

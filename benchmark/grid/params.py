@@ -35,6 +35,8 @@ from benchmark.core.tasks import TaskSettings, check_task, task_settings
 from benchmark.core.validation import complaint_at
 from benchmark.data.cards import View
 from benchmark.prompts.settings import PromptParams, Style, TextChanges, TextParams
+from benchmark.twins.ct.catalogue import DEFAULT_VOLUMES
+from benchmark.twins.ct.catalogue import SITES as CT_SITES
 
 FLOOR = "floor"
 """The `table` of cells that stand below the methods of the main tables, and are run with them."""
@@ -70,9 +72,14 @@ class TwinParams(Strict):
     seed: Seed = 0
     size: PositiveInt = Field(256, description="side of the images in pixels")
     images: dict[str, PositiveInt] = Field({}, description="dataset → number of images")
+    side: int = Field(112, ge=24, le=512, description="side of the slices of CT volumes in voxels")
+    volumes: dict[str, PositiveInt] = Field({}, description="dataset of CT volumes → number of volumes")
 
     def of(self, dataset: str) -> dict[str, int | None]:
         """What the twin of one dataset is drawn by."""
+        if dataset in CT_SITES:
+            volumes = self.volumes.get(dataset, DEFAULT_VOLUMES[dataset])
+            return {"images": volumes, "side": self.side, "seed": self.seed}
         return {"images": self.images.get(dataset), "size": self.size, "seed": self.seed}
 
 

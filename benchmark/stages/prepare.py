@@ -87,32 +87,65 @@ def twin_key(params: Params, dataset: str) -> Key:
     """Key of a twin: its settings, the card it follows and the source that draws, reports and writes it."""
     from benchmark.data.cards import load_card
     from benchmark.prompts.lexicon import load_lexicon
-    from benchmark.twins.build import WRITERS
 
     return key_of(
         settings=params.twins.of(dataset),
         card=load_card(dataset).model_dump(mode="json"),
         lexicon=load_lexicon().hash,
-        source=source("benchmark.twins.build", "benchmark.twins.findings.*", WRITERS.get(dataset).__module__),
+        source=source(*_drawn_by(dataset)),
+        **({"catalogue": _volume_catalogue()} if _volumes(dataset) else {}),
     )
+
+
+def _volumes(dataset: str) -> bool:
+    """Whether the twin of a dataset holds CT volumes."""
+    from benchmark.twins.ct.catalogue import SITES
+
+    return dataset in SITES
+
+
+def _drawn_by(dataset: str) -> tuple[str, ...]:
+    """The modules that draw, report and write a twin."""
+    if _volumes(dataset):
+        return "benchmark.twins.ct.build", "benchmark.twins.ct.findings.*"
+    from benchmark.twins.build import WRITERS
+
+    return "benchmark.twins.build", "benchmark.twins.findings.*", WRITERS.get(dataset).__module__
+
+
+def _volume_catalogue() -> str:
+    """Content of the catalogue of findings on CT, which no source file shows."""
+    from benchmark.twins.ct.catalogue import catalogue
+
+    return hash_value([concept.model_dump(mode="json") for concept in catalogue().values()])
 
 
 def build_twin_of(
     project: Project, params: Params, dataset: str, out: Path | None = None, workers: int = 2
 ) -> TwinSummary:
     """Draw a twin into its folder, or into `out`, whatever is there. Equal settings give equal bytes."""
-    from benchmark.twins.build import TwinSpec, build_twin
-
-    spec = TwinSpec(images=params.twins.images.get(dataset), size=params.twins.size)
     seed = derive_seed(params.twins.seed, "twin", dataset)
     if out is not None:
-        return build_twin(dataset, out, spec, seed, workers)
+        return _build(params, dataset, out, seed, workers)
     at = source_of(project, params, dataset)
     mark = project.mark("twins", at.name)
     mark.unlink(missing_ok=True)
-    summary = build_twin(dataset, at.root, spec, seed, workers)
+    summary = _build(params, dataset, at.root, seed, workers)
     record(mark, twin_key(params, dataset), [summary.truth])
     return summary
+
+
+def _build(params: Params, dataset: str, root: Path, seed: int, workers: int) -> TwinSummary:
+    if _volumes(dataset):
+        from benchmark.twins.ct.build import CTSpec, build_ct_twin
+
+        drawn = params.twins.of(dataset)
+        volumes = CTSpec(images=drawn["images"], side=params.twins.side)
+        return build_ct_twin(dataset, root, volumes, seed, workers)
+    from benchmark.twins.build import TwinSpec, build_twin
+
+    spec = TwinSpec(images=params.twins.images.get(dataset), size=params.twins.size)
+    return build_twin(dataset, root, spec, seed, workers)
 
 
 def note_official(project: Project, dataset: str) -> None:

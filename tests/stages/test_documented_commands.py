@@ -24,6 +24,7 @@ from benchmark.core.tables import Manifest
 from benchmark.data.cards import load_card
 from benchmark.data.dataset import evaluation_set
 from benchmark.twins.build import WRITERS
+from benchmark.twins.ct.catalogue import SITES
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.slow]
 
@@ -74,6 +75,8 @@ NOT_RUN = {
     "python perf/numerics.py --fingerprint --emulate Haswell EPYC": "needs qemu-user",
     "python perf/intervals.py": "a measurement of minutes",
     "python perf/twins.py": "a measurement of minutes",
+    "bench data twin ct_rate --sheet sheet.jpg": "draws for a minute; tests/twins draws a small one",
+    "python -m benchmark.twins.ct.contact_sheet --out sheet.jpg": "draws for a minute; see tests/twins",
 }
 NAMES = {
     "bench submit", "bench submit BUNDLE --quoted",
@@ -118,7 +121,7 @@ def guide(small_project, root, tmp_path_factory) -> Path:
     params["profiles"] = {"official": whole["profiles"]["official"]}
     made = params["twins"]["images"]
     params["twins"]["images"] = {**dict.fromkeys(WRITERS.names(), 40), "padchest": 60, **made}
-    params["twins"]["size"] = 96
+    params["twins"].update(size=96, side=32, volumes=dict.fromkeys(SITES, 8))
     (home / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     shutil.copy(root / "dvc.yaml", home)
     shutil.copytree(root / "reports", home / "reports", ignore=shutil.ignore_patterns("tables", "tuning"))
