@@ -1,0 +1,89 @@
+"""Error rates of groups of patients at a fixed operating point (Seyyed-Kalantari et al. 2021, Nat. Med. 27).
+
+Thresholds have the specificity `statistics.specificity` on held-out images. `fnr`, `fpr`: mean over classes
+of the false negative and false positive rate; `underdiagnosis`: share of images with a finding on which
+nothing is called; `overdiagnosis`: share of images without any finding on which something is.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from benchmark.core.tasks import TASKS, Task, TaskContext, TaskResult
+from benchmark.evaluation.evaluate import finish, metric_row
+from benchmark.evaluation.operating_point import (
+    OperatingSettings,
+    every_label,
+    held_out_data,
+    operating_points,
+)
+from benchmark.evaluation.prompt_scores import prompt_label
+from benchmark.evaluation.statistics.error_rates import crossed, error_panel, rate_gaps
+from benchmark.evaluation.statistics.influence import patient_codes
+from benchmark.evaluation.tasks.classification import predict
+
+if TYPE_CHECKING:
+    from benchmark.core.settings import StatisticsConfig
+    from benchmark.evaluation.evaluation_data import EvaluationData
+    from benchmark.evaluation.trial_rows import Rows
+    from benchmark.prompts.class_prompts import PromptSet
+    from methods.base import Method
+
+
+@TASKS.register("underdiagnosis")
+class Underdiagnosis(Task):
+    name = "underdiagnosis"
+    title = "Underdiagnosis: error rates by sex, age, view and their crossings, at one operating point"
+    headlines = ("fnr", "fpr")
+    shown = ("fnr", "fpr", "underdiagnosis", "overdiagnosis")
+    needs = frozenset({"labels"})
+    lacking = "no held-out image fixes an operating point"
+    order = 6
+    own_protocol = False
+    Settings = OperatingSettings
+
+    def evaluate(
+        self, method: Method, data: EvaluationData, prompts: PromptSet, given: TaskContext
+    ) -> TaskResult | None:
+        assert isinstance(given.settings, OperatingSettings)
+        other = held_out_data(data, given.settings.held_out)
+        if other is None:
+            return None
+        held_out, scores = (predict(method, own, prompts, given) for own in (other, data))
+        if given.helper:
+            return None
+        points = operating_points(held_out, other.chosen.labels, given.statistics.specificity)
+        known = ~np.isnan(points)
+        if not known.any():
+            return None
+        labels = data.chosen.labels[:, known]
+        called = scores[:, known] > points[known]
+        classes = [name for name, own in zip(data.chosen.classes, known, strict=True) if own]
+        codes, clusters, grouped = patient_codes(data.chosen.patients, len(data))
+        groups = crossed(data.subgroups)
+        ill, well = (labels == 1).any(axis=1)[:, None], (labels == 0).all(axis=1)[:, None]
+        any_call = called.any(axis=1)[:, None]
+        rows: Rows = []
+        for metric, wrong, counted, names in (
+            ("fnr", ~called, labels == 1, classes),
+            ("fpr", called, labels == 0, classes),
+            ("underdiagnosis", ~any_call, ill, ["any"]),
+            ("overdiagnosis", any_call, well, ["any"]),
+        ):
+            panel, own = error_panel(
+                metric, wrong, counted, codes, clusters, names, groups, given.statistics.subgroup_positives
+            )
+            level = given.statistics.level
+            rows += [metric_row(c, metric, panel.interval(k, level)) for k, c in enumerate(panel.columns)]
+            rows += [metric_row(c, f"{metric}_gap", i) for c, i in rate_gaps(panel, list(own), level)]
+        return TaskResult(finish(rows, None, grouped), prompt_label(prompts))
+
+    def reads(self, data: EvaluationData, statistics: StatisticsConfig) -> dict[str, str]:
+        """Of every split, one of which fixes the thresholds, too."""
+        return {**super().reads(data, statistics), "held out": every_label(data)}
+
+    def is_share(self, metric: str) -> bool:
+        """Gaps are differences."""
+        return not metric.endswith("_gap")
