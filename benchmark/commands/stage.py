@@ -93,14 +93,16 @@ def difficulty() -> None:
 
 @app.command()
 def understanding() -> None:
-    """Draw patients again with one finding changed and ask every trained method; reports/understanding/."""
+    """Draw patients again with one finding changed and ask every trained method; then negation, paraphrase
+    and error rates of groups; reports/understanding/."""
     from benchmark.reporting.understanding import write_understanding
     from benchmark.stages.entry import session
+    from benchmark.stages.questions import answers
     from benchmark.stages.understanding import understanding as made
 
     now = session()
     folder = now.project.reports / "understanding"
-    typer.echo(write_understanding(made(now), folder, now.params.statistics.level))
+    typer.echo(write_understanding(made(now), answers(now), folder, now.params.statistics.level))
 
 
 @app.command()

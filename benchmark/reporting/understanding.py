@@ -12,10 +12,14 @@ from benchmark.core.files import atomic_path, write_csv, write_text
 from benchmark.core.tables import TWIN_NOTICE, read_table
 from benchmark.reporting.effects import seed_mean
 from benchmark.reporting.figures.style import new_figure
+from benchmark.reporting.questions import question_tables, section
+from benchmark.reporting.table import save
 from methods.base import METHODS
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from benchmark.stages.questions import Answers
 
 SHARES = {
     "causal_auroc": "Causal AUROC",
@@ -50,8 +54,11 @@ with the spread of seeds.
 """
 
 
-def write_understanding(found: Mapping[str, Sequence[Path]], folder: Path, level: float) -> str:
-    """understanding.md, findings.csv (a row a method, metric and class) and specificity-<method>.png.
+def write_understanding(
+    found: Mapping[str, Sequence[Path]], asked: Answers, folder: Path, level: float
+) -> str:
+    """understanding.md, findings.csv (a row a method, metric and class) and specificity-<method>.png; and the
+    tables of the tasks.
 
     found: cell → folders of its seeds with rows.parquet and specificity.npz.
     """
@@ -63,7 +70,11 @@ def write_understanding(found: Mapping[str, Sequence[Path]], folder: Path, level
     frame = pd.concat([read_table(at / "rows.parquet")[0] for own in found.values() for at in own])
     means = _means(frame, level)
     write_csv(folder / "findings.csv", means.assign(evidence=TWIN_NOTICE), "%.4f")
-    lines = [f"**{TWIN_NOTICE}.** {INTRODUCTION}", *_main_table(means), "", *_companions(means), ""]
+    tables = question_tables(asked, level)
+    for table in tables:
+        save(table, folder)
+    lines = [f"**{TWIN_NOTICE}.** {INTRODUCTION}", *_main_table(means), "", *section(tables), ""]
+    lines += [*_companions(means), ""]
     for cell, own in found.items():
         arrays = [np.load(at / "specificity.npz") for at in own]
         names = [str(n) for n in arrays[0]["findings"]]

@@ -52,12 +52,13 @@ def task_table(evidence: Evidence, published: Published, task: str) -> Table:
                 **common.counts(about, mean),
             }
         )
+    strata = "Stratum" if any(row["stratum"] != "all" for row in rows) else ""
     return Table(
         name=task,
         title=task_named(task).title,
         columns=(
             common.DATASET, words("cell"), common.METHOD, words("metric", "Metric"), words("class", "Class"),
-            words("stratum"), *common.PUBLISHED, common.OURS, *common.AGAINST_PUBLISHED,
+            words("stratum", strata), *common.PUBLISHED, common.OURS, *common.AGAINST_PUBLISHED,
             count("seeds", "Seeds"), *common.COUNTS, common.ORIGIN,
         ),
         rows=tuple(rows),

@@ -1,0 +1,80 @@
+"""Tasks of `bench stage understanding`: what trained cells answer on the evaluation sets of params.yaml."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from benchmark.core.errors import BenchError
+from benchmark.core.files import read_json
+from benchmark.core.settings import TrainConfig
+from benchmark.core.tasks import TaskSettings
+from benchmark.grid.params import Cell, ablation_cell, main_cell
+from benchmark.prompts.settings import TextParams
+from benchmark.stages.evaluate import evaluate_task
+from methods.base import METHODS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from benchmark.stages.run import Session
+
+ASKED = ("negation", "paraphrase", "underdiagnosis")
+
+
+@dataclass(frozen=True)
+class Answers:
+    """cells: those that take part in any of ASKED, main cells first. rows: METRIC_COLUMNS of every seed, task
+    and dataset with `run_id`, the name of the cell. untrained: cells without a finished training of these
+    settings."""
+
+    cells: tuple[Cell, ...]
+    rows: pd.DataFrame
+    untrained: tuple[str, ...]
+
+
+def answers(session: Session) -> Answers:
+    """Evaluated from finished trainings, or reused; nothing is trained."""
+    import pandas as pd
+
+    from benchmark.core.tables import METRIC_COLUMNS
+
+    params = session.params
+    cells = [main_cell(params, m) for m in params.methods]
+    cells += [ablation_cell(params, name) for name in params.cells]
+    cells = [cell for cell in cells if set(cell.tasks) & set(ASKED)]
+    frames, untrained = [], []
+    for cell in cells:
+        seeds = [s for s in cell.seeds or params.seeds if trained(session, cell, s)]
+        if not seeds:
+            untrained.append(cell.name)
+        for seed in seeds:
+            run = read_json(session.project.run(cell.name, seed) / "run.json")
+            for task in (t for t in ASKED if t in cell.tasks):
+                for dataset in params.tasks.get(task, TaskSettings()).datasets:
+                    rows = evaluate_task(session, task, cell, seed, dataset, run)
+                    if rows is not None:
+                        frames.append(rows.assign(run_id=cell.name))
+            session.say(f"{cell.name} seed {seed}: {', '.join(t for t in ASKED if t in cell.tasks)}")
+    rows = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(METRIC_COLUMNS))
+    return Answers(tuple(cells), rows, tuple(untrained))
+
+
+def trained(session: Session, cell: Cell, seed: int) -> bool:
+    """Whether a finished training of this cell lies on disk, of the settings that params.yaml gives now. What
+    an older record does not name had the default."""
+    folder = session.project.run(cell.name, seed)
+    if not all((folder / name).is_file() for name in ("run.json", "source.json")):
+        return False
+    before = read_json(folder / "source.json").get("cell", {})
+    try:
+        kind = METHODS.get(str(before["method"]))
+        options = kind.Config.model_validate(before["options"])
+        training = TrainConfig.model_validate(before["training"])
+        texts = TextParams.model_validate(before["texts"])
+    except (BenchError, KeyError, ValidationError):
+        return False
+    now = (cell.method, cell.options, cell.training, cell.texts)
+    return (str(before["method"]), options, training, texts) == now
