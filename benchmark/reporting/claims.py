@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from benchmark.core.errors import BenchError, closest
 from benchmark.core.located import read_located
 
+KINDS = ("paired", "interaction", "absolute", "gap", "task")
 Datasets = Literal["all", "each"] | tuple[str, ...]
 
 
@@ -68,6 +69,15 @@ class Gap(Contrast):
     metric_b: str = ""
 
 
+class TaskMetric(Contrast):
+    """A metric of another task, larger being better. metric_b: what `b` is measured by, where that is another
+    metric, as that of a map that reads no image."""
+
+    kind: Literal["task"]
+    b: str
+    metric_b: str = ""
+
+
 class Claim(Strict):
     """needs: the weakest evidence that settles it. family: the claims that its p is corrected with, one of
     the ledger's. required: `bench verify` exits 1 where contradicted."""
@@ -75,7 +85,7 @@ class Claim(Strict):
     id: str
     statement: str
     source: Source
-    contrast: Annotated[Paired | Interaction | Absolute | Gap, Field(discriminator="kind")]
+    contrast: Annotated[Paired | Interaction | Absolute | Gap | TaskMetric, Field(discriminator="kind")]
     needs: Literal["official", "twin"]
     family: str
     required: bool = False
@@ -95,7 +105,7 @@ def load_claims(path: Path) -> tuple[Claim, ...]:
     try:
         ledger = Ledger.model_validate(file.value)
     except ValidationError as error:
-        place, loc, reason = file.first_fault(error, ("paired", "interaction", "absolute", "gap"))
+        place, loc, reason = file.first_fault(error, KINDS)
         where = ".".join(map(str, loc))
         if len(loc) > 1 and loc[0] == "claims":
             item = file.value["claims"][int(loc[1])]

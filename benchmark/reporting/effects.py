@@ -7,8 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
-from benchmark.evaluation.statistics.effects import Effect, mean_over_seeds, mean_over_sets
+from benchmark.evaluation.statistics.effects import Effect, effect_of, mean_over_seeds, mean_over_sets
+from benchmark.evaluation.statistics.intervals import satterthwaite
+from benchmark.evaluation.statistics.seeds import seed_parts
 from benchmark.reporting.evidence import Evidence
 from benchmark.reporting.numbers import known, missing
 
@@ -70,6 +73,38 @@ def seed_values(
         return np.empty((0, len(datasets)))
     wide = own.pivot_table(index="seed", columns="dataset", values="value", aggfunc="first")
     return wide.reindex(columns=list(datasets)).dropna().to_numpy(dtype=float)
+
+
+def task_effect(
+    evidence: Evidence, names: tuple[str, str], metrics: tuple[str, str], dataset: str, stratum: str
+) -> Effect | None:
+    """The first row's metric minus the second's on one dataset; None where a row has no value or interval.
+
+    Of each row only the seeds' intervals are known, so the patients' parts of both are added, as if they
+    were others: too wide where both rows are right on the same images. Two metrics of one row are paired
+    seed by seed.
+    """
+    frame = evidence.seeds
+    here = (frame["dataset"] == dataset) & (frame["class"] == "macro") & (frame["stratum"] == stratum)
+    values, patients = [], 0.0
+    quantile = float(stats.norm.ppf(0.5 + evidence.level / 2))
+    for name, metric in zip(names, metrics, strict=True):
+        own = frame[here & (frame["name"] == name) & (frame["metric"] == metric)].sort_values("seed")
+        half = (own["high"] - own["low"]).to_numpy(dtype=float) / 2
+        half = half[np.isfinite(half)]
+        if not len(half):
+            return None
+        values.append(own["value"].to_numpy(dtype=float))
+        patients += float(np.square(half / quantile).mean())
+    value = float(values[0].mean() - values[1].mean())
+    if names[0] == names[1] and len(values[0]) == len(values[1]):
+        values = [values[0] - values[1]]
+    between = [float(np.var(v, ddof=1)) if len(v) > 1 else np.nan for v in values]
+    parts = seed_parts([1.0] * len(values), between, [len(v) for v in values])
+    variance, df = satterthwaite([(patients, np.inf), *parts])
+    note = "patients of both rows counted as if they were others"
+    found = effect_of(value, float(variance), float(df), evidence.level, [dataset], note)
+    return replace(found, seeds=tuple(values))
 
 
 def seed_mean(rows: Sequence[Mapping[Any, Any]], level: float, *, share: bool) -> dict[str, Any]:

@@ -10,8 +10,8 @@ import numpy as np
 from scipy import stats
 
 from benchmark.evaluation.statistics.effects import Effect, mean_over_sets, over_seeds_only
-from benchmark.reporting.claims import Absolute, Claim, Contrast, Gap, Interaction, Paired
-from benchmark.reporting.effects import paired_effects, seed_values
+from benchmark.reporting.claims import Absolute, Claim, Contrast, Gap, Interaction, Paired, TaskMetric
+from benchmark.reporting.effects import paired_effects, seed_values, task_effect
 from benchmark.reporting.evidence import SEPARATOR, Evidence
 from benchmark.reporting.numbers import missing
 
@@ -46,6 +46,8 @@ def find(claim: Claim, evidence: Evidence, interaction: InteractionOf) -> Findin
             return _interaction(contrast, evidence, interaction)
         case Gap() as contrast:
             return _gap(contrast, evidence)
+        case TaskMetric() as contrast:
+            return _task(contrast, evidence)
         case Absolute() as contrast:
             return _absolute(contrast, evidence)
 
@@ -159,6 +161,23 @@ def _gap(contrast: Gap, evidence: Evidence) -> Finding:
     if len(parts) == 1:
         return _tested(parts[0], contrast.margin, tuple(parts), names)
     return _each(tuple(parts), contrast.margin, names)
+
+
+def _task(contrast: TaskMetric, evidence: Evidence) -> Finding:
+    """a - b of a metric of another task; over several sets it must hold on each, as their patients' parts
+    are not known apart from the seeds'."""
+    names = (contrast.a, contrast.b)
+    if why := _absent(evidence, names):
+        return Finding(None, why=why)
+    datasets = planned(contrast, evidence, names)
+    metrics = (contrast.metric, contrast.metric_b or contrast.metric)
+    made = {d: task_effect(evidence, names, metrics, d, contrast.stratum) for d in datasets}
+    parts = tuple(e for e in made.values() if e is not None)
+    if (lacking := _incomplete(parts, datasets, names, {})) is not None:
+        return lacking
+    if len(parts) == 1:
+        return _tested(parts[0], contrast.margin, parts, names)
+    return _each(parts, contrast.margin, names)
 
 
 def _absolute(contrast: Absolute, evidence: Evidence) -> Finding:

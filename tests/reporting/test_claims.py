@@ -111,6 +111,19 @@ def gaps(base: Evidence, seeds: int) -> Evidence:
     return replace(base, seeds=frame, task_plan={"retrieval": ("chexpert",)})
 
 
+def tasks(base: Evidence, values, seeds: int) -> Evidence:
+    """metric → (cell, value) of a task on one set; each seed's interval reaches 0.02 to both sides."""
+    head = {"dataset": "chexpert", "stratum": "all", "class": "macro", "task": "negation"}
+    rows = [
+        {**head, "name": cell, "metric": metric, "seed": seed, "value": value + 0.001 * seed,
+         "low": value - 0.02, "high": value + 0.02}
+        for metric, cell, value in values
+        for seed in range(seeds)
+    ]  # fmt: skip
+    kept = base.seeds[base.seeds["seed"] < seeds]
+    return replace(base, seeds=pd.concat([kept, pd.DataFrame(rows)], ignore_index=True))
+
+
 def one(evidence: Evidence | None, own: Claim, others: int = 0, interaction=None):
     ledger = [own, *(claim(f"other-{i}", a="clip-main", b="clip-main") for i in range(others))]
     return judge(ledger, evidence, interaction or (lambda *_: None))[0]
@@ -132,6 +145,8 @@ def between_strata(effect):
 NAN = float("nan")
 STEADY = (np.full(3, 0.9), np.full(3, 0.7))
 MAINS = ("carzero-main", "clip-main")
+APART = [("auroc_absent", MAINS[0], 0.8), ("auroc_absent", MAINS[1], 0.5)]
+ABSENT = claim(kind="task", metric="auroc_absent", datasets=["chexpert"])
 CASES = {
     1: lambda e: one(paired(e), claim(needs="official")),
     2: lambda e: one(paired(e), claim()),
@@ -166,6 +181,14 @@ CASES = {
     31: lambda e: one(gaps(e, 3), claim(kind="gap", metric="modality_gap")),
     32: lambda e: one(with_seeds(paired(e, ((0.16, 0.036), (0.16, 0.036))), (0.0, 0.06, -0.06)), claim()),
     33: lambda e: one(with_seeds(paired(e), (0.0,)), claim()),
+    34: lambda e: one(tasks(e, APART[:1], 3), ABSENT),
+    35: lambda e: one(tasks(e, APART, 3), ABSENT),
+    36: lambda e: one(tasks(e, APART, 1), ABSENT),
+    37: lambda e: one(
+        tasks(e, [("pointing_game", MAINS[0], 0.3), ("pointing_game_mean_map", MAINS[0], 0.6)], 3),
+        claim(kind="task", metric="pointing_game", metric_b="pointing_game_mean_map", b=MAINS[0],
+              datasets=["chexpert"]),
+    ),
 }  # fmt: skip
 
 
