@@ -1,6 +1,6 @@
 """Does a planned study find the difference as often as `bench plan` promised? Renews docs/plan.md.
 
-    python -m perf.simulate_plans [--experiments 1000] [--docs docs]
+    python -m perf.simulate_plans [--experiments 1500] [--docs docs]
 
 Each row plans a study, draws that many patients anew in every experiment, and tests the difference with the
 code of the tables. The last rows plan from a first result, and say how often the study planned from it
@@ -84,21 +84,27 @@ def simulate(study: Study, experiments: int, seed: int) -> dict[str, Any]:
 
 
 def _from_results(study: Study, measured: Any, results: int, rng: np.random.Generator) -> dict[str, Any]:
-    """Plan from results that differ by chance, and take the power of each planned size from the pilots."""
-    a, patients, power = study.assumed, [], []
+    """Plan from results that differ by chance, and take the power of each planned study from the pilots.
+    Where no number of patients suffices with the seeds of the result, the study has those the plan names."""
+    a, patients, power, more = study.assumed, [], [], 0
     training = None if study.seeds > 1 else 0.0
     for _ in range(results):
         one, other = a.methods(a.labels(study.result, rng), study.seeds, a.difference, rng)
         sample = from_sample(parts_of(one, other, a.column, training))
         need = needed(sample, study.seeds, a.difference, study.level, POWER)
-        if need.patients is not None:
-            patients.append(need.patients)
-            power.append(at_size(measured, need.patients, study.seeds, a.difference, study.level).power)
+        if need.patients is None and need.least_seeds is not None:
+            more += 1
+            need = needed(sample, need.least_seeds, a.difference, study.level, POWER)
+        if need.patients is None:
+            raise ValueError(f"{study.target}: no number of patients and seeds suffices")
+        patients.append(need.patients)
+        power.append(at_size(measured, need.patients, need.seeds, a.difference, study.level).power)
     return {
         "patients": int(np.median(patients)),
         "promised": POWER,
         "found": float(np.mean(power)),
         "spread": (float(np.quantile(power, 0.1)), float(np.quantile(power, 0.9))),
+        "more": more / results,
     }
 
 
@@ -109,7 +115,10 @@ def table(rows: list[tuple[Study, dict[str, Any]]]) -> str:
         a = study.assumed
         mark = "" if abs(row["found"] - row["promised"]) <= 0.03 else " ✗"
         spread = row["spread"]
-        found = f"{row['found']:.1%}{mark}" + (f" ({spread[0]:.0%} to {spread[1]:.0%})" if spread else "")
+        found = f"{row['found']:.1%}{mark}"
+        if spread:
+            seeds = f"; more seeds in {row['more']:.0%}" if row["more"] else ""
+            found += f" ({spread[0]:.0%} to {spread[1]:.0%}{seeds})"
         rarest = row["patients"] * float(a.prevalences.min())
         source = f"a result of {study.result:,} patients" if study.result else "assumptions"
         lines.append(
@@ -123,7 +132,7 @@ def table(rows: list[tuple[Study, dict[str, Any]]]) -> str:
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m perf.simulate_plans", description=__doc__)
-    parser.add_argument("--experiments", type=int, default=1000, help="studies a row")
+    parser.add_argument("--experiments", type=int, default=1500, help="studies a row")
     parser.add_argument("--docs", type=Path, default=Path("docs"), help="folder of plan.md")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(argv)

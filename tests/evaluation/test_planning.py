@@ -90,6 +90,29 @@ def test_fewest_patients_are_enough_and_fewer_are_not():
     assert smaller.patients < need.patients
 
 
+def test_a_plan_from_a_result_keeps_its_power_whatever_variance_chance_showed():
+    """One training each, results whose variance has 20 degrees of freedom around the true one: the studies
+    planned from them find the difference with 80% on average, and would not without what the result leaves
+    plausible (Julious & Owen 2006)."""
+    true = Parts(1000, 4e-4, (0.0, 0.0), (0.0, 0.0), 20.0)
+    seen = stats.chi2.ppf((np.arange(16) + 0.5) / 16, true.df) / true.df
+
+    def reached(plan) -> float:
+        sizes = [needed(plan(replace(true, shared=4e-4 * f)), 1, 0.05, 0.95, 0.8).patients for f in seen]
+        return float(np.mean([true.at(n).power(1, 0.05, 0.95) for n in sizes]))
+
+    assert reached(from_sample) == pytest.approx(0.8, abs=0.01)
+    assert reached(lambda parts: parts.at) < 0.785
+
+
+def test_what_a_planned_study_detects_is_what_it_was_planned_for():
+    sample = from_sample(replace(PARTS, df=25.0))
+    need = needed(sample, 3, 0.05, 0.95, 0.8)
+    assert sample(need.patients).detectable(3, 0.95, 0.8) == pytest.approx(0.05, rel=0.02)
+    few = from_sample(replace(PARTS, df=2.0))
+    assert np.isfinite(few(400).detectable(1, 0.95, 0.8))
+
+
 def test_no_number_of_patients_makes_up_for_trainings_that_differ():
     erratic = from_sample(replace(PARTS, training=(1e-3, 1e-3)))
     need = needed(erratic, 2, 0.05, 0.95, 0.8)

@@ -11,8 +11,13 @@ number of patients makes smaller; P₀: patients of the sample that C and E were
 with 1/P, and so do the positives of every class. The power is that of the same t test, with the same degrees
 of freedom (Satterthwaite over the same parts) at the level that decides.
 
+A first result knows C only roughly, and a study planned from one that chance made small loses more power than
+one planned from a large one gains. So the power that a plan from a result promises is the mean over what the
+result leaves plausible (`from_sample`).
+
 Sources: Obuchowski & Rockette 1995 and Hillis, Obuchowski & Berbaum 2011 (sizing studies of readers and
-cases, here trainings and patients); Bloom 1995; Satterthwaite 1946.
+cases, here trainings and patients); Bloom 1995; Satterthwaite 1946; Julious & Owen 2006 (sizes from an
+estimated variance).
 """
 
 from __future__ import annotations
@@ -22,6 +27,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
+from scipy import optimize, stats
 
 from benchmark.evaluation.statistics.intervals import satterthwaite
 from benchmark.evaluation.statistics.paired import minimum_detectable, patients_part, predicted_power
@@ -33,6 +39,8 @@ MAX_SEEDS = 200
 START = 500
 """Patients of the first sample of a search."""
 DRAWS = 400
+PLAUSIBLE = 32
+"""Equally likely values of C after a first result."""
 WEIGHTS = (1.0, -1.0)
 
 
@@ -42,7 +50,7 @@ class Parts:
 
     shared: C. own: E of A and of B, zero where it cannot be told from C. training: τ² of A and of B. df: of
     C. freedom: most degrees of freedom that the positives allow. undefined: share of such samples without a
-    test.
+    test. plausible: what the parts may be, equally likely, where one result says so.
     """
 
     patients: float
@@ -52,6 +60,7 @@ class Parts:
     df: float
     freedom: float = np.inf
     undefined: float = 0.0
+    plausible: tuple[Parts, ...] = ()
 
     def at(self, patients: float) -> Parts:
         """The parts on another number of patients."""
@@ -63,6 +72,14 @@ class Parts:
             own=(self.own[0] / ratio, self.own[1] / ratio),
             df=max(self.df * ratio, 1.0),
             freedom=(self.freedom + 1) * ratio - 1,
+            plausible=tuple(p.at(patients) for p in self.plausible),
+        )
+
+    def endless(self) -> Parts:
+        """What is left with any number of patients: how trainings differ."""
+        left = tuple(p.endless() for p in self.plausible)
+        return replace(
+            self, shared=0.0, own=(0.0, 0.0), df=np.inf, freedom=np.inf, undefined=0.0, plausible=left
         )
 
     def test(self, seeds: int) -> tuple[float, float]:
@@ -80,7 +97,9 @@ class Parts:
         return float(np.sqrt(variance)), max(float(np.median(df)), 1.0)
 
     def power(self, seeds: int, difference: float, level: float) -> float:
-        """Probability that a test at 1 - level finds this true difference."""
+        """Probability that a test at 1 - level finds this true difference; the mean over the plausible."""
+        if self.plausible:
+            return float(np.mean([p.power(seeds, difference, level) for p in self.plausible]))
         if self.freedom < LEAST_PATIENTS - 1:
             return 0.0
         se, df = self.test(seeds)
@@ -92,6 +111,11 @@ class Parts:
         """The difference that this test finds with this power; NaN where there is no test."""
         if self.freedom < LEAST_PATIENTS - 1:
             return np.nan
+        if self.plausible:
+            most = max(p.detectable(seeds, level, power) for p in self.plausible)
+            return float(
+                optimize.brentq(lambda d: self.power(seeds, d, level) - power, 0.0, 1.5 * most, xtol=1e-5)
+            )
         return float(minimum_detectable(*self.test(seeds), level, power))
 
 
@@ -140,7 +164,7 @@ Measured = Callable[[float], Parts]
 def needed(measured: Measured, seeds: int, difference: float, level: float, power: float) -> Need:
     """Fewest patients whose test finds the difference with this power."""
     first = measured(START)
-    endless = replace(first, shared=0.0, own=(0.0, 0.0), df=np.inf, freedom=np.inf, undefined=0.0)
+    endless = first.endless()
     most = endless.power(seeds, difference, level)
     if most < power:
         more = (s for s in range(seeds + 1, MAX_SEEDS + 1) if endless.power(s, difference, level) >= power)
@@ -194,8 +218,12 @@ def _rounded(patients: float) -> int:
 
 
 def from_sample(parts: Parts) -> Measured:
-    """Scale what one sample showed."""
-    return parts.at
+    """Scale what one sample showed, and what it leaves plausible of the patients' part: C df / χ² (Julious &
+    Owen 2006). How trainings differ is taken as seen: two degrees of freedom leave anything plausible."""
+    chances = (np.arange(PLAUSIBLE) + 0.5) / PLAUSIBLE
+    factors = parts.df / stats.chi2.ppf(chances, parts.df)
+    likely = tuple(replace(parts, shared=parts.shared * float(f)) for f in factors)
+    return replace(parts, plausible=likely).at
 
 
 def from_pilots(pilot: Callable[[int], Parts], largest: float) -> Measured:
