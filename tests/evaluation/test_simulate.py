@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import json
 from itertools import combinations, product
+from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import stats
 from sklearn.metrics import average_precision_score
 
 from benchmark.evaluation.comparison import Run, compare, summarise_runs
@@ -23,8 +26,6 @@ QUICK = (
 
 def too_often(experiments: int, level: float) -> float:
     """The share of false positives that a test of this level exceeds once in a thousand simulations."""
-    from scipy import stats
-
     return float(stats.binom.ppf(0.999, experiments, level)) / experiments
 
 
@@ -66,6 +67,32 @@ def test_every_two_levels_of_two_factors_meet_in_a_design():
         if not any(row[a] == x and row[b] == y for row in seen)
     ]
     assert missing == []
+
+
+SIMULATED = json.loads((Path(__file__).parents[2] / "docs/statistics/simulations.json").read_text())
+
+
+def within(share: float, trials: int, low: float, high: float, chance: float = 0.001) -> bool:
+    """Whether a share lies between low and high, Monte Carlo error allowed for."""
+    least, most = (stats.binom.ppf(q, trials, p) / trials for q, p in ((chance, low), (1 - chance, high)))
+    return bool(least <= share <= most)
+
+
+def test_the_simulation_of_the_page_keeps_its_promises_or_marks_the_row():
+    rows = [r for r in SIMULATED["size"] if not r["average"].startswith("classes of")]
+    assert {d.counts for d in designs()} == {r["counts"] for r in rows}
+    for row in rows:
+        what, few = (row["counts"], row["seeds"], row["average"]), row["marked"] > 0.5
+        if not row["experiments"]:
+            assert (few, row["undefined"]) == (True, 1), what
+            continue
+        n = row["experiments"]
+        assert within(row["rejected_5"], n, 0.0 if few else 0.035, 0.065), what
+        assert within(row["rejected_1"], n, 0.0, 0.017), what
+        assert few or row["covered"] is None or within(row["covered"], 1000, 0.93, 0.97), what
+    for row in SIMULATED["power"]:
+        p, n = row["predicted"], row["experiments"]
+        assert row["marked"] > 0.5 or within(row["found"], n, p - 0.05, p + 0.05), row
 
 
 @pytest.mark.parametrize("seeds", [1, 2])
