@@ -11,8 +11,18 @@ from benchmark.evaluation.statistics.paired import contrasts
 from benchmark.evaluation.statistics.panel import Panel
 from benchmark.evaluation.statistics.seeds import summarise
 from benchmark.grid.params import AttributionParams
-from benchmark.reporting.evidence import Contribution
+from benchmark.reporting.evidence import CellInfo, Contribution
 from benchmark.reporting.factor_effects import MACRO
+
+
+def family_size(declared: Mapping[str, AttributionParams], cells: Mapping[str, CellInfo]) -> int:
+    """Ingredients and whole differences that params.yaml plans, with or without results, on every set that
+    all cells of an attribution share. cells: those of params.yaml."""
+    size = 0
+    for own in declared.values():
+        plans = [set(cells[own.cell(has)].evaluate) for has in subsets(own.factors)]
+        size += (len(own.factors) + 1) * len(set.intersection(*plans))
+    return size
 
 
 def contributions(

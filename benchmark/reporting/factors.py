@@ -48,7 +48,10 @@ def levels_of(cell: CellInfo) -> Levels | None:
 def designs(evidence: Evidence) -> dict[str, dict[Levels, str]]:
     """Method → levels → cell with results, in the order of the levels; methods with a row of `text_factors`
     only."""
-    present = set(evidence.metrics["name"])
+    return _designs(evidence, set(evidence.metrics["name"]))
+
+
+def _designs(evidence: Evidence, present: Collection[str]) -> dict[str, dict[Levels, str]]:
     found: dict[str, dict[Levels, str]] = {}
     for cell in evidence.cells.values():
         levels = levels_of(cell)
@@ -58,6 +61,15 @@ def designs(evidence: Evidence) -> dict[str, dict[Levels, str]]:
     wordings = ("raw", UNNAMED, "aligned")
     order = list(product(FACTORS["unit"], FACTORS["negations"], wordings))
     return {m: {x: own[x] for x in order if x in own} for m, own in found.items() if m in asked}
+
+
+def family_size(evidence: Evidence) -> int:
+    """Contrasts that the cells of params.yaml plan, with or without results: of each method, on each set and
+    with each scoring."""
+    cells = [c for c in evidence.cells.values() if c.table == "text_factors"]
+    sets = {dataset for c in cells for dataset in c.evaluate}
+    planned = sum(len(contrasts(own)) for own in _designs(evidence, evidence.cells).values())
+    return planned * len(sets) * len(SCORINGS)
 
 
 def datasets_of(evidence: Evidence) -> list[str]:

@@ -27,7 +27,7 @@ from benchmark.grid.layout import Project, source_name
 from benchmark.grid.params import Cell, Params, ablation_cell, main_cell
 from benchmark.grid.params_file import load_params
 from benchmark.prompts.named import Named
-from benchmark.reporting.attribution import contributions
+from benchmark.reporting.attribution import contributions, family_size
 from benchmark.reporting.evidence import SEPARATOR, CellInfo, Curve, Evidence
 from benchmark.reporting.factor_effects import factor_effects
 from benchmark.reporting.joint import Scores, panels_of
@@ -137,6 +137,9 @@ class Gathered:
                 if self.part == "all"
                 else ()
             ),
+            contributions_planned=family_size(self.params.attribution, self.evidence.cells)
+            if self.part == "all"
+            else 0,
         )
 
     @property

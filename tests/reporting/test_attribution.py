@@ -11,7 +11,7 @@ from benchmark.evaluation.statistics.seeds import summarise
 from benchmark.grid.layout import Project
 from benchmark.grid.params import AttributionParams
 from benchmark.grid.params_file import load_params
-from benchmark.reporting.attribution import contributions
+from benchmark.reporting.attribution import contributions, family_size
 from benchmark.reporting.factor_effects import MACRO
 from benchmark.reporting.figures.attribution import attribution as figure
 from benchmark.reporting.gather import Gathered
@@ -44,6 +44,9 @@ def test_contributions_sum_to_the_paired_difference(gathered):
         step = macro(gathered, "carzero-global", dataset) - macro(gathered, "clip-main", dataset)
         assert own["a"].value == pytest.approx((step + pair["delta"]) / 2, abs=1e-6)
         assert own["a"].low < own["a"].value < own["a"].high
+    assert family_size(declared, evidence.cells) == 6
+    (lone,) = table(replace(evidence, contributions=found[:1], contributions_planned=6)).rows
+    assert lone["p_holm"] == pytest.approx(min(1.0, 6 * found[0].p))
     shown = table(replace(evidence, contributions=found))
     assert [row["factor"] for row in shown.rows] == ["a", "b", "whole difference"] * 2
     assert figure(replace(evidence, contributions=found)) is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import evidence_case
@@ -10,7 +11,7 @@ import pytest
 
 from benchmark.grid.layout import Project
 from benchmark.grid.params_file import load_params
-from benchmark.reporting.factors import FACTORS, UNNAMED, contrasts, designs
+from benchmark.reporting.factors import FACTORS, UNNAMED, contrasts, designs, family_size
 from benchmark.reporting.figures import factors as figures
 from benchmark.reporting.figures.results import prompt_sensitivity
 from benchmark.reporting.gather import Gathered
@@ -174,6 +175,11 @@ def test_tables_show_both_scorings_and_where_chance_lies(gathered):
     assert len(effects.rows) == 2 * 2 * (EFFECT_ROWS + 1)
     assert any(r["factor"] == "negations: kept → dropped" and r["kind"] == "on average" for r in effects.rows)
     assert all(0 <= r["p_holm"] <= 1 and r["p_holm"] >= r["p"] for r in effects.rows)
+    evidence = gathered.evidence
+    gone = next(c.name for c in evidence.cells.values() if c.table == "text_factors")
+    fewer = replace(evidence, metrics=evidence.metrics[evidence.metrics["name"] != gone])
+    assert family_size(fewer) == family_size(evidence) >= len(effects.rows)
+    assert f"the {family_size(evidence)} contrasts" in effects.family
 
 
 def test_figures_name_methods_and_levels(gathered):

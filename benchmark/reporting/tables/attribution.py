@@ -23,7 +23,8 @@ def tables(material: Material) -> Iterable[Table | None]:
 def attribution(evidence: Evidence) -> Table:
     """One row an attribution, dataset and factor, then the whole difference."""
     found = evidence.contributions
-    adjusted = holm(np.array([c.p for c in found], dtype=float))
+    size = max(evidence.contributions_planned, len(found))
+    adjusted = holm(np.array([c.p for c in found], dtype=float), size)
     rows: list[dict[str, Any]] = [
         {
             "comparison": own.label,
@@ -52,6 +53,7 @@ def attribution(evidence: Evidence) -> Table:
             "Brackets hold 95% intervals over patients (all cells on the same images) and, for cells with "
             "several seeds, trainings.",
         ),
-        family="all rows of this table: every ingredient and whole difference on each set.",
+        family=f"the {size} ingredients and whole differences that params.yaml plans, on every set, whether "
+        "or not they were run.",
         synthetic=evidence.synthetic(),
     )  # fmt: skip

@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmark.reporting import columns as common
 from benchmark.reporting.evidence import Evidence
-from benchmark.reporting.factors import FACTORS, SCORINGS, datasets_of, designs, scored
+from benchmark.reporting.factors import FACTORS, SCORINGS, datasets_of, designs, family_size, scored
 from benchmark.reporting.numbers import missing
 from benchmark.reporting.table import Measured, Table, change, count, estimate, probability, words
 from benchmark.reporting.tables import Material
@@ -77,11 +77,12 @@ def text_factors(evidence: Evidence) -> Table:
 
 
 def text_factor_effects(evidence: Evidence) -> Table:
-    """One row a method, dataset, scoring and contrast; p corrected over the rows."""
+    """One row a method, dataset, scoring and contrast; p corrected over all that params.yaml plans."""
     from benchmark.evaluation.statistics.multiplicity import holm
 
     effects = evidence.factor_effects
-    adjusted = holm(np.array([e.p for e in effects], dtype=float))
+    size = family_size(evidence)
+    adjusted = holm(np.array([e.p for e in effects], dtype=float), size)
     rows: list[dict[str, Any]] = [
         {
             "method": evidence.title(effect.method),
@@ -113,10 +114,10 @@ def text_factor_effects(evidence: Evidence) -> Table:
             "Over: how many. Alone: the whole raw report with nothing else changed. Together: what two "
             "factors do beyond the sum of their own effects.",
             "95% intervals over patients (all cells on the same images) and trainings; p: Holm-corrected "
-            "over all rows here.",
+            "over the family.",
             WHAT,
         ),
-        family="all rows of this table: every contrast of the combinations that were trained.",
+        family=f"the {size} contrasts that the cells of params.yaml plan, whether or not they were run.",
         synthetic=evidence.synthetic(),
     )  # fmt: skip
 
