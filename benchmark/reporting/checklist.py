@@ -17,6 +17,7 @@ from benchmark.reporting.gather import Gathered, gather
 from benchmark.reporting.numbers import interval_text, missing
 from benchmark.reporting.outputs import judge_all
 from benchmark.reporting.site.content import run_records
+from benchmark.reporting.tables.zero_shot import place_title, places
 
 Facts = list[str]
 
@@ -205,9 +206,16 @@ def _training(g: Gathered) -> Facts:
 
 
 def _seeds(g: Gathered) -> Facts:
-    return [
+    found = [
         f"{name}: {_count(len(_seeds_of(g, name)), 'seed')} {_seeds_of(g, name)}" for name in g.evidence.mains
     ]
+    own = g.evidence.seeds
+    own = own[(own["class"] == "macro") & (own["stratum"] == "all") & (own["metric"] == "auroc")]
+    for (name, dataset), rows in own[own["name"].isin(g.evidence.mains)].groupby(["name", "dataset"]):
+        if len(rows) > 1:
+            spread = rows["value"].std(ddof=1)
+            found.append(f"{name}, {dataset}: standard deviation of macro AUROC over seeds {spread:.3f}")
+    return found
 
 
 def _seeds_of(g: Gathered, name: str) -> list[int]:
@@ -266,19 +274,20 @@ def _statistics(g: Gathered) -> Facts:
         tested, undefined = int(rows["p"].notna().sum()), int((rows["undefined"] != "").sum())
         found.append(f"comparisons of family '{family}': {tested} tested, {undefined} undefined")
     few = comparisons[(comparisons["metric"] == "auroc") & comparisons["few"]]
-    found.append(f"comparisons marked for few positive patients: {len(few)}")
+    made = int((comparisons["metric"] == "auroc").sum())
+    found.append(f"comparisons marked for few positive patients: {len(few):,} of {made:,}")
     return found
 
 
 def _performance(g: Gathered) -> Facts:
     found = []
-    for dataset in g.evidence.sets:
+    for dataset, stratum in places(g.evidence):
         for name in g.evidence.mains:
-            row = g.evidence.value(name, dataset)
+            row = g.evidence.value(name, dataset, stratum)
             if row is not None:
                 number = interval_text(row["value"], row["low"], row["high"])
                 note = "" if missing(row["note"]) or not row["note"] else f" ({row['note']})"
-                found.append(f"{dataset}, {name}: macro AUROC {number}{note}")
+                found.append(f"{place_title(dataset, stratum)}, {name}: macro AUROC {number}{note}")
     return found
 
 

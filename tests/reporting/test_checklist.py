@@ -59,7 +59,15 @@ def test_what_it_says_of_trainings_is_what_run_json_says(copied, capsys, key, va
 
 
 def test_seeds_are_those_with_results(copied, capsys):
-    assert "clip-main: 3 seeds [0, 1, 2]" in filled(capsys)["seeds"]
+    known = filled(capsys)["seeds"]
+    assert "clip-main: 3 seeds [0, 1, 2]" in known
+    values = []
+    for seed in range(3):
+        frame, _ = read_table(copied / f"results/clip-main/seed-{seed}/chexpert/metrics.parquet")
+        own = frame[(frame["class"] == "macro") & (frame.stratum == "all") & (frame.metric == "auroc")]
+        values.append(own.value.iloc[0])
+    spread = pd.Series(values).std()
+    assert f"clip-main, chexpert: standard deviation of macro AUROC over seeds {spread:.3f}" in known
     shutil.rmtree(copied / "results" / "clip-main" / "seed-2")
     assert "clip-main: 2 seeds [0, 1]" in filled(capsys)["seeds"]
 
