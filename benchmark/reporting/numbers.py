@@ -46,4 +46,9 @@ def known(value: Any) -> Any:
 
 def is_few(row: Mapping[str, Any] | None) -> bool:
     """Whether a metric row says that too few positive patients carry it for its interval to be sure."""
-    return row is not None and not missing(row.get("note")) and "few positive patients" in str(row["note"])
+    return row is not None and not missing(row.get("note")) and says_few(str(row["note"]))
+
+
+def says_few(note: str) -> bool:
+    """Whether a note is the mark of few positive patients."""
+    return "few positive patients" in note

@@ -55,10 +55,9 @@ class PartReport:
 
     @cached_property
     def tables(self) -> list[Table]:
-        """Every table; the ledger of claims is among them where the ablations are."""
-        claims = self.judgements if self.gathered.part == "all" else []
-        submitted = submitted_rows(self.project.root)
-        return all_tables(Material(self.gathered.traced, published(self.project), claims, submitted))
+        """Every table; the ledger of claims too, of which the main part has those on ablations as not run."""
+        rows = submitted_rows(self.project.root)
+        return all_tables(Material(self.gathered.traced, published(self.project), self.judgements, rows))
 
     @cached_property
     def drawings(self) -> list[Drawing]:
@@ -72,8 +71,8 @@ class PartReport:
 def write_tables(report: PartReport) -> list[Path]:
     """reports/tables/ (main) or reports/grid/ (all): every table as Markdown, CSV and LaTeX.
 
-    Tables of an earlier run go. Part `all` holds the ledger of claims too. fingerprint.json says which bits
-    the processor computed, so that `bench doctor` can tell whether another one will make the same tables.
+    Tables of an earlier run go. fingerprint.json says which bits the processor computed, so that `bench
+    doctor` can tell whether another one will make the same tables.
     """
     from benchmark.core import processor
 

@@ -17,7 +17,15 @@ from typing import Any
 
 from benchmark.core.files import formula_free, write_text
 from benchmark.core.tables import TWIN_NOTICE
-from benchmark.reporting.numbers import count_text, interval_text, known, missing, p_text, signed_text
+from benchmark.reporting.numbers import (
+    count_text,
+    interval_text,
+    known,
+    missing,
+    p_text,
+    says_few,
+    signed_text,
+)
 
 LATEX_ROWS = 40
 
@@ -37,6 +45,11 @@ class Measured:
     @property
     def limits(self) -> tuple[float | None, float | None, float | None]:
         return known(self.value), known(self.low), known(self.high)
+
+    @property
+    def few(self) -> str | None:
+        """The mark of few positive patients, for machines."""
+        return "few" if any(map(says_few, self.notes)) else None
 
 
 Value = str | int | float | None | Measured | tuple[float | None, ...]
@@ -69,9 +82,11 @@ class TableColumn:
 
     def record(self, value: Value) -> dict[str, object]:
         """For machines: unrounded, header → part of the value."""
-        parts = (
-            value.limits if isinstance(value, Measured) else value if isinstance(value, tuple) else (value,)
-        )
+        parts: tuple[Any, ...]
+        if isinstance(value, Measured):
+            parts = (*value.limits, value.few)
+        else:
+            parts = value if isinstance(value, tuple) else (value,)
         filled = [*parts, *[None] * len(self.names)]
         return {name: formula_free(known(part)) for name, part in zip(self.names, filled, strict=False)}
 
@@ -96,19 +111,17 @@ def probability(key: str, title: str = "") -> TableColumn:
     return TableColumn(key, title, p_text, (key,))
 
 
-def estimate(key: str, title: str = "", prefix: str = "") -> TableColumn:
-    """`0.731 [0.702, 0.758]`; CSV: value, low and high behind `prefix`."""
-    return TableColumn(key, title, lambda v: interval_text(*_three(v)), _named(prefix))
+def estimate(key: str, title: str = "", prefix: str = "", *, marked: bool = True) -> TableColumn:
+    """`0.731 [0.702, 0.758]`; CSV: value, low and high behind `prefix`, and the mark of few positive patients
+    unless a column of the table's own says it."""
+    names = tuple(f"{prefix}{part}" for part in ("value", "low", "high", *(("few",) if marked else ())))
+    return TableColumn(key, title, lambda v: interval_text(*_three(v)), names)
 
 
 def change(key: str, title: str = "", names: tuple[str, ...] = ()) -> TableColumn:
     """`+0.012 [-0.003, +0.027]`; CSV: the key, with `_low` and `_high`, unless `names` says otherwise."""
     names = names or (key, f"{key}_low", f"{key}_high")
     return TableColumn(key, title, lambda v: signed_text(*_three(v)), names)
-
-
-def _named(prefix: str) -> tuple[str, str, str]:
-    return f"{prefix}value", f"{prefix}low", f"{prefix}high"
 
 
 def _three(value: Any) -> Sequence[float | None]:

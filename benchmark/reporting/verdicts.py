@@ -31,7 +31,8 @@ setting; twin: a synthetic image was trained or evaluated on."""
 class Judgement:
     """verdict: the answer with its evidence, as printed. p_corrected: p times the claims of the declared
     family, run or not. datasets, setting, encoders, seeds (row → how many): what the verdict rests on.
-    stability: share of drawn sets of seeds in which the test says the same; None where it is not known."""
+    stability: share of drawn sets of seeds in which the test says the same; None where it is not known, or
+    there is no test."""
 
     claim: str
     statement: str
@@ -93,7 +94,11 @@ def judgement(claim: Claim, found: Finding, family_size: int, evidence: Evidence
     level = 0.95 if evidence is None else evidence.level
     tested = answer_of(found, family_size, level)
     made = evidence is not None and found.effect is not None
-    trained = evidence is None or any(evidence.cell(n).variant != "official" for n in found.names)
+    trained = (
+        evidence is None
+        or found.effect is None
+        or any(evidence.cell(n).variant != "official" for n in found.names)
+    )
     stability = (
         verdict_stability(found, lambda other: answer_of(other, family_size, level)) if trained else 1.0
     )

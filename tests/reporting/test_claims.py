@@ -211,6 +211,7 @@ def test_case(case, base):
         assert found.setting in found.wording
     else:
         assert found.note
+        assert found.stability is None
 
 
 def test_undefined_names_the_set_and_the_reason(base):

@@ -245,6 +245,18 @@ def test_no_text_runs_as_a_formula_and_numbers_stay_numbers(text):
     assert all(name.startswith("'") for name in header[:3])
 
 
+def test_the_mark_of_few_positive_patients_stands_in_the_csv_of_macro_strata_and_subsets():
+    notes = ("few positive patients (20, worth 12): coverage not assured",)
+    columns = (
+        estimate("all", "All"),
+        estimate("tail", "Tail", "tail "),
+        estimate("n", "N", "n ", marked=False),
+    )
+    row = {"all": Measured(0.5, 0.4, 0.6, notes=notes), "tail": Measured(0.5, 0.4, 0.6), "n": Measured(0.5)}
+    (found,) = csv.DictReader(io.StringIO(comma_separated(Table("t", "T", columns, (row,)))))
+    assert (found["few"], found["tail few"], "n few" in found) == ("few", "", False)
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -342,7 +354,7 @@ def test_same_results_make_the_same_bytes_and_stale_tables_go(inside):
 def test_commands(inside, capsys):
     assert main(["report", "tables", "--part", "main", "--json"]) == 0
     value = json.loads(capsys.readouterr().out)
-    assert "reports/tables/zero_shot.tex" in value["files"]
+    assert {"reports/tables/zero_shot.tex", "reports/tables/claims.csv"} <= set(value["files"])
     assert main(["report", "--where"]) == 0
     assert "reports/tables/" in capsys.readouterr().out
 

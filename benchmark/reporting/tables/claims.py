@@ -20,7 +20,8 @@ def tables(material: Material) -> Iterable[Table | None]:
             "cell": j.claim,
             "verdict": j.verdict,
             "answer": j.answer,
-            "effect": Measured(j.effect, j.low, j.high),
+            "effect": Measured(j.effect, j.low, j.high, notes=(j.note,) if j.note else ()),
+            "note": j.note,
             "p": j.p,
             "p_corrected": j.p_corrected,
             "stability": j.stability,
@@ -43,6 +44,7 @@ def tables(material: Material) -> Iterable[Table | None]:
             words("family", "Family"),
             words("datasets", "Sets"), TableColumn("level", "Evidence", names=("evidence_level",), left=True),
             words("setting", "Setting"), words("encoders"), words("seeds"),
+            words("note"),
         ),
         rows=tuple(rows),
         notes=(

@@ -47,7 +47,7 @@ def frequency(evidence: Evidence) -> Table:
             count("named", "Training studies"),
             count("positives", "Positives"),
             words("few", "Few"),
-            *[estimate(n, evidence.cell(n).title, f"{n} ") for n in names],
+            *[estimate(n, evidence.cell(n).title, f"{n} ", marked=False) for n in names],
             common.ORIGIN,
         ),
         rows=tuple(rows),
