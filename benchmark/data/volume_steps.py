@@ -77,6 +77,15 @@ def apply_steps(volume: Volume, steps: VolumeSteps) -> np.ndarray:
     return out
 
 
+def frontal(volume: np.ndarray, side: int, low: int = -1000, high: int = 1000) -> np.ndarray:
+    """(Z, Y, X) int16 → (side, side) uint8: the mean from front to back, head above, like a radiograph."""
+    import cv2
+
+    flat = np.clip(volume, low, high).astype(np.float32).mean(axis=1)[::-1]
+    grey = (flat - low) / (high - low) * 255
+    return np.asarray(cv2.resize(grey, (side, side), interpolation=cv2.INTER_AREA)).astype(np.uint8)
+
+
 def _places(count: int, old: float, new: float, grid: str) -> np.ndarray:
     """Where the new voxel centres lie, in old voxels."""
     if grid == "corner":

@@ -46,6 +46,8 @@ def _cards() -> list[str]:
 def _datasets(params: Params) -> Iterator[tuple[Loc, str]]:
     data = params.data
     yield ("data", "train"), data.train
+    yield ("ct", "train"), params.ct.train
+    yield from _listed(("ct", "evaluate"), params.ct.evaluate)
     for field, names in (("evaluate", data.evaluate), ("ablate_on", data.ablate_on)):
         yield from _listed(("data", field), names)
     for field, keys in (("roots", data.roots), ("protocols", data.protocols)):
@@ -91,10 +93,17 @@ def _protocols(params: Params) -> Iterator[tuple[Loc, str]]:
 def _encoders(params: Params) -> Iterator[tuple[Loc, str]]:
     from benchmark.encoders.cards import ENCODERS, ImageCard, TextCard
 
-    kinds = (("image", params.encoders.image, TextCard), ("text", params.encoders.text, ImageCard))
-    for kind, name, other in kinds:
-        loc = ("encoders", kind)
+    kinds: tuple[tuple[Loc, str, type], ...] = (
+        (("encoders", "image"), params.encoders.image, TextCard),
+        (("encoders", "text"), params.encoders.text, ImageCard),
+        (("ct", "image"), params.ct.image, TextCard),
+    )
+    for loc, name, other in kinds:
+        kind = loc[-1]
         if name not in ENCODERS.names():
             yield from _unknown(loc, "encoder", name, ENCODERS.names(), "See `bench ls encoders`.")
         elif isinstance(ENCODERS.get(name), other):
-            yield loc, f"encoders.{kind}: encoder '{name}' is no {kind} encoder. See `bench ls encoders`."
+            yield (
+                loc,
+                f"{'.'.join(map(str, loc))}: encoder '{name}' is no {kind} encoder. See `bench ls encoders`.",
+            )

@@ -33,7 +33,7 @@ from benchmark.core.settings import (
 from benchmark.core.shapley import subsets
 from benchmark.core.tasks import TaskSettings, check_task, task_settings
 from benchmark.core.validation import complaint_at
-from benchmark.data.cards import View
+from benchmark.data.cards import View, load_card
 from benchmark.prompts.settings import PromptParams, Style, TextChanges, TextParams
 from benchmark.twins.ct.catalogue import DEFAULT_VOLUMES
 from benchmark.twins.ct.catalogue import SITES as CT_SITES
@@ -153,6 +153,20 @@ class TuningParams(Strict):
     seed: Seed = 0
 
 
+class VolumeParams(Strict):
+    """What stands in place of the values above where a run is on CT volumes."""
+
+    train: str = Field(default="ct_rate", description="dataset whose volume-report pairs train every method")
+    evaluate: tuple[str, ...] = Field(
+        default=("ct_rate", "ct_rate_lt", "rad_chestct"), description="datasets evaluated zero-shot"
+    )
+    image: str = Field(default="slices-lite0", description="the encoder of volumes that every method shares")
+    texts: TextParams = TextParams(wording="summary", unit="report")
+    training: FrozenTraining = Field(
+        default=TrainConfig(), description="fields that differ from `training`; `--set ct.training.epochs=3`"
+    )
+
+
 class CellParams(MethodChanges):
     """One ablation cell: a method with something changed. Unset fields are those of its main cell."""
 
@@ -229,6 +243,7 @@ class Params(Strict):
     texts: TextParams
     prompts: PromptParams
     training: FrozenTraining = TrainConfig()
+    ct: VolumeParams = VolumeParams()
     method: dict[str, MethodChanges]
     cells: dict[str, CellParams] = {}
     attribution: dict[str, AttributionParams] = {}
@@ -288,6 +303,7 @@ class Cell(Strict):
 
 def main_cell(params: Params, method: str) -> Cell:
     """The row of `method` in the main table: its recipe, then `training`, then what `method.<name>` changes.
+    Trained on CT volumes it is named METHOD-ct.
 
     Raises UnknownName where there is no such method.
     """
@@ -297,10 +313,11 @@ def main_cell(params: Params, method: str) -> Cell:
     own = params.method.get(method) or MethodChanges(method=method)
     official = params.recipe == "official"
     recipe: Recipe = kind.recipe("official") if official else EQUAL_BUDGET
+    variant = "ct" if load_card(params.data.train).modality == "ct" else "main"
     return Cell(
-        name=f"{method}-main",
+        name=f"{method}-{variant}",
         method=method,
-        variant="main",
+        variant=variant,
         options=configure(method, {**kind.settings(params.recipe), **set_fields(own.options)}),
         training=train_config({**set_fields(params.training), **set_fields(own.training)}, recipe),
         texts=params.texts,

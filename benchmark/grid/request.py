@@ -12,6 +12,7 @@ from benchmark.core.hashing import hash_value
 from benchmark.core.settings import ENGINE, train_config
 from benchmark.core.tasks import CLASSIFICATION, TASKS, TaskSettings
 from benchmark.grid.layout import Project
+from benchmark.grid.modality import for_datasets, modality_of
 from benchmark.grid.params import LARGEST_SEED, Cell, Params, main_cell
 from benchmark.grid.params_file import load_params
 
@@ -56,12 +57,10 @@ def plan(project: Project, request: Request) -> Plan:
     table is never overwritten; what changes the evaluation alone (`--protocol` too) gets results of its own
     from the same training.
     """
-    from benchmark.data.cards import load_card
-
     params = load_params(project.params, request.profile, request.sets)
     datasets = _datasets(params, request.dataset)
-    for name in dict.fromkeys([*datasets, request.train or params.data.train]):
-        load_card(name)
+    params = for_datasets(params, datasets)
+    modality_of([*datasets, request.train or params.data.train])
     roots = dict(params.data.roots)
     if request.data_root is not None:
         if request.dataset in (ALL, MAIN):
@@ -77,7 +76,7 @@ def plan(project: Project, request: Request) -> Plan:
     seeds = request.seeds or params.seeds
     params = params.model_copy(update={"tasks": _tasks(params, datasets, request.protocol)})
     names = params.methods if request.method == "all" else (request.method,)
-    configured = load_params(project.params)
+    configured = for_datasets(load_params(project.params), datasets)
     cells = tuple(_cell(configured, params, name, datasets, request) for name in names)
     jobs = [(cell, seed) for cell in cells for seed in seeds]
     index, count = request.shard
@@ -85,7 +84,8 @@ def plan(project: Project, request: Request) -> Plan:
 
 
 def _datasets(params: Params, asked: str) -> tuple[str, ...]:
-    """`all`: the configured sets, then every other card that is for evaluation and has files or a twin."""
+    """`all`: the configured sets, then every other card that is for evaluation and has files or a twin, of
+    radiographs as these are."""
     from benchmark.data.cards import card_names, load_card
     from benchmark.twins.build import WRITERS
 
@@ -94,7 +94,9 @@ def _datasets(params: Params, asked: str) -> tuple[str, ...]:
     if asked != ALL:
         return (asked,)
     readable = {*WRITERS.names(), *params.data.roots}
-    more = [name for name in card_names() if name in readable and load_card(name).role != "training"]
+    first = modality_of(params.data.evaluate)
+    cards = [load_card(name) for name in card_names() if name in readable]
+    more = [card.name for card in cards if card.role != "training" and card.modality == first]
     return tuple(dict.fromkeys([*params.data.evaluate, *more]))
 
 

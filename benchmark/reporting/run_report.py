@@ -13,6 +13,7 @@ from benchmark.core.tables import TWIN_NOTICE
 from benchmark.core.tasks import CLASSIFICATION
 from benchmark.data.cards import load_card
 from benchmark.grid.layout import Project
+from benchmark.grid.modality import KINDS
 from benchmark.grid.params import Cell
 from benchmark.grid.request import Plan, Request, plan
 from benchmark.reporting.numbers import p_text, signed_text
@@ -52,12 +53,6 @@ def carry_out(project: Project, request: Request, say: Say, group: Group | None 
     The processes of `group` share batches and scoring; all but the first return None.
     """
     todo = plan(project, request)
-    for name in (todo.params.data.train, *todo.datasets):
-        if load_card(name).modality == "ct":
-            raise ParamsError(
-                f"{name}: it holds CT volumes, and the shared encoders read plane radiographs only. "
-                "`bench data check` and `benchmark.data.decoded_volumes` read them."
-            )
     session = Session(project, todo.params, say, protocol=request.protocol, group=group)
     tasks = TaskResults(session)
     for cell, seed in todo.jobs:
@@ -123,13 +118,12 @@ def carry_out_checkpoint(
 
 def _same_modality(method: str, reads: str, datasets: Sequence[str]) -> None:
     """Raises ParamsError where a checkpoint for volumes meets radiographs, or the reverse."""
-    kinds = {"cxr": "plane radiographs", "ct": "CT volumes"}
     for name in datasets:
         has = load_card(name).modality
         if has != reads:
             raise ParamsError(
-                f"--dataset {name}: it holds {kinds[has]}, and the official {method} checkpoint "
-                f"reads {kinds[reads]}. `bench ls datasets` says what each set holds."
+                f"--dataset {name}: it holds {KINDS[has]}, and the official {method} checkpoint "
+                f"reads {KINDS[reads]}. `bench ls datasets` says what each set holds."
             )
 
 

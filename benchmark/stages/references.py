@@ -21,6 +21,9 @@ from benchmark.core.reuse import key_of, reuse, source
 from benchmark.core.tables import Manifest, Predictions
 from benchmark.core.tasks import TaskContext, TaskSettings
 from benchmark.data.decoded import decoded
+from benchmark.data.decoded_volumes import decoded_volumes, volume_sources
+from benchmark.data.volume_steps import frontal
+from benchmark.encoders.volume_encoder import VolumeEncoder
 from benchmark.evaluation.references.base import REFERENCES, Images, Kind, Labels, Reference, crossed, enough
 from benchmark.evaluation.scoring import score
 from benchmark.evaluation.tasks.classification import predict
@@ -269,8 +272,15 @@ def _images(
     steps: Preprocessing,
 ) -> Images:  # fmt: skip
     def pixels(wanted: np.ndarray) -> np.ndarray:
+        cache = session.project.cache / "decoded"
+        encoder = (
+            session.encoders[0] if session.encoders else shared_image_encoder(session.params.encoders.image)
+        )
+        if isinstance(encoder, VolumeEncoder):
+            voxels = decoded_volumes(volume_sources(manifest), encoder.steps, cache).voxels
+            return np.stack([frontal(voxels[row], steps.side) for row in wanted])
         paths = [manifest.root / path for path in manifest.frame["path"]]
-        return np.asarray(decoded(paths, steps, session.project.cache / "decoded").pixels[wanted])
+        return np.asarray(decoded(paths, steps, cache).pixels[wanted])
 
     patients = frame["patient_id"].astype("string").fillna("").to_numpy(dtype=object)
     own = np.array([p or f"image {n}" for n, p in enumerate(patients)], dtype=object)

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import time
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,8 +30,8 @@ from benchmark.twins.population import Visit, generator, visits
 
 DEFAULT_SIDE = 112
 COLUMNS = (
-    "patient", "study", "source", "sentence", "section", "text", "concept", "presence", "side", "location",
-    "severity", "mask", "x", "y", "z", "w", "d", "h",
+    "patient", "study", "image", "image_id", "source", "sentence", "section", "text", "concept", "presence",
+    "side", "location", "severity", "mask", "x", "y", "z", "w", "d", "h",
 )  # fmt: skip
 
 
@@ -105,8 +105,10 @@ def build_ct_twin(
             log = _Truth(masks)
             rng = generator(seed, site.people.name, "writer")
             scans = log.watch(generate(dataset, spec, seed, workers))
-            writer(tree, scans, card or load_card(dataset), rng)
-        log.save(staging / "truth.parquet", {"dataset": dataset, "seed": seed, "spec": spec.model_dump()})
+            ids = writer(tree, scans, card or load_card(dataset), rng)
+        log.save(
+            staging / "truth.parquet", ids, {"dataset": dataset, "seed": seed, "spec": spec.model_dump()}
+        )
         if root.exists():
             os.replace(root, staging / "old")
         os.replace(staging / "masks.zip", masks_path(root))
@@ -149,19 +151,24 @@ class _Truth:
                 self._masks.writestr(
                     zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), packed, zipfile.ZIP_DEFLATED, 6
                 )
-                self.rows.append((*key, "image", None, None, None, *_stated(finding), name, *lesion.box))
-            if not lesions:
-                self.rows.append((*key, "image", None, None, None, *_stated(finding), None, *[None] * 6))
+            drawn: list[tuple[Any, ...]] = [(f"{own.number}/{i}", *n.box) for i, n in lesions]
+            drawn = drawn or [(None,) * 7]
+            for volume in own.volumes:
+                for row in drawn:
+                    self.rows.append(
+                        (*key, volume.number, None, "image", None, None, None, *_stated(finding), *row)
+                    )
         for i, sentence in enumerate(own.sentences):
             for row in [_stated(f) for f in sentence.findings] or [(None,) * 5]:
                 said = (i, sentence.section, sentence.text)
-                self.rows.append((*key, "sentence", *said, *row, None, *[None] * 6))
+                self.rows.append((*key, None, None, "sentence", *said, *row, None, *[None] * 6))
 
-    def save(self, path: Path, meta: dict[str, Any]) -> None:
+    def save(self, path: Path, ids: Mapping[int, str], meta: dict[str, Any]) -> None:
         import pandas as pd
 
         frame = pd.DataFrame(self.rows, columns=list(COLUMNS))
-        numbers = ("sentence", "x", "y", "z", "w", "d", "h")
+        frame["image_id"] = frame["image"].map(lambda n: ids.get(n) if pd.notna(n) else None).astype("string")
+        numbers = ("image", "sentence", "x", "y", "z", "w", "d", "h")
         write_table(path, frame.astype(dict.fromkeys(numbers, "Int64")), meta)
 
 

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import pytest
+
+from benchmark.core.errors import ParamsError
+from benchmark.grid.layout import Project
+from benchmark.grid.modality import for_datasets
+from benchmark.grid.params import main_cell
+from benchmark.grid.params_file import load_params
+from benchmark.grid.request import Request, plan
+
+
+@pytest.fixture(scope="module")
+def project(root):
+    return Project(root)
+
+
+def test_a_run_on_volumes_takes_its_own_settings_and_leaves_those_of_radiographs(project):
+    params = load_params(project.params)
+    volumes = for_datasets(params, ["ct_rate", "rad_chestct"])
+    assert for_datasets(params, ["padchest"]) == params
+    assert (volumes.data.train, volumes.encoders.image) == ("ct_rate", params.ct.image)
+    assert volumes.texts.wording == "summary"
+    assert (volumes.encoders.text, volumes.method) == (params.encoders.text, params.method)
+    assert main_cell(volumes, "brgsa").name == "brgsa-ct"
+    assert main_cell(params, "brgsa").name == "brgsa-main"
+
+
+def test_bench_run_picks_them_by_the_dataset(project):
+    asked = plan(project, Request("all", "ct_rate_lt"))
+    assert [cell.name for cell in asked.cells] == [f"{m}-ct" for m in asked.params.methods]
+    assert asked.params.twins.of("ct_rate_lt") == {"images": 160, "side": 112, "seed": 0}
+    changed = plan(project, Request("clip", "ct_rate", sets=("ct.training.epochs=3",)))
+    assert changed.cells[0].name.startswith("clip-ct-")
+    assert changed.cells[0].training.epochs == 3
+
+
+@pytest.mark.parametrize(("dataset", "train"), [("ct_rate", "mimic_cxr"), ("padchest", "ct_rate")])
+def test_radiographs_and_volumes_are_not_mixed(project, dataset, train):
+    with pytest.raises(ParamsError, match="CT volumes"):
+        plan(project, Request("clip", dataset, train=train))
