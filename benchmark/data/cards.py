@@ -13,7 +13,16 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from benchmark.core.errors import CardError, UnknownName, closest
 from benchmark.core.located import Located, read_located
@@ -74,12 +83,14 @@ class Protocol(_Frozen):
     classes: in evaluation order; `all`, the name of a subset, or a list. split: values of the manifest's
     `split` column, empty for every image. image_list: only images that an official list holds (manifest
     column `list:<name>`). views: `all` or normalised views. prompts: a set of prompts.yaml.
-    images, positives: what the official files give, for checks and for frequency groups.
+    images, positives: what the official files give, for checks and for frequency groups. headline: the metric
+    by which the protocol ranks; `bench run` shows it first.
     """
 
     official: bool
     title: str = ""
     task: str = CLASSIFICATION
+    headline: Literal["auroc", "average_precision"] = "auroc"
     classes: Literal["all"] | str | tuple[str, ...]
     split: tuple[str, ...] = ()
     image_list: str | None = None
@@ -96,6 +107,14 @@ class Protocol(_Frozen):
     def _known_task(cls, name: str) -> str:
         check_task(name)
         return name
+
+    @model_serializer(mode="wrap")
+    def _without_the_usual(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without the usual headline, so that the content of a card that says none stays what it was."""
+        found: dict[str, Any] = plain(self)
+        if self.headline == "auroc":
+            del found["headline"]
+        return found
 
 
 class StrataRule(_Frozen):

@@ -99,8 +99,8 @@ def check_dataset(
     images: open every image (unreadable, duplicate and empty ones are found only then). A twin is smaller
     than its official set: there, differing counts are notes.
     listing: names of the image files, one a line, which then need not be here and are not opened. Readers
-    of boxes still ask an image for its size (ms_cxr, chestxdet10), those of Kaggle's sets a header for its
-    view. Raises DataError where the tables themselves cannot be read.
+    of boxes still ask an image for its size (ms_cxr, chestxdet10, padchest_gr), those of Kaggle's sets a
+    header for its view. Raises DataError where the tables themselves cannot be read.
     """
     card = load_card(name)
     with listed(Path(root), listing):

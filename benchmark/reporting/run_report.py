@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from benchmark.evaluation.evaluation_data import EvaluationData
     from benchmark.training.distributed import Group
 
+RANKING = {"auroc": "macro AUROC", "average_precision": "average precision"}
+"""Metrics by which a protocol ranks, with their heads."""
 SHOWN = ("all", "head", "medium", "tail", "findings", "named", "never-named", "padchest20")
 
 RECORDED_OF_TRAINING = (
@@ -185,17 +187,16 @@ def _overview(
 ) -> list[str]:
     """One row a dataset, one column a method."""
     metrics = summary.metrics
-    macro = metrics[
-        (metrics["class"] == "macro") & (metrics["stratum"] == "all") & (metrics["metric"] == "auroc")
-    ]
+    whole = metrics[(metrics["class"] == "macro") & (metrics["stratum"] == "all")]
     names = [cell.name.removesuffix("-main") for cell in cells]
     wide = max(24, *(len(name) + 2 for name in names))
     lines = [
-        f"{'dataset':<20}{'images':>7}{'classes':>9}  {'metric':<16}" + "".join(f"{n:<{wide}}" for n in names)
+        f"{'dataset':<20}{'images':>7}{'classes':>9}  {'metric':<18}" + "".join(f"{n:<{wide}}" for n in names)
     ]
     for about in abouts:
         dataset = about["dataset"]
         metric, values = tasks.headline(dataset), []
+        macro = whole[whole["metric"] == about["headline"]]
         for cell in cells:
             if metric is not None:
                 row = tasks.mean(dataset, cell, metric)
@@ -203,9 +204,9 @@ def _overview(
                 own = macro[(macro["dataset"] == dataset) & (macro["run_id"] == cell.name)]
                 row = next(iter(_records(own[own["prompts"] == cell.prompts.style])), None)
             values.append(f"{value_text(row):<{wide}}")
-        shown = (metric or "macro AUROC").replace("_", " ")
+        shown = metric.replace("_", " ") if metric else RANKING[about["headline"]]
         lines.append(
-            f"{dataset:<20}{about['images']:>7,}{about['classes']:>9}  {shown:<16}{''.join(values)}".rstrip()
+            f"{dataset:<20}{about['images']:>7,}{about['classes']:>9}  {shown:<18}{''.join(values)}".rstrip()
         )
     return lines
 
@@ -228,9 +229,9 @@ def _rows(summary: Summary, at: EvaluationData, cells: Sequence[Cell]) -> list[s
     metrics = summary.metrics
     here = metrics[(metrics["dataset"] == at.manifest.dataset) & (metrics["class"] == "macro")]
     wide = max(34, *(len(cell.name) + 2 for cell in cells))
-    lines = [
-        f"  {'method':<{wide}}{'stratum':<14}{'macro AUROC':<25}{'average precision':<25}{'positives':>10}"
-    ]
+    order = sorted(RANKING, key=lambda metric: metric != at.chosen.protocol.headline)
+    heads = "".join(f"{RANKING[metric]:<25}" for metric in order)
+    lines = [f"  {'method':<{wide}}{'stratum':<14}{heads}{'positives':>10}"]
     for cell in cells:
         own = here[here["run_id"] == cell.name]
         own = own[own["prompts"] == cell.prompts.style]
@@ -240,10 +241,8 @@ def _rows(summary: Summary, at: EvaluationData, cells: Sequence[Cell]) -> list[s
             if auroc is None or (auroc["value"] is None and stratum != "all"):
                 continue
             name = cell.name.removesuffix("-main") if stratum == "all" else ""
-            lines.append(
-                f"  {name:<{wide}}{stratum:<14}{value_text(auroc):<25}"
-                f"{value_text(rows.get('average_precision')):<25}{auroc['n_pos']:>10,}"
-            )
+            values = "".join(f"{value_text(rows.get(metric)):<25}" for metric in order)
+            lines.append(f"  {name:<{wide}}{stratum:<14}{values}{auroc['n_pos']:>10,}")
     return lines
 
 
@@ -292,6 +291,7 @@ def _about(at: EvaluationData) -> dict[str, Any]:
         "images": len(at.chosen),
         "images_read": len(at.manifest),
         "classes": len(at.chosen.classes),
+        "headline": at.chosen.protocol.headline,
         "files": {str(k): str(v) for k, v in files.items()},
         "note": at.note,
         **{

@@ -52,7 +52,7 @@ class TaskResults:
         return None if name is None else task_named(name)
 
     def headline(self, dataset: str) -> str | None:
-        """The metric that stands for the set, or None where it is macro AUROC."""
+        """The metric that stands for the set, or None where the protocol ranks by one of classification."""
         found = self._task(dataset)
         return None if found is None else found.headlines[0]
 

@@ -39,6 +39,9 @@ DEFAULT_IMAGES: dict[str, int] = {
     "ms_cxr": 500,
     "vindr_cxr": 500,
     "cxr_lt": 500,
+    "cxr_align": 500,
+    "padchest_gr": 500,
+    "cxr_lt_2026": 500,
 }
 
 Writer = Callable[[Path, Iterable[TwinStudy], Any, np.random.Generator], Mapping[int, str] | None]

@@ -314,6 +314,40 @@ SITES: dict[str, Site] = {
             common=0.8,
             rates=_PORTABLE,
         ),
+        Site(
+            name="cxr_align",
+            style=Style(gamma=0.92, sharpen=0.65, spread=0.13, border=0.25, marker="R"),
+            views={"AP": 0.6, "PA": 0.4},
+            visits=1.2,
+            age=(62.0, 17.0),
+            healthy=0.02,
+            common=0.8,
+            rates=_PORTABLE,
+            silent=_UNSPOKEN,
+            hedge=0.0,
+        ),
+        Site(
+            name="padchest_gr",
+            style=Style(
+                gamma=0.85, sharpen=0.45, scatter=0.08, spread=0.11, border=0.15, marker="D", high=2.8
+            ),
+            views={"PA": 0.6, "AP": 0.4},
+            visits=1.0,
+            age=(64.0, 17.0),
+            healthy=0.3,
+            share={"scoliosis": 0.05, "aortic elongation": 0.06, "fibrotic band": 0.04},
+        ),
+        Site(
+            name="cxr_lt_2026",
+            style=Style(
+                gamma=0.85, sharpen=0.45, scatter=0.08, spread=0.11, border=0.15, marker="D", high=2.8
+            ),
+            views={"PA": 0.6, "AP": 0.4},
+            visits=1.2,
+            age=(61.0, 19.0),
+            healthy=0.1,
+            share=dict.fromkeys(("scoliosis", "osteopenia", "bullas", "adenopathy", "goiter"), 0.05),
+        ),
     )
 }
 

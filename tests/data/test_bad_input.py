@@ -30,6 +30,7 @@ TABLES = {
     "ms_cxr": "MS_CXR_Local_Alignment_v1.1.0.csv",
     "vindr_cxr": "annotations/image_labels_test.csv",
     "cxr_lt": "cxr-lt-2024/test_labeled_task1.csv",
+    "cxr_lt_2026": "CXRLT_2026_TEST_ALL_TASK1.csv",
 }
 IDS = {
     "mimic_cxr": "dicom_id",
@@ -42,6 +43,7 @@ IDS = {
     "ms_cxr": "dicom_id",
     "vindr_cxr": "image_id",
     "cxr_lt": "dicom_id",
+    "cxr_lt_2026": "ImageID",
 }
 PATHS = {**IDS, "ms_cxr": "path", "cxr_lt": "fpath"}
 LABELS = {
@@ -53,6 +55,7 @@ LABELS = {
     "ms_cxr": (TABLES["ms_cxr"], "category_name"),
     "vindr_cxr": (TABLES["vindr_cxr"], "Edema"),
     "cxr_lt": (TABLES["cxr_lt"], "Edema"),
+    "cxr_lt_2026": (TABLES["cxr_lt_2026"], "Kyphosis"),
 }
 """PadChest and ChestX-ray14 have lists of labels; unknown ones are counted (test_readers_bad_input.py)."""
 

@@ -15,7 +15,7 @@ from benchmark.data.dataset import read_dataset
 from benchmark.data.readers.files import IMAGE_SUFFIXES, listed
 from benchmark.twins.build import WRITERS
 
-OPENING = {"chestxdet10", "ms_cxr", "rsna_pneumonia", "siim_pneumothorax"}
+OPENING = {"chestxdet10", "ms_cxr", "padchest_gr", "rsna_pneumonia", "siim_pneumothorax"}
 """Sets whose boxes are scaled to the size of the image that is there, or whose views are in its header."""
 
 

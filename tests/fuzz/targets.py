@@ -505,6 +505,9 @@ DATASETS = (
     "ms_cxr",
     "vindr_cxr",
     "cxr_lt",
+    "cxr_align",
+    "padchest_gr",
+    "cxr_lt_2026",
 )
 for _name in DATASETS:
     _add(f"official files of {_name}", _tree_inputs(_name), _tree(_name))

@@ -20,7 +20,10 @@ from benchmark.twins.case import Finding, Region, Sentence, TwinImage, TwinPatie
 from benchmark.twins.writers import Ids
 from benchmark.twins.writers.common import Convention
 
-NAMES = ("chestxdet10", "rsna_pneumonia", "siim_pneumothorax", "ms_cxr", "vindr_cxr", "cxr_lt")
+NAMES = (
+    "chestxdet10", "rsna_pneumonia", "siim_pneumothorax", "ms_cxr", "vindr_cxr", "cxr_lt",
+    "padchest_gr", "cxr_lt_2026", "cxr_align",
+)  # fmt: skip
 PALETTE = (
     "pneumonia",
     "pneumothorax",
@@ -241,12 +244,54 @@ def test_cxr_lt_tasks_and_orders(twins: dict[str, tuple[Manifest, Ids]]) -> None
     assert set(manifest.frame["patient_id"].str[:2]) <= mimic
 
 
+def test_padchest_gr_sentences_have_their_own_regions(twins: dict[str, tuple[Manifest, Ids]]) -> None:
+    manifest, ids = twins["padchest_gr"]
+    assert manifest.regions is not None
+    known = images_by_id(ids)
+    for row in manifest.regions.itertuples(index=False):
+        study, image = known[row.image_id]
+        stated = next(s for s in study.sentences if s.text == row.phrase)
+        boxes = [r.box for r in image.regions if r.concept == stated.findings[0].concept]
+        assert min(np.abs(np.subtract(b, (row.x, row.y, row.w, row.h))).max() for b in boxes) < 1e-3
+    counts = manifest.info["counts"]
+    assert counts["boxes_of_a_second_reader"] < counts["boxes"] == len(manifest.regions)
+    assert 0 < counts["boxed_sentences"] <= counts["sentences"]
+    assert "other finding" in set(manifest.regions["class"])
+
+
+def test_cxr_lt_2026_parts_and_centers(twins: dict[str, tuple[Manifest, Ids]]) -> None:
+    manifest, _ = twins["cxr_lt_2026"]
+    card = load_card("cxr_lt_2026")
+    assert (len(card.protocol_classes("task1")), len(card.protocol_classes("task2"))) == (30, 6)
+    chosen = evaluation_set(manifest, card, "task2")
+    assert (chosen.labels >= 0).all()
+    assert chosen.labels[:, chosen.classes.index("Scoliosis")].sum() > 0
+    train = manifest.frame[manifest.frame["split"] == "train"]
+    assert train["Scoliosis"].isna().all()
+    lengths = {len(name) for name in manifest.frame["image_id"]}
+    assert len("00900001_001.png") in lengths, "images of both centers"
+    assert max(lengths) > 40
+
+
+def test_cxr_align_denies_and_leaves_out_one_finding(twins: dict[str, tuple[Manifest, Ids]]) -> None:
+    manifest, ids = twins["cxr_align"]
+    frame = manifest.frame
+    known = images_by_id(ids)
+    assert len(frame) > 10
+    assert (frame[list(manifest.classes)] == 1).sum(axis=1).eq(1).all()
+    for row in frame.itertuples(index=False):
+        assert row.report == " ".join(s.text for s in known[row.image_id][0].sentences)
+        assert "No " in row.report_negated
+        assert len(row.report_omitted) < len(row.report_negated)
+        assert row.report_omitted != row.report
+
+
 def test_borrowed_trees_hold_other_patients(twins: dict[str, tuple[Manifest, Ids]]) -> None:
     from benchmark.twins.writers.mimic_cxr import dicom_id, subject_id
 
     own = {subject_id(s) for s in studies()}
     images = {dicom_id(image) for s in studies() for image in s.images}
-    for name in ("ms_cxr", "cxr_lt"):
+    for name in ("ms_cxr", "cxr_lt", "cxr_align"):
         frame = twins[name][0].frame
         assert not own & set(frame["patient_id"])
         assert not images & set(frame["image_id"])

@@ -341,6 +341,14 @@ def sexes(raw: pd.Series) -> pd.Series:
     return raw.str.strip().str.upper().map(lambda v: SEXES.get(v))
 
 
+def is_text(value: object) -> bool:
+    """Whether a value of a JSON file is text that a table can hold; half of a surrogate pair is none."""
+    try:
+        return isinstance(value, str) and value.encode("utf-8") is not None
+    except UnicodeEncodeError:
+        return False
+
+
 def csv_rows(path: Path) -> Iterator[list[str]]:
     """Rows of a small CSV of irregular width."""
     with parsing(path, "a CSV table", FETCH), _text(path) as handle:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from benchmark.twins.case import TwinImage, TwinStudy
 from benchmark.twins.writers.mimic_cxr import dicom_id, study_id, subject_id
 
-BLOCKS = {"ms_cxr": 3_000_000, "cxr_lt": 6_000_000}
+BLOCKS = {"ms_cxr": 3_000_000, "cxr_lt": 6_000_000, "cxr_align": 9_000_000}
 """Patients of the borrowing twins are other ones than those of the MIMIC-CXR twin and get other numbers."""
 
 
