@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmark.core.errors import BenchError
+from benchmark.core.errors import BenchError, DataError
 from benchmark.core.files import read_json
 from benchmark.core.guard import parsing
 from benchmark.core.tables import METRIC_COLUMNS, read_table
@@ -31,11 +31,27 @@ RECORDED: Mapping[str, Callable[[Any], Any]] = {
     "parameters_trained": int, "seconds": float, "peak_memory_bytes": int, "device": str, "commit": str,
     "best_epoch": int, "val_loss": float, "model_sha256": str, "train_images": int, "val_images": int,
     "options": dict, "sentences_seen": int, "flops_per_image": float, "val_auroc": float,
-    "gain_last_quarter": float, "converged": bool,
+    "gain_last_quarter": float, "converged": bool, "epochs": int, "training": dict, "versions": dict,
 }  # fmt: skip
-"""What of run.json the tables show, and of which type it is."""
+"""What of run.json the tables and the page show, and of which type it is."""
+SINCE_LATER = {
+    "sentences_seen", "flops_per_image", "val_auroc", "gain_last_quarter", "converged", "training",
+    "versions",
+}  # fmt: skip
+"""What the records of older trainings lack."""
 RUN_RECORD = "a record of a training"
 HISTORY = ("epoch", "step", "learning_rate", "train_loss", "val_loss", "seconds")
+
+
+def training_record(path: Path) -> dict[str, Any]:
+    """What one training recorded, its RECORDED fields in their types. Raises DataError, naming the file,
+    where one is missing that every record has, or is of another type."""
+    run = read_json(path)
+    with parsing(path, RUN_RECORD, "Train the cell again."):
+        lost = [k for k in RECORDED if run.get(k) is None and k not in SINCE_LATER]
+        if lost:
+            raise DataError(f"{path}: no '{lost[0]}' in the record of a training. Train the cell again.")
+        return run | {k: kind(run[k]) for k, kind in RECORDED.items() if run.get(k) is not None}
 
 
 @dataclass(frozen=True)
@@ -133,14 +149,11 @@ class OnDisk:
         rows = []
         for name in (n for n in self.cells if n in evaluated):
             for seed, folder in self.project.trainings(name):
-                path = folder / "run.json"
-                run = read_json(path)
-                with parsing(path, RUN_RECORD, "Train the cell again."):
-                    values = {k: None if run.get(k) is None else kind(run[k]) for k, kind in RECORDED.items()}
-                    seen = int(run["train_images"]) * int(run["epochs"])
-                    speed = seen / run["seconds"] if run["seconds"] else float("nan")
+                run = training_record(folder / "run.json")
+                seen = run["train_images"] * run["epochs"]
+                speed = seen / run["seconds"] if run["seconds"] else float("nan")
                 own = {"cell": name, "seed": seed, "images_seen": seen, "images_per_second": speed}
-                rows.append(own | values)
+                rows.append(own | {k: run.get(k) for k in RECORDED})
         return pd.DataFrame(rows)
 
     def trained_on(self) -> dict[str, str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from benchmark.core.errors import ParamsError
-from benchmark.core.files import read_json, write_json
+from benchmark.core.files import write_json
 from benchmark.core.hashing import hash_file
 from benchmark.core.tables import TWIN_NOTICE
 from benchmark.core.tasks import CLASSIFICATION
@@ -17,6 +17,7 @@ from benchmark.grid.modality import KINDS
 from benchmark.grid.params import Cell
 from benchmark.grid.request import Plan, Request, plan
 from benchmark.reporting.numbers import p_text, signed_text
+from benchmark.reporting.on_disk import training_record
 from benchmark.reporting.task_results import TaskResults, value_text
 from benchmark.stages.evaluate import evaluate_task
 from benchmark.stages.references import probes, referred
@@ -170,7 +171,7 @@ def _training(session: Session, todo: Plan) -> list[dict[str, Any]]:
     for cell in todo.cells:
         for seed, folder in session.project.trainings(cell.name):
             if seed in todo.seeds:
-                run = read_json(folder / "run.json")
+                run = training_record(folder / "run.json")
                 found.append(
                     {"cell": cell.name, "seed": seed, **{k: run.get(k) for k in RECORDED_OF_TRAINING}}
                 )

@@ -9,10 +9,11 @@ from typing import Any
 
 from benchmark import __version__
 from benchmark.core.errors import BenchError
-from benchmark.core.files import read_json, write_text
+from benchmark.core.files import write_text
 from benchmark.grid.layout import Project
 from benchmark.grid.params import Cell
 from benchmark.reporting.gather import Gathered
+from benchmark.reporting.on_disk import training_record
 from benchmark.reporting.outputs import PartReport, published
 from benchmark.reporting.site.page import CellPage, render
 from benchmark.reporting.tables import claims
@@ -73,7 +74,7 @@ def cell_page(gathered: Gathered, cell: Cell, runs: dict[str, str]) -> CellPage:
 
 def run_records(project: Project, cell: str) -> list[tuple[int, dict[str, Any]]]:
     """(seed, run.json) of every finished run of a cell, by seed."""
-    return [(seed, read_json(folder / "run.json")) for seed, folder in project.trainings(cell)]
+    return [(seed, training_record(folder / "run.json")) for seed, folder in project.trainings(cell)]
 
 
 def seed_facts(cell: str, seed: int, run: dict[str, Any], runs: dict[str, str]) -> dict[str, str]:
