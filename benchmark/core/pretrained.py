@@ -29,6 +29,23 @@ def from_folder(kind: str, folder: Path | str, **options: Any) -> Any:
         return loader.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False, **options)
 
 
+def model_from_folder(kind: str, folder: Path | str, optional: tuple[str, ...] = (), **options: Any) -> Any:
+    """The model of a local folder, by the class `kind`, with every weight from its files.
+
+    transformers draws at random what the files lack, be it all of them under other names, and only logs it.
+    optional: beginnings of the names of weights that may be lacking, as nothing reads them. Raises BenchError
+    that names the first other one, and as `from_folder`.
+    """
+    model, said = from_folder(kind, folder, output_loading_info=True, **options)
+    lost = sorted(n for n in said["missing_keys"] if not n.startswith(optional))
+    if lost:
+        raise BenchError(
+            f"{folder}: its files lack {len(lost)} weights of the model that its config.json describes, the "
+            f"first '{lost[0]}'; they would be random. Use files and config.json of one model."
+        )
+    return model
+
+
 def untrained(folder: Path | str) -> Any:
     """A model of the architecture of a folder's config.json, with random weights. Raises as above."""
     from transformers import AutoModel

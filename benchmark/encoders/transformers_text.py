@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from transformers.utils import logging as transformers_logging
 
-from benchmark.core.pretrained import from_folder, untrained
+from benchmark.core.pretrained import from_folder, model_from_folder, untrained
 from benchmark.encoders.base import TextEncoder, TokenBatch
 from benchmark.encoders.cards import TextCard
 from benchmark.encoders.weights import WeightsError, weights_path
@@ -29,7 +29,8 @@ class TransformersText(TextEncoder):
                 self.model = untrained(folder)
         else:
             folder = str(path if path.is_dir() else path.parent)
-            self.model = from_folder("AutoModel", folder, use_safetensors=True)
+            unused = () if card.pooling == "model" else ("pooler.",)
+            self.model = model_from_folder("AutoModel", folder, unused, use_safetensors=True)
         self.tokenizer = from_folder("AutoTokenizer", folder)
         if not hasattr(self.model.config, "hidden_size"):
             kind = type(self.model).__name__
@@ -39,6 +40,13 @@ class TransformersText(TextEncoder):
             )
         if not self.tokenizer.is_fast:
             raise WeightsError(f"encoder {card.name}: '{folder}' has no tokenizer.json, which is needed.")
+        known = max(self.tokenizer.get_vocab().values(), default=0)
+        embedded = self.model.get_input_embeddings().num_embeddings
+        if known >= embedded:
+            raise WeightsError(
+                f"encoder {card.name}: '{folder}' has a tokenizer with ids up to {known:,} for a model of "
+                f"{embedded:,} words; use the tokenizer and the weights of one model."
+            )
         if hasattr(self.model, "pooler") and card.pooling != "model":
             self.model.pooler = None  # unused weights would be part of the fingerprint
         limit = getattr(self.model.config, "max_position_embeddings", card.max_length)

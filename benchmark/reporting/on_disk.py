@@ -51,7 +51,7 @@ def training_record(path: Path) -> dict[str, Any]:
         lost = [k for k in RECORDED if run.get(k) is None and k not in SINCE_LATER]
         if lost:
             raise DataError(f"{path}: no '{lost[0]}' in the record of a training. Train the cell again.")
-        return run | {k: kind(run[k]) for k, kind in RECORDED.items() if run.get(k) is not None}
+        return dict(run) | {k: kind(run[k]) for k, kind in RECORDED.items() if run.get(k) is not None}
 
 
 @dataclass(frozen=True)

@@ -110,9 +110,8 @@ class RawTable:
         """Whether no cell of a column is a number."""
         if _numeric(self.table[name].type):
             return False
-        return not any(
-            _number(v) is not None for v in self.table[name].unique().to_pylist() if not is_blank(v)
-        )
+        distinct = {str(v) for v in self.table[name].to_pylist() if not is_blank(v)}  # a cell may be a list
+        return not any(_number(v) is not None for v in distinct)
 
     def numbers(self, name: str) -> np.ndarray:
         """(N,) float64, NaN where blank. Raises DataError, naming the row, where a cell is no number or a
@@ -276,6 +275,7 @@ def _arrays(path: Path) -> tuple[pa.Table, dict[str, Any]]:
         found = ", ".join(f"{k} {list(v.shape)}" for k, v in list(arrays.items())[:6]) or "none"
         raise DataError(f"{path}: needs exactly one array (images, classes) of numbers; it has: {found}.")
     values = next(iter(scores.values()))
+    values = values.astype(float if values.dtype.kind == "f" else values.dtype.newbyteorder("="), copy=False)
     if values.size > MAX_CELLS:
         raise DataError(f"{path}: an array of {values.size:,} numbers. Is it the right file?")
     texts = {k: v for k, v in arrays.items() if v.ndim == 1 and v.dtype.kind == "U"}

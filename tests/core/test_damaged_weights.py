@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import io
+import json
+import shutil
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from benchmark.core.checkpoints import load_checkpoint, read_weights
 from benchmark.core.errors import BenchError
 from benchmark.encoders.weights import read_tensors
 from benchmark.training.state import NAME, load_state, save_state
+from tests.fuzz.valid_files import text_model
 
 READERS = (load_checkpoint, read_weights, read_tensors)
 
@@ -125,6 +129,52 @@ def test_a_clip_folder_as_text_encoder_is_one_line(tmp_path) -> None:
     card = {"name": "x", "source": "transformers", "weights": f"path:{tmp_path}"}
     with pytest.raises(BenchError, match="more than a text tower"):
         text_encoder(card)
+
+
+def _other_config(folder: Path, **fields: int) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+
+
+def _other_weights(folder: Path, change) -> None:
+    path = folder / "model.safetensors"
+    save_file(change(load_file(path)), path, {"format": "pt"})
+
+
+@pytest.mark.parametrize(
+    ("pooling", "change", "lost"),
+    [
+        ("cls", lambda f: _other_config(f, num_hidden_layers=2), "lack 16 weights"),
+        ("cls", lambda f: _other_weights(f, lambda w: {f"other.{k}": v for k, v in w.items()}), "lack 21"),
+        ("cls", lambda f: _other_weights(f, lambda w: _without(w, "query")), "lack 2"),
+        ("model", lambda f: _other_weights(f, lambda w: _without(w, "pooler")), "pooler"),
+        ("cls", lambda f: _other_weights(f, lambda w: _without(w, "pooler")), ""),
+        ("cls", lambda f: _more_words(f), "tokenizer with ids up to 90"),
+        ("cls", lambda f: None, ""),
+    ],
+)
+def test_weights_that_a_model_folder_lacks_are_not_drawn_at_random(tmp_path, pooling, change, lost) -> None:
+    from benchmark.encoders.factory import text_encoder
+
+    shutil.copytree(text_model()[0], tmp_path / "m")
+    change(tmp_path / "m")
+    card = {"name": "x", "source": "transformers", "weights": f"path:{tmp_path / 'm'}", "pooling": pooling}
+    if lost:
+        with pytest.raises(BenchError, match=lost):
+            text_encoder(card)
+    else:
+        text_encoder(card).encode(["no effusion"])
+
+
+def _without(weights, part):
+    return {name: value for name, value in weights.items() if part not in name}
+
+
+def _more_words(folder: Path) -> None:
+    path = folder / "tokenizer.json"
+    value = json.loads(path.read_text())
+    value["model"]["vocab"]["pneumothorax"] = 90
+    path.write_text(json.dumps(value))
 
 
 def test_a_volume_checkpoint_on_radiographs_is_one_line() -> None:

@@ -295,6 +295,51 @@ def test_arrays_with_ids_and_names_join_by_them(pair, capsys) -> None:
     assert auroc(score(capsys, folder / "a.npy", "--labels", folder / "t.csv", *options))["value"] == plain
 
 
+@pytest.mark.parametrize("dtype", ["<f2", "<f4", ">f4", ">f8", np.longdouble, ">i4", "<i2", "u1", "?"])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_arrays_of_every_type_and_byte_order(pair, capsys, dtype, order) -> None:
+    folder, scores, labels = pair
+    values = np.clip(scores[["Consolidation", "Effusion"]].to_numpy() * 40 + 100, 0, 250).round()
+    whole = np.asarray(values, dtype=dtype, order=order)
+    write(folder, scores, labels)
+    np.save(folder / "a.npy", whole)
+    result = score(
+        capsys,
+        folder / "a.npy",
+        "--labels",
+        folder / "t.csv",
+        "--rows",
+        "by-order",
+        "--columns",
+        "positional",
+    )
+    for j, name in enumerate(("Consolidation", "Effusion")):
+        expected = roc_auc_score(labels[name], whole[:, j].astype(float))
+        assert auroc(result, name)["value"] == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        [["Effusion"], ["Consolidation", "Effusion"]],
+        np.array(["Effusion", "Consolidation|Effusion"]),
+        ["['Effusion']", "['Consolidation', 'Effusion']"],
+    ],
+)
+def test_lists_of_labels_in_parquet_are_those_of_a_csv(pair, capsys, cells) -> None:
+    folder, scores, labels = pair
+    arguments = write(folder, scores, labels)
+    truth = labels.assign(Effusion=1, Consolidation=[0, 1] * 20)
+    truth.loc[0, ["Effusion", "Consolidation"]] = 0
+    truth.to_csv(folder / "t.csv", index=False)
+    plain = auroc(score(capsys, *arguments), "Consolidation")["value"]
+    listed = [*cells] * 20
+    listed[0] = [] if isinstance(cells[0], list) else "No Finding"
+    pq.write_table(pa.table({"image_id": labels.image_id, "Labels": listed}), folder / "l.parquet")
+    found = score(capsys, folder / "s.csv", "--labels", folder / "l.parquet")
+    assert auroc(found, "Consolidation")["value"] == plain
+
+
 @pytest.mark.parametrize("kind", ["objects", "two", "none", "cut", "text"])
 def test_arrays_that_cannot_be_scores(pair, capsys, kind) -> None:
     folder, scores, labels = pair

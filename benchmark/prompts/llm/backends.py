@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from benchmark.core.errors import BenchError
 from benchmark.core.hashing import hash_file, hash_value
-from benchmark.core.pretrained import from_folder
+from benchmark.core.pretrained import from_folder, model_from_folder
 from benchmark.prompts.llm.protocol import Message, answer_schema
 
 KEY_VARIABLE = "CXR_ALIGNBENCH_LLM_KEY"
@@ -200,7 +200,7 @@ class LocalModel:
                 torch.set_num_threads(self.threads)
             file = self.path.name if self.path.is_file() else None
             folder = str(self.path.parent if file else self.path)
-            options = {"gguf_file": file} if file else {}
+            options: dict[str, Any] = {"gguf_file": file} if file else {}
             missing = [name for name in ("gguf", "accelerate") if file and find_spec(name) is None]
             if missing:
                 raise BenchError(
@@ -208,7 +208,7 @@ class LocalModel:
                     "pip install 'cxr-alignbench[llm]'."
                 )
             tokenizer = from_folder("AutoTokenizer", folder, **options)
-            model = from_folder("AutoModelForCausalLM", folder, dtype=torch.float32, **options)
+            model = model_from_folder("AutoModelForCausalLM", folder, dtype=torch.float32, **options)
             model.train(False)
             self._loaded = tokenizer, model
         return self._loaded
