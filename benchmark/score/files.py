@@ -253,6 +253,12 @@ def _join_all(request: ScoreRequest, truth: Truth, tables: dict[str, ClassTable]
     joined = {name: join(truth, table, **policy) for name, table in tables.items()}
     if len(tables) == 1:
         return joined
+    (first, own), (second, other) = joined.items()
+    if not set(own.truth.ids) & set(other.truth.ids):
+        raise BenchError(
+            f"{tables[first].path}, {tables[second].path}: no image in common, so there is nothing to "
+            "compare; give scores of the same images."
+        )
     shared = truth
     for table in tables.values():
         shared = join(shared, table, **policy).truth

@@ -216,6 +216,17 @@ def test_bad_input_is_one_line_and_exit_2(files, capsys, case):
     assert message in err
 
 
+def test_two_files_without_a_common_image_are_one_line_that_names_both(files, capsys):
+    folder, scores, labels = files
+    scores.iloc[:100].to_csv(folder / "a.csv", index=False)
+    scores.iloc[100:].to_csv(folder / "b.csv", index=False)
+    labels.to_csv(folder / "t.csv", index=False)
+    own = (folder / "a.csv", folder / "b.csv", "--labels", folder / "t.csv", "--rows", "common")
+    code, out, err = run(capsys, *own)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert f"{folder / 'a.csv'}, {folder / 'b.csv'}: no image in common" in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
