@@ -95,6 +95,8 @@ def difficulty() -> None:
 def understanding() -> None:
     """Draw patients again with one finding changed and ask every trained method; then negation, paraphrase
     and error rates of groups; reports/understanding/."""
+    from benchmark.reporting.claims import load_claims
+    from benchmark.reporting.outputs import CLAIMS, source_file
     from benchmark.reporting.understanding import write_understanding
     from benchmark.stages.entry import session
     from benchmark.stages.questions import answers
@@ -102,7 +104,8 @@ def understanding() -> None:
 
     now = session()
     folder = now.project.reports / "understanding"
-    typer.echo(write_understanding(made(now), answers(now), folder, now.params.statistics.level))
+    claims = load_claims(source_file(now.project, CLAIMS))
+    typer.echo(write_understanding(made(now), answers(now), claims, folder, now.params))
 
 
 @app.command()

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from benchmark.core.tasks import task_named
 from benchmark.reporting import columns as common
 from benchmark.reporting.effects import seed_mean
+from benchmark.reporting.evidence import CellInfo, Evidence
 from benchmark.reporting.numbers import interval_text, missing
 from benchmark.reporting.table import Measured, Row, Table, change, count, estimate, words
+from benchmark.reporting.tables.claims import claims_table
+from benchmark.reporting.verdicts import judge
 from methods.base import METHODS
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from benchmark.grid.params import Cell
+    from benchmark.grid.params import Cell, Params
+    from benchmark.reporting.claims import Claim
     from benchmark.stages.questions import Answers
 
 NEGATION = {
@@ -43,6 +48,7 @@ RATES = {
     "overdiagnosis": "Overdiagnosis",
 }
 NAMED = 5
+UNDERSTANDING = "understanding"
 COMMAND = "bench stage understanding"
 
 
@@ -232,6 +238,35 @@ def _polarity_errors(rows: pd.DataFrame, level: float) -> list[str]:
 
 def _synthetic(rows: pd.DataFrame) -> bool:
     return bool((rows["origin"] == "twin").any())
+
+
+def verdicts(found: Answers, claims: Sequence[Claim], params: Params) -> Table:
+    """The claims of the family UNDERSTANDING, held against these rows as `bench verify` would."""
+    import pandas as pd
+
+    frame = found.rows.assign(name=found.rows["run_id"])
+    origins = dict(zip(frame["dataset"], frame["origin"], strict=True))
+    cells = {
+        c.name: CellInfo(c.name, c.method, METHODS.get(c.method).title, c.variant, c.table, c.label)
+        for c in found.cells
+    }
+    train = params.data.train
+    evidence = Evidence(
+        part="all",
+        metrics=frame,
+        comparisons=pd.DataFrame(),
+        ranks=pd.DataFrame(),
+        cells=cells,
+        seeds=frame,
+        runs=pd.DataFrame(),
+        sets={str(d): {"dataset": d, "origin": o} for d, o in origins.items()},
+        trained_on={train: "official" if train in params.data.roots else "twin"},
+        task_plan={task: own.datasets for task, own in params.tasks.items()},
+        recipe=params.recipe,
+        level=params.statistics.level,
+    )
+    own = [claim for claim in claims if claim.family == UNDERSTANDING]
+    return replace(claims_table(judge(own, evidence, lambda *_: None)), command=COMMAND)
 
 
 def section(tables: Sequence[Table]) -> list[str]:

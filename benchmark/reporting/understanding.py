@@ -12,13 +12,15 @@ from benchmark.core.files import atomic_path, write_csv, write_text
 from benchmark.core.tables import TWIN_NOTICE, read_table
 from benchmark.reporting.effects import seed_mean
 from benchmark.reporting.figures.style import new_figure
-from benchmark.reporting.questions import question_tables, section
+from benchmark.reporting.questions import question_tables, section, verdicts
 from benchmark.reporting.table import save
 from methods.base import METHODS
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from benchmark.grid.params import Params
+    from benchmark.reporting.claims import Claim
     from benchmark.stages.questions import Answers
 
 SHARES = {
@@ -55,10 +57,14 @@ with the spread of seeds.
 
 
 def write_understanding(
-    found: Mapping[str, Sequence[Path]], asked: Answers, folder: Path, level: float
+    found: Mapping[str, Sequence[Path]],
+    asked: Answers,
+    claims: Sequence[Claim],
+    folder: Path,
+    params: Params,
 ) -> str:
     """understanding.md, findings.csv (a row a method, metric and class) and specificity-<method>.png; and the
-    tables of the tasks.
+    tables of the tasks and of the claims that they settle.
 
     found: cell → folders of its seeds with rows.parquet and specificity.npz.
     """
@@ -66,11 +72,12 @@ def write_understanding(
 
     from benchmark.stages.understanding import related_to
 
+    level = params.statistics.level
     folder.mkdir(parents=True, exist_ok=True)
     frame = pd.concat([read_table(at / "rows.parquet")[0] for own in found.values() for at in own])
     means = _means(frame, level)
     write_csv(folder / "findings.csv", means.assign(evidence=TWIN_NOTICE), "%.4f")
-    tables = question_tables(asked, level)
+    tables = [*question_tables(asked, level), verdicts(asked, claims, params)]
     for table in tables:
         save(table, folder)
     lines = [f"**{TWIN_NOTICE}.** {INTRODUCTION}", *_main_table(means), "", *section(tables), ""]

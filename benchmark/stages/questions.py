@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from benchmark.stages.run import Session
 
 ASKED = ("negation", "paraphrase", "underdiagnosis")
+GROUNDING = "grounding"
+"""Asked too, for the claims that rest on it; its table is one of the main ones."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ def answers(session: Session) -> Answers:
             untrained.append(cell.name)
         for seed in seeds:
             run = read_json(session.project.run(cell.name, seed) / "run.json")
-            for task in (t for t in ASKED if t in cell.tasks):
+            for task in (t for t in (*ASKED, GROUNDING) if t in cell.tasks):
                 for dataset in params.tasks.get(task, TaskSettings()).datasets:
                     rows = evaluate_task(session, task, cell, seed, dataset, run)
                     if rows is not None:

@@ -12,7 +12,8 @@ from benchmark.core.tables import METRIC_COLUMNS
 from benchmark.grid.layout import Project
 from benchmark.grid.params import ablation_cell, main_cell
 from benchmark.grid.params_file import load_params
-from benchmark.reporting.questions import question_tables, section
+from benchmark.reporting.claims import load_claims
+from benchmark.reporting.questions import question_tables, section, verdicts
 from benchmark.reporting.table import markdown
 from benchmark.stages.questions import Answers, trained
 
@@ -86,6 +87,17 @@ def test_every_group_has_its_levels_and_gap(params):
     (flips,) = own["paraphrase"].rows
     assert flips["flips_by_wording"].value == pytest.approx(0.1)
     assert flips["flips_by_image"] is None
+
+
+def test_claims_that_rest_on_the_tasks_are_judged_or_not_run(params, root):
+    cells = [main_cell(params, "clip"), ablation_cell(params, "clip-aligned-sentence-without-negations")]
+    frame = rows("negation", ("auroc_absent", "macro", "all", 0.7, 0.65, 0.75))
+    worse = frame.assign(run_id=cells[1].name, value=0.3, low=0.25, high=0.35)
+    found = Answers(tuple(cells), pd.concat([frame, worse]), ())
+    table = verdicts(found, load_claims(root / "reports" / "claims.yaml"), params)
+    said = {row["cell"]: row["verdict"] for row in table.rows}
+    assert said.pop("denials-in-training-teach-absence") == "supported on synthetic twins"
+    assert set(said.values()) == {"not run"}
 
 
 def test_a_training_of_other_settings_does_not_count(params, tmp_path):

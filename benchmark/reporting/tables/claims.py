@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from benchmark.reporting.table import Measured, Table, TableColumn, change, probability, real, words
 from benchmark.reporting.tables import Material
+from benchmark.reporting.verdicts import Judgement
 
 PLACE = 90
 NAME = "claims"
 
 
 def tables(material: Material) -> Iterable[Table | None]:
+    return [claims_table(material.judgements)]
+
+
+def claims_table(judgements: Sequence[Judgement]) -> Table:
     """One row a claim, with its verdict worded as `bench verify` words it."""
-    judgements = material.judgements
     rows = [
         {
             "statement": j.statement,
@@ -34,7 +38,7 @@ def tables(material: Material) -> Iterable[Table | None]:
         }
         for j in judgements
     ]
-    table = Table(
+    return Table(
         name=NAME,
         title="Claims of the papers and what these results say of them",
         columns=(
@@ -57,4 +61,3 @@ def tables(material: Material) -> Iterable[Table | None]:
         family="declared in reports/claims.yaml; claims that were not run count in the size of their family.",
         synthetic=any(j.evidence == "twin" for j in judgements if j.effect is not None),
     )  # fmt: skip
-    return [table]
