@@ -65,6 +65,11 @@ def test_a_rate_counts_classes_alike_and_its_interval_is_no_tighter_than_of_one_
     assert np.isnan(rate(wrong, np.zeros_like(counted), np.arange(4), 4)[0])
 
 
+def groups_of(sex):
+    """Two groups alike, one that nobody is in, and one with a single level."""
+    return {"sex": sex, "view": sex, "none": np.full(len(sex), ""), "site": np.full(len(sex), "x")}
+
+
 def test_a_group_that_is_missed_more_often_is_the_worst_of_the_gap():
     n = 400
     sex = np.array(["F", "M"] * (n // 2), dtype=object)
@@ -72,9 +77,8 @@ def test_a_group_that_is_missed_more_often_is_the_worst_of_the_gap():
     counted[4:, 1] = False  # a class with too few decisions in each level
     wrong = np.zeros((n, 2), dtype=bool)
     wrong[: n // 2 : 2, 0] = True  # half of the women are missed
-    panel, groups = error_panel(
-        "fnr", wrong, counted, np.arange(n), n, ["a", "b"], {"sex": sex, "view": sex}, 5
-    )
+    panel, groups = error_panel("fnr", wrong, counted, np.arange(n), n, ["a", "b"], groups_of(sex), 5)
+    assert set(groups) == {"sex", "view"}
     levels = {panel.columns[k].stratum: panel.values[k] for k in groups["sex"]}
     assert levels == pytest.approx({"sex=F": 0.5, "sex=M": 0.0})
     (column, gap), _ = rate_gaps(panel, ["sex", "view"], 0.95)

@@ -70,7 +70,8 @@ def error_panel(
 ) -> tuple[Panel, dict[str, list[int]]]:
     """One column a class, the macro mean, and one a level of each group; and group → its columns.
 
-    A class enters the levels of a group where each of them has `minimum` counted decisions of it.
+    A class enters the levels of a group where each of them has `minimum` counted decisions of it. A group
+    with fewer than two levels is left out.
     """
     columns: list[Column] = []
     values: list[float] = []
@@ -94,6 +95,8 @@ def error_panel(
     add("macro", "all", counted)
     for name, levels in subgroups.items():
         masks = {level: levels == level for level in sorted(set(levels) - {""})}
+        if len(masks) < 2:
+            continue
         least = np.min([counted[mask].sum(axis=0) for mask in masks.values()], axis=0)
         shared = least >= minimum
         note = f"{shared.sum()} of {len(classes)} classes have {minimum} decisions in every level"
