@@ -40,6 +40,7 @@ robustness: $(VENV)/.installed
 # From the trained main cells; what is done is reused.
 understanding: $(VENV)/.installed
 	bench stage understanding
+	bench stage gallery
 
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest

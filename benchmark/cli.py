@@ -22,6 +22,7 @@ COMMANDS = (
     "init",
     "run",
     "score",
+    "map",
     "plan",
     "verify",
     "parity",

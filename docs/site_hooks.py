@@ -8,7 +8,11 @@ from pathlib import Path
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).resolve().parents[1]
-SHOWN = ("reports/difficulty/difficulty.md", "reports/difficulty/difficulty.png")
+SHOWN = (
+    "reports/difficulty/difficulty.md",
+    "reports/difficulty/difficulty.png",
+    "reports/gallery/gallery.jpg",
+)
 BESIDE = re.compile(r"\[([^\]]*)\]\((?!https?:|#|docs/)[^)]*\)")
 """Links of the README to what is no page of the site: a folder or a file of the repository."""
 

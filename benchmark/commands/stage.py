@@ -109,6 +109,22 @@ def understanding() -> None:
 
 
 @app.command()
+def gallery() -> None:
+    """Choose maps of the main methods by rule and draw them over their images; reports/gallery/."""
+    from benchmark.core.errors import BenchError
+    from benchmark.reporting.gallery import write_gallery
+    from benchmark.stages.entry import session
+    from benchmark.stages.gallery import gallery as choose
+
+    now = session()
+    found = choose(now)
+    if not found:
+        raise BenchError("no main method has maps; there is nothing to show.")
+    synthetic = now.manifest(found[0].dataset).origin == "twin"
+    typer.echo(write_gallery(found, now.project.reports / "gallery", synthetic))
+
+
+@app.command()
 def code() -> None:
     """Write a hash of the installed code and plug-ins, which a project outside the checkout depends on."""
     from benchmark.grid.layout import Project

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from benchmark.core.preprocessing import Preprocessing
-from benchmark.evaluation.grounding import UNSEEN, boxes_on_grid, map_to_pixels
+from benchmark.evaluation.grounding import UNSEEN, boxes_on_grid, highest_point, map_to_pixels
 from benchmark.evaluation.pixelwise import BINS, SHARES, MaskedMaps, dice_at, held_out
 
 FINDINGS = 0.7
@@ -131,3 +131,39 @@ def overlap(predicted: np.ndarray, truth: np.ndarray) -> float:
     """IoU of two masks of one shape; 0 where both are empty."""
     union = int((predicted | truth).sum())
     return float((predicted & truth).sum() / union) if union else 0.0
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One map against one mask. hit: by the official rule. chance: share of the image that the mask covers.
+    cnr: None where one side of it was not seen. iou, dice: at the map's own best threshold, which no
+    threshold chosen elsewhere passes; iou_fixed, dice_fixed: at RadZero's fixed one."""
+
+    hit: bool
+    chance: float
+    cnr: float | None
+    iou: float
+    dice: float
+    iou_fixed: float
+    dice_fixed: float
+
+
+def measured(pixels: np.ndarray, truth: np.ndarray, attention: bool) -> Measured:
+    """pixels, truth: (height, width); truth bool, with at least one pixel."""
+    x, y = highest_point(pixels)
+    flat, inside = pixels.reshape(-1), truth.reshape(-1)
+    cuts = np.unique(np.concatenate([[-np.inf], np.quantile(flat, np.linspace(0, 1, 512))]))
+    best = float(dice_at(flat, inside, cuts).max())
+    shown = flat if attention else 1 / (1 + np.exp(-np.clip(flat, -60, 60)))
+    fixed = 2 * int((inside & (shown >= FINDINGS)).sum())
+    fixed_dice = fixed / (int((shown >= FINDINGS).sum()) + int(inside.sum()))
+    cnr = contrast_to_noise(flat, inside)
+    return Measured(
+        bool(truth[y, x]),
+        float(truth.mean()),
+        None if np.isnan(cnr) else cnr,
+        best / (2 - best),
+        best,
+        fixed_dice / (2 - fixed_dice),
+        fixed_dice,
+    )

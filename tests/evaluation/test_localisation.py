@@ -14,6 +14,7 @@ from benchmark.evaluation.localisation import (
     contrast_to_noise,
     localise,
     mean_maps,
+    measured,
     open_vocabulary,
     overlap,
     weights,
@@ -96,3 +97,38 @@ def test_classes_compete_for_each_pixel_at_a_fixed_threshold() -> None:
     assert weak.tolist() == [[-1, -1]], "weights of attention are taken as they are"
     assert overlap(np.array([True, True, False]), np.array([False, True, True])) == pytest.approx(1 / 3)
     assert overlap(np.zeros(2, bool), np.zeros(2, bool)) == 0
+
+
+def test_one_map_against_one_mask() -> None:
+    truth = np.zeros((4, 4), dtype=bool)
+    truth[:2, :2] = True
+    pixels = np.where(truth, 2.0, -2.0)
+    found = measured(pixels, truth, attention=False)
+    assert (found.hit, found.chance, found.iou, found.dice) == (True, 0.25, 1, 1)
+    assert found.cnr == 0, "no noise and no contrast to noise"
+    assert (found.iou_fixed, found.dice_fixed) == (1, 1), "sigmoid(2) is above 0.7"
+    weak = measured(pixels / 100, truth, attention=False)
+    assert (weak.iou, weak.iou_fixed) == (1, 0)
+    assert measured(-pixels, truth, attention=False).hit is False
+    unseen = np.where(truth, UNSEEN, 1.0)
+    assert measured(unseen, truth, attention=True).cnr is None
+
+
+def test_the_gallery_follows_its_rule() -> None:
+    from benchmark.stages.gallery import chosen
+
+    hit = np.array([True, True, True, False, False, False])
+    cnr = np.array([3.0, 1.0, 2.0, 0.5, -1.0, np.nan])
+    assert chosen(hit, cnr) == {"hit": 2, "near miss": 3, "failure": 4}
+    assert chosen(hit[:3], cnr[:3]) == {"hit": 2}
+    assert chosen(hit[3:], cnr[3:]) == {"near miss": 0, "failure": 1}
+
+
+def test_a_text_names_the_narrowest_class() -> None:
+    from benchmark.data.cards import load_card
+    from benchmark.stages.look import class_of
+
+    concepts = load_card("cxr_lt").concepts
+    assert class_of("There is rib fracture", concepts) == "Rib Fracture"
+    assert class_of("There is no pleural effusion", concepts) == "Pleural Effusion"
+    assert class_of("The weather is fine", concepts) is None

@@ -42,6 +42,10 @@ NOT_RUN = {
     ),
     "make docs": "builds the environment from the package index; a step of CI",
     "make understanding": "needs every trained method; its parts are run by tests/evaluation",
+    'bench map data/twins/chestxdet10/test_data/NAME.png "There is pleural effusion" --method radzero': (
+        "needs a trained method; tests/stages/test_tasks.py runs it"
+    ),
+    "bench stage gallery": "needs every trained method; tests/stages/test_tasks.py runs it",
     "make smoke": "builds the environment from the package index; a job of CI of its own",
     "pip install 'cxr-alignbench[cluster]'": "needs the package index",
     "pip install .": "installs the package of the page; tests/stages/test_plugin.py does it",

@@ -121,3 +121,61 @@ def test_a_method_without_maps_has_no_row_and_a_set_without_boxes_is_an_error(ta
     assert not list((task_project / "results" / "clip-pooled").rglob("*.parquet"))
     with pytest.raises(ParamsError, match=r"tasks\.grounding lists 'padchest'"):
         task_data(session, task_named("grounding"), "padchest")
+
+
+def test_a_map_of_one_image_says_score_truth_and_kind(task_project, bench, tmp_path) -> None:
+    import json
+
+    stages(bench, task_project, "clip")
+    regions, _ = read_table(task_project / "data/prepared/chestxdet10/regions.parquet")
+    first = regions[regions["class"] == "Effusion"].iloc[0]
+    (image,) = (task_project / "data/twins/chestxdet10").rglob(first["image_id"])
+    command = ("map", str(image), "There is effusion", "--method", "clip", "--seed", "0")
+    code, out, err = bench(task_project, *command, "--json")
+    assert code == 0, err
+    value = json.loads(out)
+    assert (value["map"], value["class"], value["positive"]) == ("similarity", "Effusion", True)
+    assert value["picture"].startswith("data/maps/")
+    assert (task_project / value["picture"]).read_bytes().startswith(b"\x89PNG")
+    assert 0 <= value["truth"]["iou_fixed"] <= value["truth"]["iou"] <= 1
+    predictions, _ = read_table(task_project / "results/clip-main/seed-0/chestxdet10/grounding.parquet")
+    assert len(predictions)
+    code, out, _ = bench(task_project, *command)
+    assert "SYNTHETIC TWIN" in out
+    assert "pointing game" in out
+
+    stray = tmp_path / "stray.png"
+    stray.write_bytes(image.read_bytes())
+    code, out, _ = bench(task_project, "map", str(stray), "There is effusion", "--method", "clip",
+                         "--out", str(tmp_path / "own.png"))  # fmt: skip
+    assert code == 0
+    assert "in no prepared set" in out
+    assert (tmp_path / "own.png").is_file()
+    for more, said in (
+        (("--method", "gloria", "--seed", "9"), "no finished training with seed 9"),
+        (("--method", "clip", "--class", "Efusion"), "Did you mean 'Effusion'"),
+        (("--method", "clip", "--out", "x.jpg"), "name it so"),
+        (("--method", "clip", "--tokenizer", "x"), "goes with --checkpoint"),
+    ):
+        code, _, err = bench(task_project, "map", str(image), "There is effusion", *more)
+        assert (code, err.count("\n")) == (2, 1)
+        assert said in err
+
+
+def test_a_gallery_is_made_of_twins_only(task_project, bench) -> None:
+    stages(bench, task_project, "clip", "gloria")
+    code, _, err = bench(task_project, "stage", "gallery")
+    assert code == 0, err
+    folder = task_project / "reports" / "gallery"
+    text = (folder / "gallery.md").read_text()
+    assert "SYNTHETIC TWIN" in text
+    assert text.count("| GLoRIA |") >= 1
+    assert (folder / "gallery.jpg").stat().st_size < 400_000
+    params = yaml.safe_load((task_project / "params.yaml").read_text())
+    kept = (task_project / "params.yaml").read_text()
+    params["data"]["roots"] = {"chestxdet10": str(task_project / "data/twins/chestxdet10")}
+    (task_project / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    code, _, err = bench(task_project, "stage", "gallery")
+    (task_project / "params.yaml").write_text(kept)
+    assert code == 2
+    assert "must not be passed on" in err

@@ -133,6 +133,12 @@ def save(drawing: Drawing, folder: Path) -> list[Path]:
     return paths
 
 
+def save_png(figure: Figure, path: Path, dpi: int = 110) -> None:
+    """Atomically, without a date; equal figures are equal bytes."""
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png", metadata={}, dpi=dpi, facecolor="white")
+
+
 def svg_text(drawing: Drawing) -> str:
     """The figure as one SVG element, without XML preamble."""
     buffer = io.StringIO()

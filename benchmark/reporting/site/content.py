@@ -12,6 +12,7 @@ from benchmark.core.errors import BenchError
 from benchmark.core.files import write_text
 from benchmark.grid.layout import Project
 from benchmark.grid.params import Cell
+from benchmark.reporting.gallery import picture
 from benchmark.reporting.gather import Gathered
 from benchmark.reporting.on_disk import training_record
 from benchmark.reporting.outputs import PartReport, published
@@ -36,6 +37,7 @@ def write_site(report: PartReport) -> Path:
         {dataset: class_texts(gathered, dataset) for dataset in evidence.datasets},
         published(project),
         version=__version__,
+        pictures=[p for p in (picture(project),) if p is not None],
     )
     page = project.reports / "site" / "index.html"
     write_text(page, text)

@@ -12,6 +12,7 @@ from typing import Any
 
 from benchmark.reporting.evidence import Evidence
 from benchmark.reporting.figures.style import Drawing, svg_text
+from benchmark.reporting.gallery import Picture
 from benchmark.reporting.numbers import missing
 from benchmark.reporting.published import Published
 from benchmark.reporting.table import Table
@@ -43,8 +44,10 @@ def render(
     published: Published,
     *,
     version: str,
+    pictures: Sequence[Picture] = (),
 ) -> str:
-    """The page. prompts: dataset → class → the text that it was scored with."""
+    """The page. prompts: dataset → class → the text that it was scored with. pictures: figures that are files
+    already."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -64,7 +67,10 @@ def render(
         verdicts=_verdicts(judgements),
         scale=_scale(judgements),
         tables=[_table(table) for table in tables],
-        figures=[_figure(drawing) for drawing in drawings],
+        figures=[
+            *[_figure(drawing) for drawing in drawings],
+            *[{"drawing": p, "source": p.source, "id": f"figure-{slug(p.name)}"} for p in pictures],
+        ],
         cells=cells,
         filters=_filters(evidence, tables),
         published=published,
