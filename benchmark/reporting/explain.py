@@ -132,7 +132,7 @@ def _seeds(gathered: Gathered, cell: str, dataset: str, column: str) -> list[dic
 
 def _result_folders(gathered: Gathered, cell: str, place: str) -> list[tuple[int, Any]]:
     found = [(seed, folder / place) for seed, folder in gathered.project.evaluations(cell)]
-    return [(seed, folder) for seed, folder in found if (folder / METRICS).is_file()]
+    return [(seed, folder) for seed, folder in found if gathered.counts(cell, folder / METRICS)]
 
 
 def _predictions(gathered: Gathered, cell: str, dataset: str) -> list[dict[str, Any]]:

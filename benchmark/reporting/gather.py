@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from benchmark.core.errors import BenchError, DataError, MetricUndefined
+from benchmark.core.files import read_json
 from benchmark.core.settings import StatisticsConfig, set_fields
 from benchmark.core.tables import Manifest, Predictions
 from benchmark.evaluation.evaluation_data import strata_of
@@ -32,7 +34,7 @@ from benchmark.reporting.evidence import SEPARATOR, CellInfo, Curve, Evidence
 from benchmark.reporting.factor_effects import factor_effects
 from benchmark.reporting.joint import Scores, panels_of
 from benchmark.reporting.on_disk import OnDisk
-from benchmark.stages.summarise import Summary
+from benchmark.stages.summarise import SOURCES, Summary
 from benchmark.stages.texts import read_named, texts_folder
 from methods.base import METHODS
 
@@ -70,7 +72,7 @@ class Gathered:
         import pandas as pd
 
         folder = self.project.summary(self.part)
-        if not (folder / "metrics.parquet").is_file():
+        if not (folder / SOURCES).is_file():
             raise BenchError(
                 f"{self.project.relative(folder)}: no summary. Run `bench stage summarise {self.part}` first."
             )
@@ -144,7 +146,16 @@ class Gathered:
 
     @property
     def _disk(self) -> OnDisk:
-        return OnDisk(self.project, self.params, self.cells)
+        return OnDisk(self.project, self.params, self.cells, self._sources)
+
+    def counts(self, cell: str, path: Path) -> bool:
+        """Whether the summary rests on this file of results."""
+        return self._disk.counts(cell, path)
+
+    @cached_property
+    def _sources(self) -> dict[str, str]:
+        found: dict[str, str] = read_json(self.project.summary(self.part) / SOURCES)
+        return found
 
     @property
     def config(self) -> StatisticsConfig:
@@ -194,7 +205,7 @@ class Gathered:
         place = source_name(dataset, self.origin(dataset))
         file = f"predictions-{prompts}.parquet" if prompts else "predictions.parquet"
         folders = self.project.evaluations(cell)
-        paths = {seed: own for seed, f in folders if (own := f / place / file).is_file()}
+        paths = {seed: own for seed, f in folders if self.counts(cell, own := f / place / file)}
         prepared = self.project.prepared(place)
         if not paths or not (prepared / "manifest.parquet").is_file():
             return None

@@ -12,6 +12,7 @@ import numpy as np
 from benchmark.core.errors import BenchError, DataError
 from benchmark.core.files import read_json
 from benchmark.core.guard import parsing
+from benchmark.core.hashing import hash_file
 from benchmark.core.tables import METRIC_COLUMNS, read_table
 from benchmark.core.tasks import CLASSIFICATION, TASKS
 from benchmark.grid.layout import Project
@@ -56,11 +57,34 @@ def training_record(path: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class OnDisk:
-    """What the stages wrote of these cells."""
+    """What the stages wrote of these cells.
+
+    sources: path below the project → sha256 of the results that the summary rests on. Others are left out, as
+    they are of other settings or data; those of official checkpoints have no summary and count as they are.
+    """
 
     project: Project
     params: Params
     cells: Mapping[str, Cell]
+    sources: Mapping[str, str]
+
+    def counts(self, cell: str, path: Path) -> bool:
+        """Whether the summary rests on this file. Raises BenchError where it was made again since."""
+        if self.cells[cell].variant == "official":
+            return path.is_file()
+        name = path.relative_to(self.project.root).as_posix()
+        if name not in self.sources:
+            return False
+        if not path.is_file() or hash_file(path) != self.sources[name]:
+            raise BenchError(
+                f"{name}: changed since it was summarised. Run `bench stage summarise main` or `all` again."
+            )
+        return True
+
+    def trainings(self, cell: str) -> list[tuple[int, Path]]:
+        """(seed, folder) of the trainings whose results count."""
+        of_seed = {name.split("/")[2] for name in self.sources if name.startswith(f"results/{cell}/")}
+        return [(seed, f) for seed, f in self.project.trainings(cell) if f.name in of_seed]
 
     def origin(self, dataset: str) -> str:
         return "official" if dataset in self.params.data.roots else "twin"
@@ -69,7 +93,7 @@ class OnDisk:
         """(cell, seed, folder of one evaluation set) of all results of known cells."""
         for name in self.cells:
             for seed, results in self.project.evaluations(name):
-                for folder in sorted(p for p in results.iterdir() if (p / METRICS).is_file()):
+                for folder in sorted(p for p in results.iterdir() if self.counts(name, p / METRICS)):
                     yield name, seed, folder
 
     def averages(
@@ -123,7 +147,7 @@ class OnDisk:
                 for path in sorted(f.glob("*/*.parquet"))
             ]
             for seed, path in found:
-                if path.stem not in tasks:
+                if path.stem not in tasks or not self.counts(name, path):
                     continue
                 frame, about = _results(path)
                 dataset, origin = about["dataset"], about["origin"]
@@ -148,7 +172,7 @@ class OnDisk:
 
         rows = []
         for name in (n for n in self.cells if n in evaluated):
-            for seed, folder in self.project.trainings(name):
+            for seed, folder in self.trainings(name):
                 run = training_record(folder / "run.json")
                 seen = run["train_images"] * run["epochs"]
                 speed = seen / run["seconds"] if run["seconds"] else float("nan")
@@ -188,7 +212,7 @@ class OnDisk:
 
         frames = []
         for name in self.cells:
-            for seed, folder in self.project.trainings(name):
+            for seed, folder in self.trainings(name):
                 path = folder / "history.csv"
                 if path.is_file():
                     with parsing(path, "a history of a training", "Train the cell again."):

@@ -135,7 +135,7 @@ def _report(session: Session, todo: Plan, tasks: TaskResults) -> RunReport | Non
     if not session.processes.first:
         return None
     beside = referred(session, todo.datasets, probes("floor"))
-    summary = summarise(session.project, session.params, todo.cells, todo.seeds, sets, beside)
+    summary = summarise(session, todo.cells, todo.seeds, sets, beside)
     abouts = [_about(at) for at in sets]
     trained = _trained(session, todo.cells)
     value: dict[str, Any] = {

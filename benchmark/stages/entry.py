@@ -8,14 +8,16 @@ from collections.abc import Sequence
 from benchmark.core.files import write_json
 from benchmark.core.hashing import hash_file
 from benchmark.core.progress import watched
+from benchmark.core.reuse import reuse
 from benchmark.core.settings import set_fields
 from benchmark.grid.layout import Project, source_name
 from benchmark.grid.params import FLOOR, Params, ablation_cell, cell_named, main_cell
 from benchmark.grid.params_file import load_params
+from benchmark.stages.evaluate import find_evaluations
 from benchmark.stages.features import image_store, text_store
 from benchmark.stages.prepare import note_official, source_of
 from benchmark.stages.run import Session
-from benchmark.stages.summarise import Summary, summarise
+from benchmark.stages.summarise import FILES, SOURCES, Summary, contents, summarise, summary_key
 from benchmark.stages.texts import texts_folder, texts_of
 from benchmark.stages.train import training_source
 
@@ -127,22 +129,42 @@ def tune_stage(method: str) -> str:
 
 def summarise_stage(part: str) -> str:
     """results/summary/<part>: means over seeds, comparisons and ranks of the main cells, or of all, with the
-    references beside them."""
+    references beside them.
+
+    Only results that would be made now count; those of other settings, data or code are named and left out.
+    """
     from benchmark.stages.references import reference_names, referred
 
     now = session()
-    params = now.params
+    project, params = now.project, now.params
     cells = [main_cell(params, m) for m in params.methods]
     wanted = [n for n, own in params.cells.items() if part == "all" or own.table == FLOOR]
     cells += [ablation_cell(params, name) for name in wanted]
+    for cell in cells:
+        for seed in cell.seeds or params.seeds:
+            missing = find_evaluations(now, cell, seed)
+            if missing:
+                now.say(f"{cell.name} seed {seed}: left out, not up to date: {', '.join(missing)}. "
+                        f"`bench stage cell {cell.name}` makes it.")  # fmt: skip
     datasets = dict.fromkeys([*params.data.evaluate, *(d for cell in cells for d in cell.evaluate)])
     sets = [now.evaluation_data(dataset) for dataset in datasets]
     beside = referred(now, params.data.evaluate, reference_names())
-    summary = summarise(now.project, params, cells, params.seeds, sets, beside)
-    summary.save(now.project.summary(part))
-    if part == "main":
-        write_json(now.project.reports / "metrics.json", _means(summary))
-    return f"{len(summary.metrics):,} values and {len(summary.comparisons):,} comparisons"
+    files = contents(project, now)
+    folder = project.summary(part)
+    tables = [folder / f"{name}.parquet" for name in FILES]
+    means = [project.reports / "metrics.json"] if part == "main" else []
+
+    def make() -> None:
+        summary = summarise(now, cells, params.seeds, sets, beside)
+        summary.save(folder)
+        write_json(folder / SOURCES, files)
+        for path in means:
+            write_json(path, _means(summary))
+
+    key = summary_key(params, cells, files, sets, beside)
+    done = reuse(project.mark("summary", part), key, [*tables, folder / SOURCES, *means], make)
+    summary = Summary.load(folder)
+    return f"{len(summary.metrics):,} values and {len(summary.comparisons):,} comparisons, {done}"
 
 
 def _means(summary: Summary) -> dict[str, dict[str, float]]:

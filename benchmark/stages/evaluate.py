@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +30,7 @@ from benchmark.stages.features import (
     shared_image_encoder,
     text_store,
 )
+from benchmark.stages.train import find_run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -132,16 +133,38 @@ def evaluate_cell(
 ) -> Evaluated:
     """Metric rows of classification on every set of the cell and of its other tasks on theirs. Tasks that do
     not apply to the method are left out."""
-    wanted = [(CLASSIFICATION, dataset) for dataset in cell.evaluate]
-    for name in ordered(cell.tasks):
-        settings = session.params.tasks.get(name, TaskSettings())
-        wanted += [(name, dataset) for dataset in settings.datasets]
     found: Evaluated = {}
-    for name, dataset in wanted:
+    for name, dataset in tasks_of(session.params, cell):
         rows = evaluate_task(session, name, cell, seed, dataset, run, method)
         if rows is not None:
             found[name, dataset] = rows
     return found
+
+
+def tasks_of(params: Params, cell: Cell) -> list[tuple[str, str]]:
+    """(task, dataset) of everything that a cell is evaluated on."""
+    wanted = [(CLASSIFICATION, dataset) for dataset in cell.evaluate]
+    for name in ordered(cell.tasks):
+        settings = params.tasks.get(name, TaskSettings())
+        wanted += [(name, dataset) for dataset in settings.datasets]
+    return wanted
+
+
+def find_evaluations(session: Session, cell: Cell, seed: int) -> list[str]:
+    """Enter what is on disk of a cell into `session.evaluated`, where it is what would be made now; returns
+    the others as `dataset (task)`, or `all` where the training itself is another one."""
+    run = find_run(session.project, cell, seed, session.inputs(cell))
+    if run is None:
+        return ["all"]
+    missing = []
+    for name, dataset in tasks_of(session.params, cell):
+        todo = evaluation(session, name, cell, seed, dataset, run)
+        found = todo.on_disk()
+        if found == "rows":
+            session.evaluated[cell.name, seed, dataset, name] = todo.files
+        elif found is None:
+            missing.append(f"{dataset} ({name})")
+    return missing
 
 
 def headlines(found: Evaluated) -> dict[str, dict[str, float | None]]:
@@ -198,33 +221,29 @@ def evaluate_task(
 
     from benchmark.training.loop import load_method
 
-    wanted = task_named(name)
-    data = task_data(session, wanted, dataset)
-    group = session.processes
+    todo = evaluation(session, name, cell, seed, dataset, run)
+    wanted, data, prompts, folder = todo.task, todo.data, todo.prompts, todo.folder
+    table, *predictions = todo.files
     protocol = str(data.chosen.info["protocol"])
-    styles = cell.prompts_on(dataset) if wanted.every_prompt else (cell.prompts,)
-    prompts = [prompt_set(data.card, protocol, style) for style in styles]
-    statistics = session.params.statistics
-    settings = session.params.tasks.get(name) or wanted.Settings()
-    folder = session.project.results(cell.name, seed) / source_name(dataset, data.manifest.origin)
-    table, *predictions = files = files_of(wanted, folder, prompts)
+    group = session.processes
     shards = folder / f"{name}.scores"
-    mark, absent = folder / f"{name}.json", folder / f"{name}.none.json"
-    key = task_key(wanted, cell, run, data, prompts, statistics, settings)
     with session.writing(f"{cell.name} seed {seed} on {dataset}", folder):
-        found = group.agree(_on_disk(files, mark, absent, key) if group.first else None)
+        found = group.agree(todo.on_disk() if group.first else None)
         if found is not None:
+            if found == "rows":
+                session.evaluated[cell.name, seed, dataset, name] = todo.files
             return read_table(table)[0] if found == "rows" and group.first else None
         if group.first:
-            _clear(folder, wanted, mark, absent, table)
+            todo.clear()
         if method is None:
             method = load_method(session.project.run(cell.name, seed))
         place = _device(group)
         method = method.to(place).eval()
         frames: list[pd.DataFrame] = []
         for number, texts in enumerate(prompts):
+            score = partial(_score, group, shards)
             given = TaskContext(
-                statistics, settings, partial(_score, group, shards), place, not group.first, number == 0
+                session.params.statistics, todo.settings, score, place, not group.first, number == 0
             )
             result = wanted.evaluate(method, data, texts, given)
             if result is None or not group.first:
@@ -247,14 +266,68 @@ def evaluate_task(
         if not group.first:
             return None
         if not frames:
-            record(absent, key, ())
+            record(todo.absent, todo.key, ())
             return None
         rows = pd.concat(frames, ignore_index=True)
         about = {"cell": cell.name, "notice": data.manifest.origin, "evaluation": data.chosen.info}
         write_table(table, rows, {**about, "note": data.note})
-        record(mark, key, files)
+        record(todo.mark, todo.key, todo.files)
+        session.evaluated[cell.name, seed, dataset, name] = todo.files
         shutil.rmtree(shards, ignore_errors=True)
     return rows
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One task of one run on one dataset: what it reads, what it writes and under which key.
+
+    files: the table of metric rows, then the predictions of each prompt set. mark: of these files. absent:
+    mark of a task that does not apply to the method.
+    """
+
+    task: Task
+    data: EvaluationData
+    prompts: tuple[PromptSet, ...]
+    settings: TaskSettings
+    folder: Path
+    files: tuple[Path, ...]
+    key: Key
+
+    @property
+    def mark(self) -> Path:
+        return self.folder / f"{self.task.name}.json"
+
+    @property
+    def absent(self) -> Path:
+        return self.folder / f"{self.task.name}.none.json"
+
+    def on_disk(self) -> str | None:
+        """`rows`, `none` where the task was found not to apply, or None where it must be evaluated."""
+        if is_made(self.absent, self.key, ()):
+            return "none"
+        return "rows" if is_made(self.mark, self.key, self.files) else None
+
+    def clear(self) -> None:
+        """Take away what an evaluation under another key left, also predictions of prompts that are no longer
+        asked for, which a summary would read."""
+        old = self.folder.glob("predictions*.parquet") if self.task.keeps_scores else ()
+        for path in (self.mark, self.absent, self.files[0], *old):
+            path.unlink(missing_ok=True)
+
+
+def evaluation(
+    session: Session, name: str, cell: Cell, seed: int, dataset: str, run: Mapping[str, Any]
+) -> Evaluation:
+    """Raises ParamsError where the dataset offers no such task."""
+    wanted = task_named(name)
+    data = task_data(session, wanted, dataset)
+    protocol = str(data.chosen.info["protocol"])
+    styles = cell.prompts_on(dataset) if wanted.every_prompt else (cell.prompts,)
+    prompts = tuple(prompt_set(data.card, protocol, style) for style in styles)
+    settings = session.params.tasks.get(name) or wanted.Settings()
+    folder = session.project.results(cell.name, seed) / source_name(dataset, data.manifest.origin)
+    key = task_key(wanted, cell, run, data, prompts, session.params.statistics, settings)
+    return Evaluation(wanted, data, prompts, settings, folder, tuple(files_of(wanted, folder, prompts)), key)
 
 
 def files_of(wanted: Task, folder: Path, prompts: Sequence[PromptSet]) -> list[Path]:
@@ -298,20 +371,6 @@ def task_key(
         ),
         **wanted.reads(data, statistics),
     )
-
-
-def _on_disk(files: Sequence[Path], mark: Path, absent: Path, key: Key) -> str | None:
-    """`rows`, `none` where the task was found not to apply, or None where it must be evaluated."""
-    if is_made(absent, key, ()):
-        return "none"
-    return "rows" if is_made(mark, key, files) else None
-
-
-def _clear(folder: Path, wanted: Task, *files: Path) -> None:
-    """Take away what an evaluation under another key left, also predictions of prompts that are no longer
-    asked for, which a summary would read."""
-    for path in (*files, *(folder.glob("predictions*.parquet") if wanted.keeps_scores else ())):
-        path.unlink(missing_ok=True)
 
 
 def _device(group: Group) -> str:

@@ -19,7 +19,7 @@ from benchmark.core import numerics
 from benchmark.core.hashing import hash_array
 from benchmark.core.reuse import key_of, reuse, source
 from benchmark.core.tables import Manifest, Predictions
-from benchmark.core.tasks import TaskContext, TaskSettings
+from benchmark.core.tasks import CLASSIFICATION, TaskContext, TaskSettings
 from benchmark.data.decoded import decoded
 from benchmark.data.decoded_volumes import decoded_volumes, volume_sources
 from benchmark.data.volume_steps import frontal
@@ -27,10 +27,9 @@ from benchmark.encoders.volume_encoder import VolumeEncoder
 from benchmark.evaluation.references.base import REFERENCES, Images, Kind, Labels, Reference, crossed, enough
 from benchmark.evaluation.scoring import score
 from benchmark.evaluation.tasks.classification import predict
-from benchmark.grid.layout import Project, source_name
 from benchmark.grid.params import FLOOR, Cell, main_cell
 from benchmark.prompts.lexicon import load_lexicon
-from benchmark.stages.evaluate import METRICS, TILE, prompt_set
+from benchmark.stages.evaluate import TILE, prompt_set
 from benchmark.stages.features import device, image_store, shared_image_encoder
 from benchmark.stages.train import training_source
 from benchmark.training.loop import seeded_method
@@ -92,18 +91,15 @@ def referred(session: Session, datasets: Sequence[str], names: Sequence[str]) ->
 
 
 def floor_cells(
-    project: Project, cells: Sequence[Cell], seeds: Sequence[int], at: EvaluationData
+    session: Session, cells: Sequence[Cell], seeds: Sequence[int], at: EvaluationData
 ) -> list[Referred]:
-    """The scores of cells of the table `floor` that are on disk."""
-    place = source_name(at.manifest.dataset, at.manifest.origin)
+    """The scores of cells of the table `floor`, where they are those that would be made now."""
     found = []
     for cell in (c for c in cells if c.table == FLOOR):
         for seed in cell.seeds or seeds:
-            folder = project.results(cell.name, seed) / place
-            if (folder / METRICS).is_file():
-                path = folder / "predictions.parquet"
-                note = f"{cell.label}: trained with the texts of each image given to another"
-                found.append(Referred(cell.name, cell.label, "floor", note, seed, path))
+            files = session.evaluated.get((cell.name, seed, at.manifest.dataset, CLASSIFICATION), ())
+            note = f"{cell.label}: trained with the texts of each image given to another"
+            found += [Referred(cell.name, cell.label, "floor", note, seed, path) for path in files[1:2]]
     return found
 
 

@@ -43,6 +43,9 @@ class Session:
     encoders: tuple[ImageEncoder, TextEncoder] | None = None
     """Of an official checkpoint; None: the shared ones, and a method trained here."""
     group: Group | None = None
+    evaluated: dict[tuple[str, int, str, str], tuple[Path, ...]] = field(default_factory=dict)
+    """(cell, seed, dataset, task) → table of metric rows, then predictions, of what was evaluated in this
+    call or found as it would be evaluated now."""
     _manifests: dict[str, Manifest] = field(default_factory=dict)
     _aligned: set[str] = field(default_factory=set)
     _inputs: dict[str, TrainingData] = field(default_factory=dict)

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmark.core.errors import DataError
+from benchmark.core.hashing import hash_file
+from benchmark.core.reuse import Key, key_of, source
 from benchmark.core.tables import METRIC_COLUMNS, Predictions, read_table, write_table
-from benchmark.grid.layout import Project, source_name
+from benchmark.core.tasks import CLASSIFICATION
+from benchmark.grid.layout import Project
 from benchmark.grid.params import FLOOR, Cell, Params
-from benchmark.stages.evaluate import METRICS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,9 +24,12 @@ if TYPE_CHECKING:
     from benchmark.evaluation.evaluation_data import EvaluationData
     from benchmark.evaluation.statistics.stability import Trainings
     from benchmark.stages.references import Referred
+    from benchmark.stages.run import Session
 
 REFERENCE_COLUMNS = (*METRIC_COLUMNS, "title", "about")
 FILES = ("metrics", "comparisons", "ranks", "references", "floor")
+SOURCES = "sources.json"
+"""Beside the tables: path → sha256 of the results that they summarise; a report reads no others."""
 
 
 @dataclass(frozen=True)
@@ -59,16 +64,14 @@ class Scored:
     path: Path
 
 
-def scored(project: Project, cells: Sequence[Cell], seeds: Sequence[int], at: EvaluationData) -> list[Scored]:
-    """The predictions of these cells on this evaluation set that are on disk, in a fixed order."""
+def scored(session: Session, cells: Sequence[Cell], seeds: Sequence[int], at: EvaluationData) -> list[Scored]:
+    """The predictions of these cells on this evaluation set, where they are those that would be made now, in
+    a fixed order."""
     found = []
-    place = source_name(at.manifest.dataset, at.manifest.origin)
     for cell in (c for c in cells if c.table != FLOOR):
         for seed in cell.seeds or seeds:
-            folder = project.results(cell.name, seed) / place
-            if not (folder / METRICS).is_file():
-                continue
-            for path in sorted(folder.glob("predictions*.parquet")):
+            files = session.evaluated.get((cell.name, seed, at.manifest.dataset, CLASSIFICATION), ())
+            for path in sorted(files[1:]):
                 extra = path.stem.removeprefix("predictions").removeprefix("-")
                 found.append(Scored(cell, f"{cell.name} · {extra}" if extra else cell.name, seed, path))
     return found
@@ -99,9 +102,33 @@ def aligned_scores(predictions: Predictions, at: EvaluationData) -> np.ndarray:
     return frame.loc[at.chosen.frame["image_id"], list(at.chosen.classes)].to_numpy(dtype=np.float64)
 
 
+def summary_key(
+    params: Params, cells: Sequence[Cell], files: Mapping[str, str], sets: Sequence[EvaluationData],
+    references: Mapping[str, Sequence[Referred]],
+) -> Key:  # fmt: skip
+    """Key of a summary: predictions, labels and patients, the settings of the statistics and their source.
+
+    files: path → content of the predictions and metric rows. references: as in `summarise`.
+    """
+    beside = {d: [[r.name, r.note, r.seed, hash_file(r.path)] for r in own] for d, own in references.items()}
+    return key_of(
+        references=beside,
+        results=dict(files),
+        labels={at.manifest.dataset: [at.identity, at.content("labels"), at.chosen.info] for at in sets},
+        cells=[cell.model_dump(mode="json") for cell in cells],
+        statistics=params.statistics.model_dump(mode="json"),
+        source=source("benchmark.stages.summarise", "benchmark.evaluation.comparison"),
+    )
+
+
+def contents(project: Project, session: Session) -> dict[str, str]:
+    """Path below the project → sha256 of every file of results that counts in this session."""
+    found = (path for files in session.evaluated.values() for path in files)
+    return {path.relative_to(project.root).as_posix(): hash_file(path) for path in sorted(found)}
+
+
 def summarise(
-    project: Project,
-    params: Params,
+    session: Session,
     cells: Sequence[Cell],
     seeds: Sequence[int],
     sets: Sequence[EvaluationData],
@@ -127,21 +154,21 @@ def summarise(
     from benchmark.evaluation.floor import FLOOR_COLUMNS, against_floor, decided
     from benchmark.stages.references import floor_cells
 
-    config = params.statistics
+    config = session.params.statistics
     means: list[pd.DataFrame] = []
     beside: list[pd.DataFrame] = []
     floors: list[pd.DataFrame] = []
     families: dict[tuple[str, str], list[pd.DataFrame]] = {}
     trainings: dict[Macro, Trainings] = {}
     for at in sets:
-        files = scored(project, cells, seeds, at)
+        files = scored(session, cells, seeds, at)
         if not files:
             continue
         others = [
-            *floor_cells(project, cells, seeds, at),
+            *floor_cells(session, cells, seeds, at),
             *(references or {}).get(at.manifest.dataset, ()),
         ]
-        comparison = compare_scored([*files, *others], at, params)
+        comparison = compare_scored([*files, *others], at, session.params)
         trainings |= trainings_of(comparison, at.manifest.dataset)
         place = {
             "dataset": at.manifest.dataset,
@@ -152,7 +179,7 @@ def summarise(
         own = Comparison({n: comparison.summaries[n] for n in identity}, comparison.grouped)
         means.append(over_seeds(own, identity=identity, config=config))
         if others:
-            beside.append(_beside(comparison, others, {**place, "encoder": at.encoder}, params))
+            beside.append(_beside(comparison, others, {**place, "encoder": at.encoder}, session.params))
             below = dict.fromkeys(o.name for o in others if o.kind == "floor")
             mains = families_of(files).get(MAINS) or list(identity)
             floors.append(against_floor(comparison, mains, list(below), identity=place, config=config))

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmark.core.errors import BenchError, DataError
+from benchmark.core.files import read_json
 from benchmark.core.hashing import derive_seed
 from benchmark.core.locks import only_writer
 from benchmark.core.progress import progress
+from benchmark.core.reuse import is_made
 from benchmark.core.tables import Manifest
 from benchmark.grid.layout import Project
 from benchmark.grid.params import Cell, Params
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from benchmark.training.data import TrainingData
     from benchmark.training.distributed import Group
     from benchmark.training.loop import TrainingResult
+    from methods.base import Method
 
 FEW_VALIDATION_IMAGES = 64
 
@@ -45,6 +48,11 @@ def training_source(params: Params, manifest: Manifest) -> TrainingSource:
     """
     frame = manifest.frame
     keep = frame["split"].fillna("train").isin(["train", "validate"])
+    if not keep.any():
+        raise DataError(
+            f"{manifest.dataset}: every image of {manifest.root} is for evaluation, none for training. Set "
+            "data.train to another dataset; `bench ls datasets` shows which are trained on."
+        )
     if params.data.train_views and frame["view"].notna().any():
         keep &= frame["view"].isin(list(params.data.train_views))
     frame = frame[keep]
@@ -108,6 +116,28 @@ def shuffled(texts: Sequence[Sequence[str]]) -> list[list[str]]:
     return found
 
 
+def untrained(cell: Cell, seed: int, data: TrainingData) -> Method:
+    """The method of a cell with its initial weights."""
+    import torch
+
+    from benchmark.training.loop import seeded_method
+
+    if cell.training.threads is not None:  # an orthogonal weight rounds by the threads
+        torch.set_num_threads(cell.training.threads)
+    return seeded_method(cell.method, cell.options, data.images.width, data.text.width, seed)
+
+
+def find_run(project: Project, cell: Cell, seed: int, data: TrainingData) -> dict[str, Any] | None:
+    """The record of the finished run that training this cell now would give; None where there is none, or its
+    files are not as it left them."""
+    from benchmark.training.loop import HISTORY, MARK, MODEL, RUN, training_key
+
+    folder = project.run(cell.name, seed)
+    key = training_key(untrained(cell, seed, data), data, cell.training, seed)
+    made = is_made(folder / MARK, key, [folder / name for name in (MODEL, RUN, HISTORY)])
+    return read_json(folder / RUN) if made else None
+
+
 def train_cell(
     project: Project, params: Params, cell: Cell, seed: int, manifest: Manifest, data: TrainingData,
     group: Group | None = None,
@@ -117,18 +147,14 @@ def train_cell(
     The processes of `group` share each batch. Every run that is trained is an MLflow run. Raises ParamsError
     for options the method lacks.
     """
-    import torch
+    from benchmark.training.loop import train
 
-    from benchmark.training.loop import seeded_method, train
-
-    config = cell.training
-    if config.threads is not None:  # before the initial weights: an orthogonal one rounds by the threads
-        torch.set_num_threads(config.threads)
-    method = seeded_method(cell.method, cell.options, data.images.width, data.text.width, seed)
     follower = _Follower(project, cell, seed, manifest)
     try:
         folder = project.run(cell.name, seed)
-        result = train(method, data, config, folder, seed, group=group, observer=follower)
+        result = train(
+            untrained(cell, seed, data), data, cell.training, folder, seed, group=group, observer=follower
+        )
     except BaseException:
         follower.close("FAILED")
         raise

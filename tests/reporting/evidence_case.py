@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from benchmark.core.files import write_json
+from benchmark.core.hashing import hash_file
 from benchmark.core.tables import Manifest, Predictions, write_table
 from benchmark.data.cards import load_card
 from benchmark.data.dataset import evaluation_set
@@ -25,7 +27,7 @@ from benchmark.evaluation.evaluation_data import subgroups_of
 from benchmark.evaluation.floor import against_floor, decided
 from benchmark.grid.layout import Project
 from benchmark.grid.params_file import load_params
-from benchmark.stages.summarise import Summary
+from benchmark.stages.summarise import SOURCES, Summary
 
 STRENGTH = {"clip-main": 0.4, "carzero-main": 1.4, "carzero-global": 0.7, "carzero-main · name": 1.0}
 FLOOR = "reference-thumbnail"
@@ -86,6 +88,10 @@ def build(root: Path, images: int = 240) -> Path:
     own = metrics[metrics["run_id"].isin(["clip-main", "carzero-main"])]
     Summary(own, paired, ranking(paired), *beside).save(root / "results" / "summary" / "main")
     runs(root)
+    results = sorted((root / "results").glob("*/seed-*/*/*.parquet"))
+    files = {path.relative_to(root).as_posix(): hash_file(path) for path in results}
+    for part in ("main", "all"):
+        write_json(root / "results" / "summary" / part / SOURCES, files)
     load_params(root / "params.yaml")
     return root
 

@@ -1,4 +1,5 @@
-"""Two clean folders, one seed: the same bytes. An older processor, two threads: the same but for rounding."""
+"""An older processor and two threads: the same twins, and the same numbers but for rounding. The same bytes
+in two folders are asked for in test_places.py."""
 
 from __future__ import annotations
 
@@ -13,7 +14,6 @@ import torch
 import yaml
 
 from benchmark.cli import main
-from benchmark.reporting.changes import compare_tables
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.slow]
 
@@ -55,17 +55,6 @@ def pipeline(home: Path, root: Path, threads: int = 1, numerics: str = "portable
 def first(root, tmp_path_factory) -> tuple[Path, dict[str, bytes]]:
     home = tmp_path_factory.mktemp("determinism") / "first"
     return home, pipeline(home, root)
-
-
-def test_two_clean_runs_give_the_same_bytes(first, root, tmp_path) -> None:
-    _, one = first
-    two = pipeline(tmp_path / "second", root)
-    assert one.keys() == two.keys()
-    timed = {name for name in one if Path(name).name.startswith("cost.")}
-    differ = [name for name in one if name not in timed and one[name] != two[name]]
-    assert differ == []
-    costs = ({Path(n).name: run[n].decode() for n in timed if n.endswith(".csv")} for run in (one, two))
-    assert all(change.state == "identical" for change in compare_tables(*costs)), "but for times and memory"
 
 
 def test_another_machine_changes_values_by_rounding_only(first, root, tmp_path) -> None:

@@ -1,0 +1,354 @@
+"""Every field of params.yaml changes the key of what it acts on and of nothing upstream, or stands on a short
+list of fields that change time and memory, choose what is made, or are words."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin
+
+import pytest
+import yaml
+from pydantic import BaseModel
+
+from benchmark.core.errors import ParamsError
+from benchmark.core.settings import FINE_TUNING, TIME_AND_MEMORY, MethodConfig
+from benchmark.core.tasks import TASKS
+from benchmark.encoders.cards import ENCODERS
+from benchmark.grid.layout import Project
+from benchmark.grid.params import Params, cell_named, main_cell
+from benchmark.grid.params_file import load_params
+from benchmark.stages.evaluate import evaluation
+from benchmark.stages.features import image_store
+from benchmark.stages.pool import ABLATIONS, MAIN, jobs_of
+from benchmark.stages.prepare import manifest_key, source_of, twin_key
+from benchmark.stages.run import Session
+from benchmark.stages.texts import texts_key
+from benchmark.stages.train import untrained
+from benchmark.training.loop import training_key
+from methods.base import METHODS
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+TRAIN, EVALUATE = "mimic_cxr", "chestxray14"
+FOLLOWS = {
+    f"twin {TRAIN}": {f"manifest {TRAIN}"},
+    f"twin {EVALUATE}": {f"manifest {EVALUATE}"},
+    f"manifest {TRAIN}": {"texts", "training images", f"images {TRAIN}"},
+    f"manifest {EVALUATE}": {f"images {EVALUATE}"},
+    "texts": {"text features", f"clip-main on {EVALUATE}"},
+    "training images": {"clip-main", "own"},
+    "text features": {"clip-main", "own"},
+    f"images {TRAIN}": {f"retrieval on {TRAIN}"},
+    f"images {EVALUATE}": {f"clip-main on {EVALUATE}", f"own on {EVALUATE}"},
+    "clip-main": {f"clip-main on {EVALUATE}", f"retrieval on {TRAIN}"},
+    "own": {f"own on {EVALUATE}"},
+}
+"""What is made of what; evaluations are of the cell named first, retrieval of clip-main."""
+BOTH = {"clip-main", "own"}
+ON = {f"clip-main on {EVALUATE}", f"own on {EVALUATE}"}
+ALL_EVALUATIONS = ON | {f"retrieval on {TRAIN}"}
+ENCODED = {"training images", f"images {TRAIN}", f"images {EVALUATE}"}
+
+ACTS_ON: dict[str, set[str]] = {
+    "recipe": BOTH,
+    "numerics": ENCODED | {"text features"},
+    "data.train": {"texts", "training images"},
+    "data.roots": {f"manifest {EVALUATE}"},
+    "data.protocols": ON,
+    "data.train_views": {"training images", "text features"},
+    "data.train_images": {"training images", "text features"},
+    "data.validation": BOTH,
+    "twins.seed": {f"twin {TRAIN}", f"twin {EVALUATE}"},
+    "twins.size": {f"twin {TRAIN}", f"twin {EVALUATE}"},
+    "twins.images": {f"twin {EVALUATE}"},
+    "encoders.image": ENCODED,
+    "encoders.text": {"text features"},
+    "encoders.precision": ENCODED,
+    "texts": {"text features"},
+    "texts.rule": {"texts"},
+    "prompts": ALL_EVALUATIONS,
+    "training": BOTH,
+    "method.training": BOTH,
+    "method.options": BOTH,
+    "cells.texts": {"own"},
+    "cells.training": {"own"},
+    "cells.options": {"own"},
+    "cells.method": {"own"},
+    "cells.more_prompts": {f"own on {EVALUATE}"},
+    "prompt_ablation.methods": {f"clip-main on {EVALUATE}"},
+    "prompt_ablation.datasets": {f"clip-main on {EVALUATE}"},
+    "prompt_ablation.prompts": {f"clip-main on {EVALUATE}"},
+    "tasks.pairs": {f"retrieval on {TRAIN}"},
+    "statistics": ALL_EVALUATIONS,
+}
+"""Field, or section of fields, → what it acts on first."""
+
+CHOOSES = (
+    "methods", "seeds", "data.evaluate", "data.ablate_on", "cells.table", "cells.label", "cells.evaluate",
+    "cells.tasks", "cells.seeds", "method.method", "tasks.datasets", "tuning.trials", "tuning.seed",
+)  # fmt: skip
+"""Fields that choose which cells, sets and seeds are made and where they are shown, not what they are."""
+WORDS = ("profile", "training.source", "method.training.source", "cells.training.source")
+"""Fields that are recorded and shown only."""
+
+VALUES: dict[str, Any] = {
+    "profile": "other",
+    "recipe": "official",
+    "methods": ["clip"],
+    "seeds": [3],
+    "data.train": EVALUATE,
+    "data.evaluate": [EVALUATE, TRAIN],
+    "data.ablate_on": [TRAIN],
+    "data.roots": {EVALUATE: f"data/twins/{EVALUATE}"},
+    "data.protocols": {EVALUATE: "nih"},
+    "data.train_views": ["PA"],
+    "data.train_images": 40,
+    "data.validation": 0.3,
+    "twins.size": 80,
+    "twins.images": {TRAIN: 96, EVALUATE: 70},
+    "encoders.image": "other-images",
+    "encoders.text": "other-texts",
+    "texts.wording": "raw",
+    "texts.rule": "impression",
+    "prompts.style": "name",
+    "prompts.template": "{} is seen",
+    "training.batch_schedule": [[0, 8]],
+    "training.betas": [0.8, 0.9],
+    "training.tile": [4, 4],
+    "training.device": "cpu",
+    "cells.method": "medclip",
+    "cells.table": "similarity",
+    "cells.label": "another label",
+    "cells.evaluate": [TRAIN],
+    "cells.tasks": ["retrieval"],
+    "cells.seeds": [4],
+    "cells.more_prompts": ["name"],
+    "prompt_ablation.methods": [],
+    "prompt_ablation.datasets": [],
+    "prompt_ablation.prompts": [{"style": "synonyms"}],
+    "tasks.datasets": [EVALUATE],
+    "statistics.top_k": [2],
+    "statistics.level": 0.9,
+}
+"""Another value, where it cannot be told from the type."""
+ALSO: dict[str, list[str]] = {
+    "data.train": ["texts.wording=labels", f"twins.images.{EVALUATE}=160", "data.validation=0.4"],
+    "texts.bare_names": ["texts.wording=raw", "cells.own.texts.wording=raw"],
+    "texts.llm_file": ["texts.wording=llm", "texts.llm_file=one.parquet"],
+    "cells.texts.bare_names": ["cells.own.texts.wording=raw"],
+    "cells.texts.llm_file": ["cells.own.texts.wording=llm", "cells.own.texts.llm_file=one.parquet"],
+}
+"""What must be set for a field to have an effect, before and after its change."""
+
+
+def leaves(model: type[BaseModel] = Params, before: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted name and annotation of every field of a schema; lists and mappings of sections stand for one."""
+    for name, field in model.model_fields.items():
+        inner = next((p for p in _parts(field.annotation) if _is_section(p)), None)
+        if inner is None or (name == "prompts" and before):
+            yield f"{before}{name}", field.annotation
+        elif inner is MethodConfig:
+            yield from leaves(METHODS.get("clip").Config, f"{before}{name}.")
+        elif name == "tasks":
+            yield from leaves(TASKS.get("retrieval").Settings, f"{before}{name}.")
+        else:
+            yield from leaves(inner, f"{before}{name}.")
+
+
+def _parts(annotation: Any) -> Iterator[Any]:
+    yield annotation
+    for part in get_args(annotation):
+        yield from _parts(part)
+
+
+def _is_section(part: Any) -> bool:
+    return isinstance(part, type) and issubclass(part, BaseModel)
+
+
+def another(annotation: Any, now: Any) -> Any:
+    """A value of the same type that differs from `now`."""
+    kinds = [p for p in (annotation, *get_args(annotation)) if p is not NoneType]
+    for kind in kinds:
+        if get_origin(kind) is Literal:
+            return next(v for v in get_args(kind) if v != now)
+        if kind is bool:
+            return not now
+        if kind is int:
+            return (now or 2) + 1
+        if kind is float:
+            return (now or 0.5) / 2
+        if kind is str:
+            return "two.parquet"
+        if get_origin(kind) is tuple:
+            return [*(now or ()), 16]
+    raise AssertionError(f"say in VALUES what else this field may be: {annotation}")
+
+
+FIELDS = dict(leaves())
+FULL = {"method": "method.clip", "cells": "cells.own", "tasks": "tasks.retrieval"}
+
+
+def full(field: str) -> str:
+    """The name of a field in params.yaml."""
+    section, _, rest = field.partition(".")
+    return f"{FULL[section]}.{rest}" if section in FULL and rest else field
+
+
+@pytest.fixture(scope="module")
+def project(root: Path, tmp_path_factory) -> Iterator[Project]:
+    home = tmp_path_factory.mktemp("keys")
+    params = yaml.safe_load((root / "params.yaml").read_text())
+    params |= {"methods": ["clip", "medclip"], "seeds": [0], "profiles": {}}
+    params["data"] = {"train": TRAIN, "evaluate": [EVALUATE]}
+    params["twins"] = {"seed": 0, "size": 64, "images": {TRAIN: 96, EVALUATE: 60, "openi": 80}}
+    params["tasks"] = {"retrieval": {"datasets": [TRAIN], "pairs": 20}}
+    params["cells"] = {"own": {"method": "clip", "table": "features", "label": "own"}}
+    prompts = {"methods": ["clip"], "datasets": [EVALUATE], "prompts": [{"style": "name"}]}
+    params["prompt_ablation"] = prompts
+    params["method"]["clip"].pop("training")  # it would stand before `training`
+    (home / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    with pytest.MonkeyPatch.context() as patch:
+        image, text = ENCODERS.get("efficientnet-lite0"), ENCODERS.get("minilm-l6")
+        others = {
+            "other-images": image.model_copy(update={"weights": "random", "sha256": None}),
+            "other-texts": text.model_copy(update={"pooling": "cls"}),
+        }
+        for name, card in others.items():
+            patch.setitem(ENCODERS._registered, name, [card])
+        found = Project(home)
+        now = Session(found, load_params(found.params), _silent)
+        now.texts("findings+impression")
+        table = found.texts(TRAIN, "findings+impression") / "aligned.parquet"
+        (home / "one.parquet").write_bytes(table.read_bytes())
+        from benchmark.core.tables import read_table, write_table
+
+        frame, meta = read_table(table)
+        write_table(home / "two.parquet", frame[frame["presence"] == "present"], meta)
+        yield found
+
+
+def _silent(line: str) -> None:
+    pass
+
+
+@pytest.fixture(scope="module")
+def keys_of(project: Project):
+    """`--set` items → key of everything that is made, without training: the key of a training stands for its
+    weights. Equal data, encoders and texts are read once."""
+    shared: dict[str, Session] = {}
+
+    def keys(*sets: str) -> dict[str, str]:
+        params = load_params(project.params, sets=sets)
+        upstream = params.model_dump_json(include={"numerics", "data", "twins", "encoders", "texts"})
+        known = shared.setdefault(upstream, Session(project, params, _silent))
+        now = dataclasses.replace(known, params=params)
+        train, made = params.data.train, {}
+        for dataset in (TRAIN, EVALUATE):
+            made[f"twin {dataset}"] = twin_key(params, dataset).digest
+            now.manifest(dataset)
+            made[f"manifest {dataset}"] = manifest_key(project, source_of(project, params, dataset)).digest
+        made["texts"] = texts_key(now.manifest(train), params.texts.rule).digest
+        for dataset in (TRAIN, EVALUATE):
+            made[f"images {dataset}"] = image_store(project, params, now.manifest(dataset)).key
+        for name in ("clip-main", "own"):
+            cell = cell_named(params, name)
+            data = now.inputs(cell)
+            if name == "clip-main":
+                made["training images"], made["text features"] = data.images.key, data.text.key
+            method = untrained(cell, 0, data)
+            made[name] = training_key(method, data, cell.training, 0).digest
+            run = {"model_sha256": made[name], "options": method.config.model_dump(mode="json")}
+            wanted = evaluation(now, "classification", cell, 0, EVALUATE, run)
+            made[f"{name} on {EVALUATE}"] = wanted.key.digest
+            if name == "clip-main":
+                wanted = evaluation(now, "retrieval", cell, 0, TRAIN, run)
+                made[f"retrieval on {TRAIN}"] = wanted.key.digest
+        return made
+
+    return keys
+
+
+def chosen(project: Project, *sets: str) -> str:
+    """Which cells, sets and seeds are made, how they are shown, and what is searched."""
+    params = load_params(project.params, sets=sets)
+    cells = [main_cell(params, m) for m in params.methods] + [cell_named(params, c) for c in params.cells]
+    jobs = [dataclasses.astuple(job) for group in (MAIN, ABLATIONS) for job in jobs_of(params, group)]
+    shown = [cell.model_dump(mode="json", exclude={"training"}) for cell in cells]
+    tasks = {name: own.datasets for name, own in params.tasks.items()}
+    return json.dumps([shown, jobs, tasks, params.tuning.model_dump()], sort_keys=True)
+
+
+def acts_on(field: str) -> set[str]:
+    parts = field.split(".")
+    names = [".".join(parts[:k]) for k in range(len(parts), 0, -1)]
+    return next((ACTS_ON[name] for name in names if name in ACTS_ON), set())
+
+
+def downstream(names: set[str]) -> set[str]:
+    found = set(names)
+    while more := set().union(*(FOLLOWS.get(name, set()) for name in found)) - found:
+        found |= more
+    return found
+
+
+def value(project: Project, field: str) -> Any:
+    own = VALUES.get(field, VALUES.get(field.removeprefix("method.").removeprefix("cells.")))
+    if own is not None:
+        return own
+    now: Any = load_params(project.params, sets=ALSO.get(field, [])).model_dump(mode="json")
+    for key in full(field).split("."):
+        now = now[key]
+    return another(FIELDS[field], now)
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_a_field_changes_what_it_acts_on_and_nothing_upstream(project: Project, keys_of, field: str) -> None:
+    also = ALSO.get(field, [])
+    item = f"{full(field)}={json.dumps(value(project, field))}"
+    name = field.rpartition(".")[2]
+    if "training" in field and name in FINE_TUNING:
+        with pytest.raises(ParamsError, match="acts on encoders that are fine-tuned"):
+            load_params(project.params, sets=[item])
+        return
+    if field == "method.method":
+        with pytest.raises(ParamsError):
+            load_params(project.params, sets=["method.clip.method=medclip"])
+        return
+    before, after = keys_of(*also), keys_of(*also, item)
+    changed = {made for made in before if before[made] != after[made]}
+    if field in WORDS or ("training" in field and name in TIME_AND_MEMORY):
+        assert changed == set()
+    elif field in CHOOSES:
+        assert changed == set()
+        assert chosen(project, *also) != chosen(project, *also, item)
+    else:
+        wanted = acts_on(field)
+        assert wanted, f"say in ACTS_ON what {field} acts on"
+        assert wanted <= changed, f"not made again: {sorted(wanted - changed)}"
+        assert changed <= downstream(wanted), f"upstream: {sorted(changed - downstream(wanted))}"
+
+
+@pytest.mark.parametrize("name", METHODS.names())
+def test_every_option_of_every_method_changes_its_training(project: Project, name: str) -> None:
+    from methods.base import configure
+
+    params = load_params(project.params)
+    data = Session(project, params, _silent).inputs(main_cell(params, "clip"))
+    cell = main_cell(params, name)
+
+    def key(options: MethodConfig) -> str:
+        own = cell.model_copy(update={"options": options})
+        return training_key(untrained(own, 0, data), data, own.training, 0).digest
+
+    seen = {key(cell.options)}
+    fields = type(cell.options).model_fields
+    for field, about in fields.items():
+        now = cell.options.model_dump()
+        double = field == "width" or field.endswith(("heads", "feedforward"))  # one divides the other
+        other = 2 * (now[field] or 1) if double else another(about.annotation, now[field])
+        seen.add(key(configure(name, {**now, field: other})))
+    assert len(seen) == len(fields) + 1
