@@ -69,6 +69,7 @@ ACTS_ON: dict[str, set[str]] = {
     "encoders.text": {"text features"},
     "encoders.precision": ENCODED,
     "texts": {"text features"},
+    "texts.pairs": BOTH,
     "texts.rule": {"texts"},
     "prompts": ALL_EVALUATIONS,
     "training": BOTH,
