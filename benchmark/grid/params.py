@@ -70,7 +70,7 @@ class TwinParams(Strict):
     """Sizes of the synthetic twins."""
 
     seed: Seed = 0
-    size: PositiveInt = Field(256, description="side of the images in pixels")
+    size: int = Field(256, ge=64, le=2048, description="side of the images in pixels")
     images: dict[str, PositiveInt] = Field({}, description="dataset → number of images")
     side: int = Field(112, ge=24, le=512, description="side of the slices of CT volumes in voxels")
     volumes: dict[str, PositiveInt] = Field({}, description="dataset of CT volumes → number of volumes")

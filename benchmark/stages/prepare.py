@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from benchmark.twins.build import TwinSummary
 
 OFFICIAL_NOTE = "NO-TWIN.txt"
+FEW = 200
+"""Images of a twin that are drawn (10 ms each) before worker processes have started."""
 
 
 @dataclass(frozen=True)
@@ -121,9 +123,12 @@ def _volume_catalogue() -> str:
 
 
 def build_twin_of(
-    project: Project, params: Params, dataset: str, out: Path | None = None, workers: int = 2
+    project: Project, params: Params, dataset: str, out: Path | None = None, workers: int | None = None
 ) -> TwinSummary:
-    """Draw a twin into its folder, or into `out`, whatever is there. Equal settings give equal bytes."""
+    """Draw a twin into its folder, or into `out`, whatever is there. Equal settings give equal bytes.
+
+    workers: processes; by default this one alone where it is done before others have started.
+    """
     seed = derive_seed(params.twins.seed, "twin", dataset)
     if out is not None:
         return _build(params, dataset, out, seed, workers)
@@ -135,17 +140,18 @@ def build_twin_of(
     return summary
 
 
-def _build(params: Params, dataset: str, root: Path, seed: int, workers: int) -> TwinSummary:
+def _build(params: Params, dataset: str, root: Path, seed: int, workers: int | None) -> TwinSummary:
     if _volumes(dataset):
         from benchmark.twins.ct.build import CTSpec, build_ct_twin
 
         drawn = params.twins.of(dataset)
         volumes = CTSpec(images=drawn["images"], side=params.twins.side)
-        return build_ct_twin(dataset, root, volumes, seed, workers)
+        return build_ct_twin(dataset, root, volumes, seed, workers or 2)
     from benchmark.twins.build import TwinSpec, build_twin
 
-    spec = TwinSpec(images=params.twins.images.get(dataset), size=params.twins.size)
-    return build_twin(dataset, root, spec, seed, workers)
+    images = params.twins.images.get(dataset)
+    workers = workers or (2 if images is None or images > FEW else 1)
+    return build_twin(dataset, root, TwinSpec(images=images, size=params.twins.size), seed, workers)
 
 
 def note_official(project: Project, dataset: str) -> None:

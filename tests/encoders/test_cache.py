@@ -10,52 +10,9 @@ import torch
 
 import benchmark.encoders.cache as cache_module
 from benchmark.core.errors import BenchError
-from benchmark.core.features import ImageFeatures
-from benchmark.core.preprocessing import Preprocessing
-from benchmark.encoders.base import ImageEncoder, TextEncoder, TokenBatch
 from benchmark.encoders.cache import image_features, image_key, text_features
-from benchmark.encoders.cards import ImageCard, TextCard
 from benchmark.encoders.store import FeatureStore, TextStore
-
-
-class Pixels(ImageEncoder):
-    """One convolution; counts what it encodes."""
-
-    def __init__(self, seed: int = 0, size: int = 8, mean: float = 0.5) -> None:
-        steps = Preprocessing(size=size, mean=(mean,))
-        super().__init__(ImageCard(name="tiny", source="timm", weights="random", preprocessing=steps))
-        torch.manual_seed(seed)
-        self.convolution = torch.nn.Conv2d(3, 5, 4, 4)
-        self.width, self.grid, self.seen = 5, (size // 4, size // 4), 0
-        self.stop_after = 10**9
-
-    def forward(self, images: torch.Tensor) -> ImageFeatures:
-        if self.seen >= self.stop_after:
-            raise KeyboardInterrupt
-        self.seen += len(images)
-        local = self.convolution(images).flatten(2).transpose(1, 2)
-        return ImageFeatures(local.mean(1), local, self.grid)
-
-
-class Words(TextEncoder):
-    """Hashes words to vectors; counts what it encodes."""
-
-    def __init__(self) -> None:
-        super().__init__(TextCard(name="words", source="transformers", weights="random"))
-        torch.manual_seed(0)
-        self.table = torch.nn.Embedding(64, 6)
-        self.width, self.seen = 6, 0
-
-    def tokenize(self, texts: list[str]) -> TokenBatch:
-        rows = [text.split() for text in texts]
-        longest = max([*map(len, rows), 1])
-        ids = torch.tensor([[sum(w.encode()) % 63 + 1 for w in r] + [0] * (longest - len(r)) for r in rows])
-        return TokenBatch(ids, ids > 0, ids > 0, tuple(map(tuple, rows)))
-
-    def hidden(self, tokens: TokenBatch) -> tuple[torch.Tensor, torch.Tensor]:
-        self.seen += len(tokens.ids)
-        states = self.table(tokens.ids) * tokens.attended[..., None]
-        return states.sum(1), states
+from tests.encoders.tiny import Pixels, Words
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterator
+from functools import lru_cache, partial
 from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin
@@ -16,6 +17,7 @@ from pydantic import BaseModel
 
 from benchmark.core.errors import ParamsError
 from benchmark.core.settings import FINE_TUNING, TIME_AND_MEMORY, MethodConfig
+from benchmark.core.tables import read_table, write_table
 from benchmark.core.tasks import TASKS
 from benchmark.encoders.cards import ENCODERS
 from benchmark.grid.layout import Project
@@ -29,7 +31,8 @@ from benchmark.stages.run import Session
 from benchmark.stages.texts import texts_key
 from benchmark.stages.train import untrained
 from benchmark.training.loop import training_key
-from methods.base import METHODS
+from methods.base import METHODS, configure
+from tests.encoders.tiny import Pixels, Words
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -107,10 +110,10 @@ VALUES: dict[str, Any] = {
     "data.roots": {EVALUATE: f"data/twins/{EVALUATE}"},
     "data.protocols": {EVALUATE: "nih"},
     "data.train_views": ["PA"],
-    "data.train_images": 40,
-    "data.validation": 0.3,
+    "data.train_images": 20,
+    "data.validation": 0.4,
     "twins.size": 80,
-    "twins.images": {TRAIN: 96, EVALUATE: 70},
+    "twins.images": {TRAIN: 60, EVALUATE: 20},
     "encoders.image": "other-images",
     "encoders.text": "other-texts",
     "texts.wording": "raw",
@@ -137,7 +140,7 @@ VALUES: dict[str, Any] = {
 }
 """Another value, where it cannot be told from the type."""
 ALSO: dict[str, list[str]] = {
-    "data.train": ["texts.wording=labels", f"twins.images.{EVALUATE}=160", "data.validation=0.4"],
+    "data.train": ["texts.wording=labels", f"twins.images.{EVALUATE}=90", "data.validation=0.45"],
     "texts.bare_names": ["texts.wording=raw", "cells.own.texts.wording=raw"],
     "texts.llm_file": ["texts.wording=llm", "texts.llm_file=one.parquet"],
     "cells.texts.bare_names": ["cells.own.texts.wording=raw"],
@@ -189,6 +192,12 @@ def another(annotation: Any, now: Any) -> Any:
     raise AssertionError(f"say in VALUES what else this field may be: {annotation}")
 
 
+TINY = {
+    "images": Pixels,
+    "other-images": partial(Pixels, seed=1),
+    "texts": Words,
+    "other-texts": partial(Words, seed=1),
+}
 FIELDS = dict(leaves())
 FULL = {"method": "method.clip", "cells": "cells.own", "tasks": "tasks.retrieval"}
 
@@ -204,29 +213,24 @@ def project(root: Path, tmp_path_factory) -> Iterator[Project]:
     home = tmp_path_factory.mktemp("keys")
     params = yaml.safe_load((root / "params.yaml").read_text())
     params |= {"methods": ["clip", "medclip"], "seeds": [0], "profiles": {}}
-    params["data"] = {"train": TRAIN, "evaluate": [EVALUATE]}
-    params["twins"] = {"seed": 0, "size": 64, "images": {TRAIN: 96, EVALUATE: 60, "openi": 80}}
-    params["tasks"] = {"retrieval": {"datasets": [TRAIN], "pairs": 20}}
+    params["data"] = {"train": TRAIN, "evaluate": [EVALUATE], "validation": 0.3}
+    params["twins"] = {"seed": 0, "size": 64, "images": {TRAIN: 60, EVALUATE: 30}}
+    params["encoders"] |= {"image": "images", "text": "texts"}
+    params["tasks"] = {"retrieval": {"datasets": [TRAIN], "pairs": 4}}
     params["cells"] = {"own": {"method": "clip", "table": "features", "label": "own"}}
     prompts = {"methods": ["clip"], "datasets": [EVALUATE], "prompts": [{"style": "name"}]}
     params["prompt_ablation"] = prompts
     params["method"]["clip"].pop("training")  # it would stand before `training`
     (home / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     with pytest.MonkeyPatch.context() as patch:
-        image, text = ENCODERS.get("efficientnet-lite0"), ENCODERS.get("minilm-l6")
-        others = {
-            "other-images": image.model_copy(update={"weights": "random", "sha256": None}),
-            "other-texts": text.model_copy(update={"pooling": "cls"}),
-        }
-        for name, card in others.items():
-            patch.setitem(ENCODERS._registered, name, [card])
+        for name, encoder in TINY.items():
+            patch.setitem(ENCODERS._registered, name, [encoder])
+        patch.setattr("benchmark.data.decoded.cores", lambda: 1)  # others start for longer than this decodes
         found = Project(home)
         now = Session(found, load_params(found.params), _silent)
         now.texts("findings+impression")
         table = found.texts(TRAIN, "findings+impression") / "aligned.parquet"
         (home / "one.parquet").write_bytes(table.read_bytes())
-        from benchmark.core.tables import read_table, write_table
-
         frame, meta = read_table(table)
         write_table(home / "two.parquet", frame[frame["presence"] == "present"], meta)
         yield found
@@ -242,6 +246,7 @@ def keys_of(project: Project):
     weights. Equal data, encoders and texts are read once."""
     shared: dict[str, Session] = {}
 
+    @lru_cache
     def keys(*sets: str) -> dict[str, str]:
         params = load_params(project.params, sets=sets)
         upstream = params.model_dump_json(include={"numerics", "data", "twins", "encoders", "texts"})
@@ -335,8 +340,6 @@ def test_a_field_changes_what_it_acts_on_and_nothing_upstream(project: Project, 
 
 @pytest.mark.parametrize("name", METHODS.names())
 def test_every_option_of_every_method_changes_its_training(project: Project, name: str) -> None:
-    from methods.base import configure
-
     params = load_params(project.params)
     data = Session(project, params, _silent).inputs(main_cell(params, "clip"))
     cell = main_cell(params, name)
