@@ -5,6 +5,7 @@
 # make test        environment from the lock, then the tests
 # make fuzz        100,000 damaged inputs on every parser; FUZZ="--inputs 5000 --processes 2 --minutes 10"
 # make chaos       a small cell under kills, a full disk, read-only folders and more; CHAOS="--kills 20"
+# make places      the smallest profile in two folders, for two users and time zones: equal hashes and tables
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(CURDIR)/$(VENV)/bin
@@ -12,7 +13,7 @@ export PATH := $(BIN):$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: reproduce grid robustness understanding test lint smoke docs fuzz chaos audit lock clean
+.PHONY: reproduce grid robustness understanding test lint smoke places docs fuzz chaos audit lock clean
 
 $(VENV)/.installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -55,6 +56,10 @@ smoke: $(VENV)/.installed
 	rm -rf scratch/smoke && mkdir -p scratch/smoke
 	git ls-files -z | xargs -0 cp --parents -t scratch/smoke
 	cd scratch/smoke && rm -rf .dvc/config && dvc init --no-scm -f -q && bench stage profile smoke && dvc repro --quiet && bench report --where
+
+# The same twice, in two folders, with another user, time zone and language; then an edit and a new method.
+places: $(VENV)/.installed
+	$(BIN)/python -m tests.places
 
 # The documentation as a site in scratch/docs; a link that leads nowhere is an error.
 docs: $(VENV)/.installed

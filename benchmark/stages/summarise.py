@@ -181,8 +181,8 @@ def summarise(
         if others:
             beside.append(_beside(comparison, others, {**place, "encoder": at.encoder}, session.params))
             below = dict.fromkeys(o.name for o in others if o.kind == "floor")
-            mains = families_of(files).get(MAINS) or list(identity)
-            floors.append(against_floor(comparison, mains, list(below), identity=place, config=config))
+            tried = held_to_floor(files)
+            floors.append(against_floor(comparison, tried, list(below), identity=place, config=config))
         for family, names in families_of(files).items():
             part = Comparison({n: comparison.summaries[n] for n in names}, comparison.grouped)
             families.setdefault(family, []).append(compare(part, identity=place, config=config))
@@ -240,6 +240,13 @@ def families_of(files: Sequence[Scored]) -> dict[tuple[str, str], list[str]]:
         own = [mains[file.cell.method]] if file.cell.method in mains else []
         family += [n for n in (*own, file.name) if n not in family]
     return {family: names for family, names in found.items() if len(names) > 1}
+
+
+def held_to_floor(files: Sequence[Scored]) -> list[str]:
+    """Rows that must stand above the floor: the main cells, or without any two of them every cell, each under
+    its own prompts, as a variant of them is no method."""
+    own = list(dict.fromkeys(file.name for file in files if file.name == file.cell.name))
+    return families_of(files).get(MAINS, own)
 
 
 def _identity(encoder: str, file: Scored) -> dict[str, Any]:

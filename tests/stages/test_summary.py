@@ -6,7 +6,7 @@ from pathlib import Path
 
 from benchmark.grid.params import ablation_cell, main_cell
 from benchmark.grid.params_file import load_params
-from benchmark.stages.summarise import MAINS, Scored, families_of
+from benchmark.stages.summarise import MAINS, Scored, families_of, held_to_floor
 
 ROOT = Path(__file__).parents[2]
 
@@ -33,3 +33,14 @@ def test_main_cells_meet_one_another_and_ablations_their_own_method_and_table() 
 def test_one_row_alone_is_compared_with_nothing() -> None:
     cell = main_cell(load_params(ROOT / "params.yaml"), "clip")
     assert families_of([Scored(cell, cell.name, 0, Path("-"))]) == {}
+
+
+def test_cells_are_held_to_the_floor_under_their_own_prompts() -> None:
+    params = load_params(ROOT / "params.yaml")
+    clip, carzero = main_cell(params, "clip"), main_cell(params, "carzero")
+    ablation = ablation_cell(params, "clip-dot")
+    variants = [Scored(cell, f"{cell.name} · name", 0, Path("-")) for cell in (clip, ablation)]
+    one, other, third = (Scored(cell, cell.name, 0, Path("-")) for cell in (clip, carzero, ablation))
+    assert held_to_floor([one, *variants]) == ["clip-main"]
+    assert held_to_floor([third, *variants]) == ["clip-dot"]
+    assert held_to_floor([one, other, third, *variants]) == ["clip-main", "carzero-main"]
