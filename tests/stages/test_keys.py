@@ -36,7 +36,7 @@ from tests.encoders.tiny import Pixels, Words
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
-TRAIN, EVALUATE = "mimic_cxr", "chestxray14"
+TRAIN, EVALUATE, VOLUMES = "mimic_cxr", "chestxray14", "rad_chestct"
 FOLLOWS = {
     f"twin {TRAIN}": {f"manifest {TRAIN}"},
     f"twin {EVALUATE}": {f"manifest {EVALUATE}"},
@@ -65,7 +65,9 @@ ACTS_ON: dict[str, set[str]] = {
     "data.train_views": {"training images", "text features"},
     "data.train_images": {"training images", "text features"},
     "data.validation": BOTH,
-    "twins.seed": {f"twin {TRAIN}", f"twin {EVALUATE}"},
+    "twins.seed": {f"twin {TRAIN}", f"twin {EVALUATE}", f"twin {VOLUMES}"},
+    "twins.side": {f"twin {VOLUMES}"},
+    "twins.volumes": {f"twin {VOLUMES}"},
     "twins.size": {f"twin {TRAIN}", f"twin {EVALUATE}"},
     "twins.images": {f"twin {EVALUATE}"},
     "encoders.image": ENCODED,
@@ -93,7 +95,8 @@ ACTS_ON: dict[str, set[str]] = {
 
 CHOOSES = (
     "methods", "seeds", "data.evaluate", "data.ablate_on", "cells.table", "cells.label", "cells.evaluate",
-    "cells.tasks", "cells.seeds", "method.method", "tasks.datasets", "tuning.trials", "tuning.seed",
+    "cells.tasks", "cells.seeds", "method.method", "attribution.label", "attribution.factors",
+    "attribution.cells", "tasks.datasets", "tuning.trials", "tuning.seed",
 )  # fmt: skip
 """Fields that choose which cells, sets and seeds are made and where they are shown, not what they are."""
 WORDS = ("profile", "training.source", "method.training.source", "cells.training.source")
@@ -113,6 +116,7 @@ VALUES: dict[str, Any] = {
     "data.train_images": 20,
     "data.validation": 0.4,
     "twins.size": 80,
+    "twins.volumes": {VOLUMES: 3},
     "twins.images": {TRAIN: 60, EVALUATE: 20},
     "encoders.image": "other-images",
     "encoders.text": "other-texts",
@@ -125,6 +129,9 @@ VALUES: dict[str, Any] = {
     "training.tile": [4, 4],
     "training.device": "cpu",
     "cells.method": "medclip",
+    "attribution.label": "another label",
+    "attribution.factors": ["two", "one"],
+    "attribution.cells": {"none": "own", "one": "own", "two": "own", "one + two": "clip-main"},
     "cells.table": "similarity",
     "cells.label": "another label",
     "cells.evaluate": [TRAIN],
@@ -199,7 +206,12 @@ TINY = {
     "other-texts": partial(Words, seed=1),
 }
 FIELDS = dict(leaves())
-FULL = {"method": "method.clip", "cells": "cells.own", "tasks": "tasks.retrieval"}
+FULL = {
+    "method": "method.clip",
+    "cells": "cells.own",
+    "attribution": "attribution.some",
+    "tasks": "tasks.retrieval",
+}
 
 
 def full(field: str) -> str:
@@ -218,6 +230,8 @@ def project(root: Path, tmp_path_factory) -> Iterator[Project]:
     params["encoders"] |= {"image": "images", "text": "texts"}
     params["tasks"] = {"retrieval": {"datasets": [TRAIN], "pairs": 4}}
     params["cells"] = {"own": {"method": "clip", "table": "features", "label": "own"}}
+    between = {"none": "clip-main", "one": "own", "two": "own", "one + two": "own"}
+    params["attribution"] = {"some": {"label": "some", "factors": ["one", "two"], "cells": between}}
     prompts = {"methods": ["clip"], "datasets": [EVALUATE], "prompts": [{"style": "name"}]}
     params["prompt_ablation"] = prompts
     params["method"]["clip"].pop("training")  # it would stand before `training`
@@ -257,6 +271,7 @@ def keys_of(project: Project):
             made[f"twin {dataset}"] = twin_key(params, dataset).digest
             now.manifest(dataset)
             made[f"manifest {dataset}"] = manifest_key(project, source_of(project, params, dataset)).digest
+        made[f"twin {VOLUMES}"] = twin_key(params, VOLUMES).digest
         made["texts"] = texts_key(now.manifest(train), params.texts.rule).digest
         for dataset in (TRAIN, EVALUATE):
             made[f"images {dataset}"] = image_store(project, params, now.manifest(dataset)).key
@@ -285,7 +300,8 @@ def chosen(project: Project, *sets: str) -> str:
     jobs = [dataclasses.astuple(job) for group in (MAIN, ABLATIONS) for job in jobs_of(params, group)]
     shown = [cell.model_dump(mode="json", exclude={"training"}) for cell in cells]
     tasks = {name: own.datasets for name, own in params.tasks.items()}
-    return json.dumps([shown, jobs, tasks, params.tuning.model_dump()], sort_keys=True)
+    between = {name: own.model_dump() for name, own in params.attribution.items()}
+    return json.dumps([shown, jobs, tasks, between, params.tuning.model_dump()], sort_keys=True)
 
 
 def acts_on(field: str) -> set[str]:
