@@ -5,40 +5,29 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmark.core.errors import DataError, ParamsError
 from benchmark.core.hashing import hash_strings, hash_value
 from benchmark.core.reuse import Key, is_made, key_of, record, source
 from benchmark.core.settings import StatisticsConfig
-from benchmark.core.tables import METRIC_COLUMNS, Manifest, Predictions, read_table, write_table
+from benchmark.core.tables import METRIC_COLUMNS, Predictions, read_table, write_table
 from benchmark.core.tasks import CLASSIFICATION, Task, TaskContext, TaskSettings, ordered, task_named
-from benchmark.grid.layout import Project, source_name
+from benchmark.grid.layout import source_name
 from benchmark.grid.params import Cell, Params
-from benchmark.prompts.named import Named
-from benchmark.prompts.settings import PromptParams, TextParams
-from benchmark.stages.features import (
-    device,
-    encode_images,
-    encode_texts,
-    image_store,
-    shared_image_encoder,
-    text_store,
-)
+from benchmark.stages.evaluation_sets import prompt_set, task_data
+from benchmark.stages.features import device
 from benchmark.stages.train import find_run
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from benchmark.core.features import TextFeatures
-    from benchmark.data.cards import Card
-    from benchmark.encoders.base import ImageEncoder, TextEncoder
-    from benchmark.encoders.store import FeatureStore, TextStore
+    from benchmark.encoders.store import FeatureStore
     from benchmark.evaluation.evaluation_data import EvaluationData
     from benchmark.prompts.class_prompts import PromptSet
     from benchmark.stages.run import Session
@@ -46,7 +35,6 @@ if TYPE_CHECKING:
     from methods.base import Method
 
 METRICS = "metrics.parquet"
-EVERY_IMAGE = "every-image"
 TILE = (64, 64)
 """Images and texts that are scored at once."""
 SHARD = 1024
@@ -54,78 +42,6 @@ SHARD = 1024
 
 Evaluated = dict[tuple[str, str], "pd.DataFrame"]
 """(task, dataset) → metric rows of one cell and seed."""
-
-
-def evaluation_data(
-    project: Project,
-    params: Params,
-    manifest: Manifest,
-    *,
-    protocol: str | None = None,
-    trained_on: str | None = None,
-    named: Named | None = None,
-    encoders: tuple[ImageEncoder, TextEncoder] | None = None,
-    group: Group | None = None,
-) -> EvaluationData:
-    """Choose images, classes and labels by a protocol and find their features.
-
-    encoders: those of an official checkpoint; without them, the run's shared ones. group: processes of which
-    the first encodes texts.
-
-    Without a protocol the card's default is used; where official files hold only a part of its image list
-    and the model was not trained on this dataset, every image of the folder is evaluated and `note` says so.
-    """
-    from benchmark.data.cards import load_card
-    from benchmark.data.dataset import evaluation_set
-    from benchmark.evaluation.evaluation_data import EvaluationData, strata_of
-    from benchmark.prompts.training_texts import training_texts
-
-    card = load_card(manifest.dataset)
-    wanted = protocol or params.data.protocols.get(manifest.dataset)
-    chosen = evaluation_set(manifest, card, wanted)
-    note = ""
-    expected = chosen.info["official_images"]
-    if manifest.origin == "official" and expected and len(chosen) < expected:
-        note = (
-            f"{len(chosen):,} of the {expected:,} images of protocol '{chosen.info['protocol']}' are here: "
-            "not comparable with published numbers"
-        )
-        apart = manifest.dataset != trained_on
-        if wanted is None and apart and EVERY_IMAGE in card.protocols:
-            chosen = evaluation_set(manifest, card, EVERY_IMAGE)
-            note += f"; all {len(chosen):,} images of the folder are evaluated (protocol '{EVERY_IMAGE}')"
-    if encoders is None:
-        images = image_store(project, params, manifest)
-        texts = partial(text_store, project, params)
-        names = f"{params.encoders.image}+{params.encoders.text}"
-        steps = shared_image_encoder(params.encoders.image).preprocessing
-    else:
-        images = encode_images(project, encoders[0], params, manifest)
-        texts = partial(encode_texts, project, encoders[1])
-        names = "+".join(e.card.name for e in encoders)
-        steps = encoders[0].preprocessing
-
-    def encode(wanted: Sequence[str]) -> TextStore:
-        return texts(wanted) if group is None else group.first_then_all(lambda: texts(wanted))
-
-    def report_texts(frame: pd.DataFrame) -> list[list[str]]:
-        whole = TextParams(wording="raw", unit="report", rule=params.texts.rule)
-        return training_texts(replace(manifest, frame=frame), whole)
-
-    place = {name: row for row, name in enumerate(manifest.frame["image_id"])}
-    rows = np.array([place[name] for name in chosen.frame["image_id"]], dtype=np.int64)
-    strata = strata_of(card, chosen.classes, named.present if named is not None and named.studies else None)
-    return EvaluationData(
-        card, manifest, chosen, images, rows, encode, names, steps, strata, report_texts, note
-    )
-
-
-def prompt_set(card: Card, protocol: str, prompts: PromptParams) -> PromptSet:
-    from benchmark.prompts.class_prompts import class_prompts
-
-    return class_prompts(
-        card, protocol, prompts.style, template=prompts.template, aggregation=prompts.aggregation
-    )
 
 
 def evaluate_cell(
@@ -173,33 +89,6 @@ def headlines(found: Evaluated) -> dict[str, dict[str, float | None]]:
     for (name, dataset), rows in found.items():
         numbers.setdefault(dataset, {}).update(task_named(name).headline(rows))
     return numbers
-
-
-def task_data(session: Session, wanted: Task, dataset: str) -> EvaluationData:
-    """The dataset as a protocol of this task evaluates it: the one asked for, the card's default, an official
-    one, another; tasks without protocols of their own take the one that the run evaluates.
-
-    Raises ParamsError where the dataset offers no such task.
-    """
-    from benchmark.data.cards import load_card
-
-    if not wanted.own_protocol:
-        return session.evaluation_data(dataset)
-    card = load_card(dataset)
-    names = [name for name, protocol in card.protocols.items() if protocol.task == wanted.name]
-    if not names:
-        raise ParamsError(
-            f"params.yaml: tasks.{wanted.name} lists '{dataset}', whose card has no protocol of this task. "
-            "Take it out, or see `bench ls datasets`."
-        )
-    asked = session.protocol or card.default_protocol
-    names.sort(key=lambda name: (name != asked, not card.protocols[name].official))
-    for name in names[:-1]:
-        try:
-            return session.evaluation_data(dataset, name)
-        except DataError:
-            continue
-    return session.evaluation_data(dataset, names[-1])
 
 
 def evaluate_task(

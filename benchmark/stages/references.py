@@ -29,7 +29,8 @@ from benchmark.evaluation.scoring import score
 from benchmark.evaluation.tasks.classification import predict
 from benchmark.grid.params import FLOOR, Cell, main_cell
 from benchmark.prompts.lexicon import load_lexicon
-from benchmark.stages.evaluate import TILE, prompt_set
+from benchmark.stages.evaluate import TILE
+from benchmark.stages.evaluation_sets import prompt_set
 from benchmark.stages.features import device, image_store, shared_image_encoder
 from benchmark.stages.train import training_source
 from benchmark.training.loop import seeded_method

@@ -15,7 +15,7 @@ from benchmark.core.locks import only_writer
 from benchmark.core.tables import Manifest
 from benchmark.grid.layout import Project
 from benchmark.grid.params import Cell, Params
-from benchmark.stages.evaluate import evaluation_data
+from benchmark.stages.evaluation_sets import evaluation_data
 from benchmark.stages.prepare import prepare_dataset, source_of
 from benchmark.stages.texts import align_texts, read_named, texts_folder
 from benchmark.stages.train import train_cell, training_inputs

@@ -104,7 +104,8 @@ def test_a_method_without_maps_has_no_row_and_a_set_without_boxes_is_an_error(ta
     from benchmark.grid.layout import Project
     from benchmark.grid.params import main_cell
     from benchmark.grid.params_file import load_params
-    from benchmark.stages.evaluate import evaluate_task, task_data
+    from benchmark.stages.evaluate import evaluate_task
+    from benchmark.stages.evaluation_sets import task_data
     from benchmark.stages.run import Session
     from methods.base import build
 

@@ -18,7 +18,7 @@ from benchmark.reporting.on_disk import training_record
 from benchmark.reporting.outputs import PartReport, published
 from benchmark.reporting.site.page import CellPage, render
 from benchmark.reporting.tables import claims
-from benchmark.stages.evaluate import prompt_set
+from benchmark.stages.evaluation_sets import prompt_set
 from benchmark.stages.tracking import tracking_uri
 
 
