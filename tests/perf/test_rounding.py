@@ -33,9 +33,9 @@ def test_changes_are_to_the_run_of_the_same_cell_that_moves_nothing(tmp_path):
     assert list(found["change"]) == pytest.approx([0.01, -0.01, 0.0])
     (tmp_path / "reports").mkdir()
     found.to_csv(tmp_path / "reports" / "rounding.csv", index=False)
-    read = OnDisk(Project(tmp_path), None, {}).rounding()
+    read = OnDisk(Project(tmp_path), None, {}, {}).rounding()
     assert read["clip-main", "chexpert", "all", "auroc"] == pytest.approx([0.01, 0.0])
-    assert OnDisk(Project(tmp_path / "elsewhere"), None, {}).rounding() == {}
+    assert OnDisk(Project(tmp_path / "elsewhere"), None, {}, {}).rounding() == {}
 
 
 def test_the_table_holds_rounding_against_seeds():
