@@ -68,6 +68,11 @@ class Project:
         """Means, comparisons and ranks of a part, `main` or `all`."""
         return self.root / "results" / "summary" / part
 
+    def sources(self, part: str) -> Path:
+        """Path → sha256 of the results that a summary rests on; a report reads no others. It lies beside the
+        tracked folder of the summary, as results record the processor that made them."""
+        return self.root / "results" / "summary" / f"{part}.sources.json"
+
     def seeds(self, room: str, cell: str) -> list[tuple[int, Path]]:
         """(seed, folder) of a cell in `runs` or `results`, by seed; empty where it has none."""
         found = []

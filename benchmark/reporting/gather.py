@@ -34,7 +34,7 @@ from benchmark.reporting.evidence import SEPARATOR, CellInfo, Curve, Evidence
 from benchmark.reporting.factor_effects import factor_effects
 from benchmark.reporting.joint import Scores, panels_of
 from benchmark.reporting.on_disk import OnDisk
-from benchmark.stages.summarise import SOURCES, Summary
+from benchmark.stages.summarise import Summary
 from benchmark.stages.texts import read_named, texts_folder
 from methods.base import METHODS
 
@@ -72,7 +72,7 @@ class Gathered:
         import pandas as pd
 
         folder = self.project.summary(self.part)
-        if not (folder / SOURCES).is_file():
+        if not self.project.sources(self.part).is_file():
             raise BenchError(
                 f"{self.project.relative(folder)}: no summary. Run `bench stage summarise {self.part}` first."
             )
@@ -154,7 +154,7 @@ class Gathered:
 
     @cached_property
     def _sources(self) -> dict[str, str]:
-        found: dict[str, str] = read_json(self.project.summary(self.part) / SOURCES)
+        found: dict[str, str] = read_json(self.project.sources(self.part))
         return found
 
     @property

@@ -17,7 +17,7 @@ from benchmark.stages.evaluate import find_evaluations
 from benchmark.stages.features import image_store, text_store
 from benchmark.stages.prepare import note_official, source_of
 from benchmark.stages.run import Session
-from benchmark.stages.summarise import FILES, SOURCES, Summary, contents, summarise, summary_key
+from benchmark.stages.summarise import FILES, Summary, contents, summarise, summary_key
 from benchmark.stages.texts import texts_folder, texts_of
 from benchmark.stages.train import training_source
 
@@ -157,12 +157,12 @@ def summarise_stage(part: str) -> str:
     def make() -> None:
         summary = summarise(now, cells, params.seeds, sets, beside)
         summary.save(folder)
-        write_json(folder / SOURCES, files)
+        write_json(project.sources(part), files)
         for path in means:
             write_json(path, _means(summary))
 
     key = summary_key(params, cells, files, sets, beside)
-    done = reuse(project.mark("summary", part), key, [*tables, folder / SOURCES, *means], make)
+    done = reuse(project.mark("summary", part), key, [*tables, project.sources(part), *means], make)
     summary = Summary.load(folder)
     return f"{len(summary.metrics):,} values and {len(summary.comparisons):,} comparisons, {done}"
 

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 REFERENCE_COLUMNS = (*METRIC_COLUMNS, "title", "about")
 FILES = ("metrics", "comparisons", "ranks", "references", "floor")
-SOURCES = "sources.json"
-"""Beside the tables: path → sha256 of the results that they summarise; a report reads no others."""
 
 
 @dataclass(frozen=True)

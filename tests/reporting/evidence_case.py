@@ -27,7 +27,7 @@ from benchmark.evaluation.evaluation_data import subgroups_of
 from benchmark.evaluation.floor import against_floor, decided
 from benchmark.grid.layout import Project
 from benchmark.grid.params_file import load_params
-from benchmark.stages.summarise import SOURCES, Summary
+from benchmark.stages.summarise import Summary
 
 STRENGTH = {"clip-main": 0.4, "carzero-main": 1.4, "carzero-global": 0.7, "carzero-main · name": 1.0}
 FLOOR = "reference-thumbnail"
@@ -91,7 +91,7 @@ def build(root: Path, images: int = 240) -> Path:
     results = sorted((root / "results").glob("*/seed-*/*/*.parquet"))
     files = {path.relative_to(root).as_posix(): hash_file(path) for path in results}
     for part in ("main", "all"):
-        write_json(root / "results" / "summary" / part / SOURCES, files)
+        write_json(Project(root).sources(part), files)
     load_params(root / "params.yaml")
     return root
 
