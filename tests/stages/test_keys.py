@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Iterator
 from functools import lru_cache, partial
 from pathlib import Path
@@ -21,6 +22,7 @@ from benchmark.core.tables import read_table, write_table
 from benchmark.core.tasks import TASKS
 from benchmark.encoders.cards import ENCODERS
 from benchmark.grid.layout import Project
+from benchmark.grid.modality import for_datasets
 from benchmark.grid.params import Params, cell_named, main_cell
 from benchmark.grid.params_file import load_params
 from benchmark.stages.evaluate import evaluation
@@ -128,6 +130,9 @@ VALUES: dict[str, Any] = {
     "training.betas": [0.8, 0.9],
     "training.tile": [4, 4],
     "training.device": "cpu",
+    "ct.train": "ct_rate_lt",
+    "ct.evaluate": ["ct_rate"],
+    "ct.image": "other-images",
     "cells.method": "medclip",
     "attribution.label": "another label",
     "attribution.factors": ["two", "one"],
@@ -150,6 +155,8 @@ ALSO: dict[str, list[str]] = {
     "data.train": ["texts.wording=labels", f"twins.images.{EVALUATE}=90", "data.validation=0.45"],
     "texts.bare_names": ["texts.wording=raw", "cells.own.texts.wording=raw"],
     "texts.llm_file": ["texts.wording=llm", "texts.llm_file=one.parquet"],
+    "ct.texts.bare_names": ["ct.texts.wording=raw"],
+    "ct.texts.llm_file": ["ct.texts.wording=llm", "ct.texts.llm_file=one.parquet"],
     "cells.texts.bare_names": ["cells.own.texts.wording=raw"],
     "cells.texts.llm_file": ["cells.own.texts.wording=llm", "cells.own.texts.llm_file=one.parquet"],
 }
@@ -304,6 +311,12 @@ def chosen(project: Project, *sets: str) -> str:
     return json.dumps([shown, jobs, tasks, between, params.tuning.model_dump()], sort_keys=True)
 
 
+def run_on(project: Project, dataset: str, *sets: str) -> dict[str, Any]:
+    """The settings of a run on radiographs or on volumes, of which every key is made."""
+    params = for_datasets(load_params(project.params, sets=sets), [dataset])
+    return params.model_dump(mode="json", exclude={"ct"})
+
+
 def acts_on(field: str) -> set[str]:
     parts = field.split(".")
     names = [".".join(parts[:k]) for k in range(len(parts), 0, -1)]
@@ -318,7 +331,7 @@ def downstream(names: set[str]) -> set[str]:
 
 
 def value(project: Project, field: str) -> Any:
-    own = VALUES.get(field, VALUES.get(field.removeprefix("method.").removeprefix("cells.")))
+    own = VALUES.get(field, VALUES.get(re.sub(r"^(method|cells|ct)\.", "", field)))
     if own is not None:
         return own
     now: Any = load_params(project.params, sets=ALSO.get(field, [])).model_dump(mode="json")
@@ -339,6 +352,12 @@ def test_a_field_changes_what_it_acts_on_and_nothing_upstream(project: Project, 
     if field == "method.method":
         with pytest.raises(ParamsError):
             load_params(project.params, sets=["method.clip.method=medclip"])
+        return
+    if field.startswith("ct."):
+        one, other = (run_on(project, EVALUATE, *sets) for sets in (also, [*also, item]))
+        assert one == other, "it acts on a run on volumes alone"
+        one, other = (run_on(project, VOLUMES, *sets) for sets in (also, [*also, item]))
+        assert one != other
         return
     before, after = keys_of(*also), keys_of(*also, item)
     changed = {made for made in before if before[made] != after[made]}
