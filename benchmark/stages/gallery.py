@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmark.core.errors import BenchError
 from benchmark.grid.params import main_cell
-from benchmark.stages.evaluate import prompt_set, task_data
+from benchmark.stages.evaluation_sets import prompt_set, task_data
 from benchmark.stages.features import device
 from benchmark.stages.run import Session
 
