@@ -88,4 +88,4 @@ lock:
 	  --no-header --no-annotate -o requirements.lock
 
 clean:
-	rm -rf data runs results .cache scratch mlflow.db mlartifacts reports/figures reports/site
+	rm -rf data runs results .cache scratch mlflow.db mlartifacts reports/figures

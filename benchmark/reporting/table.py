@@ -166,18 +166,31 @@ class Table:
         )
 
     @property
+    def plain_notes(self) -> list[str]:
+        """The notes and the declared family."""
+        return [*self.notes, *([f"Family of the correction: {self.family}"] if self.family else [])]
+
+    @property
+    def footnotes(self) -> list[str]:
+        """Notes of cells with their numbers."""
+        return [f"[{i}] {text}" for i, text in enumerate(self._footnotes, 1)]
+
+    @property
     def all_notes(self) -> list[str]:
         """The notes, the declared family and the footnotes."""
-        family = [f"Family of the correction: {self.family}"] if self.family else []
-        return [*self.notes, *family, *(f"[{i}] {text}" for i, text in enumerate(self._footnotes, 1))]
+        return [*self.plain_notes, *self.footnotes]
 
     def cell(self, row: Row, column: TableColumn, escape: Callable[[str], str] = str) -> str:
         """Text of one cell with its footnote numbers."""
-        value = row.get(column.key)
-        text = column.text(value, escape)
-        notes = value.notes if isinstance(value, Measured) else ()
-        numbers = [str(self._footnotes.index(note) + 1) for note in notes]
+        text = column.text(row.get(column.key), escape)
+        numbers = [str(number) for number in self.numbers(row, column)]
         return f"{text} [{', '.join(numbers)}]" if numbers else text
+
+    def numbers(self, row: Row, column: TableColumn) -> list[int]:
+        """The footnotes of one cell, from 1."""
+        value = row.get(column.key)
+        notes = value.notes if isinstance(value, Measured) else ()
+        return [self._footnotes.index(note) + 1 for note in notes]
 
     def shown(self) -> list[list[tuple[str, bool]]]:
         """Rows of (text, whether it is the separable best), as people read them."""

@@ -139,6 +139,13 @@ def save_png(figure: Figure, path: Path, dpi: int = 110) -> None:
         figure.savefig(temporary, format="png", metadata={}, dpi=dpi, facecolor="white")
 
 
+def png_bytes(drawing: Drawing) -> bytes:
+    """The figure as a PNG of 150 dots an inch."""
+    buffer = io.BytesIO()
+    drawing.figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None}, facecolor="white")
+    return buffer.getvalue()
+
+
 def svg_text(drawing: Drawing) -> str:
     """The figure as one SVG element, without XML preamble."""
     buffer = io.StringIO()

@@ -14,8 +14,10 @@ from benchmark.grid.layout import Project
 from benchmark.grid.params import Cell
 from benchmark.reporting.gallery import picture
 from benchmark.reporting.gather import Gathered
+from benchmark.reporting.joint import Scores
 from benchmark.reporting.on_disk import training_record
 from benchmark.reporting.outputs import PartReport, published
+from benchmark.reporting.site.explore import explorer
 from benchmark.reporting.site.page import CellPage, render
 from benchmark.reporting.tables import claims
 from benchmark.stages.evaluation_sets import prompt_set
@@ -36,12 +38,34 @@ def write_site(report: PartReport) -> Path:
         [cell_page(gathered, cell, runs) for name, cell in gathered.cells.items() if name in present],
         {dataset: class_texts(gathered, dataset) for dataset in evidence.datasets},
         published(project),
+        explorer(evidence, _scores(gathered), {name: _made(gathered, name) for name in evidence.mains}),
         version=__version__,
         pictures=[p for p in (picture(project),) if p is not None],
     )
     page = project.reports / "site" / "index.html"
     write_text(page, text)
     return page
+
+
+def _scores(gathered: Gathered) -> dict[tuple[str, str], Scores]:
+    """Saved scores of the main cells, where the predictions are here."""
+    found = {}
+    for name in gathered.evidence.mains:
+        for dataset in gathered.evidence.datasets:
+            scores = gathered.scores(name, dataset)
+            if scores is not None:
+                found[name, dataset] = scores
+    return found
+
+
+def _made(gathered: Gathered, name: str) -> dict[str, str]:
+    """The command, commits and weights behind a main cell."""
+    records = run_records(gathered.project, name)
+    return {
+        "command": reproduce(gathered.cells[name]),
+        "commit": ", ".join(dict.fromkeys(str(run["commit"])[:10] for _, run in records)),
+        "weights": ", ".join(str(run["model_sha256"])[:16] for _, run in records),
+    }
 
 
 def cell_page(gathered: Gathered, cell: Cell, runs: dict[str, str]) -> CellPage:

@@ -11,14 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.reporting.evidence import Evidence
-from benchmark.reporting.figures.style import Drawing, svg_text
+from benchmark.reporting.figures.style import Drawing, png_bytes, svg_text
 from benchmark.reporting.gallery import Picture
 from benchmark.reporting.numbers import missing
 from benchmark.reporting.published import Published
-from benchmark.reporting.table import Table
+from benchmark.reporting.site.explore import answers, plotly
+from benchmark.reporting.site.words import GLOSSARY, bibtex, would_change
+from benchmark.reporting.table import Table, comma_separated, is_best
 from benchmark.reporting.verdicts import Judgement
 
 HERE = Path(__file__).parent
+LARGEST_SVG = 150_000
+"""Bytes; a figure of more is a picture in the page, which has to stay below six megabytes. Its vector form is
+in reports/figures/."""
 PLAIN_CLASSES = ("macro", "micro", "weighted")
 
 
@@ -42,12 +47,13 @@ def render(
     cells: Sequence[CellPage],
     prompts: Mapping[str, Mapping[str, str]],
     published: Published,
+    explored: Mapping[str, Any],
     *,
     version: str,
     pictures: Sequence[Picture] = (),
 ) -> str:
-    """The page. prompts: dataset → class → the text that it was scored with. pictures: figures that are files
-    already."""
+    """The page. prompts: dataset → class → the text that it was scored with. explored: as `explore.explorer`
+    makes it. pictures: figures that are files already."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -67,6 +73,14 @@ def render(
         verdicts=_verdicts(judgements),
         scale=_scale(judgements),
         tables=[_table(table) for table in tables],
+        answers=answers(evidence),
+        would_change=would_change,
+        explored=_json(explored),
+        csvs=_json({table.name: comma_separated(table) for table in tables}),
+        explorer_script=(HERE / "explore.js").read_text(encoding="utf-8"),
+        plotly=plotly(),
+        glossary=GLOSSARY,
+        bibtex=bibtex(version, evidence),
         figures=[
             *[_figure(drawing) for drawing in drawings],
             *[{"drawing": p, "source": p.source, "id": f"figure-{slug(p.name)}"} for p in pictures],
@@ -102,10 +116,15 @@ def _scale(judgements: Sequence[Judgement]) -> float:
 
 def _table(table: Table) -> dict[str, Any]:
     rows = []
-    for row, shown in zip(table.rows, table.shown(), strict=True):
+    for row in table.rows:
         cells = [
-            {"text": text, "right": not column.left, "best": best}
-            for column, (text, best) in zip(table.shown_columns, shown, strict=True)
+            {
+                "text": column.text(row.get(column.key)),
+                "right": not column.left,
+                "best": is_best(row.get(column.key)),
+                "notes": table.numbers(row, column),
+            }
+            for column in table.shown_columns
         ]
         keys = {k: str(row[k]) for k in ("dataset", "method", "stratum") if row.get(k)}
         rows.append({"cells": cells, "keys": keys})
@@ -113,10 +132,12 @@ def _table(table: Table) -> dict[str, Any]:
 
 
 def _figure(drawing: Drawing) -> dict[str, Any]:
-    encoded = base64.b64encode(svg_text(drawing).encode()).decode()
+    kind, data = "svg+xml", svg_text(drawing).encode()
+    if len(data) > LARGEST_SVG:
+        kind, data = "png", png_bytes(drawing)
     return {
         "drawing": drawing,
-        "source": f"data:image/svg+xml;base64,{encoded}",
+        "source": f"data:image/{kind};base64,{base64.b64encode(data).decode()}",
         "id": f"figure-{slug(drawing.name)}",
     }
 

@@ -1,0 +1,245 @@
+"use strict";
+(() => {
+  const json = (id) => JSON.parse(document.getElementById(id).textContent);
+  const all = (selector, root = document) => [...root.querySelectorAll(selector)];
+  const data = json("explored");
+  const csvs = json("csvs");
+  const form = document.getElementById("explorer");
+  const make = (tag, text, name) => {
+    const element = document.createElement(tag);
+    if (text !== undefined) element.textContent = text;
+    if (name) element.className = name;
+    return element;
+  };
+
+  // Downloads are made in the page.
+  const download = (name, blob) => {
+    const link = make("a");
+    link.href = URL.createObjectURL(blob);
+    link.download = name;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+  };
+  const text = (name, content) => download(name, new Blob([content], { type: "text/csv" }));
+  all(".csv").forEach((b) => b.addEventListener("click", () => text(`${b.dataset.table}.csv`, csvs[b.dataset.table])));
+  all(".png").forEach((b) => b.addEventListener("click", () => {
+    const image = b.closest("figure").querySelector("img");
+    const canvas = make("canvas");
+    canvas.width = 2 * image.naturalWidth;
+    canvas.height = 2 * image.naturalHeight;
+    const ground = canvas.getContext("2d");
+    ground.fillStyle = "#fff";
+    ground.fillRect(0, 0, canvas.width, canvas.height);
+    ground.drawImage(image, 0, 0, canvas.width, canvas.height);
+    canvas.toBlob((blob) => download(`${b.dataset.name}.png`, blob));
+  }));
+  document.getElementById("copybibtex").addEventListener("click", async (event) => {
+    const entry = document.getElementById("bibtex");
+    try { await navigator.clipboard.writeText(entry.textContent); event.target.textContent = "Copied"; }
+    catch { getSelection().selectAllChildren(entry); event.target.textContent = "Selected: press Ctrl+C"; }
+  });
+
+  // A note shows where its mark is.
+  document.addEventListener("mouseover", (event) => {
+    const mark = event.target.closest("a.fn");
+    if (mark && !mark.title) mark.title = document.getElementById(mark.hash.slice(1))?.textContent ?? "";
+  });
+
+  // What does not fit says so, on the side where it goes on.
+  const edges = (box) => {
+    const inner = box.querySelector(".scroll");
+    const rest = inner.scrollWidth - inner.clientWidth - inner.scrollLeft;
+    box.classList.toggle("wider", inner.scrollWidth > inner.clientWidth + 1);
+    box.classList.toggle("right", rest > 1);
+    box.classList.toggle("left", inner.scrollLeft > 1);
+  };
+  const watch = (box) => {
+    box.querySelector(".scroll").addEventListener("scroll", () => edges(box), { passive: true });
+    new ResizeObserver(() => edges(box)).observe(box);
+  };
+  all(".scrollbox").forEach(watch);
+
+  if (!data.methods.length || !Object.keys(data.sets).length) return;
+  document.getElementById("explorehint").hidden = true;
+  document.getElementById("exploreout").hidden = false;
+  const titles = Object.fromEntries(data.methods);
+  const fill = (select, pairs) => select.replaceChildren(...pairs.map(([v, t]) => Object.assign(make("option", t), { value: v })));
+  const { dataset, a, b, cls } = form.elements;
+  fill(dataset, Object.keys(data.sets).map((d) => [d, d]));
+  fill(a, data.methods);
+  fill(b, data.methods);
+  b.selectedIndex = Math.min(1, data.methods.length - 1);
+
+  // The library is unpacked once, when first needed.
+  let library = null;
+  const plotly = () => {
+    library ??= (async () => {
+      const packed = document.getElementById("plotly").textContent.trim();
+      if (!packed) return null;
+      const bytes = Uint8Array.from(atob(packed), (c) => c.charCodeAt(0));
+      const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+      const code = make("script", await new Response(stream).text());
+      document.head.append(code);
+      return window.Plotly;
+    })();
+    return library;
+  };
+  const colours = ["#0b5394", "#c0392b", "#2e7d32", "#8e44ad", "#b8860b", "#00838f", "#6d4c41", "#455a64"];
+  const colour = (name) => colours[data.methods.findIndex(([n]) => n === name) % colours.length];
+  const look = (title, more = {}) => {
+    const style = getComputedStyle(document.documentElement);
+    const ink = style.getPropertyValue("--ink").trim();
+    const axis = { gridcolor: style.getPropertyValue("--line").trim(), zerolinecolor: style.getPropertyValue("--soft").trim(), automargin: true };
+    const { xaxis, yaxis, ...rest } = more;
+    return {
+      title: { text: title, font: { size: 14 }, x: 0, xanchor: "left" }, modebar: { bgcolor: "rgba(0,0,0,0)", color: style.getPropertyValue("--soft").trim(), activecolor: ink }, font: { color: ink, family: "system-ui, sans-serif", size: 12 },
+      paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", margin: { l: 60, r: 10, t: 56, b: 44 },
+      showlegend: false, xaxis: { ...axis, ...xaxis }, yaxis: { ...axis, ...yaxis }, ...rest,
+    };
+  };
+  const settings = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "select2d"] };
+  const whisker = (rows) => ({
+    type: "data", symmetric: false, array: rows.map(([v, , high]) => (high === null ? 0 : high - v)),
+    arrayminus: rows.map(([v, low]) => (low === null ? 0 : v - low)),
+  });
+
+  const number = (v, digits = 3) => (v === null || v === undefined ? "–" : v.toFixed(digits));
+  const interval = (t) => (!t ? "–" : t[1] === null ? number(t[0]) : `${number(t[0])} [${number(t[1])}, ${number(t[2])}]`);
+  const signed = (v) => (v === null ? "–" : `${v > 0 ? "+" : ""}${v.toFixed(3)}`);
+  const pairs = (d, one, two) => {
+    const straight = data.pairs[`${one}|${two}`]?.[d];
+    if (straight) return straight;
+    return (data.pairs[`${two}|${one}`]?.[d] ?? []).map(([c, v, low, high, p]) => [c, -v, high === null ? null : -high, low === null ? null : -low, p]);
+  };
+  const chance = (p) => (p === null ? "–" : p < 0.001 ? "<0.001" : p.toFixed(3));
+  let rows = [];
+
+  const render = async () => {
+    const d = dataset.value;
+    const [one, two] = [a.value, b.value];
+    const counts = data.sets[d].classes;
+    document.getElementById("classnames").replaceChildren(...Object.keys(counts).map((c) => Object.assign(make("option"), { value: c })));
+    const compared = pairs(d, one, two);
+    const difference = Object.fromEntries(compared.map(([c, ...rest]) => [c, rest]));
+    const wanted = cls.value.trim().toLowerCase();
+    const chosen = Object.keys(counts).find((c) => c.toLowerCase() === wanted);
+    const shown = Object.keys(counts).filter((c) => c.toLowerCase().includes(wanted));
+    const macro = difference.macro;
+    const twin = data.sets[d].origin === "twin" ? " SYNTHETIC TWIN." : "";
+    document.getElementById("said").textContent =
+      `${d}: ${titles[one]} ${interval(data.auroc[one][d]?.macro)}, ${titles[two]} ${interval(data.auroc[two][d]?.macro)}` +
+      (macro ? `; difference ${signed(macro[0])} [${signed(macro[1])}, ${signed(macro[2])}], Holm p ${chance(macro[3])}.` : ".") +
+      ` ${shown.length} of ${Object.keys(counts).length} classes.${twin}`;
+
+    rows = shown.map((c) => {
+      const gap = difference[c];
+      const [pos, neg, named] = counts[c];
+      return [c, interval(data.auroc[one][d]?.[c]), interval(data.auroc[two][d]?.[c]),
+        gap ? `${signed(gap[0])} [${signed(gap[1])}, ${signed(gap[2])}]` : "–", gap ? chance(gap[3]) : "–",
+        number(pos, 0), number(neg, 0), named === null ? "–" : String(named)];
+    });
+    const heads = ["Class", titles[one], titles[two], "Difference", "Holm p", "Positives", "Negatives", "Training studies"];
+    const table = make("table", undefined, "data");
+    const head = table.createTHead().insertRow();
+    heads.forEach((title, i) => {
+      const th = make("th", undefined, i ? "right" : "");
+      th.scope = "col";
+      th.append(Object.assign(make("button", title), { type: "button" }));
+      head.append(th);
+    });
+    const body = table.createTBody();
+    rows.forEach((cells) => {
+      const row = body.insertRow();
+      cells.forEach((value, i) => {
+        const td = make("td", i ? value : undefined, i ? "right" : "");
+        if (!i) td.append(Object.assign(make("a", value), { href: address(d, one, two, value) }));
+        row.append(td);
+      });
+    });
+    const region = make("div", undefined, "scroll");
+    region.tabIndex = 0;
+    region.setAttribute("role", "region");
+    region.setAttribute("aria-label", `Classes of ${d}`);
+    region.append(table);
+    const box = make("div", undefined, "scrollbox");
+    const more = make("p", "scroll sideways for more columns →", "more");
+    more.setAttribute("aria-hidden", "true");
+    box.append(more, region);
+    document.getElementById("exploretable").replaceChildren(box);
+    watch(box);
+    edges(box);
+
+    const made = make("dl", undefined, "pairs");
+    [one, two].filter((name, i, list) => list.indexOf(name) === i).forEach((name) => {
+      Object.entries(data.made[name] ?? {}).forEach(([k, v]) => {
+        const pair = make("div");
+        pair.append(make("dt", `${titles[name]} ${k}`), make("dd", v));
+        made.append(pair);
+      });
+    });
+    document.getElementById("exploremade").replaceChildren(made);
+    document.getElementById("classpane").hidden = !chosen;
+    document.getElementById("forestpane").hidden = one === two || !compared.length;
+    if (chosen) document.getElementById("h-class").textContent = `${chosen} (${counts[chosen][0]} positives)`;
+
+    const P = await plotly();
+    if (!P) {
+      document.getElementById("plot-macro").textContent = "Interactive figures need the extra `page` where the page is built: pip install 'cxr-alignbench[page]'.";
+      return;
+    }
+    const points = data.methods.map(([name]) => [name, data.auroc[name][d]?.macro]).filter(([, t]) => t && t[0] !== null);
+    const beside = data.beside.map(([t, v]) => [t, v[d]]).filter(([, t]) => t && t[0] !== null);
+    const trace = (list, labels, own) => ({
+      type: "scatter", mode: "markers", x: list.map((t) => t[0]), y: labels, error_x: whisker(list), marker: own,
+      hovertemplate: "%{y}: %{x:.3f}<extra></extra>",
+    });
+    P.react("plot-macro", [
+      trace(points.map(([, t]) => t), points.map(([n]) => `${titles[n]} ${data.groups[n]?.[d] ?? ""}`), { size: 10, color: points.map(([n]) => colour(n)) }),
+      trace(beside.map(([, t]) => t), beside.map(([t]) => t), { size: 9, symbol: "diamond-open", color: "#808890" }),
+    ], look(`${d}, letters: not separable`, { height: 120 + 26 * (points.length + beside.length), yaxis: { autorange: "reversed" }, xaxis: { title: { text: "macro AUROC" } } }), settings);
+
+    if (chosen) {
+      const line = (which, x) => data.methods.map(([name]) => [name, data.curves[name]?.[d]?.[chosen]?.[which]])
+        .filter(([, ys]) => ys).map(([name, ys]) => ({
+          type: "scatter", mode: "lines", name: titles[name], x: x.map((v) => v / 1000), y: ys.map((v) => v / 1000),
+          line: { color: colour(name), width: name === one || name === two ? 3 : 1.2 }, opacity: name === one || name === two ? 1 : 0.55,
+        }));
+      const share = counts[chosen][0] / (counts[chosen][0] + counts[chosen][1]);
+      const guess = (y) => ({ type: "scatter", mode: "lines", name: "chance", x: [0, 1], y, line: { dash: "dot", color: "#808890", width: 1 } });
+      P.react("plot-roc", [...line(0, data.grid[0]), guess([0, 1])], look("ROC, mean over seeds", { height: 360, showlegend: true, legend: { orientation: "h", y: -0.25 }, xaxis: { title: { text: "false positive rate" }, range: [0, 1] }, yaxis: { title: { text: "true positive rate" }, range: [0, 1] } }), settings);
+      P.react("plot-pr", [...line(1, data.grid[1]), guess([share, share])], look("Precision and recall, mean over seeds", { height: 320, xaxis: { title: { text: "recall" }, range: [0, 1] }, yaxis: { title: { text: "precision" }, range: [0, 1] } }), settings);
+    }
+    if (!document.getElementById("forestpane").hidden) {
+      const list = compared.filter(([c]) => c === "macro" || shown.includes(c)).sort((x, y) => (y[0] === "macro") - (x[0] === "macro") || y[1] - x[1]);
+      P.react("plot-forest", [
+        trace(list.map(([, ...t]) => t), list.map(([c]) => c), { size: 7, color: list.map(([c]) => (c === "macro" ? "#c0392b" : colour(one))) }),
+      ], look(`${titles[one]} − ${titles[two]}, AUROC`, { height: 110 + 18 * list.length, yaxis: { range: [list.length - 0.5, -0.5], dtick: 1 }, xaxis: { zeroline: true, zerolinewidth: 2 } }), settings);
+    }
+  };
+
+  // The address holds the choice: #x/SET/METHOD/METHOD/CLASS.
+  const address = (...parts) => `#x/${parts.map(encodeURIComponent).join("/")}`;
+  const choose = () => {
+    if (!location.hash.startsWith("#x/")) return false;
+    const [d, one, two, c] = location.hash.slice(3).split("/").map(decodeURIComponent);
+    if (data.sets[d]) dataset.value = d;
+    if (titles[one]) a.value = one;
+    if (titles[two]) b.value = two;
+    cls.value = c ?? "";
+    return true;
+  };
+  const chosen = () => [dataset.value, a.value, b.value, ...(cls.value ? [cls.value] : [])];
+  form.addEventListener("input", () => { history.replaceState(null, "", address(...chosen())); render(); });
+  form.addEventListener("submit", (event) => event.preventDefault());
+  addEventListener("hashchange", () => {
+    if (choose()) { render(); document.getElementById("explore").scrollIntoView(); }
+  });
+  document.getElementById("theme").addEventListener("click", render);
+  document.getElementById("explorecsv").addEventListener("click", () => {
+    const safe = (v) => `"${(/^[\s]*[=+\-@]/.test(v) && !/^[+-]?\d/.test(v) ? `'${v}` : v).replaceAll('"', '""')}"`;
+    const heads = ["class", titles[a.value], titles[b.value], "difference", "holm_p", "positives", "negatives", "training_studies"];
+    text(`${dataset.value}.csv`, [heads, ...rows].map((row) => row.map(safe).join(",")).join("\n") + "\n");
+  });
+  if (choose()) document.getElementById("explore").scrollIntoView();
+  render();
+})();
