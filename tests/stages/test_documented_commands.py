@@ -63,6 +63,7 @@ NOT_RUN = {
     "python -m perf.simulate_statistics": "simulates for an hour; tests/evaluation runs it small",
     "pip install 'cxr-alignbench[dicom]'": "needs the package index",
     "pip install 'cxr-alignbench[exchange]'": "needs the package index",
+    "pip install 'cxr-alignbench[page]'": "needs the package index",
     "bench export padchest --as croissant --out padchest.json": (
         "needs the extra `exchange`; tests/exchange runs it where that is installed"
     ),
