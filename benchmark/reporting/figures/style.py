@@ -140,10 +140,14 @@ def save_png(figure: Figure, path: Path, dpi: int = 110) -> None:
 
 
 def png_bytes(drawing: Drawing) -> bytes:
-    """The figure as a PNG of 150 dots an inch."""
-    buffer = io.BytesIO()
-    drawing.figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None}, facecolor="white")
-    return buffer.getvalue()
+    """The figure as a PNG of 150 dots an inch and 64 colours."""
+    from PIL import Image
+
+    drawn, written = io.BytesIO(), io.BytesIO()
+    drawing.figure.savefig(drawn, format="png", dpi=150, metadata={"Software": None}, facecolor="white")
+    with Image.open(drawn) as picture:
+        picture.convert("RGB").quantize(64, dither=Image.Dither.NONE).save(written, "PNG", optimize=True)
+    return written.getvalue()
 
 
 def svg_text(drawing: Drawing) -> str:
