@@ -55,7 +55,7 @@
   };
   const watch = (box) => {
     box.querySelector(".scroll").addEventListener("scroll", () => edges(box), { passive: true });
-    new ResizeObserver(() => edges(box)).observe(box);
+    new ResizeObserver(() => requestAnimationFrame(() => edges(box))).observe(box);
   };
   all(".scrollbox").forEach(watch);
 
@@ -99,7 +99,7 @@
   };
   const settings = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "select2d"] };
   const whisker = (rows) => ({
-    type: "data", symmetric: false, array: rows.map(([v, , high]) => (high === null ? 0 : high - v)),
+    type: "data", symmetric: false, color: "#808890", array: rows.map(([v, , high]) => (high === null ? 0 : high - v)),
     arrayminus: rows.map(([v, low]) => (low === null ? 0 : v - low)),
   });
 
