@@ -20,7 +20,6 @@ def wrong_names(params: Params) -> Iterator[tuple[Loc, str]]:
     for name in params.twins.volumes:
         hint = "Twins of CT volumes are of these sets alone."
         yield from _unknown(("twins", "volumes", name), "CT twin", name, CT_SITES, hint)
-    yield from _attributed(params)
     yield from _protocols(params)
     yield from _encoders(params)
     for field, names in (
@@ -29,6 +28,7 @@ def wrong_names(params: Params) -> Iterator[tuple[Loc, str]]:
     ):
         for loc, name in _listed(field, names):
             yield from _unknown(loc, "method", name, METHODS.names(), "See `bench ls methods`.")
+    yield from _attributed(params)
 
 
 def _unknown(loc: Loc, kind: str, name: str, known: Iterable[str], hint: str) -> Iterator[tuple[Loc, str]]:

@@ -41,6 +41,8 @@ def load_params(path: Path, profile: str | None = None, sets: Sequence[str] = ()
     for item in sets:
         keys, raw = _assign(raw, item)
         options[keys] = f"--set {'.'.join(keys)}"
+    if {("methods",), ("cells",)} & set(options) and not any(keys[0] == "attribution" for keys in options):
+        raw = {key: value for key, value in raw.items() if key != "attribution"}  # it names cells that go
     return _validated(raw, _Source(file, asked, options))
 
 
