@@ -1,7 +1,7 @@
 """Twin images, or CT volumes, per second on one core with files, for every dataset or those named.
 
     python perf/twins.py [DATASET ...] [--images 200] [--size 224] [--least 60] [--json]
-    python perf/twins.py ct_rate --images 12 --size 160 --least 0.34
+    python perf/twins.py ct_rate --images 4 --size 160 --least 0.34
 
 One process, no workers: the figure is per core. Wall clock and processor time of `build_twin` are both given,
 since other work on the machine disturbs only the first. Exit 1 where processor time allows less than --least.

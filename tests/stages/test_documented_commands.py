@@ -81,6 +81,7 @@ NOT_RUN = {
     "python perf/intervals.py": "a measurement of minutes",
     "bench run --method brgsa --dataset ct_rate": "trains for minutes on hundreds of volumes",
     "bench run --method all --dataset rad_chestct --seeds 0": "as above, six times",
+    "python perf/twins.py ct_rate --images 4 --size 160": "a measurement",
     "python perf/twins.py": "a measurement of minutes",
     "bench data twin ct_rate --sheet sheet.jpg": "draws for a minute; tests/twins draws a small one",
     "python -m benchmark.twins.ct.contact_sheet --out sheet.jpg": "draws for a minute; see tests/twins",
