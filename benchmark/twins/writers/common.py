@@ -97,11 +97,15 @@ def _encode(path: Path, suffix: str, array: np.ndarray, options: list[int]) -> N
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """CSV, gzipped where the name ends in .gz; equal rows give equal bytes."""
+    """CSV, gzipped where the name ends in .gz; equal rows give equal bytes. Without rows, as a part of
+    a small twin may be, there is no file: readers refuse a header alone."""
+    body = list(rows)
+    if not body:
+        return
     text = io.StringIO(newline="")
     table = csv.writer(text, lineterminator="\n")
     table.writerow(header)
-    table.writerows(rows)
+    table.writerows(body)
     data = text.getvalue().encode("utf-8")
     if path.suffix == ".gz":
         packed = io.BytesIO()
