@@ -44,7 +44,7 @@ understanding: $(VENV)/.installed
 	bench stage gallery
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/.installed
 	ruff check .
@@ -84,7 +84,7 @@ audit: $(VENV)/.installed
 	  $(BIN)/pip-audit -r requirements.lock --no-deps --disable-pip $(AUDIT_EXCEPTIONS)
 
 lock:
-	uv pip compile pyproject.toml --extra weights --extra dev --extra docs --universal --python-version 3.11 \
+	uv pip compile pyproject.toml --extra weights --extra dev --extra docs --extra exchange --extra page --universal --python-version 3.11 \
 	  --no-header --no-annotate -o requirements.lock
 
 clean:
