@@ -30,7 +30,7 @@ def write_every_eval_ever(bundle: Bundle, path: Path) -> str:
     checked = validate(value)
     write_json(path, value)
     return "" if checked else (
-        "not validated: the package every-eval-ever is not here (it needs Python 3.12; extra `every-eval-ever`)"
+        "not validated: every-eval-ever is not installed (Python 3.12 and the extra `every-eval-ever`)"
     )  # fmt: skip
 
 
