@@ -132,7 +132,7 @@ def one_epoch(setting: str, place: Path, images: int, method: str | None = None)
     data = session.inputs(cell)
     if method is None:
         return 0.0
-    config = train_config({"device": "cpu", **cell.training, "epochs": 1})
+    config = train_config({**cell.training.model_dump(), "device": "cpu", "epochs": 1})
     module = seeded_method(cell.method, cell.options, data.images.width, data.text.width, 0)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_utime
     with tempfile.TemporaryDirectory() as folder:
