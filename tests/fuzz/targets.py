@@ -436,6 +436,33 @@ parser("TIFF, WebP, BMP, GIF, JPEG 2000", "a.tif", lambda: m.mutated(v.images()[
 parser("DICOM", "a.dcm", _dicom_inputs, _pixels)
 
 
+def _volume(path: Path) -> object:
+    from benchmark.data.volumes import read_volume
+
+    return read_volume(path)
+
+
+def _series(folder: Path, where: str, data: bytes) -> object:
+    for number, whole in enumerate(v.slices()):
+        (folder / f"{number}.dcm").write_bytes(whole)
+    (folder / where).write_bytes(data)
+    return _volume(folder)
+
+
+parser("NIfTI volumes", "a.nii", lambda: m.mutated(v.volumes()[0], m.BINARY), _volume)
+parser(
+    "packed NIfTI volumes",
+    "a.nii.gz",
+    lambda: (
+        m.mutated(v.volumes()[0], m.BINARY).map(v.packed)
+        | m.mutated([v.packed(one) for one in v.volumes()[0]], m.BINARY)
+    ),
+    _volume,
+)
+parser("npz volumes", "a.npz", lambda: m.mutated(v.volumes()[1], m.BINARY) | m.archives_of_arrays(), _volume)
+_add("DICOM series", lambda: named("1.dcm", m.mutated(v.slices()[1:2], m.BINARY)), _series)
+
+
 def _masks(folder: Path, where: str, data: bytes) -> object:
     from benchmark.data.masks import decode_mask, decode_relative
 

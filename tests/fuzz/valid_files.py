@@ -99,6 +99,43 @@ def array_file() -> bytes:
 
 
 @cache
+def volumes() -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
+    """NIfTI volumes of 6 x 5 x 4 voxels, not packed, and numpy archives with an array `ct`."""
+    import nibabel
+
+    body = (np.arange(120).reshape(6, 5, 4) * 9 - 1000).astype(np.int16)
+    affine = np.diag([-0.7, -0.7, 1.5, 1.0])
+    made = [
+        nibabel.Nifti1Image(body, affine),
+        nibabel.Nifti1Image(body.astype(np.float32), affine),
+        nibabel.Nifti2Image(body, affine),
+    ]
+    made[0].header.set_slope_inter(2, -1024)
+    sinks = [io.BytesIO(), io.BytesIO()]
+    np.savez(sinks[0], ct=body)
+    np.savez_compressed(sinks[1], ct=np.asfortranarray(body), spacing=np.ones(3))
+    return tuple(image.to_bytes() for image in made), tuple(sink.getvalue() for sink in sinks)
+
+
+@cache
+def slices() -> tuple[bytes, ...]:
+    """Three DICOM slices of one CT series."""
+    return tuple(
+        held(
+            {
+                "SeriesInstanceUID": "1.2.3",
+                "ImageOrientationPatient": [1, 0, 0, 0, 1, 0],
+                "ImagePositionPatient": [0, 0, 2 * k],
+                "PixelSpacing": [1, 1],
+                "RescaleSlope": 1,
+                "RescaleIntercept": -1024,
+            }
+        )
+        for k in range(3)
+    )
+
+
+@cache
 def images() -> dict[str, tuple[bytes, ...]]:
     """png, jpeg, and formats that are refused by name."""
     grey = (np.add.outer(np.arange(24) * 5, np.arange(30) * 3) % 251).astype(np.uint8)
