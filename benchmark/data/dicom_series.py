@@ -88,7 +88,8 @@ def _place(
     path: Path, axes: np.ndarray, spacing: tuple[float, float], shape: tuple[int, int], normal: np.ndarray
 ) -> _Slice:
     header = _open(path, pixels=False)
-    series = str(header.get("SeriesInstanceUID", ""))
+    with parsing(path, WHAT, FETCH):  # pydicom reads an element when it is asked for
+        series = str(header.get("SeriesInstanceUID", ""))
     if not series:
         raise DataError(f"{path}: no SeriesInstanceUID; it is no slice of a series. Leave it out.")
     mine, sizes, size = _plane(header, path)
