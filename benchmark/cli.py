@@ -108,10 +108,13 @@ def main(argv: list[str] | None = None) -> int:
         arguments = ["--debug", *[a for a in arguments if a != "--debug"]]
     if sys.stdout is None:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (it stands for a closed standard output)
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
     try:
         return _run(arguments)
     except UsageError as error:
-        error.show()  # type: ignore[attr-defined]
+        with suppress(OSError):  # nobody can be told, but for the exit code
+            error.show()  # type: ignore[attr-defined]
         return _failed(error.format_message(), 2, arguments)  # type: ignore[attr-defined]
     except BenchError as error:
         line, code = str(error), error.exit_code
@@ -130,7 +133,8 @@ def main(argv: list[str] | None = None) -> int:
         line, code = INTERRUPTED, 130
     except Exception as error:
         line, code = _unforeseen(error)
-    sys.stderr.write(f"{printable(' '.join(line.split()))}\n")
+    with suppress(OSError):
+        sys.stderr.write(f"{printable(' '.join(line.split()))}\n")
     return _failed(line, code, arguments)
 
 

@@ -179,6 +179,14 @@ def test_a_full_standard_output_is_one_line() -> None:
             assert "No space left" in done.stderr
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is always full")  # noqa: PTH110
+@pytest.mark.parametrize("end", ["2>/dev/full", "2>&-", ">/dev/full 2>/dev/full"])
+@pytest.mark.parametrize("arguments", ["score no.csv --labels no.csv --json", "score --nothing"])
+def test_an_error_that_cannot_be_said_keeps_its_exit_code(end, arguments) -> None:
+    done = subprocess.run(f"{sys.executable} -m benchmark {arguments} {end}", shell=True, capture_output=True)
+    assert done.returncode == 2
+
+
 def test_a_closed_standard_output_is_no_traceback() -> None:
     done = subprocess.run(
         f"{sys.executable} -m benchmark ls methods >&-", shell=True, text=True, stderr=subprocess.PIPE
