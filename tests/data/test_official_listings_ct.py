@@ -13,6 +13,9 @@ import pytest
 from benchmark.data.cards import card_names, load_card
 from tests.data.official import checked, listing
 
+UNREAD = {"cxr_align", "cxr_lt_2026"}
+"""Cards whose counts could not be read at their source, so that there is no listing to build."""
+
 PARTS = {"train": (47_149, 24_128, 20_000), "valid": (3_039, 1_564, 1_304)}
 """Volumes, scans and patients of CT-RATE's two parts."""
 
@@ -121,6 +124,18 @@ def test_rad_chestct(tmp_path: Path) -> None:
 
 
 def test_every_card_has_a_complete_listing() -> None:
-    """A card that is added needs a test of its whole listing, here or in a file beside this one."""
-    tests = "".join(p.read_text() for p in Path(__file__).parent.glob("test_official_listings*.py"))
-    assert [name for name in card_names() if f"def test_{name}(" not in tests] == []
+    """A card that is added needs a test of its whole listing, here or in a file beside this one, unless it
+    says that its counts could not be read at their source."""
+    here = Path(__file__).parent
+    tests = "".join(p.read_text() for p in here.glob("test_official_listings*.py"))
+    newer = (here / "test_readers_2026.py").read_text()
+    lacking = [
+        name
+        for name in card_names()
+        if f"def test_{name}(" not in tests and f"def test_{name}_listing(" not in newer
+    ]
+    assert set(lacking) == UNREAD
+    for name in UNREAD:
+        card = load_card(name)
+        assert not card.counts
+        assert any("Unread:" in str(issue) for issue in card.known_issues)

@@ -43,7 +43,7 @@ def test_datasets_and_encoders(capsys):
     assert encoders["minilm-l6"]["kind"] == "text"
     overview = listing(capsys)
     assert set(overview) == {"methods", "datasets", "encoders", "readers", "aligners", "tasks"}
-    assert "pointing game" in listing(capsys, "tasks")["tasks"]["grounding"]["title"]
+    assert "lies in a box" in listing(capsys, "tasks")["tasks"]["grounding"]["title"]
     assert listing(capsys, "readers")["readers"]["table"]["module"] == "benchmark.data.readers.table"
     assert list(listing(capsys, "aligners")["aligners"]) == ["rules"]
 

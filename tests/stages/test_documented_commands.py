@@ -35,6 +35,8 @@ NOT_RUN = {
     "make fuzz": "tries a hundred thousand inputs; tests/fuzz tries some",
     'make fuzz FUZZ="--inputs 1000000 --processes 8 --minutes 60"': "as above, for an hour",
     'make fuzz FUZZ="--only DICOM JPEG --inputs 20000"': "as above, for minutes",
+    'make fuzz FUZZ="--processes 2"': "as above, in two processes",
+    "make places": "builds the environment from the package index; tests/stages/test_places.py does its part",
     "make chaos": "kills a hundred runs; tests/chaos kills some",
     "bench data check ct_rate --data-root /data/CT-RATE": "needs the volumes; tests/data has some",
     "python perf/twin_realism.py --reports NLMCXR_reports.tgz --boxes BBox_List_2017.csv --det test.json": (
@@ -286,7 +288,7 @@ def test_documented_command(command, guide, official, monkeypatch, capfd, reques
     else:
         programs = {"python": [sys.executable], "dvc": [sys.executable, "-m", "dvc"],
                     "torchrun": [sys.executable, "-m", "torch.distributed.run"]}  # fmt: skip
-        code = subprocess.run([*programs[words[0]], *words[1:]], timeout=200).returncode
+        code = subprocess.run([*programs[words[0]], *words[1:]], timeout=400).returncode
     out, err = capfd.readouterr()
     allowed = {0, 1} if words[:2] == ["bench", "doctor"] or words[1:3] == ["data", "check"] else {0}
     assert code in allowed, err[-2000:]
