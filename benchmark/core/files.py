@@ -91,6 +91,26 @@ def _place() -> str:
     return hashlib.sha256(f"{socket.gethostname()} {inside}".encode()).hexdigest()[:8]
 
 
+def mapped_array(path: Path, dtype: Any, shape: tuple[int, ...]) -> Any:
+    """A new .npy file of zeros, mapped into memory for writing, whose place on the disk is reserved.
+
+    Writing into a mapping that the disk has no room for would end the process by a signal. Raises BenchError
+    where the folder or disk does not take the file.
+    """
+    import numpy as np
+
+    with _writable(path):
+        array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+        if hasattr(os, "posix_fallocate"):
+            try:
+                with path.open("r+b") as handle:
+                    os.posix_fallocate(handle.fileno(), 0, path.stat().st_size)
+            except OSError:
+                path.unlink(missing_ok=True)
+                raise
+    return array
+
+
 @contextlib.contextmanager
 def _writable(target: Path) -> Iterator[None]:
     try:

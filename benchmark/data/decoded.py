@@ -26,7 +26,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from benchmark.core.errors import DataError
-from benchmark.core.files import atomic_path, write_text
+from benchmark.core.files import atomic_path, mapped_array, write_text
 from benchmark.core.hashing import hash_bytes, hash_strings
 from benchmark.core.locks import only_writer
 from benchmark.core.preprocessing import Preprocessing
@@ -179,7 +179,7 @@ def _decode(
     if not rows.exists():
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        np.lib.format.open_memmap(pixels, mode="w+", dtype=np.uint8, shape=(count, side, side)).flush()
+        mapped_array(pixels, np.uint8, (count, side, side)).flush()
         with atomic_path(rows) as temporary:
             np.save(temporary, np.zeros(count, dtype=_ROW))
     records = np.lib.format.open_memmap(rows, mode="r+")
@@ -282,7 +282,7 @@ def _compact(source: Path, good: np.ndarray, target: Path) -> None:
     whole = np.load(source, mmap_mode="r")
     rows = np.flatnonzero(good)
     shape = (len(rows), *whole.shape[1:])
-    out = np.lib.format.open_memmap(target, mode="w+", dtype=np.uint8, shape=shape)
+    out = mapped_array(target, np.uint8, shape)
     for start in range(0, len(rows), 1024):
         out[start : start + 1024] = whole[rows[start : start + 1024]]
     out.flush()

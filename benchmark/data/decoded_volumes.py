@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from benchmark.core.errors import DataError
-from benchmark.core.files import atomic_path
+from benchmark.core.files import atomic_path, mapped_array
 from benchmark.core.guard import parsing
 from benchmark.core.hashing import hash_file, hash_strings
 from benchmark.core.locks import only_writer
@@ -127,7 +127,7 @@ def _fill(
     if not marks.exists():
         folder.mkdir(parents=True, exist_ok=True)
         shape = (len(sources), *steps.shape)
-        np.lib.format.open_memmap(voxels, mode="w+", dtype=np.int16, shape=shape).flush()
+        mapped_array(voxels, np.int16, shape).flush()
         with atomic_path(marks) as temporary, temporary.open("wb") as handle:
             np.save(handle, np.zeros(len(sources), dtype=bool))
     done = np.lib.format.open_memmap(marks, mode="r+")

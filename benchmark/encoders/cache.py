@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from benchmark.core import numerics
 from benchmark.core.errors import BenchError
-from benchmark.core.files import read_json, write_json
+from benchmark.core.files import mapped_array, read_json, write_json
 from benchmark.core.hashing import hash_array, hash_strings, hash_value
 from benchmark.core.locks import only_writer
 from benchmark.core.settings import Precision
@@ -170,7 +170,7 @@ def _build(
             elif done:
                 arrays[name] = np.lib.format.open_memmap(path, mode="r+")
             else:
-                arrays[name] = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+                arrays[name] = mapped_array(path, dtype, shape)
         with torch.inference_mode():
             for start in range(done, total, _SHARD):
                 stop = min(start + _SHARD, total)
