@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -10,12 +11,15 @@ import numpy as np
 from pydantic import Field
 
 from benchmark.core.errors import DataError
-from benchmark.core.tasks import TaskSettings
+from benchmark.core.tasks import Task, TaskContext, TaskResult, TaskSettings
 from benchmark.data.dataset import evaluation_set
 from benchmark.evaluation.evaluation_data import hash_frame
 
 if TYPE_CHECKING:
+    from benchmark.core.settings import StatisticsConfig
     from benchmark.evaluation.evaluation_data import EvaluationData
+    from benchmark.prompts.class_prompts import PromptSet
+    from methods.base import Method
 
 LEAST_NEGATIVES = 20
 """Held-out images without a finding that a threshold needs."""
@@ -26,6 +30,37 @@ class OperatingSettings(TaskSettings, frozen=True):
     """Of a task that decides at a held-out threshold."""
 
     held_out: tuple[str, ...] = Field(default=("validate",), min_length=1, description=HELD_OUT)
+
+
+class OperatingTask(Task):
+    """A task that decides at thresholds of held-out images; it has no result where there are none."""
+
+    needs = frozenset({"labels"})
+    lacking = "no held-out image fixes an operating point"
+    own_protocol = False
+    Settings = OperatingSettings
+
+    def evaluate(
+        self, method: Method, data: EvaluationData, prompts: PromptSet, given: TaskContext
+    ) -> TaskResult | None:
+        assert isinstance(given.settings, OperatingSettings)
+        other = held_out_data(data, given.settings.held_out)
+        return None if other is None else self.decide(method, data, other, prompts, given)
+
+    @abstractmethod
+    def decide(
+        self,
+        method: Method,
+        data: EvaluationData,
+        other: EvaluationData,
+        prompts: PromptSet,
+        given: TaskContext,
+    ) -> TaskResult | None:
+        """`evaluate`, with the held-out images in `other`."""
+
+    def reads(self, data: EvaluationData, statistics: StatisticsConfig) -> dict[str, str]:
+        """The labels of every split, one of which fixes the thresholds, too."""
+        return {**super().reads(data, statistics), "held out": every_label(data)}
 
 
 def held_out_data(data: EvaluationData, splits: Sequence[str]) -> EvaluationData | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -24,6 +24,7 @@ Labels = NDArray[np.int8]
 Kind = Literal["floor", "ceiling"]
 FOLDS = 5
 HELD_OUT = 0.2
+AT_ONCE = 256
 
 REFERENCES: Registry[type[Reference]] = Registry(
     "reference",
@@ -46,6 +47,11 @@ class Images:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def batches(self) -> Iterator[NDArray[np.int64]]:
+        """Rows of the store, AT_ONCE images at a time, so that not all are in memory."""
+        for start in range(0, len(self), AT_ONCE):
+            yield self.rows[start : start + AT_ONCE]
 
     def take(self, chosen: NDArray[np.int64]) -> Images:
         """These images of them, in this order."""

@@ -8,8 +8,6 @@ import numpy as np
 from benchmark.evaluation.references.base import REFERENCES, Floats, Images
 from benchmark.evaluation.references.linear import LinearReference
 
-AT_ONCE = 256
-
 
 @REFERENCES.register("pooled")
 class Pooled(LinearReference):
@@ -21,7 +19,7 @@ class Pooled(LinearReference):
 
     def inputs(self, images: Images) -> Floats:
         parts = []
-        for start in range(0, len(images), AT_ONCE):
-            got = images.features.get(images.rows[start : start + AT_ONCE])
+        for rows in images.batches():
+            got = images.features.get(rows)
             parts.append(np.concatenate([got.pooled.numpy(), got.local.amax(1).numpy()], axis=1))
         return np.concatenate(parts).astype(np.float64)

@@ -9,7 +9,6 @@ from benchmark.evaluation.references.linear import LinearReference
 
 SIDE = 8
 BINS = 32
-AT_ONCE = 256
 
 
 @REFERENCES.register("thumbnail")
@@ -22,8 +21,8 @@ class Thumbnail(LinearReference):
 
     def inputs(self, images: Images) -> Floats:
         parts = []
-        for start in range(0, len(images), AT_ONCE):
-            pixels = images.pixels(images.rows[start : start + AT_ONCE])
+        for rows in images.batches():
+            pixels = images.pixels(rows)
             parts.append(np.concatenate([tiles(pixels), histogram(pixels)], axis=1))
         return np.concatenate(parts)
 

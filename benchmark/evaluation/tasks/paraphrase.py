@@ -12,14 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmark.core.hashing import derive_seed, hash_strings
-from benchmark.core.tasks import TASKS, Task, TaskContext, TaskResult
+from benchmark.core.tasks import TASKS, TaskContext, TaskResult
 from benchmark.evaluation.evaluate import finish
-from benchmark.evaluation.operating_point import (
-    OperatingSettings,
-    every_label,
-    held_out_data,
-    operating_points,
-)
+from benchmark.evaluation.operating_point import OperatingTask, operating_points
 from benchmark.evaluation.statistics.influence import patient_codes
 from benchmark.evaluation.statistics.trials import Trials
 from benchmark.evaluation.trial_rows import trial_rows
@@ -43,24 +38,21 @@ BY_CLASS = ("flips_by_wording", "flips_by_image")
 
 
 @TASKS.register("paraphrase")
-class Paraphrase(Task):
+class Paraphrase(OperatingTask):
     name = "paraphrase"
     title = "Paraphrase: decisions that flip with the wording, and with the image as a control"
     headlines = ("flips_by_wording", "flips_by_image")
     shown = ("flips_by_wording", "flips_by_wording_refitted", "flips_by_image")
-    needs = frozenset({"labels"})
-    lacking = "no held-out image fixes an operating point"
     order = 5
-    own_protocol = False
-    Settings = OperatingSettings
 
-    def evaluate(
-        self, method: Method, data: EvaluationData, prompts: PromptSet, given: TaskContext
+    def decide(
+        self,
+        method: Method,
+        data: EvaluationData,
+        other: EvaluationData,
+        prompts: PromptSet,
+        given: TaskContext,
     ) -> TaskResult | None:
-        assert isinstance(given.settings, OperatingSettings)
-        other = held_out_data(data, given.settings.held_out)
-        if other is None:
-            return None
         texts = wordings(data)
         store = data.encode(texts)
         features = store.get(store.rows(texts))
@@ -91,9 +83,8 @@ class Paraphrase(Task):
         return TaskResult(finish(rows, None, grouped), f"{len(TEMPLATES)} templates")
 
     def reads(self, data: EvaluationData, statistics: StatisticsConfig) -> dict[str, str]:
-        """The wordings, and the labels of every split, one of which fixes the thresholds, too."""
-        found = super().reads(data, statistics)
-        return {**found, "held out": every_label(data), "wordings": hash_strings(wordings(data))}
+        """The wordings too."""
+        return {**super().reads(data, statistics), "wordings": hash_strings(wordings(data))}
 
 
 def wordings(data: EvaluationData) -> list[str]:

@@ -11,21 +11,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmark.core.tasks import TASKS, Task, TaskContext, TaskResult
+from benchmark.core.tasks import TASKS, TaskContext, TaskResult
 from benchmark.evaluation.evaluate import finish, metric_row
-from benchmark.evaluation.operating_point import (
-    OperatingSettings,
-    every_label,
-    held_out_data,
-    operating_points,
-)
+from benchmark.evaluation.operating_point import OperatingTask, operating_points
 from benchmark.evaluation.prompt_scores import prompt_label
 from benchmark.evaluation.statistics.error_rates import crossed, error_panel, rate_gaps
 from benchmark.evaluation.statistics.influence import patient_codes
 from benchmark.evaluation.tasks.classification import predict
 
 if TYPE_CHECKING:
-    from benchmark.core.settings import StatisticsConfig
     from benchmark.evaluation.evaluation_data import EvaluationData
     from benchmark.evaluation.trial_rows import Rows
     from benchmark.prompts.class_prompts import PromptSet
@@ -33,24 +27,21 @@ if TYPE_CHECKING:
 
 
 @TASKS.register("underdiagnosis")
-class Underdiagnosis(Task):
+class Underdiagnosis(OperatingTask):
     name = "underdiagnosis"
     title = "Underdiagnosis: error rates by sex, age, view and their crossings, at one operating point"
     headlines = ("fnr", "fpr")
     shown = ("fnr", "fpr", "underdiagnosis", "overdiagnosis")
-    needs = frozenset({"labels"})
-    lacking = "no held-out image fixes an operating point"
     order = 6
-    own_protocol = False
-    Settings = OperatingSettings
 
-    def evaluate(
-        self, method: Method, data: EvaluationData, prompts: PromptSet, given: TaskContext
+    def decide(
+        self,
+        method: Method,
+        data: EvaluationData,
+        other: EvaluationData,
+        prompts: PromptSet,
+        given: TaskContext,
     ) -> TaskResult | None:
-        assert isinstance(given.settings, OperatingSettings)
-        other = held_out_data(data, given.settings.held_out)
-        if other is None:
-            return None
         held_out, scores = (predict(method, own, prompts, given) for own in (other, data))
         if given.helper:
             return None
@@ -79,10 +70,6 @@ class Underdiagnosis(Task):
             rows += [metric_row(c, metric, panel.interval(k, level)) for k, c in enumerate(panel.columns)]
             rows += [metric_row(c, f"{metric}_gap", i) for c, i in rate_gaps(panel, list(own), level)]
         return TaskResult(finish(rows, None, grouped), prompt_label(prompts))
-
-    def reads(self, data: EvaluationData, statistics: StatisticsConfig) -> dict[str, str]:
-        """Of every split, one of which fixes the thresholds, too."""
-        return {**super().reads(data, statistics), "held out": every_label(data)}
 
     def is_share(self, metric: str) -> bool:
         """Gaps are differences."""
