@@ -82,6 +82,10 @@ class TextEncoder(nn.Module, ABC):
         super().__init__()
         self.card = card
 
+    def vocabulary(self) -> str:
+        """A hash of what turns texts into ids, where the card does not name it; "" where it does."""
+        return ""
+
     @abstractmethod
     def tokenize(self, texts: Sequence[str]) -> TokenBatch: ...
 
@@ -109,16 +113,20 @@ class TextEncoder(nn.Module, ABC):
         return super().train(False)
 
 
-def fingerprint(encoder: ImageEncoder | TextEncoder) -> str:
-    """sha256 over the card, the tensors and the code version: what the features are a function of.
+_NOT_CONTENT = {"weights", "sha256", "licence", "seen", "note", "name", "tokenizer"}
 
-    The weights file's own hash, its path and the card's prose do not count; the tensors do.
+
+def fingerprint(encoder: ImageEncoder | TextEncoder) -> str:
+    """sha256 over card, tensors, vocabulary and code version: what the features are a function of.
+
+    The weights file's own hash, its path and the card's prose do not count; tensors and vocabulary do.
     """
     tensors = [
         f"{name}:{hash_array(_plain(tensor))}" for name, tensor in sorted(encoder.state_dict().items())
     ]
-    card = encoder.card.model_dump(mode="json", exclude={"weights", "sha256", "licence", "note", "name"})
-    return hash_value([CODE_VERSION, type(encoder).__qualname__, card, hash_strings(tensors)])
+    card = encoder.card.model_dump(mode="json", exclude=_NOT_CONTENT)
+    read = [encoder.vocabulary()] if isinstance(encoder, TextEncoder) else []
+    return hash_value([CODE_VERSION, type(encoder).__qualname__, card, hash_strings(tensors), *read])
 
 
 def _plain(tensor: Tensor) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,10 +10,14 @@ import torch
 from torch import Tensor
 from transformers.utils import logging as transformers_logging
 
+from benchmark.core.hashing import hash_value
 from benchmark.core.pretrained import from_folder, model_from_folder, untrained
 from benchmark.encoders.base import TextEncoder, TokenBatch
 from benchmark.encoders.cards import TextCard
 from benchmark.encoders.weights import WeightsError, weights_path
+
+_PER_CALL = ("padding", "truncation")
+"""What a tokenizer keeps of its last call."""
 
 
 class TransformersText(TextEncoder):
@@ -31,7 +36,8 @@ class TransformersText(TextEncoder):
             folder = str(path if path.is_dir() else path.parent)
             unused = () if card.pooling == "model" else ("pooler.",)
             self.model = model_from_folder("AutoModel", folder, unused, use_safetensors=True)
-        self.tokenizer = from_folder("AutoTokenizer", folder)
+        words = card.tokenizer.removeprefix("path:") or folder
+        self.tokenizer = from_folder("AutoTokenizer", words)
         if not hasattr(self.model.config, "hidden_size"):
             kind = type(self.model).__name__
             raise WeightsError(
@@ -52,6 +58,11 @@ class TransformersText(TextEncoder):
         limit = getattr(self.model.config, "max_position_embeddings", card.max_length)
         self.length = min(card.max_length, limit)
         self.width = int(self.model.config.hidden_size)
+
+    def vocabulary(self) -> str:
+        """Of the tokenizer's rules and words; how long texts are cut is said by the card."""
+        rules = json.loads(self.tokenizer.backend_tokenizer.to_str())
+        return hash_value({key: value for key, value in rules.items() if key not in _PER_CALL})
 
     def tokenize(self, texts: Sequence[str]) -> TokenBatch:
         batch = self.tokenizer(

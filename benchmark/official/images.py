@@ -62,6 +62,8 @@ def _card(
             "source": "timm",
             "architecture": architecture,
             "weights": f"path:{weights}",
+            "licence": "of the checkpoint",
+            "seen": "unknown",
             "preprocessing": steps,
             "pooling": pooling,
         }

@@ -62,6 +62,8 @@ def _card(name: str, tokenizer: Any, weights: str, layers: int, length: int) -> 
         source="transformers",
         architecture=f"vocabulary {words}",
         weights=f"path:{weights}",
+        licence="of the checkpoint",
+        seen="unknown",
         max_length=length,
         layers=layers,
         specials="keep",
@@ -200,6 +202,8 @@ class ClipText(TextEncoder):
             source="open_clip",
             architecture="clip text",
             weights=f"path:{weights}",
+            licence="of the checkpoint",
+            seen="unknown",
             max_length=model.context_length,
             pooling="model",
         )

@@ -103,7 +103,8 @@ def test_a_name_of_the_hub_needs_its_pins() -> None:
     from benchmark.encoders.cards import TextCard
     from benchmark.encoders.weights import weights_path
 
-    fields = {"name": "x", "source": "transformers", "weights": "hub:someone/model"}
+    fields = {"name": "x", "source": "transformers", "weights": "hub:someone/model",
+              "licence": "none", "seen": ()}  # fmt: skip
     pins = {"revision": "a" * 40, "sha256": "b" * 64}
     for given in ({}, {"revision": pins["revision"]}, {"sha256": pins["sha256"]}):
         with pytest.raises(BenchError, match="is not pinned"):
@@ -126,7 +127,8 @@ def test_a_clip_folder_as_text_encoder_is_one_line(tmp_path) -> None:
     CLIPModel(
         CLIPConfig(text_config=text, vision_config={**small, "image_size": 32, "patch_size": 16})
     ).save_pretrained(tmp_path)
-    card = {"name": "x", "source": "transformers", "weights": f"path:{tmp_path}"}
+    card = {"name": "x", "source": "transformers", "weights": f"path:{tmp_path}",
+            "licence": "none", "seen": ()}  # fmt: skip
     with pytest.raises(BenchError, match="more than a text tower"):
         text_encoder(card)
 
@@ -158,7 +160,8 @@ def test_weights_that_a_model_folder_lacks_are_not_drawn_at_random(tmp_path, poo
 
     shutil.copytree(text_model()[0], tmp_path / "m")
     change(tmp_path / "m")
-    card = {"name": "x", "source": "transformers", "weights": f"path:{tmp_path / 'm'}", "pooling": pooling}
+    card = {"name": "x", "source": "transformers", "weights": f"path:{tmp_path / 'm'}", "pooling": pooling,
+            "licence": "none", "seen": ()}  # fmt: skip
     if lost:
         with pytest.raises(BenchError, match=lost):
             text_encoder(card)

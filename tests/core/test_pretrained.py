@@ -50,10 +50,12 @@ def test_no_command_path_runs_the_code_of_a_folder(trap) -> None:
     from benchmark.prompts.llm.backends import LocalModel
 
     for weights, architecture in ((f"path:{trap}", ""), ("random", str(trap))):
-        card = {"name": "x", "source": "transformers", "weights": weights, "architecture": architecture}
+        card = {"name": "x", "source": "transformers", "weights": weights, "architecture": architecture,
+                "licence": "none", "seen": ()}  # fmt: skip
         with pytest.raises(BenchError):
             text_encoder(card)
-    card = {"name": "x", "source": "open_clip", "weights": "random", "architecture": f"local-dir:{trap}"}
+    card = {"name": "x", "source": "open_clip", "weights": "random", "architecture": f"local-dir:{trap}",
+            "licence": "none", "seen": ()}  # fmt: skip
     with pytest.raises(BenchError):
         text_encoder(card)
     with pytest.raises(BenchError):

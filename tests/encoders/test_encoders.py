@@ -112,7 +112,7 @@ def test_a_changed_weights_file_is_refused(tmp_path: Path) -> None:
     save_file({"a": torch.zeros(1)}, altered)
     card = ImageCard(
         name="x", source="timm", architecture="vit_tiny_patch16_224", weights=f"path:{altered}",
-        sha256="0" * 64, preprocessing=Preprocessing(size=32),
+        licence="none", seen=(), sha256="0" * 64, preprocessing=Preprocessing(size=32),
     )  # fmt: skip
     with pytest.raises(WeightsError, match="the card pins 000000000000") as caught:
         image_encoder(card)
@@ -165,6 +165,7 @@ def test_timm_networks_from_a_local_file(
     save_file(network.state_dict(), tmp_path / "w.safetensors")
     card = ImageCard(
         name="local", source="timm", architecture=architecture, weights=f"path:{tmp_path / 'w.safetensors'}",
+        licence="none", seen=(),
         preprocessing=Preprocessing(size=64), stage=stage, pooling="cls" if "vit" in architecture else "mean",
     )  # fmt: skip
     encoder = image_encoder(card)
@@ -181,8 +182,9 @@ def test_timm_networks_from_a_local_file(
             torch.testing.assert_close(found.pooled, whole[:, 0], rtol=1e-4, atol=1e-5)
 
 
-def test_a_local_bert_folder(tiny_bert: Path) -> None:
-    card = TextCard(name="tiny", source="transformers", weights=f"path:{tiny_bert}", max_length=12, layers=2)
+def test_a_local_bert_folder(tiny_bert: Path, tmp_path: Path) -> None:
+    card = TextCard(name="tiny", source="transformers", weights=f"path:{tiny_bert}", licence="none",
+                    seen=(), max_length=12, layers=2)  # fmt: skip
     encoder = text_encoder(card)
     with torch.no_grad():
         found = encoder.encode(["There is no effusion.", "zebra is"])
@@ -195,6 +197,17 @@ def test_a_local_bert_folder(tiny_bert: Path) -> None:
     assert with_specials.words[0][-1] == "[SEP]"
     torch.testing.assert_close(with_specials.pooled[0], with_specials.local[0, 0])
     torch.testing.assert_close(with_specials.local[0, 1:-1], found.local[0], rtol=1e-4, atol=1e-5)
+    moved = tmp_path / "words"
+    moved.mkdir()
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (moved / name).write_bytes((tiny_bert / name).read_bytes())
+    apart = text_encoder(card.model_copy(update={"tokenizer": f"path:{moved}"}))
+    assert fingerprint(apart) == fingerprint(encoder)
+    rules = json.loads((moved / "tokenizer.json").read_text())
+    words = rules["model"]["vocab"]
+    words["there"], words["no"] = words["no"], words["there"]
+    (moved / "tokenizer.json").write_text(json.dumps(rules))
+    assert fingerprint(text_encoder(apart.card)) != fingerprint(encoder), "other ids, other features"
     long = encoder.tokenize(["is " * 50])
     assert long.ids.shape[1] == 12
 
@@ -209,7 +222,8 @@ def test_open_clip_towers_give_the_models_own_embeddings(tmp_path: Path) -> None
     }
     (tmp_path / "tiny-clip.json").write_text(json.dumps(shape))
     open_clip.add_model_config(tmp_path / "tiny-clip.json")
-    common = {"source": "open_clip", "architecture": "tiny-clip", "weights": "random", "pooling": "model"}
+    common = {"source": "open_clip", "architecture": "tiny-clip", "weights": "random", "pooling": "model",
+              "licence": "none", "seen": ()}  # fmt: skip
     image = image_encoder({"name": "i", "preprocessing": {"size": 32}, **common})
     text = text_encoder({"name": "t", "max_length": 20, **common})
     pixels = torch.randint(0, 256, (2, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))

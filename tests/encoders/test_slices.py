@@ -19,6 +19,8 @@ def encoder() -> SliceEncoder:
         source="timm",
         architecture="tf_efficientnet_lite0",
         weights="random",
+        licence="none",
+        seen=(),
         preprocessing=Preprocessing(size=64),
         stage=3,
     )

@@ -15,7 +15,11 @@ class Pixels(ImageEncoder):
 
     def __init__(self, seed: int = 0, size: int = 8, mean: float = 0.5) -> None:
         steps = Preprocessing(size=size, mean=(mean,))
-        super().__init__(ImageCard(name="tiny", source="timm", weights="random", preprocessing=steps))
+        super().__init__(
+            ImageCard(
+                name="tiny", source="timm", weights="random", licence="none", seen=(), preprocessing=steps
+            )
+        )
         torch.manual_seed(seed)
         self.convolution = torch.nn.Conv2d(3, 5, 4, 4)
         self.width, self.grid, self.seen = 5, (size // 4, size // 4), 0
@@ -33,7 +37,9 @@ class Words(TextEncoder):
     """Hashes words to vectors; counts what it encodes."""
 
     def __init__(self, seed: int = 0) -> None:
-        super().__init__(TextCard(name="words", source="transformers", weights="random"))
+        super().__init__(
+            TextCard(name="words", source="transformers", weights="random", licence="none", seen=())
+        )
         torch.manual_seed(seed)
         self.table = torch.nn.Embedding(64, 6)
         self.width, self.seen = 6, 0

@@ -612,7 +612,8 @@ def _model(folder: Path, where: str, data: bytes) -> object:
     for path in home.iterdir():
         (folder / path.name).write_bytes(path.read_bytes())
     (folder / where).write_bytes(data)
-    encoder = text_encoder({"name": "x", "source": "transformers", "weights": f"path:{folder}"})
+    encoder = text_encoder({"name": "x", "source": "transformers", "weights": f"path:{folder}",
+                            "licence": "none", "seen": ()})  # fmt: skip
     return encoder.encode(["no effusion"])
 
 

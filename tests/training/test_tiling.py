@@ -66,7 +66,14 @@ class Pixels(ImageEncoder):
 
     def __init__(self) -> None:
         super().__init__(
-            ImageCard(name="tiny", source="timm", weights="random", preprocessing=Preprocessing(size=6))
+            ImageCard(
+                name="tiny",
+                source="timm",
+                weights="random",
+                licence="none",
+                seen=(),
+                preprocessing=Preprocessing(size=6),
+            )
         )
         self.width, self.grid = IMAGE_DIM, (3, 3)
         self.convolution = nn.Conv2d(3, IMAGE_DIM, 2, 2)
@@ -80,7 +87,9 @@ class Letters(TextEncoder):
     """Characters as tokens, trainable."""
 
     def __init__(self) -> None:
-        super().__init__(TextCard(name="letters", source="transformers", weights="random"))
+        super().__init__(
+            TextCard(name="letters", source="transformers", weights="random", licence="none", seen=())
+        )
         self.width = TEXT_DIM
         self.table = nn.Embedding(128, TEXT_DIM)
 

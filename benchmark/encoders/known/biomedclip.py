@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from benchmark.core.preprocessing import Preprocessing
-from benchmark.encoders.cards import ENCODERS, ImageCard, TextCard
+from benchmark.encoders.cards import ENCODERS, ImageCard, Seen, TextCard
+
+SEEN = (
+    Seen(
+        dataset="pmc-15m",
+        split="train",
+        what=("images", "reports"),
+        source="Zhang et al. 2023, arXiv:2303.00915: figures of PubMed Central with their captions",
+    ),
+)
 
 BIOMEDCLIP_IMAGE = ENCODERS.register("biomedclip-image")(
     ImageCard(
@@ -12,6 +21,7 @@ BIOMEDCLIP_IMAGE = ENCODERS.register("biomedclip-image")(
         architecture="hf-hub:microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224",
         weights="hub:microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224",
         licence="MIT",
+        seen=SEEN,
         note="Tokens pass the tower's own projection; needs the network once.",
         preprocessing=Preprocessing(
             size=224,
@@ -30,6 +40,7 @@ BIOMEDCLIP_TEXT = ENCODERS.register("biomedclip-text")(
         architecture="hf-hub:microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224",
         weights="hub:microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224",
         licence="MIT",
+        seen=SEEN,
         note="Needs the network once.",
         max_length=256,
         pooling="model",
