@@ -1,4 +1,5 @@
-"""`make places`: the smallest profile through DVC in two folders, for two users, in two time zones.
+"""`make places`: the smallest profile through DVC in two folders, for two users, in two time zones, as on two
+numbers of cores.
 
 python -m tests.places            everything: minutes
 python -m tests.places stages     what dvc.yaml runs, in this folder and process; `test_places.py` calls it
@@ -41,8 +42,15 @@ def project(home: Path, params: dict[str, Any], *, link: bool) -> Path:
 
 
 def elsewhere(folder: Path) -> dict[str, str]:
-    """Another user, in another time zone, with another language."""
-    return {"HOME": str(folder), "USER": "nobody", "TZ": "Asia/Tokyo", "LANG": "C", "LC_ALL": "C"}
+    """Another user, in another time zone, with another language and number of cores."""
+    return {
+        "HOME": str(folder),
+        "USER": "nobody",
+        "TZ": "Asia/Tokyo",
+        "LANG": "C",
+        "LC_ALL": "C",
+        "OMP_NUM_THREADS": "3",
+    }
 
 
 def run(home: Path, *command: str, **environment: str) -> str:

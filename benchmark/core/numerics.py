@@ -1,8 +1,9 @@
 """The same bits on every x86-64 processor with AVX2: `numerics: portable`.
 
-A processor decides bits in three ways: which kernels a library picks, how a product of matrices is blocked,
-and how a library approximates an elementary function. Environment variables pin the first before torch and
-numpy are loaded; what they leave open on some processors is replaced here, for float32 on a CPU:
+A processor decides bits in four ways: which kernels a library picks, how a product of matrices is blocked,
+how a library approximates an elementary function, and over how many cores a sum is split. Environment
+variables pin the first before torch and numpy are loaded, and one thread the last (more cores take more cells
+or batches at once); what is left open on some processors is replaced here, for float32 on a CPU:
 
 - MKL takes kernels of its own for products of fewer than 4 rows or 12 columns; they are padded with zeros to
   that size, above which its strict mode gives the same sums on every processor seen.
@@ -13,10 +14,11 @@ Which processors were compared, and how: docs/reproducibility.md. Nothing here a
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import sys
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -30,10 +32,11 @@ Numerics = Literal["portable", "native"]
 
 ALWAYS = {
     "OPENBLAS_CORETYPE": "Haswell",
+    "OPENBLAS_NUM_THREADS": "1",
     "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",
 }
-"""Read by OpenBLAS and numpy when they are loaded, and never again: twins and statistics rest on them, and
-what they cost does not show, so they are pinned under either setting."""
+"""Read by OpenBLAS and numpy when they are loaded, and never again: twins, statistics and initial weights
+rest on them, and what they cost does not show, so they are pinned under either setting."""
 
 ENVIRONMENT = {
     **ALWAYS,
@@ -47,6 +50,8 @@ ROWS, COLUMNS = 4, 12
 """The smallest float32 product whose sums MKL's strict mode orders alike on every processor seen."""
 
 _library: torch.library.Library | None = None
+_threads = 0
+"""Of torch in this process before `apply`; 0 while that has not been asked for."""
 _too_late = False
 
 
@@ -114,6 +119,19 @@ def apply(numerics: Numerics) -> None:
         _replace()
 
 
+@contextlib.contextmanager
+def on_threads(count: int | None) -> Iterator[None]:
+    """torch on so many threads of the CPU meanwhile, None as it stands: sums round by their number."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def _portable_machine() -> bool:
     import platform
 
@@ -124,15 +142,18 @@ def _portable_machine() -> bool:
 
 
 def _replace() -> None:
-    """Register the replacements with torch's dispatcher, below autograd, so that backward passes use them."""
-    global _library
-    if _library is not None:
-        return
+    """One thread, and the replacements registered with torch's dispatcher, below autograd, so that backward
+    passes use them."""
+    global _library, _threads
     import warnings
 
     import numpy as np
     import torch
 
+    _threads = _threads or torch.get_num_threads()
+    torch.set_num_threads(1)
+    if _library is not None:
+        return
     _library = torch.library.Library("aten", "IMPL")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch warns of every kernel that is replaced on purpose
@@ -144,7 +165,10 @@ def _replace() -> None:
 
 
 def _restore() -> None:
-    global _library
+    global _library, _threads
+    if _threads:
+        sys.modules["torch"].set_num_threads(_threads)
+        _threads = 0
     if _library is not None:
         _library._destroy()
         _library = None

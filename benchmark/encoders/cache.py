@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from benchmark.core.files import mapped_array, read_json, write_json
 from benchmark.core.hashing import hash_array, hash_strings, hash_value
 from benchmark.core.locks import only_writer
 from benchmark.core.settings import Precision
+from benchmark.data.contents import cores
 from benchmark.encoders.base import ImageEncoder, TextEncoder, fingerprint
 from benchmark.encoders.store import FeatureStore, TextStore, digest
 
@@ -82,14 +85,15 @@ def image_features(
             "encoder": encoder.card.name, "licence": encoder.card.licence}  # fmt: skip
 
     def fill(start: int, stop: int, arrays: dict[str, NDArray[Any]]) -> None:
-        for first in range(start, stop, batch_size):
-            rows = slice(first, min(first + batch_size, stop))
-            found = encoder.encode(torch.from_numpy(np.array(pixels[rows])).to(device))
-            arrays["pooled"][rows] = found.pooled.float().cpu().numpy()
-            arrays["local"][rows] = _stored(found.local, precision, encoder.card.name)
+        rows = slice(start, stop)
+        found = encoder.encode(torch.from_numpy(np.array(pixels[rows])).to(device))
+        arrays["pooled"][rows] = found.pooled.float().cpu().numpy()
+        arrays["local"][rows] = _stored(found.local, precision, encoder.card.name)
 
     encoder.to(device)
-    folder = _build(Path(cache), key, layout, len(pixels), info, fill, report)
+    on_cpu = torch.device(device).type == "cpu"
+    workers = cores() if on_cpu and not volumes and numerics.state() == "portable" else 1
+    folder = _build(Path(cache), key, layout, len(pixels), batch_size, workers, info, fill, report)
     return FeatureStore.open(folder)
 
 
@@ -123,20 +127,22 @@ def text_features(
             "licence": encoder.card.licence}  # fmt: skip
 
     def fill(start: int, stop: int, arrays: dict[str, NDArray[Any]]) -> None:
-        for first in range(start, stop, batch_size):
-            rows = order[first : min(first + batch_size, stop)]
-            found = encoder.encode([distinct[i] for i in rows])
-            arrays["pooled"][rows] = found.pooled.float().cpu().numpy()
-            local = _stored(found.local, precision, encoder.card.name)
-            for row, vectors in zip(rows, local, strict=True):
-                arrays["tokens"][offsets[row] : offsets[row + 1]] = vectors[: counts[row]]
+        rows = order[start:stop]
+        found = encoder.encode([distinct[i] for i in rows])
+        arrays["pooled"][rows] = found.pooled.float().cpu().numpy()
+        local = _stored(found.local, precision, encoder.card.name)
+        for row, vectors in zip(rows, local, strict=True):
+            arrays["tokens"][offsets[row] : offsets[row + 1]] = vectors[: counts[row]]
 
     def extra(folder: Path) -> None:
         np.save(folder / "offsets.npy", offsets)
         write_json(folder / "texts.json", {"digests": [digest(text) for text in distinct], "words": words})
 
     encoder.to(device)
-    return TextStore.open(_build(Path(cache), key, layout, len(distinct), info, fill, report, extra))
+    # One batch at a time: a tokenizer cannot serve two.
+    return TextStore.open(
+        _build(Path(cache), key, layout, len(distinct), batch_size, 1, info, fill, report, extra)
+    )
 
 
 def _build(
@@ -144,13 +150,17 @@ def _build(
     key: str,
     layout: Mapping[str, tuple[tuple[int, ...], Any]],
     total: int,
+    batch_size: int,
+    workers: int,
     info: dict[str, Any],
     fill: Callable[[int, int, dict[str, NDArray[Any]]], None],
     report: Report | None,
     extra: Callable[[Path], None] | None = None,
 ) -> Path:
-    """Fill the arrays shard by shard in `<key>.partial`, then rename it to `<key>`."""
+    """Fill the arrays shard by shard in `<key>.partial`, `workers` batches at a time, then rename it.
+    Under `portable` a batch is computed on one thread, so that no sum depends on the number of cores."""
     folder, partial = cache / key, cache / f"{key}.partial"
+    batch = torch.inference_mode()(fill)
     if (folder / "store.json").is_file():
         return folder
     with only_writer(cache / f"{key}.lock"):
@@ -171,10 +181,13 @@ def _build(
                 arrays[name] = np.lib.format.open_memmap(path, mode="r+")
             else:
                 arrays[name] = mapped_array(path, dtype, shape)
-        with torch.inference_mode():
+        with ThreadPoolExecutor(workers, initializer=_ready) as pool:
             for start in range(done, total, _SHARD):
                 stop = min(start + _SHARD, total)
-                fill(start, stop, arrays)
+                firsts = range(start, stop, batch_size)
+                ends = (min(first + batch_size, stop) for first in firsts)
+                for _ in pool.map(batch, firsts, ends, itertools.repeat(arrays)):
+                    pass
                 for array in arrays.values():
                     if isinstance(array, np.memmap):
                         array.flush()
@@ -188,6 +201,13 @@ def _build(
         write_json(partial / "store.json", info)
         os.replace(partial, folder)
     return folder
+
+
+def _ready() -> None:
+    """The state of a thread that encodes, whatever ran before it."""
+    torch.set_flush_denormal(False)
+    if numerics.state() == "portable":
+        torch.set_num_threads(1)
 
 
 def _stored(tokens: torch.Tensor, precision: Precision, name: str) -> NDArray[Any]:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from benchmark.core import numerics
 from benchmark.core.hashing import hash_array
@@ -137,8 +136,6 @@ def _group(
         basis = f"fitted on the true labels of {len(training.images):,} training images"
 
     def make() -> None:
-        if session.params.training.threads is not None:
-            torch.set_num_threads(session.params.training.threads)
         if training is None:
             ((dataset, at),) = sets.items()
             _save(files[dataset], name, at, crossed(reference, images[dataset], at.chosen.labels, SEED))

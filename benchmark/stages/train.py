@@ -118,12 +118,8 @@ def shuffled(texts: Sequence[Sequence[str]]) -> list[list[str]]:
 
 def untrained(cell: Cell, seed: int, data: TrainingData) -> Method:
     """The method of a cell with its initial weights."""
-    import torch
-
     from benchmark.training.loop import seeded_method
 
-    if cell.training.threads is not None:  # an orthogonal weight rounds by the threads
-        torch.set_num_threads(cell.training.threads)
     return seeded_method(cell.method, cell.options, data.images.width, data.text.width, seed)
 
 

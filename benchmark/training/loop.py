@@ -178,6 +178,10 @@ class _Run:
         done = self._finished()
         if done is not None:
             return done
+        with numerics.on_threads(self.config.threads):
+            return self._train()
+
+    def _train(self) -> TrainingResult:
         if self.group.first:
             self.folder.mkdir(parents=True, exist_ok=True)
             self.why = changes(self.folder / MARK, self.key)
@@ -199,8 +203,6 @@ class _Run:
     def _prepare(self) -> None:
         # Sharp attention leaves denormal weights, on which a CPU is many times slower (GLoRIA: 8 times).
         torch.set_flush_denormal(True)
-        if self.config.threads is not None:
-            torch.set_num_threads(self.config.threads)
         if not self.encoders:
             self._fit_inputs()
         for module in (self.method, *self.encoders.values()):

@@ -87,6 +87,17 @@ def test_native_gives_torch_its_own_kernels_back(portable: None) -> None:
     torch.testing.assert_close(x @ x.T, (x.double() @ x.double().T).float())
 
 
+def test_portable_computes_on_one_thread_until_native_returns_the_others() -> None:
+    torch.set_num_threads(2)
+    numerics.apply("portable")
+    assert torch.get_num_threads() == 1
+    with numerics.on_threads(3):
+        assert torch.get_num_threads() == 3
+    assert torch.get_num_threads() == 1
+    numerics.apply("native")
+    assert torch.get_num_threads() == 2
+
+
 def test_an_orthogonal_matrix_is_one() -> None:
     for rows, columns in ((170, 64), (64, 170), (5, 5)):
         matrix = orthogonal_(torch.empty(rows, columns))

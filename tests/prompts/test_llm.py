@@ -340,9 +340,7 @@ def test_a_small_gguf_model_runs_the_whole_path(tmp_path, request):
     pytest.importorskip("gguf")
     model = Path(package.assemble(tmp_path / "model.gguf"))
     reports = {"s1": "FINDINGS: No pneumothorax. Small left pleural effusion."}
-    result = align_with_llm(
-        reports, LocalModel(model, max_tokens=120, threads=1), tmp_path / "cache", tries=1
-    )
+    result = align_with_llm(reports, LocalModel(model, max_tokens=120), tmp_path / "cache", tries=1)
     assert result.info["sentences"] == 2
     assert result.info["asked"] == 2
     assert 0 <= result.info["failed"] <= 2

@@ -153,7 +153,6 @@ class LocalModel:
 
     path: Path
     max_tokens: int = 400
-    threads: int | None = None
     batch: int = 1
     concurrency: int = 1
     remote: bool = False
@@ -196,8 +195,6 @@ class LocalModel:
         if self._loaded is None:
             import torch
 
-            if self.threads:
-                torch.set_num_threads(self.threads)
             file = self.path.name if self.path.is_file() else None
             folder = str(self.path.parent if file else self.path)
             options: dict[str, Any] = {"gguf_file": file} if file else {}
