@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 from collections.abc import Iterable
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -44,25 +42,6 @@ def hash_array(array: np.ndarray) -> str:
     digest = hashlib.sha256(f"{array.dtype.str}{array.shape}".encode())
     digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
-
-
-@lru_cache(maxsize=256)
-def hash_sources(*modules: str) -> str:
-    """sha256 over the source text of modules and of everything in packages, in any line ending.
-
-    Part of the key of whatever is reused by content, so that an edited method is trained again.
-    Raises ModuleNotFoundError for a module that cannot be found.
-    """
-    parts: list[str] = []
-    for name in modules:
-        spec = importlib.util.find_spec(name)
-        if spec is None or spec.origin is None:
-            raise ModuleNotFoundError(f"{name}: no source file")
-        files = [Path(spec.origin)]
-        if spec.submodule_search_locations:
-            files = sorted(p for place in spec.submodule_search_locations for p in Path(place).rglob("*.py"))
-        parts += [name, *(path.read_text(encoding="utf-8") for path in files)]
-    return hash_strings(parts)
 
 
 def derive_seed(seed: int, *names: str | int) -> int:

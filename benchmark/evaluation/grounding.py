@@ -1,8 +1,7 @@
 """From patch scores to pixels of the original image, and the pointing game.
 
 The geometry is undone as the encoder's preprocessing did it. Sources: deepnoid-ai/RadZero evaluation
-(bilinear maps, inclusive boxes, first arg-max); laihaoran/CARZero `get_grounding_map` (repetition, a map
-of the cropped view).
+(bilinear maps, inclusive boxes, first arg-max).
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -64,12 +62,6 @@ def highest_point(pixels: Tensor | np.ndarray) -> tuple[int, int]:
     return x, y
 
 
-def tied_points(pixels: Tensor | np.ndarray) -> int:
-    """How many pixels of an (H, W) map share the maximum; half a patch at each border is a plateau."""
-    array = pixels.detach().cpu().numpy() if isinstance(pixels, Tensor) else np.asarray(pixels)
-    return int((array == array.max()).sum())
-
-
 def point_in_boxes(point: tuple[int, int], boxes: np.ndarray | Sequence[Sequence[float]]) -> np.ndarray:
     """(K,) bool, whether (x, y) lies in each box [x1, y1, x2, y2], borders included. boxes: (K, 4) pixels."""
     x, y = point
@@ -103,11 +95,6 @@ def _place(maps: Tensor, height: int, width: int) -> Tensor:
     canvas = maps.new_full((*maps.shape[:-2], height, width), UNSEEN)
     canvas[..., top : top + maps.shape[-2], left : left + maps.shape[-1]] = maps
     return canvas
-
-
-def upsampled_view(scores: Tensor, factor: int) -> Tensor:
-    """CARZero's own map: every cell repeated `factor` times, in pixels of the cropped view."""
-    return torch.repeat_interleave(torch.repeat_interleave(scores, factor, dim=-2), factor, dim=-1)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ No image, no report text and no path is in it. Equal results give equal bytes.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -32,7 +31,6 @@ RECORD, LABELS, METRICS, SIGNATURE = "bundle.json", "labels.parquet", "metrics.p
 SUBGROUP = "subgroup:"
 LONGEST_ID = 200
 """Characters of an image id; a longer cell is text."""
-_PREDICTIONS = re.compile(r"predictions-seed-(\d+)\.parquet")
 Text = Field(min_length=1, max_length=500)
 
 

@@ -108,7 +108,7 @@ def evaluate_task(
     """
     import pandas as pd
 
-    from benchmark.training.loop import load_method
+    from benchmark.training.finished import load_method
 
     todo = evaluation(session, name, cell, seed, dataset, run)
     wanted, data, prompts, folder = todo.task, todo.data, todo.prompts, todo.folder

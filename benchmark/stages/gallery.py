@@ -50,7 +50,7 @@ def gallery(session: Session) -> list[Shown]:
     from benchmark.evaluation.localisation import contrast_to_noise
     from benchmark.evaluation.maps import similarity_maps
     from benchmark.evaluation.tasks.grounding import Grounding, pointing_tries
-    from benchmark.training.loop import load_method
+    from benchmark.training.finished import load_method
 
     params = session.params
     settings = params.tasks.get("grounding")

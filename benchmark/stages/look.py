@@ -70,7 +70,7 @@ class Looked:
 
 def trained_model(project: Project, params: Params, name: str, seed: int | None) -> Model:
     """A finished training of this project. Raises BenchError where there is none."""
-    from benchmark.training.loop import load_method
+    from benchmark.training.finished import load_method
 
     cell = cell_named(params, name)
     done = [number for number, _ in project.trainings(cell.name)]

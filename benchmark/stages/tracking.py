@@ -107,7 +107,7 @@ class Tracker:
         """The trained model as a logged model of the run: its files and an MLmodel with the signature.
 
         inputs, output: name → shape of float32 tensors, -1 for any number. The weights are safetensors, which
-        `benchmark.training.loop.load_method` reads; no code and no pickle travels with them.
+        `benchmark.training.finished.load_method` reads; no code and no pickle travels with them.
         """
         from mlflow.entities import LoggedModelOutput
         from mlflow.models import Model, ModelSignature
@@ -119,7 +119,7 @@ class Tracker:
             Schema([TensorSpec(kind, output)]),
         )
         made = self._client.create_logged_model(self.experiment, name, self.run_id)
-        flavour = {"data": files[0].name, "loader": "benchmark.training.loop.load_method"}
+        flavour = {"data": files[0].name, "loader": "benchmark.training.finished.load_method"}
         described = Model(
             run_id=self.run_id, model_id=made.model_id, flavors={"safetensors": flavour}, signature=signature
         )

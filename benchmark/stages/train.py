@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmark.core.errors import BenchError, DataError
-from benchmark.core.files import read_json
 from benchmark.core.hashing import derive_seed
 from benchmark.core.locks import only_writer
 from benchmark.core.progress import progress
-from benchmark.core.reuse import is_made
 from benchmark.core.tables import Manifest
 from benchmark.grid.layout import Project
 from benchmark.grid.params import Cell, Params
@@ -25,7 +23,7 @@ from benchmark.stages.tracking import Tracker
 if TYPE_CHECKING:
     from benchmark.training.data import TrainingData
     from benchmark.training.distributed import Group
-    from benchmark.training.loop import TrainingResult
+    from benchmark.training.finished import TrainingResult
     from methods.base import Method
 
 FEW_VALIDATION_IMAGES = 64
@@ -126,12 +124,11 @@ def untrained(cell: Cell, seed: int, data: TrainingData) -> Method:
 def find_run(project: Project, cell: Cell, seed: int, data: TrainingData) -> dict[str, Any] | None:
     """The record of the finished run that training this cell now would give; None where there is none, or its
     files are not as it left them."""
-    from benchmark.training.loop import HISTORY, MARK, MODEL, RUN, training_key
+    from benchmark.training.finished import finished_run
+    from benchmark.training.loop import training_key
 
-    folder = project.run(cell.name, seed)
     key = training_key(untrained(cell, seed, data), data, cell.training, seed)
-    made = is_made(folder / MARK, key, [folder / name for name in (MODEL, RUN, HISTORY)])
-    return read_json(folder / RUN) if made else None
+    return finished_run(project.run(cell.name, seed), key)
 
 
 def train_cell(

@@ -181,7 +181,7 @@ def _one(
     seed: int,
 ) -> None:
     from benchmark.evaluation.evaluate import finish
-    from benchmark.training.loop import load_method
+    from benchmark.training.finished import load_method
 
     model = load_method(run)
     concepts = [name for name in texts if name in catalogue()]

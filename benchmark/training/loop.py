@@ -2,45 +2,38 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmark.core import numerics
 from benchmark.core.errors import BenchError, MetricUndefined
-from benchmark.core.files import atomic_path, read_json, write_json
-from benchmark.core.hashing import derive_seed, hash_array, hash_file, hash_value
-from benchmark.core.reuse import Key, changes, is_made, key_of, record, source
+from benchmark.core.hashing import derive_seed, hash_array, hash_value
+from benchmark.core.reuse import Key, changes, key_of, source
 from benchmark.core.settings import TrainConfig
 from benchmark.training.averaging import Average
-from benchmark.training.convergence import FLAT, gain_last_quarter, looks
+from benchmark.training.convergence import looks
 from benchmark.training.data import Batch, TrainingData, epoch_batches, validation_batches
 from benchmark.training.distributed import Group, local_device
 from benchmark.training.draws import quick_masks
+from benchmark.training.finished import MARK, TrainingResult, finished_run, remove_run, write_run
 from benchmark.training.live import PixelStore, SentenceStore
 from benchmark.training.optimiser import optimiser, rate, set_rate
 from benchmark.training.provenance import commit, device_name, peak_memory_bytes, reset_peak_memory, versions
 from benchmark.training.state import NAME as STATE
-from benchmark.training.state import load_state, save_state
-from benchmark.training.step import Step
+from benchmark.training.state import TENSORS, load_state, put_back, save_state, tensors
+from benchmark.training.step import Loaded, Step
 from benchmark.training.validation import HeldOut
 from methods.base import Method, MethodConfig, build
 
-MODEL, RUN, HISTORY, MARK = "model.safetensors", "run.json", "history.csv", "made.json"
-TENSORS = ("weights", "best_weights", "optimiser", "scaler", "average")
-"""Parts of a saved state that every process reads from the file; the rest is small and sent."""
 STATISTICS_IMAGES = 2048
 PER_GROUP = 2
 """Sentences of each group of equal findings that a look scores: a third of the time of all of them, and the
@@ -59,21 +52,6 @@ class Observer(Protocol):
     def epoch(self, row: dict[str, float]) -> None: ...
 
 
-@dataclass(frozen=True)
-class TrainingResult:
-    """folder: of model.safetensors, run.json and history.csv. best_epoch and val_loss: of the saved
-    weights. reused: a finished run of the same key was found, as it was left. why: what differed from the
-    run that was there, () where there was none."""
-
-    folder: Path
-    best_epoch: int
-    val_loss: float
-    seconds: float
-    reused: bool
-    run: dict[str, Any]
-    why: tuple[str, ...] = ()
-
-
 def seeded_method(
     name: str, options: Mapping[str, Any] | MethodConfig, image_dim: int, text_dim: int, seed: int
 ) -> Method:
@@ -81,38 +59,6 @@ def seeded_method(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "weights"))
         return build(name, options, image_dim, text_dim)
-
-
-def load_method(folder: Path | str) -> Method:
-    """The trained method of a finished run, in eval mode. Raises BenchError where the run is unfinished or
-    its weights are not those that it recorded."""
-    folder = Path(folder)
-    if not (folder / RUN).is_file() or not (folder / MODEL).is_file():
-        raise BenchError(f"{folder}: holds no finished run. Run the same training command to finish it.")
-    run = read_json(folder / RUN)
-    if hash_file(folder / MODEL) != run["model_sha256"]:
-        raise BenchError(
-            f"{folder / MODEL}: not the weights that {RUN} records; they were altered after training. "
-            "`bench run` trains them again."
-        )
-    method = build(run["method"], run["options"], run["image_dim"], run["text_dim"])
-    state = load_file(folder / MODEL)
-    method.load_state_dict(
-        {k: v for k, v in state.items() if not k.startswith(("encoder.image.", "encoder.text."))}
-    )
-    return method.eval()
-
-
-def load_encoder(folder: Path | str, kind: str, encoder: nn.Module) -> nn.Module:
-    """Put the fine-tuned weights of a run (kind: `image` or `text`) into an encoder of the same card."""
-    prefix = f"encoder.{kind}."
-    state = {
-        k.removeprefix(prefix): v for k, v in load_file(Path(folder) / MODEL).items() if k.startswith(prefix)
-    }
-    if not state:
-        raise BenchError(f"{folder}: this run did not fine-tune its {kind} encoder.")
-    encoder.load_state_dict(state)
-    return encoder.eval()
 
 
 def train(
@@ -133,7 +79,7 @@ def train(
 
     method: with its initial weights (`seeded_method`). A finished run of the same key whose files are as it
     left them is returned; an unfinished one goes on from its last saved state with the same final numbers.
-    Read the trained weights with `load_method`; `method` itself is left with those of the last step.
+    Read the trained weights with `finished.load_method`; `method` itself is left with those of the last step.
     Raises Diverged where the loss stops being finite, BenchError for settings that do not fit the data.
     """
     return _Run(method, data, config, Path(folder), seed, group or Group(), observer).go()
@@ -171,7 +117,6 @@ class _Run:
         }
         self.key = training_key(method, data, config, seed)
         self.identity = self.key.digest
-        self.files = [folder / name for name in (MODEL, RUN, HISTORY)]
         self.why: tuple[str, ...] = ()
 
     def go(self) -> TrainingResult:
@@ -185,8 +130,7 @@ class _Run:
         if self.group.first:
             self.folder.mkdir(parents=True, exist_ok=True)
             self.why = changes(self.folder / MARK, self.key)
-            for path in (self.folder / MARK, *self.files):
-                path.unlink(missing_ok=True)
+            remove_run(self.folder)
         self._prepare()
         before = torch.are_deterministic_algorithms_enabled()
         if self.config.deterministic and self.device.type == "cuda":
@@ -264,7 +208,7 @@ class _Run:
             self._train_mode(True)
             total = torch.tensor(self.now["loss"], dtype=torch.float64, device=self.device)
             for number, (batch, loaded) in enumerate(
-                self._loaded(batches, self.now["batch"]), self.now["batch"]
+                self.step.loaded(batches[self.now["batch"] :]), self.now["batch"]
             ):
                 total += self._update(batch, loaded).double() * len(batch.examples)
                 self.now["step"] += 1
@@ -279,7 +223,7 @@ class _Run:
             self._close_epoch(float(total) / len(self.data.train))
             saved = time.perf_counter()
 
-    def _update(self, batch: Batch, loaded: Any) -> Tensor:
+    def _update(self, batch: Batch, loaded: Loaded | None) -> Tensor:
         own = 0 if self.step.draws_jointly else self.group.rank
         torch.manual_seed(derive_seed(self.seed, "step", self.now["step"], own))
         set_rate(self.optimiser, rate(self.config, self.now["step"], self.total))
@@ -332,7 +276,7 @@ class _Run:
         if worth > now["best"]:
             now["best"], now["best_epoch"], now["val_loss"] = worth, epoch - 1, val_loss
             if self.group.first:
-                self.best = self._tensors()
+                self.best = tensors(self.method, self.encoders)
         return row
 
     def _diverged(self, loss: float, epoch: int) -> Diverged:
@@ -345,40 +289,15 @@ class _Run:
         patience = self.config.patience
         return patience is not None and self.now["epoch"] - 1 - self.now["best_epoch"] >= patience
 
-    def _loaded(self, batches: list[Batch], start: int) -> Iterator[tuple[Batch, Any]]:
-        """Batches from `start` with their cached features, the next one read meanwhile if `prefetch`."""
-        rest = batches[start:]
-        if self.step.live or not self.config.prefetch:
-            yield from ((batch, None) for batch in rest)
-            return
-        pin = self.device.type == "cuda"
-        with ThreadPoolExecutor(1) as pool:
-            waiting: list[Future[Any]] = [pool.submit(_read, self.step, batch, pin) for batch in rest[:1]]
-            for number, batch in enumerate(rest):
-                loaded = waiting.pop().result()
-                if number + 1 < len(rest):
-                    waiting.append(pool.submit(_read, self.step, rest[number + 1], pin))
-                yield batch, loaded
-
     def _train_mode(self, on: bool) -> None:
         self.method.train(on)
-
-    def _tensors(self) -> dict[str, Tensor]:
-        found = {
-            name: tensor.detach().cpu().contiguous().clone()
-            for name, tensor in self.method.state_dict().items()
-        }
-        for kind, encoder in self.encoders.items():
-            for name, tensor in encoder.state_dict().items():
-                found[f"encoder.{kind}.{name}"] = tensor.detach().cpu().contiguous().clone()
-        return found
 
     def _save(self) -> None:
         if not self.group.first:
             return
         self.now["seconds"] = time.perf_counter() - self.began
         save_state(self.folder, {
-            **self.now, "weights": self._tensors(), "best_weights": self.best,
+            **self.now, "weights": tensors(self.method, self.encoders), "best_weights": self.best,
             "optimiser": self.optimiser.state_dict(), "scaler": self.scaler.state_dict(),
             "average": self.average.state(),
         })  # fmt: skip
@@ -393,13 +312,8 @@ class _Run:
         state = load_state(self.folder, self.identity)
         if state is None:
             raise BenchError(f"{self.folder}: rank {self.group.rank} cannot read {STATE}; share the folder.")
-        weights, self.best = state["weights"], state["best_weights"]
-        self.method.load_state_dict({k: v for k, v in weights.items() if not k.startswith("encoder.")})
-        for kind, encoder in self.encoders.items():
-            prefix = f"encoder.{kind}."
-            encoder.load_state_dict(
-                {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
-            )
+        self.best = state["best_weights"]
+        put_back(state["weights"], self.method, self.encoders)
         self.optimiser.load_state_dict(state["optimiser"])
         if state["scaler"]:
             self.scaler.load_state_dict(state["scaler"])
@@ -428,23 +342,13 @@ class _Run:
         return float(counter.get_total_flops()) / len(batch.examples)
 
     def _finished(self) -> TrainingResult | None:
-        made = self.group.first and is_made(self.folder / MARK, self.key, self.files)
-        found = self.group.agree(read_json(self.folder / RUN) if made else None)
-        return None if found is None else _result(self.folder, found, reused=True)
+        found = self.group.agree(finished_run(self.folder, self.key) if self.group.first else None)
+        return None if found is None else TrainingResult.of(self.folder, found, reused=True)
 
     def _finish(self) -> TrainingResult:
         now, run = self.now, {}
         flops = self._flops_per_image()
         if self.group.first:
-            with atomic_path(self.folder / MODEL) as path:
-                save_file(self.best, path)
-            with (
-                atomic_path(self.folder / HISTORY) as path,
-                open(path, "w", newline="", encoding="utf-8") as out,
-            ):
-                writer = csv.DictWriter(out, list(now["history"][0]))
-                writer.writeheader()
-                writer.writerows(now["history"])
             trained = sum(p.numel() for p in self.parameters)
             run = {
                 "identity": self.identity, "method": self.method.name, "seed": self.seed,
@@ -455,46 +359,18 @@ class _Run:
                 "images_key": self.data.images.key, "text_key": self.data.text.key,
                 "train_images": len(self.data.train), "val_images": len(self.data.val),
                 "steps": now["step"], "epochs": now["epoch"], "best_epoch": now["best_epoch"] + 1,
-                "val_loss": now["val_loss"], **_progress(now["history"]),
-                "model_sha256": hash_file(self.folder / MODEL),
+                "val_loss": now["val_loss"],
                 "parameters_trained": trained, "sentences_seen": self._sentences_seen(),
                 "flops_per_image": flops, "seconds": time.perf_counter() - self.began,
                 "peak_memory_bytes": peak_memory_bytes(self.device), "device": device_name(self.device),
                 "commit": commit(), "versions": versions(), "numerics": numerics.state(),
             }  # fmt: skip
-            write_json(self.folder / RUN, run)
-            record(self.folder / MARK, self.key, self.files)
+            run = write_run(self.folder, self.key, self.best, now["history"], run)
             (self.folder / STATE).unlink(missing_ok=True)
         self.method.eval()
         run = self.group.agree(run)
-        return _result(self.folder, run, reused=False, why=self.why)
-
-
-def _result(folder: Path, run: dict[str, Any], reused: bool, why: tuple[str, ...] = ()) -> TrainingResult:
-    return TrainingResult(folder, run["best_epoch"], run["val_loss"], run["seconds"], reused, run, why)
-
-
-def _progress(history: list[dict[str, float]]) -> dict[str, Any]:
-    """What the record says of the curve: the AUROC of the best look, and whether training had converged."""
-    curve = [row["val_auroc"] for row in history if "val_auroc" in row]
-    steps = [int(row["step"]) for row in history]
-    if not curve:
-        return {"selected_by": "loss", "val_auroc": None, "gain_last_quarter": None, "converged": None}
-    gain = gain_last_quarter(steps, curve)
-    flat = None if gain is None else gain < FLAT
-    return {
-        "selected_by": "auroc", "val_auroc": max(curve), "gain_last_quarter": gain, "converged": flat,
-    }  # fmt: skip
+        return TrainingResult.of(self.folder, run, reused=False, why=self.why)
 
 
 def _weights_hash(method: Method) -> str:
     return hash_value({name: hash_array(t.detach().cpu().numpy()) for name, t in method.state_dict().items()})
-
-
-def _read(step: Step, batch: Batch, pin: bool) -> Any:
-    image, text = step.load(batch)
-    if pin:
-        pinned = [t.pin_memory() for t in (image.pooled, image.local, text.pooled, text.local)]
-        image = type(image)(pinned[0], pinned[1], image.grid)
-        text = type(text)(pinned[2], pinned[3], text.mask, text.words)
-    return image, text

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,6 +23,8 @@ from benchmark.training.draws import JointDropout
 from benchmark.training.live import PixelStore, SentenceStore, pad_columns
 from benchmark.training.tiling import Interact, tile_within, tiled_pairs
 from methods.base import Losses, Method
+
+Loaded = tuple[ImageFeatures, TextFeatures]
 
 
 @dataclass
@@ -48,12 +51,34 @@ class Step:
         alone = self.config.tile is not None or self.config.memory_gib is not None
         return self.group.size > 1 and not alone and self.interact is None
 
-    def load(self, batch: Batch) -> tuple[ImageFeatures, TextFeatures]:
+    def load(self, batch: Batch) -> Loaded:
         """This rank's share of a batch's cached features, on the CPU. Nothing where encoders are live."""
         image_rows, text_rows, length = self._rows(batch)
         return self.data.images.get(image_rows), self.data.text.get(text_rows, length)
 
-    def backward(self, batch: Batch, loaded: tuple[ImageFeatures, TextFeatures] | None = None) -> Losses:
+    def loaded(self, batches: Sequence[Batch]) -> Iterator[tuple[Batch, Loaded | None]]:
+        """Batches with their cached features, the next one read meanwhile; None where `backward` reads them
+        itself, as it does without `prefetch`."""
+        if self.live or not self.config.prefetch:
+            yield from ((batch, None) for batch in batches)
+            return
+        with ThreadPoolExecutor(1) as pool:
+            waiting: list[Future[Loaded]] = [pool.submit(self._read, batch) for batch in batches[:1]]
+            for number, batch in enumerate(batches):
+                found = waiting.pop().result()
+                if number + 1 < len(batches):
+                    waiting.append(pool.submit(self._read, batches[number + 1]))
+                yield batch, found
+
+    def _read(self, batch: Batch) -> Loaded:
+        image, text = self.load(batch)
+        if self.device.type == "cuda":
+            pinned = [t.pin_memory() for t in (image.pooled, image.local, text.pooled, text.local)]
+            image = type(image)(pinned[0], pinned[1], image.grid)
+            text = type(text)(pinned[2], pinned[3], text.mask, text.words)
+        return image, text
+
+    def backward(self, batch: Batch, loaded: Loaded | None = None) -> Losses:
         """Loss of the joint batch; its gradients are added to the parameters', averaged over ranks later."""
         if not self.live:
             image, text = self._placed(*(loaded or self.load(batch)))

@@ -19,7 +19,8 @@ from benchmark.core.hashing import derive_seed
 from benchmark.core.settings import train_config
 from benchmark.training.data import TrainingData
 from benchmark.training.distributed import Group, local_device
-from benchmark.training.loop import Diverged, load_method, seeded_method, train
+from benchmark.training.finished import load_method
+from benchmark.training.loop import Diverged, seeded_method, train
 from benchmark.training.validation import HeldOut
 from methods.base import EQUAL_BUDGET, METHODS, Recipe
 

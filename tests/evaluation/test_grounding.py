@@ -15,8 +15,6 @@ from benchmark.evaluation.grounding import (
     point_in_boxes,
     pointing_hit,
     square_grid,
-    tied_points,
-    upsampled_view,
 )
 from benchmark.evaluation.segmentation import (
     boxes_to_mask,
@@ -71,16 +69,11 @@ def test_first_of_tied_maxima_and_inclusive_boxes() -> None:
     pixels = np.zeros((3, 4))
     pixels[1, 2] = pixels[2, 0] = 5
     assert highest_point(pixels) == (2, 1)
-    assert tied_points(pixels) == 2
     boxes = [[2, 1, 2, 1], [0, 0, 1.9, 2], [2.1, 0, 3, 3], [0, 1, 3, 3]]
     assert point_in_boxes((2, 1), boxes).tolist() == [True, False, False, True]
     assert pointing_hit(pixels, boxes[1:])
     assert not pointing_hit(pixels, boxes[1:3])
     assert not pointing_hit(pixels, np.zeros((0, 4)))
-
-
-def test_repeated_view() -> None:
-    assert upsampled_view(torch.tensor([[1, 2]]), 2).tolist() == [[1, 1, 2, 2]] * 2
 
 
 def test_boxes_are_truncated_and_half_open() -> None:

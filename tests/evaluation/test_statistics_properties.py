@@ -12,7 +12,7 @@ from sklearn.metrics import average_precision_score, precision_recall_curve, roc
 from benchmark.core.errors import MetricUndefined
 from benchmark.evaluation.statistics.curves import Curve
 from benchmark.evaluation.statistics.influence import influence_table
-from benchmark.evaluation.statistics.metrics import RANK_METRICS, influenced, rank_metric
+from benchmark.evaluation.statistics.metrics import RANK_METRICS, influenced
 from benchmark.evaluation.statistics.panel import build_panels
 from benchmark.evaluation.statistics.strata import frequency_deciles, long_tail
 
@@ -37,12 +37,13 @@ def test_values_equal_scikit_learn(data, constant):
         scores = np.zeros_like(scores)
     keep = labels >= 0
     y, s = labels[keep], scores[keep]
-    assert rank_metric("auroc", labels, scores) == pytest.approx(roc_auc_score(y, s), abs=1e-12)
+    curve = Curve(s[y == 1], s[y == 0])
+    assert influenced("auroc", curve)[0] == pytest.approx(roc_auc_score(y, s), abs=1e-12)
     step = average_precision_score(y, s)
-    assert rank_metric("average_precision", labels, scores) == pytest.approx(step, abs=1e-12)
+    assert influenced("average_precision", curve)[0] == pytest.approx(step, abs=1e-12)
     precision, recall, _ = precision_recall_curve(y, s)
     area = np.sum((recall[:-1] - recall[1:]) * (precision[:-1] + precision[1:]) / 2)
-    assert rank_metric("auprc_trapezoid", labels, scores) == pytest.approx(area, abs=1e-12)
+    assert influenced("auprc_trapezoid", curve)[0] == pytest.approx(area, abs=1e-12)
 
 
 @given(one_class(), st.sampled_from(["exp", "cube", "scale"]), st.randoms(use_true_random=False))
@@ -158,7 +159,7 @@ def test_a_class_without_one_side_is_undefined(data):
     for side in (0, 1):
         single = np.where(labels == side, np.int8(-1), labels)
         with pytest.raises(MetricUndefined, match="no (positive|negative|labelled) image"):
-            rank_metric("auroc", single, scores)
+            influenced("auroc", Curve(scores[single == 1], scores[single == 0]))
 
 
 @given(arrays(np.int64, st.integers(1, 40), elements=st.integers(0, 300)))

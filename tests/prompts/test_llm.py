@@ -19,7 +19,7 @@ from benchmark.core.tables import read_table
 from benchmark.data.cards import load_card
 from benchmark.prompts.llm.aligner import align_with_llm, replay, require_consent
 from benchmark.prompts.llm.backends import Endpoint, LocalModel, is_loopback
-from benchmark.prompts.llm.protocol import PROMPT_HASH, SUMMARISE, parse_answer
+from benchmark.prompts.llm.protocol import ALIGN, SUMMARISE, parse_answer
 from benchmark.prompts.rules import RuleAligner
 
 ALIGNER = RuleAligner()
@@ -68,7 +68,7 @@ def test_nothing_is_sent_twice_and_equal_answers_are_equal_bytes(tmp_path):
     assert (result.info["reused"], result.info["asked"]) == (DISTINCT, 1)
     assert hash_file(tmp_path / "a.parquet") == hash_file(tmp_path / "b.parquet")
     meta = read_table(tmp_path / "a.parquet")[1]
-    assert meta["prompt_hash"] == PROMPT_HASH
+    assert meta["prompt_hash"] == ALIGN.hash
     assert meta["aligner"] == "llm"
 
 
@@ -227,7 +227,7 @@ def test_replay_asks_nothing(tmp_path):
     assert replay({"s": "FINDINGS: A new sentence."}, recorded).info["reasons"] == {"no answer": 1}
     text = recorded.read_text()
     assert "Telephoned" not in text
-    recorded.write_text(text.replace(PROMPT_HASH, "0" * 64))
+    recorded.write_text(text.replace(ALIGN.hash, "0" * 64))
     with pytest.raises(DataError, match="another prompt"):
         replay(REPORTS, recorded)
     recorded.write_text(text.replace('"presence": "absent"', '"presence": "gone"'))
@@ -317,7 +317,7 @@ LINES = (
 @pytest.mark.parametrize("line", LINES, ids=range(len(LINES)))
 @pytest.mark.parametrize("first", [True, False])
 def test_a_damaged_recording_is_one_line_that_quotes_nothing(tmp_path, line, first):
-    head = json.dumps({"prompt": PROMPT_HASH, "model": "m"})
+    head = json.dumps({"prompt": ALIGN.hash, "model": "m"})
     path = tmp_path / "m.jsonl"
     path.write_text("\n".join([line, head] if first else [head, line, head]) + "\n")
     with pytest.raises(DataError, match=rf"m\.jsonl:{1 if first else 2}: not ") as caught:

@@ -11,7 +11,7 @@ from llm_server import chat, server
 from benchmark.prompts.llm.aligner import align_with_llm, replay
 from benchmark.prompts.llm.backends import Endpoint
 from benchmark.prompts.llm.checks import contradiction
-from benchmark.prompts.llm.protocol import PROMPT_HASH, LLMFinding, parse_answer
+from benchmark.prompts.llm.protocol import ALIGN, LLMFinding, parse_answer
 from benchmark.prompts.llm.record import sentence_key
 from benchmark.prompts.rules import RuleAligner
 
@@ -162,7 +162,7 @@ def test_rejections_are_counted_and_leave_no_finding(tmp_path) -> None:
 def test_a_recorded_file_is_checked_again(tmp_path) -> None:
     path = tmp_path / "a.jsonl"
     lines = [
-        {"prompt": PROMPT_HASH, "model": "m"},
+        {"prompt": ALIGN.hash, "model": "m"},
         {"key": sentence_key("No pneumothorax."), "findings": [answer("pneumothorax")]},
     ]
     path.write_text("\n".join(map(json.dumps, lines)) + "\n")

@@ -15,7 +15,8 @@ from benchmark.core.settings import TrainConfig, train_config
 from benchmark.evaluation.scoring import score
 from benchmark.training.data import epoch_batches
 from benchmark.training.distributed import Group, RankLost, process_group, tile_bounds
-from benchmark.training.loop import load_method, seeded_method, train
+from benchmark.training.finished import load_method
+from benchmark.training.loop import seeded_method, train
 from benchmark.training.step import Step
 from methods.base import METHODS, Method
 

@@ -19,7 +19,8 @@ from training_cases import make_data
 from benchmark.core.errors import ParamsError
 from benchmark.evaluation.scoring import score
 from benchmark.training.distributed import Group, tile_bounds
-from benchmark.training.loop import load_method, train
+from benchmark.training.finished import load_method
+from benchmark.training.loop import train
 from methods.base import METHODS
 
 HERE = Path(__file__).parent

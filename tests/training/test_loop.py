@@ -17,7 +17,8 @@ from training_cases import IMAGE_DIM, TEXT_DIM
 from benchmark.core.errors import BenchError, ParamsError
 from benchmark.core.settings import TIME_AND_MEMORY, train_config
 from benchmark.training.data import TrainingData, epoch_batches
-from benchmark.training.loop import Diverged, load_method, seeded_method, train
+from benchmark.training.finished import load_method
+from benchmark.training.loop import Diverged, seeded_method, train
 from methods.base import METHODS, Method
 
 QUICK = {"epochs": 3, "batch_size": 9, "checkpoint_seconds": 0.0}

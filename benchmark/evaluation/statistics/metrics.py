@@ -130,11 +130,3 @@ def influenced(name: str, curve: Curve) -> Influenced:
     if influence is None:
         raise ValueError(f"{name} has no influence")
     return influence(curve)
-
-
-def rank_metric(name: str, labels: np.ndarray, scores: np.ndarray) -> float:
-    """One metric of RANK_METRICS from labels (N,) in {1, 0, -1 ignored} and scores (N,).
-
-    Raises MetricUndefined where a class is absent.
-    """
-    return influenced(name, Curve(scores[labels == 1], scores[labels == 0]))[0]

@@ -117,7 +117,6 @@ class Task:
 ALIGN = Task("align", SYSTEM, EXAMPLES, whole=False)
 SUMMARISE = Task("summarise", SUMMARY_SYSTEM, SUMMARY_EXAMPLES, whole=True)
 """Semantic summarisation (Lai et al. 2025, BrgSA), whose own prompt is not public: ours has the same aim."""
-PROMPT_HASH = ALIGN.hash
 
 
 def messages(sentences: Mapping[int, str], task: Task = ALIGN) -> list[Message]:

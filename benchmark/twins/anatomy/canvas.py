@@ -88,10 +88,6 @@ class Canvas:
         column = first[row] + u * (last[row] - first[row])
         return (float(column) + 0.5) / self.size, (float(rows[row]) + 0.5) / self.size
 
-    def lung_height(self, side: str) -> float:
-        rows, _, _ = self.rows(side)
-        return len(rows) / self.size
-
     def level(self, side: str, fraction: float) -> float:
         """y at a fraction of the height of the lung."""
         rows, _, _ = self.rows(side)

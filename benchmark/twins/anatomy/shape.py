@@ -42,7 +42,6 @@ class Shape:
     spine_bend: float = 0.0
     spine_round: float = 0.0
     bone: float = 1.0
-    disc_dense: float = 0.0
     rib_slope: float = 1.0
     fat: float = 0.3
     breast_right: float = 0.0
