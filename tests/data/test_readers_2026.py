@@ -63,6 +63,16 @@ def test_padchest_gr(tmp_path: Path) -> None:
     assert manifest.info["dropped"][0]["count"] == 1
 
 
+def test_labels_of_padchest_gr_outside_of_the_vocabulary(tmp_path: Path) -> None:
+    png(tmp_path / "a.png", 16)
+    grounded(tmp_path, study("a", *[found() for _ in range(30)], found(labels=["nodules"])))
+    manifest = read_dataset("padchest_gr", tmp_path, "official")
+    assert (manifest.info["unknown_labels"], manifest.info["labels_met"]) == ({"nodules": 1}, 31)
+    grounded(tmp_path, study("a", *[found() for _ in range(15)], found(labels=["nodules"])))
+    with pytest.raises(DataError, match=r"'nodules' 1 \(near 'nodule'\); that is 6\.2% of 16 labels"):
+        read_dataset("padchest_gr", tmp_path, "official")
+
+
 @pytest.mark.parametrize(
     ("studies", "reason"),
     [

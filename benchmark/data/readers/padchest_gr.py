@@ -6,8 +6,9 @@
     …/<ImageID>                 16-bit PNG, in any folder
 
 A class is positive where an abnormal sentence carries its label and negative elsewhere: radiologists checked
-the list of findings of every image. The region of a sentence belongs to the first of its labels that the card
-names, else to `other finding`, so that every sentence is one trial. The report is its English sentences.
+the list of findings of every image. A label that the card does not know at all is counted as unknown. The
+region of a sentence belongs to the first of its labels that the card names, else to `other finding`, so that
+every sentence is one trial. The report is its English sentences.
 """
 
 from __future__ import annotations
@@ -83,6 +84,8 @@ def read(root: Path, card: Card) -> Manifest:
                 name = card.aliases.get(label, label)
                 labels[name if name in labels else OTHER][row] = 1
                 log.labels.met += 1
+                if name not in labels and name not in card.removed:
+                    log.labels.unknown[name] += 1
     columns = {name: pd.array(values, dtype="Int8") for name, values in labels.items()}
     result = manifest(root, card, meta, columns, log, table=path)
     regions = _regions(root, here, meta["path"].tolist(), card, path)
