@@ -23,9 +23,11 @@ def similarity_maps(
     texts: Sequence[str] | PromptSet,
     wanted: Sequence[tuple[int, int]],
     device: str,
+    *,
+    axes: int = 2,
 ) -> Tensor | None:
-    """(n, h, w) maps of (image, text) pairs; with a prompt set, of (image, class), the mean over the positive
-    texts of the class. None where the method or the encoder has no maps of two dimensions.
+    """(n, *grid) maps of (image, text) pairs; with a prompt set, of (image, class), the mean of the positive
+    texts of the class. None where the method has no maps, or the encoder none of so many axes.
 
     wanted: (n,) rows of the evaluation set with indices of `texts`, or of the prompt set's classes.
     """
@@ -33,7 +35,7 @@ def similarity_maps(
 
     from benchmark.prompts.class_prompts import PromptSet
 
-    if len(data.images.grid) != 2:
+    if len(data.images.grid) != axes:
         return None
     prompts = texts if isinstance(texts, PromptSet) else None
     said = list(texts) if prompts is None else list(prompts.texts)  # type: ignore[arg-type]

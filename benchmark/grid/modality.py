@@ -27,10 +27,14 @@ def modality_of(datasets: Iterable[str]) -> str:
 
 
 def for_datasets(params: Params, datasets: Iterable[str]) -> Params:
-    """The parameters of a run on these datasets: for CT volumes those of `ct` stand in place of the others,
-    and the tasks and ablations of radiographs fall away. Raises ParamsError where the datasets hold both."""
-    if modality_of(datasets) == "cxr":
-        return params
+    """The parameters of a run on these datasets: for CT volumes those of `on_volumes`. Raises ParamsError
+    where the datasets hold both."""
+    return params if modality_of(datasets) == "cxr" else on_volumes(params)
+
+
+def on_volumes(params: Params) -> Params:
+    """The parameters of CT volumes: those of `ct` stand in place of the others, and tasks and ablations of
+    radiographs fall away."""
     ct = params.ct
     data = params.data.model_copy(update={"train": ct.train, "evaluate": ct.evaluate, "ablate_on": ()})
     training = params.training.model_copy(update=set_fields(ct.training))
@@ -40,8 +44,8 @@ def for_datasets(params: Params, datasets: Iterable[str]) -> Params:
             "encoders": params.encoders.model_copy(update={"image": ct.image}),
             "texts": ct.texts,
             "training": training,
-            "tasks": {},
-            "cells": {},
+            "tasks": ct.tasks,
+            "cells": ct.cells,
             "attribution": {},
             "prompt_ablation": PromptAblation(),
         }

@@ -56,8 +56,11 @@ def _datasets(params: Params) -> Iterator[tuple[Loc, str]]:
     yield from _listed(("prompt_ablation", "datasets"), params.prompt_ablation.datasets)
     for task, settings in params.tasks.items():
         yield from _listed(("tasks", task), settings.datasets)
-    for name, cell in params.cells.items():
-        yield from _listed(("cells", name, "evaluate"), cell.evaluate or ())
+    for task, settings in params.ct.tasks.items():
+        yield from _listed(("ct", "tasks", task), settings.datasets)
+    for at, cells in ((("cells",), params.cells), (("ct", "cells"), params.ct.cells)):
+        for name, cell in cells.items():
+            yield from _listed((*at, name, "evaluate"), cell.evaluate or ())
 
 
 def _attributed(params: Params) -> Iterator[tuple[Loc, str]]:

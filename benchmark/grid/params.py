@@ -153,20 +153,6 @@ class TuningParams(Strict):
     seed: Seed = 0
 
 
-class VolumeParams(Strict):
-    """What stands in place of the values above where a run is on CT volumes."""
-
-    train: str = Field(default="ct_rate", description="dataset whose volume-report pairs train every method")
-    evaluate: tuple[str, ...] = Field(
-        default=("ct_rate", "ct_rate_lt", "rad_chestct"), description="datasets evaluated zero-shot"
-    )
-    image: str = Field(default="slices-lite0", description="the encoder of volumes that every method shares")
-    texts: TextParams = TextParams(wording="summary", unit="report")
-    training: FrozenTraining = Field(
-        default=TrainConfig(), description="fields that differ from `training`; `--set ct.training.epochs=3`"
-    )
-
-
 class CellParams(MethodChanges):
     """One ablation cell: a method with something changed. Unset fields are those of its main cell."""
 
@@ -195,6 +181,29 @@ class CellParams(MethodChanges):
         if self.more_prompts is None:
             return self.table == "prompt_alignment"
         return prompts.style in self.more_prompts
+
+
+class VolumeParams(Strict):
+    """What stands in place of the values above where a run is on CT volumes."""
+
+    train: str = Field(default="ct_rate", description="dataset whose volume-report pairs train every method")
+    evaluate: tuple[str, ...] = Field(
+        default=("ct_rate", "ct_rate_lt", "rad_chestct"), description="datasets evaluated zero-shot"
+    )
+    image: str = Field(default="slices-lite0", description="the encoder of volumes that every method shares")
+    texts: TextParams = TextParams(wording="summary", unit="report")
+    training: FrozenTraining = Field(
+        default=TrainConfig(), description="fields that differ from `training`; `--set ct.training.epochs=3`"
+    )
+    cells: dict[str, CellParams] = Field(default={}, description="ablation cells on CT volumes, as `cells`")
+    tasks: dict[str, SerializeAsAny[TaskSettings]] = Field(
+        default={}, description="tasks beside classification on CT volumes, as `tasks`"
+    )
+
+    @field_validator("tasks", mode="before")
+    @classmethod
+    def _known_tasks(cls, given: Mapping[str, object]) -> dict[str, TaskSettings]:
+        return task_settings(given)
 
 
 class AttributionParams(Strict):
@@ -271,6 +280,10 @@ class Params(Strict):
         for name, own in self.method.items():
             if own.method != name:
                 raise complaint_at(("method", name), f"method.{name} says that it is '{own.method}'.", name)
+        for name in self.ct.cells:
+            if name in self.cells:
+                text = f"ct.cells.{name}: cells has this name too, and both would be written to one folder."
+                raise complaint_at(("ct", "cells", name), text, name)
         return self
 
 
@@ -313,11 +326,10 @@ def main_cell(params: Params, method: str) -> Cell:
     own = params.method.get(method) or MethodChanges(method=method)
     official = params.recipe == "official"
     recipe: Recipe = kind.recipe("official") if official else EQUAL_BUDGET
-    variant = "ct" if load_card(params.data.train).modality == "ct" else "main"
     return Cell(
-        name=f"{method}-{variant}",
+        name=main_name(params, method),
         method=method,
-        variant=variant,
+        variant="main",
         options=configure(method, {**kind.settings(params.recipe), **set_fields(own.options)}),
         training=train_config({**set_fields(params.training), **set_fields(own.training)}, recipe),
         texts=params.texts,
@@ -327,6 +339,11 @@ def main_cell(params: Params, method: str) -> Cell:
         evaluate=params.data.evaluate,
         tasks=tuple(params.tasks),
     )
+
+
+def main_name(params: Params, method: str) -> str:
+    """METHOD-main, or METHOD-ct where volumes are trained on."""
+    return f"{method}-{'ct' if load_card(params.data.train).modality == 'ct' else 'main'}"
 
 
 def ablation_cell(params: Params, name: str) -> Cell:
@@ -359,9 +376,9 @@ def ablation_cell(params: Params, name: str) -> Cell:
 
 def cell_named(params: Params, name: str) -> Cell:
     """A method's main cell (`carzero`, `carzero-main`) or a cell of params.yaml."""
-    method = name.removesuffix("-main")
     if name in params.cells:
         return ablation_cell(params, name)
-    if method in (*params.methods, *params.method):
-        return main_cell(params, method)
+    for method in (*params.methods, *params.method):
+        if name in (method, main_name(params, method)):
+            return main_cell(params, method)
     return ablation_cell(params, name)

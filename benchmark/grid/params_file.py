@@ -15,6 +15,7 @@ from benchmark.core.located import Loc, Located, read_located
 from benchmark.core.settings import MethodConfig
 from benchmark.core.tasks import TASKS, TaskSettings
 from benchmark.core.validation import first_complaint
+from benchmark.grid.modality import on_volumes
 from benchmark.grid.names import wrong_names
 from benchmark.grid.params import Params, ablation_cell, main_cell
 
@@ -172,12 +173,14 @@ def _validated(raw: Mapping[str, Any], source: _Source) -> Params:
         raise ParamsError(_explained(error, raw, source)) from None
     for loc, text in wrong_names(params):
         raise ParamsError(f"{source.place(loc)}: {text}")
-    for loc, name in (
-        *((("method", method), f"{method}-main") for method in params.methods),
-        *((("cells", cell), cell) for cell in params.cells),
+    volumes = on_volumes(params)
+    for own, loc, make in (
+        *((params, ("method", method), main_cell) for method in params.methods),
+        *((params, ("cells", cell), ablation_cell) for cell in params.cells),
+        *((volumes, ("ct", "cells", cell), ablation_cell) for cell in volumes.cells),
     ):
         try:
-            ablation_cell(params, name) if loc[0] == "cells" else main_cell(params, loc[1])
+            make(own, loc[-1])
         except ValidationError as error:
             said = first_complaint(error, lambda _: ()).reason
             raise ParamsError(f"{source.place(loc)}: {'.'.join(loc)}: {said}.") from None
@@ -221,10 +224,12 @@ def _model_in(annotation: object) -> type[BaseModel] | None:
 
 
 def _options_of(raw: Mapping[str, Any], parent: Sequence[str]) -> list[str]:
-    """The options of the method that `method.<name>` or `cells.<name>` changes; none where there is none."""
+    """The options of the method that `method.<name>`, `cells.<name>` or `ct.cells.<name>` changes; none where
+    there is none."""
     from methods.base import METHODS
 
-    section = raw.get(parent[0])
-    entry = section.get(parent[1]) if isinstance(section, dict) else None
-    method = entry.get("method", parent[1]) if isinstance(entry, dict) else parent[1]
+    entry: Any = raw
+    for key in parent[:-1]:
+        entry = entry.get(key) if isinstance(entry, dict) else None
+    method = entry.get("method", parent[-2]) if isinstance(entry, dict) else parent[-2]
     return list(METHODS.get(method).Config.model_fields) if method in METHODS.names() else []

@@ -5,7 +5,7 @@ import pytest
 from benchmark.core.errors import ParamsError
 from benchmark.grid.layout import Project
 from benchmark.grid.modality import for_datasets
-from benchmark.grid.params import main_cell
+from benchmark.grid.params import ablation_cell, cell_named, main_cell
 from benchmark.grid.params_file import load_params
 from benchmark.grid.request import Request, plan
 
@@ -24,12 +24,40 @@ def test_a_run_on_volumes_takes_its_own_settings_and_leaves_those_of_radiographs
     assert (volumes.encoders.text, volumes.method) == (params.encoders.text, params.method)
     assert main_cell(volumes, "brgsa").name == "brgsa-ct"
     assert main_cell(params, "brgsa").name == "brgsa-main"
+    assert cell_named(volumes, "brgsa-ct") == cell_named(volumes, "brgsa") == main_cell(volumes, "brgsa")
+
+
+def test_cells_and_tasks_of_volumes_are_their_own(project):
+    params = load_params(project.params)
+    volumes = for_datasets(params, ["ct_rate"])
+    assert (volumes.cells, volumes.tasks) == (params.ct.cells, params.ct.tasks)
+    bare = ablation_cell(volumes, "brgsa-ct-no-bank")
+    assert (bare.texts, bare.evaluate) == (params.ct.texts, params.ct.evaluate)
+    assert bare.options.model_dump()["bank"] is False
+    with pytest.raises(ParamsError, match="no cell 'brgsa-main'"):
+        cell_named(volumes, "brgsa-main")
+
+
+@pytest.mark.parametrize(
+    ("cells", "said"),
+    [
+        ("{clip-dot: {method: clip, table: bank, label: a}}", "cells has this name too"),
+        (
+            "{x: {method: brgsa, table: bank, label: a, options: {bnk: false}}}",
+            "unknown key 'ct.cells.x.options.bnk'.*'bank'",
+        ),
+        ("{x: {method: brgsa, table: bank, label: a, evaluate: [ct_rat]}}", "unknown dataset 'ct_rat'"),
+    ],
+)
+def test_wrong_cells_of_volumes_are_one_line_with_their_key(project, cells, said):
+    with pytest.raises(ParamsError, match=said):
+        load_params(project.params, None, (f"ct.cells={cells}",))
 
 
 def test_bench_run_picks_them_by_the_dataset(project):
     asked = plan(project, Request("all", "ct_rate_lt"))
     assert [cell.name for cell in asked.cells] == [f"{m}-ct" for m in asked.params.methods]
-    assert asked.params.twins.of("ct_rate_lt") == {"images": 160, "side": 112, "seed": 0}
+    assert asked.params.twins.of("ct_rate_lt") == {"images": 400, "side": 112, "seed": 0}
     changed = plan(project, Request("clip", "ct_rate", sets=("ct.training.epochs=3",)))
     assert changed.cells[0].name.startswith("clip-ct-")
     assert changed.cells[0].training.epochs == 3
