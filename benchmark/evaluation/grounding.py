@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from torch import Tensor
@@ -21,27 +20,23 @@ UNSEEN = -999.0
 """Score of pixels outside the view that the encoder saw."""
 
 
-def map_to_pixels(
-    scores: Tensor,
-    steps: Preprocessing,
-    height: int,
-    width: int,
-    mode: Literal["bilinear", "nearest"] = "bilinear",
-) -> Tensor:
+def map_to_pixels(scores: Tensor, steps: Preprocessing, height: int, width: int) -> Tensor:
     """(..., h, w) patch scores → (..., height, width) in pixels of the original image.
 
-    bilinear: half-pixel centres (align_corners False); nearest repeats each patch score. Pixels that the
-    encoder did not see (centre crops) get UNSEEN.
+    Bilinear with half-pixel centres (align_corners False). Pixels that the encoder did not see (centre crops)
+    get UNSEEN.
     """
     batch = scores.shape[:-2]
     flat = scores.reshape(-1, 1, *scores.shape[-2:])
     if steps.fit == "stretch":
-        pixels = _resize(flat, height, width, mode)
+        pixels = _resize(flat, height, width)
     elif steps.fit == "crop":
-        pixels = _place(_square(flat, _seen(steps, min(height, width)), mode), height, width)
+        seen = _seen(steps, min(height, width))
+        pixels = _place(_resize(flat, seen, seen), height, width)
     else:
         side = max(height, width)
-        square = _place(_square(flat, _seen(steps, side), mode), side, side)
+        seen = _seen(steps, side)
+        square = _place(_resize(flat, seen, seen), side, side)
         top, left = (side - height) // 2, (side - width) // 2
         pixels = square[..., top : top + height, left : left + width]
     return pixels.reshape(*batch, height, width)
@@ -79,14 +74,8 @@ def _seen(steps: Preprocessing, side: int) -> int:
     return int(side * steps.crop / steps.size) if steps.crop else side
 
 
-def _resize(maps: Tensor, height: int, width: int, mode: str) -> Tensor:
-    if mode == "nearest":
-        return functional.interpolate(maps, size=(height, width), mode="nearest-exact")
+def _resize(maps: Tensor, height: int, width: int) -> Tensor:
     return functional.interpolate(maps, size=(height, width), mode="bilinear", align_corners=False)
-
-
-def _square(maps: Tensor, side: int, mode: str) -> Tensor:
-    return _resize(maps, side, side, mode)
 
 
 def _place(maps: Tensor, height: int, width: int) -> Tensor:

@@ -76,12 +76,6 @@ class Group:
             {name: self.gather(part.tensors[name], count) for name in sorted(part.tensors)}, count
         )
 
-    def gather_on_demand(self, part: Prepared, count: int) -> Prepared:
-        """As `gather_prepared`, each tensor when it is first read; most losses read none."""
-        if self.size == 1:
-            return part
-        return Prepared(_OnDemand(self, part.tensors, count), count)
-
     def average_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
         """Mean of the gradients over ranks, in one bucket a dtype."""
         if self.size == 1:
@@ -167,27 +161,6 @@ def _joined(tensor: Tensor, bounds: list[int]) -> Tensor:
     parts = [torch.empty_like(padded) for _ in sizes]
     dist.all_gather(parts, padded.contiguous())
     return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)]).to(tensor.dtype)
-
-
-class _OnDemand(dict[str, Tensor]):
-    """Gathers a tensor when it is read; every rank reads in the same order."""
-
-    def __init__(self, group: Group, own: dict[str, Tensor], count: int) -> None:
-        super().__init__()
-        self._group, self._own, self._count = group, own, count
-
-    def __missing__(self, name: str) -> Tensor:
-        self[name] = self._group.gather(self._own[name], self._count)
-        return self[name]
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._own
-
-    def get(self, name: str, default: Any = None) -> Any:
-        return self[name] if name in self._own else default
-
-    def items(self) -> Any:
-        return [(name, self[name]) for name in sorted(self._own)]
 
 
 @contextlib.contextmanager

@@ -130,7 +130,7 @@ class Step:
             draws.phase = "pairs"
             pairs = tiled_pairs(self.method, own_image, all_text, tile, interact=self.interact)
         pairs = {name: self.group.gather(_full(matrix), images) for name, matrix in pairs.items()}
-        all_image = self.group.gather_on_demand(own_image, images)
+        all_image = self.group.gather_prepared(own_image, images)
         positives = torch.from_numpy(batch.positives).to(self.device)
         return self.method.objective(pairs, positives, all_image, all_text, self._agreement(batch))
 

@@ -28,13 +28,13 @@ CARZERO = Preprocessing(size=256, crop=224, fit="pad")
 
 
 def test_stretch_covers_the_whole_image() -> None:
-    pixels = map_to_pixels(torch.tensor([[0.0, 1.0]]), Preprocessing(size=4, fit="stretch"), 2, 8, "nearest")
-    assert pixels.tolist() == [[0, 0, 0, 0, 1, 1, 1, 1]] * 2
+    pixels = map_to_pixels(torch.tensor([[0.0, 1.0]]), Preprocessing(size=4, fit="stretch"), 2, 8)
+    assert pixels.tolist() == [[0, 0, 0.125, 0.375, 0.625, 0.875, 1, 1]] * 2
 
 
 def test_pad_keeps_the_original_window() -> None:
     scores = torch.arange(16.0).reshape(4, 4)
-    pixels = map_to_pixels(scores, Preprocessing(size=4, fit="pad"), 2, 4, "nearest")
+    pixels = map_to_pixels(scores, Preprocessing(size=4, fit="pad"), 2, 4)
     assert pixels.tolist() == scores[1:3].tolist()  # the padded rows above and below are cut off
 
 
