@@ -78,7 +78,8 @@ def align(
 ) -> int:
     """Write the aligned sentences of reports to a Parquet file, one row a finding.
 
-    Exit 1 if a model was asked and answered no sentence acceptably.
+    Sentences that name no concept are counted; where more than 1% of them name a class of --dataset that the
+    lexicon lacks, nothing is written. Exit 1 if a model was asked and answered no sentence acceptably.
     """
     from benchmark.core.errors import ParamsError
     from benchmark.core.hashing import hash_file
@@ -86,6 +87,7 @@ def align(
     from benchmark.data.cards import load_card
     from benchmark.prompts.aligned import ALIGNERS, align_report, aligned_table
     from benchmark.prompts.lexicon import load_lexicon
+    from benchmark.prompts.lost import lost_sentences
     from benchmark.prompts.rules import RuleAligner
     from benchmark.prompts.sources import read_reports
     from benchmark.prompts.training_texts import summary_table
@@ -94,21 +96,27 @@ def align(
     if out.suffix != ".parquet":
         raise ParamsError(f"--out {out}: name a .parquet file.")
     info: dict[str, Any]
+    said: list[str] = []
     if aligner not in (LLM, REPLAY):
         made, lexicon = ALIGNERS.get(aligner)(), load_lexicon()
         reports = read_reports(source)
         with progress() as bar:
             steps = bar.track(reports.items(), total=len(reports), description="align")
             table = aligned_table((key, align_report(text, made, lexicon, rule)) for key, text in steps)
+        lost = lost_sentences(table, card)
+        lost.stop_above(dataset or "")
         if summary:
             table = summary_table(table)
         info = {
             "aligner": aligner,
             "task": "summarise" if summary else "align",
             "aligner_hash": made.hash,
-            "sentences": len(table.groupby(["study_id", "sentence"])),
+            "sentences": lost.sentences,
+            "unnamed": lost.unnamed,
+            "outside_lexicon": dict(lost.concepts),
         }
         write_table(out, table, {**info, "rule": rule})
+        said = lost.said()
     else:
         from benchmark.prompts.llm.aligner import align_with_llm, replay, require_consent
         from benchmark.prompts.llm.protocol import ALIGN, SUMMARISE
@@ -144,7 +152,7 @@ def align(
         "out": str(out),
         "sha256": hash_file(out),
     }
-    emit(value, _summary(value), as_json)
+    emit(value, _summary(value, said), as_json)
     return int(bool(value.get("asked")) and value["failed"] == value["sentences"])
 
 
@@ -195,6 +203,9 @@ def show(
         )
         for s in sentences:
             table.add_row(Text(s.section), Text(s.text), Text("\n".join(s.aligned) or "-"))
+        table.caption = (
+            f"{sum(not s.aligned for s in sentences)} of {len(sentences)} sentences name no concept"
+        )
         console.print(Text(text.strip()), "", table, "", sep="\n")
 
 
@@ -228,6 +239,7 @@ def score(
 
     rules = RuleAligner()
     counted: Counted = "present" if certain else "present+uncertain"
+    left_out: list[str] = []
     table = reports is not None and reports.name.lower().endswith((".csv", ".csv.gz"))
     if truth is not None:
         load_card(dataset)
@@ -235,7 +247,7 @@ def score(
         origin, count = TWIN_NOTICE, None
     elif reports is not None and table:
         concepts = label_concepts(dataset)
-        frame = labelled_reports(reports, tuple(concepts))
+        frame, left_out = labelled_reports(reports, tuple(concepts))
         parts = label_agreement(frame, concepts, rules, rules.lexicon, rule=rule, counted=counted)
         parts = {**parts, "all classes": pooled(parts)}
         origin, count = "official", len(frame)
@@ -268,6 +280,7 @@ def score(
         "reports": count,
         "rule": rule,
         "aligner_hash": rules.hash,
+        "left_out": left_out,
         **({"micro_f1": parts["all classes"].f1} if "all classes" in parts else {}),
         "scores": {name: part.summary() for name, part in parts.items()},
     }
@@ -285,9 +298,10 @@ def _backend(endpoint: str | None, model: str | None, concurrency: int, time_out
     return Endpoint(endpoint, model, time_out=time_out, concurrency=concurrency)
 
 
-def _summary(value: dict[str, Any]) -> str:
+def _summary(value: dict[str, Any], said: list[str]) -> str:
     lines = [
-        f"{value['studies']:,} reports, {value['sentences']:,} sentences, {value['findings']:,} findings"
+        f"{value['studies']:,} reports, {value['sentences']:,} sentences, {value['findings']:,} findings",
+        *said,
     ]
     if "failed" in value:
         why = ", ".join(f"{n:,} {reason}" for reason, n in value["reasons"].items())
@@ -303,7 +317,11 @@ def _scores(value: dict[str, Any], origin: str) -> str:
         return "    -" if x is None else f"{x:5.3f}"
 
     count = f"{value['reports']:,} reports, " if value["reports"] else ""
-    lines = [f"{value['dataset']}: {count}{origin}", f"{'':22}precision recall    F1  right surplus missed"]
+    lines = [
+        f"{value['dataset']}: {count}{origin}",
+        *value["left_out"],
+        f"{'':22}precision recall    F1  right surplus missed",
+    ]
     for name, s in value["scores"].items():
         lines.append(
             f"{name:22}    {figure(s['precision'])}  {figure(s['recall'])} {figure(s['f1'])}"

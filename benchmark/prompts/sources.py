@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmark.core.errors import DataError
+from benchmark.core.errors import DataError, closest
 from benchmark.core.guard import bounded_size, opened, parsing
 from benchmark.core.tables import Manifest
 from benchmark.prompts.sections import OpenIReport, openi_report
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _LARGEST = 4 << 20
 """Bytes; no report is that long."""
 _ARCHIVES = (".tgz", ".tar.gz", ".tar")
+_BINARY = frozenset({"0", "1", "0.0", "1.0"})
 _TEXT_COLUMNS = ("report", "report_text", "text", "findings")
 _ID_COLUMNS = (
     "study_id",
@@ -131,12 +132,17 @@ def _of_manifest(path: Path) -> dict[str, str]:
     return reports
 
 
-def labelled_reports(path: Path | str, classes: Sequence[str]) -> pd.DataFrame:
-    """`report` and one column of 1 and 0 for each of `classes` that the table has, a row a report.
+UNREAD_AT_MOST = 0.01
+"""Share of the label columns of a table that may bear the name of no class."""
+
+
+def labelled_reports(path: Path | str, classes: Sequence[str]) -> tuple[pd.DataFrame, list[str]]:
+    """`report` and one column of 1 and 0 for each of `classes` that the table has, a row a report; then what
+    is left out, one line a kind.
 
     The table is a CSV as `read_reports` takes it, with label columns that bear the names of classes. Raises
-    DataError, naming the row, for an empty report and for a label other than 0 and 1, and where no class has
-    a column.
+    DataError, naming the row, for an empty report and for a label other than 0 and 1; where no class has a
+    column, and where more than UNREAD_AT_MOST of the columns of 0 and 1 are no class.
     """
     path = Path(path)
     if not path.is_file():
@@ -148,6 +154,20 @@ def labelled_reports(path: Path | str, classes: Sequence[str]) -> pd.DataFrame:
     have = [name for name in classes if name in named]
     if not have:
         raise DataError(f"{path}: no column bears the name of a class, such as '{classes[0]}'.")
+    others = [n for n, c in named.items() if n not in classes and n and set(frame[c].str.strip()) <= _BINARY]
+    unread = {n: near for n in others if (near := closest(n, set(classes) - set(have)))}
+    if len(unread) > UNREAD_AT_MOST * (len(have) + len(unread)):
+        worst, near = next(iter(unread.items()))
+        raise DataError(
+            f"{path}:1: {len(unread)} label columns are no class: '{worst[:60]}' (near '{near}'). Give them "
+            "the names of the classes, or take them out."
+        )
+    lacking = [name for name in classes if name not in named]
+    said = []
+    for kind, names in (("label columns that are no class", others), ("classes without a column", lacking)):
+        if names:
+            more = ", …" if len(names) > 3 else ""
+            said.append(f"{len(names)} {kind}: {', '.join(names[:3])}{more}")
     frame = frame.rename(columns={text: "report", **{named[name]: name for name in have}})
     for name in have:
         values = frame[name].str.strip().str.removesuffix(".0")
@@ -163,7 +183,7 @@ def labelled_reports(path: Path | str, classes: Sequence[str]) -> pd.DataFrame:
         raise DataError(
             f"{path}:{int(empty.to_numpy().argmax()) + 2}: there is no report. Leave the row out."
         )
-    return frame[["report", *have]]
+    return frame[["report", *have]], said
 
 
 def _table(path: Path) -> tuple[pd.DataFrame, str, str | None]:

@@ -17,7 +17,7 @@ from benchmark.grid.layout import Project
 from benchmark.grid.params import Cell, Params
 from benchmark.stages.evaluation_sets import evaluation_data
 from benchmark.stages.prepare import prepare_dataset, source_of
-from benchmark.stages.texts import align_texts, read_named, texts_folder
+from benchmark.stages.texts import align_texts, read_named, texts_folder, unanswered
 from benchmark.stages.train import train_cell, training_inputs
 
 if TYPE_CHECKING:
@@ -101,6 +101,8 @@ class Session:
         if key not in self._inputs:
             self.texts(cell.texts.rule)
             manifest = self.manifest(self.params.data.train)
+            if lacking := unanswered(self.project, cell.texts, manifest):
+                self.say(lacking)
             self._inputs[key] = self.processes.first_then_all(
                 lambda: training_inputs(self.project, self.params, cell, manifest)
             )

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from benchmark.core.errors import DataError, closest
+from benchmark.core.errors import DataError
 from benchmark.core.files import read_json, write_json
 from benchmark.core.hashing import hash_file, hash_strings
 from benchmark.core.reuse import Key, key_of, reuse, source
 from benchmark.core.tables import Manifest, read_table, write_table
-from benchmark.data.cards import Card, load_card
+from benchmark.data.cards import load_card
 from benchmark.grid.layout import Project
 from benchmark.grid.params import Params
+from benchmark.prompts.lost import lost_sentences
 from benchmark.prompts.named import Named, count_named
 from benchmark.prompts.settings import TextParams
 from benchmark.stages.prepare import source_of
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 TABLE, COUNTS = "aligned.parquet", "named.json"
-OUTSIDE_AT_MOST = 0.01
-"""Share of the sentences that may name only classes of the card that the lexicon lacks, and so be no text."""
+UNANSWERED_AT_MOST = 0.1
+"""Share of the sentences of the training reports that a recorded model run may lack or have failed at."""
 
 
 def texts_folder(project: Project, params: Params, dataset: str, rule: str | None = None) -> Path:
@@ -64,14 +61,7 @@ def align_texts(project: Project, params: Params, manifest: Manifest, rule: str 
     sentences = table["aligned"].notna().sum()
     again = f", {done}" if done.reused or done.why else ""
     said = [f"{manifest.dataset}: {sentences:,} aligned sentences of {named.studies:,} reports{again}"]
-    unnamed = table.groupby(["study_id", "sentence"])["aligned"].count().eq(0).sum()
-    if unnamed:
-        said.append(f"{unnamed:,} sentences name no concept of the lexicon and do not train as aligned texts")
-    outside = sorted(set(concepts_outside(load_card(manifest.dataset))))
-    if outside:
-        more = ", …" if len(outside) > 3 else ""
-        said.append(f"{len(outside)} concepts of the card are not in it: {', '.join(outside[:3])}{more}")
-    return "; ".join(said)
+    return "; ".join([*said, *lost_sentences(table, load_card(manifest.dataset)).said()])
 
 
 def _align(folder: Path, manifest: Manifest, rule: str) -> None:
@@ -83,19 +73,6 @@ def _align(folder: Path, manifest: Manifest, rule: str) -> None:
         write_table(folder / TABLE, table, {"dataset": manifest.dataset, "rule": rule})
         named = count_named(table)
     write_json(folder / COUNTS, {"studies": named.studies, "present": named.present})
-
-
-def concepts_outside(card: Card) -> dict[str, list[str]]:
-    """Concept of the card that the lexicon lacks → classes; whether reports name these cannot be told."""
-    from benchmark.prompts.lexicon import load_lexicon
-
-    lexicon = load_lexicon()
-    outside: dict[str, list[str]] = {}
-    for name, concepts in card.concepts.items():
-        for concept in concepts:
-            if concept not in lexicon:
-                outside.setdefault(concept, []).append(name)
-    return outside
 
 
 def read_named(folder: Path) -> Named:
@@ -123,49 +100,57 @@ def texts_of(
 ) -> tuple[list[list[str]], TextParams]:
     """Training texts of each image and what was used; sets without reports use their labels.
 
-    Raises DataError where the table of aligned sentences is missing, or lost more than OUTSIDE_AT_MOST.
+    Raises DataError where the table of aligned sentences is missing, or lost more than OUTSIDE_AT_MOST or,
+    as a model's, UNANSWERED_AT_MOST.
     """
     from benchmark.prompts.training_texts import summary_table, training_texts
 
     used = texts_used(texts, manifest)
     table = None
-    if used.llm_file is not None and used.wording in ("llm", "summary"):
-        table = read_table(_inside(project, used.llm_file))[0]
+    if _recorded(used):
+        unanswered(project, used, manifest)
+        table = read_table(_inside(project, str(used.llm_file)))[0]
     elif used.wording in ("aligned", "summary") or (
         used.wording == "raw" and "drop" in (used.negations, used.bare_names)
     ):
         table = read_table(texts_folder(project, params, manifest.dataset, texts.rule) / TABLE)[0]
     if table is not None and used.llm_file is None and used.wording in ("aligned", "summary"):
-        _stop_at_outside(load_card(manifest.dataset), table)
+        lost_sentences(table, load_card(manifest.dataset)).stop_above(manifest.dataset)
     if table is not None and used.wording == "summary" and used.llm_file is None:
         table = summary_table(table)
     return training_texts(manifest, used, table), used
 
 
-def _stop_at_outside(card: Card, table: pd.DataFrame) -> None:
-    """Raises DataError where more than OUTSIDE_AT_MOST of the sentences are lost to training because the
-    classes that they name are not in the lexicon."""
-    from benchmark.prompts.class_prompts import display_name
-    from benchmark.prompts.lexicon import load_lexicon
+def unanswered(project: Project, texts: TextParams, manifest: Manifest) -> str | None:
+    """What the texts of a model's recorded run lack, as one line; None where nothing, or for other texts.
 
-    sentences = table.groupby(["study_id", "sentence"]).agg({"text": "first", "aligned": "count"})
-    lost = sentences.loc[sentences["aligned"] == 0, "text"].str.lower()
-    missing: dict[str, int] = {}
-    named = lost.ne(lost)
-    for concept, classes in concepts_outside(card).items():
-        names = {name.lower() for c in classes for name in (concept, c, display_name(card, c))}
-        hit = lost.str.contains(rf"\b(?:{'|'.join(map(re.escape, sorted(names)))})\b", regex=True)
-        missing[concept], named = int(hit.sum()), named | hit
-    if named.sum() <= OUTSIDE_AT_MOST * len(sentences):
-        return
-    worst = max(missing, key=lambda concept: missing[concept])
-    near = closest(worst, load_lexicon().concepts)
-    guess = f", near '{near}'" if near else ""
-    raise DataError(
-        f"{card.name}: {named.sum():,} of {len(sentences):,} sentences name only classes that the lexicon "
-        f"lacks ('{worst}' {missing[worst]:,}{guess}) and would not train. Add them to "
-        "datasets/lexicon.yaml, correct the card's concepts, or train on `texts.wording: raw`."
+    Raises DataError where more than UNANSWERED_AT_MOST of the reports or sentences have no answer.
+    """
+    from benchmark.prompts.sections import selected_text
+    from benchmark.prompts.training_texts import study_reports
+
+    used = texts_used(texts, manifest)
+    if not _recorded(used):
+        return None
+    path = _inside(project, str(used.llm_file))
+    table, info = read_table(path)
+    here, reports = set(table["study_id"]), study_reports(manifest)
+    lacking = sum(1 for s, text in reports.items() if s not in here and selected_text(text, used.rule))
+    failed, asked = int(info.get("failed", 0)), int(info.get("sentences", 0))
+    said = (
+        f"{path.name}: no answer for {lacking:,} of {len(reports):,} reports, {failed:,} of {asked:,} failed"
     )
+    if lacking > UNANSWERED_AT_MOST * len(reports) or failed > UNANSWERED_AT_MOST * asked:
+        raise DataError(
+            f"{said}; these would not train, and at most {UNANSWERED_AT_MOST:.0%} may. Align these reports "
+            "again (`bench prompts align --retry-failed`), or use `texts.wording: aligned`."
+        )
+    return f"{said}; they do not train" if lacking or failed else None
+
+
+def _recorded(texts: TextParams) -> bool:
+    """Whether the texts are those of a model's recorded run."""
+    return texts.llm_file is not None and texts.wording in ("llm", "summary")
 
 
 def text_provenance(project: Project, texts: TextParams) -> dict[str, Any]:

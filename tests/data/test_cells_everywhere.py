@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from benchmark.cli import main
 from benchmark.core.errors import DataError
 from benchmark.data.cards import VARIABLE, load_card
 from benchmark.data.check import check_dataset
@@ -146,6 +147,37 @@ def test_concepts_outside_the_lexicon_are_said(tmp_path: Path, monkeypatch: pyte
     )
     (said,) = [r for r in [*report.problems, *report.notes] if "outside the lexicon" in r.what]
     assert said.examples == ("pleural efusion, near 'pleural effusion'",)
+
+
+@pytest.mark.parametrize(("outside", "inside", "code"), [(0, 3, 0), (1, 99, 0), (1, 9, 2)])
+def test_aligning_counts_sentences_and_concepts_outside_the_lexicon(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    outside: int,
+    inside: int,
+    code: int,
+) -> None:
+    ward(tmp_path, monkeypatch, CELLS, concept="glimmerfish")
+    rows = ["There is a glimmerfish."] * outside + ["Seen at noon."] + ["No pneumothorax."] * (inside - 1)
+    reports = tmp_path / "reports.csv"
+    reports.write_text("id,report\n" + "\n".join(f"{n},FINDINGS: {t}" for n, t in enumerate(rows)) + "\n")
+    command = ["prompts", "align", str(reports), "--dataset", "ward7", "--out", str(tmp_path / "a.parquet")]
+    assert main([*command, "--json"]) == code
+    out = capsys.readouterr().out
+    value = json.loads(out)
+    assert (tmp_path / "a.parquet").exists() == (code == 0)
+    if code:
+        assert (
+            f"1 of {outside + inside} sentences name only classes that the lexicon lacks ('glimmerfish'"
+            in out
+        )
+        return
+    assert (value["unnamed"], value["outside_lexicon"]) == (outside + 1, {"glimmerfish": outside})
+    assert main(command) == 0
+    said = capsys.readouterr().out
+    assert f"{outside + 1} sentences name no concept of the lexicon" in said
+    assert f"'glimmerfish' in {outside}" in said
 
 
 def test_the_score_command_counts_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -154,7 +154,8 @@ def test_labels_beside_the_reports(tmp_path):
         "c,The heart is normal.,1,1,x",
         "d,Possible nodule.,0,0,x",
     )
-    frame = labelled_reports(path, card.classes)
+    frame, left_out = labelled_reports(path, card.classes)
+    assert left_out == ["12 classes without a column: Atelectasis, Cardiomegaly, Infiltration, …"]
     scores = label_agreement(frame, card.concepts, ALIGNER, LEXICON)
     assert scores == {"Effusion": Agreement(1, 0, 1), "Nodule": Agreement(1, 1, 1)}
     assert pooled(scores) == Agreement(2, 1, 2)
@@ -180,6 +181,18 @@ def test_a_table_without_a_class_is_named(tmp_path):
         labelled_reports(_labelled(tmp_path, "a,Effusion.,1,0,x"), ["Opacity"])
     with pytest.raises(DataError, match="no such table"):
         labelled_reports(tmp_path / "absent.csv", ["Opacity"])
+
+
+def test_label_columns_that_are_no_class_are_said_or_refused(tmp_path):
+    path = tmp_path / "labelled.csv"
+    path.write_text("id,text,Effusion,Smoker\na,There is a pleural effusion.,1,0\n")
+    _, left_out = labelled_reports(path, ["Effusion"])
+    assert left_out == ["1 label columns that are no class: Smoker"]
+    path.write_text("id,text,Effusion,nodules\na,There is a pleural effusion.,1,0\n")
+    with pytest.raises(
+        DataError, match=r"labelled.csv:1: 1 label columns are no class: 'nodules' \(near 'Nodule'"
+    ):
+        labelled_reports(path, ["Effusion", "Nodule"])
 
 
 def test_collections_have_the_classes_of_their_label_files(shared):
@@ -210,7 +223,7 @@ def test_real_reports_of_chest_ct_are_read(shared):
     """Both halves of the 800 reports, the one on which the rules were written and the other one."""
     concepts = label_concepts("ct_rate")
     table = shared / "data/ct_rate_reports/train.csv"
-    frame = labelled_reports(table, tuple(concepts))
+    frame, _ = labelled_reports(table, tuple(concepts))
     ids = pd.read_csv(table)["AccessionNo"]
     own = ids.map(lambda name: int(hashlib.sha256(name.encode()).hexdigest(), 16) % 2 == 0)
     for half in (frame[own], frame[~own]):

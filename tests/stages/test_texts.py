@@ -9,13 +9,14 @@ import pandas as pd
 import pytest
 
 from benchmark.core.errors import DataError
-from benchmark.core.tables import META_COLUMNS, Manifest
+from benchmark.core.tables import META_COLUMNS, Manifest, write_table
 from benchmark.data.cards import load_card
 from benchmark.grid.layout import Project
 from benchmark.grid.params_file import load_params
 from benchmark.prompts.settings import TextParams
+from benchmark.prompts.training_texts import align_manifest
 from benchmark.stages import texts
-from benchmark.stages.texts import align_texts, texts_of
+from benchmark.stages.texts import align_texts, texts_of, unanswered
 
 ALIGNED = TextParams(wording="aligned", unit="sentence")
 
@@ -63,6 +64,29 @@ def test_sentences_of_a_class_outside_the_lexicon(
         assert sum(map(len, texts_of(project, params, ALIGNED, data)[0])) == inside
     raw = texts_of(project, params, TextParams(wording="raw", unit="sentence"), data)[0]
     assert sum(map(len, raw)) == outside + inside
+
+
+@pytest.mark.parametrize(
+    ("lacking", "failed", "stops"), [(0, 0, False), (1, 1, False), (2, 0, True), (0, 2, True)]
+)
+def test_reports_that_a_model_did_not_answer(
+    tmp_path: Path, root: Path, lacking: int, failed: int, stops: bool
+) -> None:
+    shutil.copy(root / "params.yaml", tmp_path)
+    project, params, data = Project(tmp_path), load_params(root / "params.yaml"), manifest(0, 10)
+    table = align_manifest(data)
+    table = table[~table["study_id"].isin([f"s{n}" for n in range(lacking)])]
+    write_table(tmp_path / "one.parquet", table, {"sentences": 10, "failed": failed})
+    used = TextParams(wording="llm", unit="sentence", llm_file="one.parquet")
+    if stops:
+        with pytest.raises(
+            DataError, match=rf"one\.parquet: no answer for {lacking} of 10 reports, {failed} of 10"
+        ):
+            texts_of(project, params, used, data)
+        return
+    said = unanswered(project, used, data)
+    assert (said is None) == (lacking == failed == 0)
+    assert sum(map(len, texts_of(project, params, used, data)[0])) == 10 - lacking
 
 
 def test_other_sentences_without_a_concept_stop_nothing(tmp_path: Path, root: Path) -> None:
