@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from benchmark.core.preprocessing import Preprocessing
     from benchmark.core.tasks import Need
     from benchmark.data.cards import Card
+    from benchmark.data.volume_steps import VolumeSteps
     from benchmark.encoders.store import FeatureStore, TextStore
 
 VALIDATION = "validate"
@@ -33,7 +34,7 @@ class EvaluationData:
     encode: texts → their features under the run's text encoder. encoder: names of the two encoders. steps:
     from the original image to what the image encoder saw. strata: name → classes. report_texts:
     manifest rows → the texts of each one's report, no text without a report. note: what a reader must know
-    of the choice.
+    of the choice. volume_steps: from the original volume to what an encoder of volumes saw.
     """
 
     card: Card
@@ -47,6 +48,7 @@ class EvaluationData:
     strata: dict[str, tuple[str, ...]]
     report_texts: Callable[[pd.DataFrame], list[list[str]]]
     note: str = ""
+    volume_steps: VolumeSteps | None = None
 
     def __len__(self) -> int:
         return len(self.chosen)

@@ -59,6 +59,7 @@ def evaluation_data(
     """
     from benchmark.data.cards import load_card
     from benchmark.data.dataset import evaluation_set
+    from benchmark.encoders.volume_encoder import VolumeEncoder
     from benchmark.evaluation.evaluation_data import EvaluationData, strata_of
     from benchmark.prompts.training_texts import training_texts
 
@@ -80,12 +81,12 @@ def evaluation_data(
         images = image_store(project, params, manifest)
         texts = partial(text_store, project, params)
         names = f"{params.encoders.image}+{params.encoders.text}"
-        steps = shared_image_encoder(params.encoders.image).preprocessing
+        encoder = shared_image_encoder(params.encoders.image)
     else:
         images = encode_images(project, encoders[0], params, manifest)
         texts = partial(encode_texts, project, encoders[1])
         names = "+".join(e.card.name for e in encoders)
-        steps = encoders[0].preprocessing
+        encoder = encoders[0]
 
     def encode(wanted: Sequence[str]) -> TextStore:
         return texts(wanted) if group is None else group.first_then_all(lambda: texts(wanted))
@@ -98,8 +99,9 @@ def evaluation_data(
     rows = np.array([place[name] for name in chosen.frame["image_id"]], dtype=np.int64)
     strata = strata_of(card, chosen.classes, named.present if named is not None and named.studies else None)
     return EvaluationData(
-        card, manifest, chosen, images, rows, encode, names, steps, strata, report_texts, note
-    )
+        card, manifest, chosen, images, rows, encode, names, encoder.preprocessing, strata, report_texts,
+        note, encoder.steps if isinstance(encoder, VolumeEncoder) else None,
+    )  # fmt: skip
 
 
 def prompt_set(card: Card, protocol: str, prompts: PromptParams) -> PromptSet:
