@@ -112,7 +112,7 @@ def _fitted(session: Session, datasets: Sequence[str], name: str) -> dict[str, l
         own = _images(session, at.manifest, at.images, at.chosen.frame, at.rows, at.steps)
         if reference.applies(own):
             sets[dataset], images[dataset] = at, own
-    training = _training(session)
+    training = training_truth(session)
     trained = [d for d in sets if training is not None and reference.shared(training.images, images[d])]
     groups = [(training, trained)] if reference.joint and trained else [(training, [d]) for d in trained]
     groups += [(None, [d]) for d in sets if d not in trained and enough(images[d])]
@@ -124,7 +124,7 @@ def _fitted(session: Session, datasets: Sequence[str], name: str) -> dict[str, l
 
 def _group(
     session: Session, reference: Reference, sets: Mapping[str, EvaluationData],
-    images: Mapping[str, Images], training: _Training | None,
+    images: Mapping[str, Images], training: Training | None,
 ) -> dict[str, list[Referred]]:  # fmt: skip
     """Scores on these sets by one fit on the training images, or, without them, across the one set."""
     name = f"{PREFIX}{reference.name}"
@@ -214,14 +214,14 @@ def _score(method: Method, images: FeatureStore, rows: np.ndarray, texts: TextFe
 
 
 @dataclass(frozen=True)
-class _Training:
+class Training:
     """Training images and the concepts drawn in each."""
 
     images: Images
     drawn: Sequence[frozenset[str]]
 
 
-def _training(session: Session) -> _Training | None:
+def training_truth(session: Session) -> Training | None:
     """None where the labels of what is evaluated are not known of the training images (they are no twin, or
     an official checkpoint was trained elsewhere), or their patients are too few."""
     if session.encoders is not None:
@@ -236,7 +236,7 @@ def _training(session: Session) -> _Training | None:
     images = _images(session, chosen, store, chosen.frame, np.arange(len(store)), steps)
     if not enough(images):
         return None
-    return _Training(images, drawn_concepts(path, list(chosen.frame["image_id"])))
+    return Training(images, drawn_concepts(path, list(chosen.frame["image_id"])))
 
 
 def drawn_concepts(path: Path, images: Sequence[str]) -> list[frozenset[str]]:
