@@ -38,7 +38,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedDataset:
     """Where a manifest lies and what to tell the user about it."""
 
     folder: Path
@@ -178,7 +178,7 @@ def make_twin(project: Project, params: Params, dataset: str) -> str:
     return f"{dataset}: {summary.images} images {done}, {where}"
 
 
-def prepare_dataset(project: Project, params: Params, dataset: str) -> Prepared:
+def prepare_dataset(project: Project, params: Params, dataset: str) -> PreparedDataset:
     """The manifest of a dataset, read where it is missing or its files, card or reader changed. Makes the
     twin first where it is needed.
 
@@ -197,17 +197,19 @@ def prepare_dataset(project: Project, params: Params, dataset: str) -> Prepared:
         lambda: [p for p in (folder / "manifest.parquet", folder / "regions.parquet") if p.is_file()],
         lambda: read_dataset(dataset, at.root, at.origin).save(folder),
     )
-    prepared = Prepared(folder, at, "")
+    prepared = PreparedDataset(folder, at, "")
     manifest = prepared.load()
     noticed = remarks(manifest, load_card(dataset))
     if done.reused:
-        return Prepared(folder, at, "; ".join([f"{dataset}: reused {len(manifest):,} images", *noticed]))
+        return PreparedDataset(
+            folder, at, "; ".join([f"{dataset}: reused {len(manifest):,} images", *noticed])
+        )
     notice = f" ({TWIN_NOTICE})" if at.origin == "twin" else " (official files)"
     patients = manifest.frame["patient_id"].nunique()
     known = f"of {patients:,} patients" if patients else "without patient ids"
     again = f", {done}" if done.why else ""
     text = f"{dataset}: {len(manifest):,} images {known}{notice}{again}"
-    return Prepared(folder, at, "; ".join([text, *noticed]))
+    return PreparedDataset(folder, at, "; ".join([text, *noticed]))
 
 
 def manifest_key(project: Project, at: Source) -> Key:
