@@ -119,7 +119,12 @@ def main(argv: list[str] | None = None) -> int:
     except BenchError as error:
         line, code = str(error), error.exit_code
     except OSError as error:
-        if error.errno not in OUTSIDE:
+        if "No usable temporary directory" in str(error):  # tempfile's word for a disk that takes nothing
+            line, code = (
+                "no folder takes temporary files. Free the disk, or set TMPDIR to a folder with room.",
+                2,
+            )
+        elif error.errno not in OUTSIDE:
             line, code = _unforeseen(error)
         else:
             name = f"{error.filename}: " if error.filename else ""

@@ -74,9 +74,9 @@ def _bundle(
         raise BenchError(f"--{'dataset' if dataset is None else 'site'}: a bundle needs it. See --help.")
     project = Project.find()
     if about is not None:
-        bundle = export_files(project, [Path(w) for w in what], about, dataset, site, out, data_root)
+        bundle, remarks = export_files(project, [Path(w) for w in what], about, dataset, site, out, data_root)
     elif len(what) == 1 and not Path(what[0]).is_file():
-        bundle = export_cell(project, what[0], dataset, site, out)
+        bundle, remarks = export_cell(project, what[0], dataset, site, out)
     else:
         raise BenchError(f"{what[0]}: prediction files need --about FILE, which says where they come from.")
     record, found = bundle.record, headline(bundle.record, bundle.metrics())
@@ -85,7 +85,8 @@ def _bundle(
         f"{record.images:,} images, macro AUROC {found['value']:.4f} [{found['low']:.4f}, "
         f"{found['high']:.4f}]\nlabels {record.labels}"
     )
-    return {"bundle": str(out), "sha256": bundle.digest, "auroc_macro": found}, text
+    value: dict[str, object] = {"bundle": str(out), "sha256": bundle.digest, "auroc_macro": found}
+    return {**value, "remarks": list(remarks)}, "\n".join([text, *remarks])
 
 
 def _format(form: Form, what: list[str], out: Path, hub: str | None) -> tuple[dict[str, object], str]:

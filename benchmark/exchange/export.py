@@ -101,7 +101,11 @@ class Exported:
     provenance: Provenance
 
 
-def export_cell(project: Project, cell: str, dataset: str, site: str, out: Path) -> Bundle:
+Remarks = tuple[str, ...]
+"""What the reading of the labels noticed, one line each."""
+
+
+def export_cell(project: Project, cell: str, dataset: str, site: str, out: Path) -> tuple[Bundle, Remarks]:
     """A bundle of a cell's own prompts on one set, over all its seeds.
 
     Raises BenchError where the cell has no results there, or where its predictions no longer give them.
@@ -142,7 +146,7 @@ def export_cell(project: Project, cell: str, dataset: str, site: str, out: Path)
     )  # fmt: skip
     bundle = write_bundle(made, out)
     _as_stored(bundle, {seed: path.parent / METRICS for seed, path in paths.items()})
-    return bundle
+    return bundle, labels.remarks
 
 
 def export_files(
@@ -153,7 +157,7 @@ def export_files(
     site: str,
     out: Path,
     data_root: Path | None = None,
-) -> Bundle:
+) -> tuple[Bundle, Remarks]:
     """A bundle of prediction files that another program wrote, one a seed, as `bench score` reads them.
 
     Raises BenchError on anything that does not fit, as `bench score` does.
@@ -205,7 +209,7 @@ def export_files(
         said.name, said.title, said.name, "elsewhere", dataset, origin, protocol, scores, labels,
         _strata(project, dataset, labels), provenance,
     )  # fmt: skip
-    return write_bundle(made, out)
+    return write_bundle(made, out), labels.remarks
 
 
 def write_bundle(made: Exported, out: Path) -> Bundle:

@@ -37,17 +37,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Checked:
-    """What a bundle was found to be. beside: one line for each row of the same cell in the registry."""
+    """What a bundle was found to be. beside: one line for each row of the same cell in the registry.
+    remarks: what the reading of the labels here noticed."""
 
     bundle: Bundle
     entry: Entry
     auroc: dict[str, float]
     beside: tuple[str, ...]
+    remarks: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, object]:
         return {
             "name": self.bundle.record.name, "dataset": self.bundle.record.dataset, "auroc_macro": self.auroc,
-            "other_bundles": list(self.beside), **self.entry.model_dump(),
+            "other_bundles": list(self.beside), "remarks": list(self.remarks), **self.entry.model_dump(),
         }  # fmt: skip
 
     @property
@@ -60,7 +62,7 @@ class Checked:
             f"{a['value']:.4f} [{a['low']:.4f}, {a['high']:.4f}]",
             f"evidence: {self.entry.evidence} ({whose[self.entry.labels]}{signed})",
         ]
-        return "\n".join([*lines, *self.beside])
+        return "\n".join([*lines, *self.remarks, *self.beside])
 
 
 def check(project: Project, folder: Path, *, data_root: Path | None = None, quoted: bool = False) -> Checked:
@@ -103,7 +105,8 @@ def check(project: Project, folder: Path, *, data_root: Path | None = None, quot
         "here" if here is not None else "bundle" if own is not None else "none"
     )
     entry = Entry(evidence=evidence, labels=whose, key=key, bundle=bundle.digest)
-    return Checked(bundle, entry, headline(record, bundle.metrics()), _beside(project, bundle))
+    noticed = here.remarks if here is not None else ()
+    return Checked(bundle, entry, headline(record, bundle.metrics()), _beside(project, bundle), noticed)
 
 
 def add(project: Project, checked: Checked) -> Path:

@@ -22,13 +22,14 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Labelled:
     """ids: (N,) text. classes: C names. labels: (N, C) int8, 1, 0 or -1 (ignored). patients: (N,) text.
-    subgroups: name → (N,) level, empty where unknown."""
+    subgroups: name → (N,) level, empty where unknown. remarks: what the reading noticed, one line each."""
 
     ids: np.ndarray
     classes: tuple[str, ...]
     labels: np.ndarray
     patients: np.ndarray
     subgroups: Mapping[str, np.ndarray] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
     def save(self, path: Path) -> None:
         import pandas as pd
@@ -62,7 +63,7 @@ def labels_here(
 
 
 def _of_manifest(manifest: Manifest, card: Card, protocol: str) -> Labelled:
-    from benchmark.data.dataset import evaluation_set
+    from benchmark.data.dataset import evaluation_set, remarks
     from benchmark.evaluation.evaluation_data import subgroups_of
 
     chosen = evaluation_set(manifest, card, protocol)
@@ -72,6 +73,7 @@ def _of_manifest(manifest: Manifest, card: Card, protocol: str) -> Labelled:
         np.asarray(chosen.labels),
         np.asarray(chosen.patients),
         subgroups_of(chosen.frame),
+        tuple(remarks(manifest, card)),
     )
 
 

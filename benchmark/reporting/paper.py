@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from benchmark.core.errors import BenchError, DataError, UnknownName
@@ -17,7 +16,7 @@ from benchmark.core.settings import StatisticsConfig
 from benchmark.reporting.numbers import known, p_text, signed_text
 from benchmark.reporting.table import Measured, Table, change, estimate, probability, real, save, words
 from benchmark.score.files import ScoreRequest, read_joined
-from benchmark.score.joining import Truth
+from benchmark.score.joining import Joined, Truth
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -101,10 +100,12 @@ class ClaimFound:
 
 @dataclass(frozen=True)
 class Paper:
-    """The rows and claims of a file, recomputed. source: what the labels are."""
+    """The rows and claims of a file, recomputed. source: what the labels are. counts: what was left out or
+    read by a policy, as `bench score` says it."""
 
     file: PaperFile
     source: str
+    counts: Mapping[str, int]
     rows: tuple[RowFound, ...]
     claims: tuple[ClaimFound, ...]
 
@@ -168,13 +169,15 @@ class Paper:
 
     def as_json(self) -> dict[str, Any]:
         return {
-            "title": self.file.title, "labels": self.source, "holds": self.holds,
+            "title": self.file.title, "labels": self.source, "holds": self.holds, "counts": dict(self.counts),
             "rows": [asdict(row) for row in self.rows], "claims": [asdict(c) for c in self.claims],
         }  # fmt: skip
 
     @property
     def text(self) -> str:
         lines = [f"{self.file.title} (labels: {self.source})"]
+        if self.counts:
+            lines.append(", ".join(f"{v:,} {k}" for k, v in self.counts.items()))
         for row in self.rows:
             value = "undefined" if row.value is None else f"{row.value:.4f} [{row.low:.4f}, {row.high:.4f}]"
             again = {None: "", True: ", found again", False: ", NOT found again"}[row.found_again]
@@ -219,16 +222,19 @@ def recompute(path: Path) -> Paper:
     paper = read_paper(path)
     runs: list[Run] = []
     truth: Truth | None = None
+    said: dict[str, int] = {}
     for row in paper.rows:
         files = [row.predictions] if isinstance(row.predictions, Path) else list(row.predictions)
         for seed, file in enumerate(files):
-            own, scores = _scores(paper, path.parent, file)
+            joined = _joined(paper, path.parent, file)
+            own = joined.truth
             if truth is not None and own.classes != truth.classes:
                 raise DataError(
                     f"{file}: its classes are not those of the first row. Give all rows the same."
                 )
             truth = own
-            runs.append(Run(row.name, seed, scores))
+            runs.append(Run(row.name, seed, joined.scores))
+            said |= {k: v for k, v in joined.counts.items() if v}
     assert truth is not None
     summary = summarise_runs(
         runs, truth.labels, truth.patients, truth.classes, strata=truth.strata, config=CONFIG
@@ -243,13 +249,14 @@ def recompute(path: Path) -> Paper:
     return Paper(
         paper,
         truth.source if paper.labels is None else paper.labels.as_posix(),
+        said,
         tuple(_row(paper, r, _macro(means, paper.metric, paper.stratum), counts[r.name]) for r in paper.rows),
         tuple(_claim(c, _macro(pairs, c.metric, c.stratum), len(paper.claims)) for c in paper.claims),
     )
 
 
-def _scores(paper: PaperFile, folder: Path, file: Path) -> tuple[Truth, np.ndarray]:
-    """Labels and (N, C) scores of one file in their order."""
+def _joined(paper: PaperFile, folder: Path, file: Path) -> Joined:
+    """Labels and scores of one file in their order."""
     read = read_joined(
         ScoreRequest(
             predictions=folder / file,
@@ -261,7 +268,7 @@ def _scores(paper: PaperFile, folder: Path, file: Path) -> tuple[Truth, np.ndarr
         )
     )
     (joined,) = read.joined.values()
-    return joined.truth, joined.scores
+    return joined
 
 
 def _macro(frame: pd.DataFrame, metric: str, stratum: str) -> list[dict[Any, Any]]:

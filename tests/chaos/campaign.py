@@ -233,8 +233,9 @@ def nothing() -> None:
 
 
 def limit_files(size: int) -> None:
-    """No file of this process grows past `size` bytes; its first two streams were opened before."""
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+    """No file of this process grows past `size` bytes; its first two streams were opened before. The limit
+    is the soft one, which the child lifts to write what it counted."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
 
 
 def become_nobody() -> None:

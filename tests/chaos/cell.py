@@ -6,6 +6,7 @@ import contextlib
 import json
 import multiprocessing
 import os
+import resource
 import shutil
 import signal
 import sys
@@ -211,6 +212,7 @@ def _child(home: Path, log: Path, trouble: Trouble, arguments: tuple[str, ...]) 
     from benchmark.cli import main
 
     code = main(list(arguments))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.getrlimit(resource.RLIMIT_FSIZE)[1],) * 2)
     os.pwrite(counted, " ".join(map(str, changes())).encode(), 0)
     sys.stdout.flush()
     os._exit(code)

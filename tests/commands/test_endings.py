@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -45,6 +47,7 @@ def ends(monkeypatch, capsys, problem: BaseException, *arguments: str) -> tuple[
         ),
         (OSError(28, "No space left on device"), 2, "No space left on device"),
         (FileNotFoundError(2, "No such file", "lost"), 70, "unexpected FileNotFoundError"),
+        (FileNotFoundError(2, "No usable temporary directory found in ['/tmp']"), 2, "set TMPDIR"),
         (EOFError(), 70, "unexpected EOFError"),
     ],
     ids=lambda value: type(value).__name__,
@@ -185,6 +188,41 @@ def test_a_full_standard_output_is_one_line() -> None:
 def test_an_error_that_cannot_be_said_keeps_its_exit_code(end, arguments) -> None:
     done = subprocess.run(f"{sys.executable} -m benchmark {arguments} {end}", shell=True, capture_output=True)
     assert done.returncode == 2
+
+
+NOT_A_BYTE = """
+import contextlib, io, resource, sys
+from pathlib import Path
+from benchmark.cli import main
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+sys.stderr = open("err", "w")
+codes = [main(["ls", "methods"])]  # standard output is a pipe, which has no size
+for command in (["score", "p.csv", "--labels", "l.csv"], ["doctor"], ["init", "new"], ["ls", "nothing"],
+                ["prompts", "align", "r.txt", "--out", "a.parquet"], ["data", "twin", "openi"]):
+    with contextlib.redirect_stdout(open("out", "w")):
+        codes.append(main([*command, "--json"]))
+with contextlib.suppress(OSError):
+    sys.stderr.close()
+print(codes, sorted(p.name for p in Path().rglob("*") if p.is_file()))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of a process are those of Unix")
+def test_where_no_byte_may_be_written_the_exit_code_still_says_so(tmp_path) -> None:
+    """Not standard error, not a temporary file: the code is all that is left to tell."""
+    for name, text in (("p.csv", "image_id,A\na,1\nb,0\n"), ("l.csv", "image_id,A\na,1\nb,0\n")):
+        (tmp_path / name).write_text(text)
+    (tmp_path / "r.txt").write_text("FINDINGS: No pneumothorax.")
+    (tmp_path / "out").touch()
+    (tmp_path / "err").touch()
+    shutil.copy(Path(__file__).parents[2] / "params.yaml", tmp_path)
+    before = sorted(p.name for p in tmp_path.iterdir())
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "TMPDIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", NOT_A_BYTE], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == f"{[0, *[2] * 6]} {before}", done.stdout
 
 
 def test_a_closed_standard_output_is_no_traceback() -> None:
