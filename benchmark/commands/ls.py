@@ -61,6 +61,10 @@ def _names(kind: str) -> list[str]:
         from benchmark.data.cards import card_names
 
         return card_names()
+    if kind == "encoders":
+        from benchmark.encoders.card_files import encoder_names
+
+        return encoder_names()
     return _registry(kind).names()
 
 
@@ -69,10 +73,6 @@ def _registry(kind: str) -> Registry[Any]:
         from methods.base import METHODS
 
         return METHODS
-    if kind == "encoders":
-        from benchmark.encoders.cards import ENCODERS
-
-        return ENCODERS
     if kind == "readers":
         from benchmark.data.readers import READERS
 
@@ -145,9 +145,10 @@ def _dataset(name: str) -> dict[str, Any]:
 
 
 def _encoder(name: str) -> dict[str, Any]:
-    from benchmark.encoders.cards import ENCODERS, EncoderCard
+    from benchmark.encoders.card_files import encoder_entry
+    from benchmark.encoders.cards import EncoderCard
 
-    entry = ENCODERS.get(name)
+    entry = encoder_entry(name)
     if not isinstance(entry, EncoderCard):
         return {"kind": "plug-in", "note": (entry.__doc__ or "").strip()}
     kind = "image" if hasattr(entry, "preprocessing") else "text"
@@ -205,8 +206,15 @@ def _encoder_text(name: str, row: dict[str, Any]) -> str:
         return f"{name}: plug-in. {row['note']}"
     return (
         f"{name}: {row['kind']}, {row['source']} {row['architecture']}\n"
-        f"  weights: {row['weights']}\n  licence: {row['licence']}\n  {row['note']}"
+        f"  weights: {row['weights']}\n  licence: {row['licence']}\n  seen: {_seen_text(row['seen'])}\n"
+        f"  {row['note']}"
     ).rstrip()
+
+
+def _seen_text(seen: Any) -> str:
+    if seen == "unknown":
+        return seen
+    return "; ".join(f"{s['dataset']} ({', '.join(s['what'])})" for s in seen) or "nothing"
 
 
 def _value(value: Any) -> str:

@@ -7,13 +7,16 @@ nothing. So every call of this project says no, and what other libraries call ca
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmark.core.errors import BenchError
 from benchmark.core.guard import parse_json, parsing, read_text
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def from_folder(kind: str, folder: Path | str, **options: Any) -> Any:
@@ -43,6 +46,38 @@ def model_from_folder(kind: str, folder: Path | str, optional: tuple[str, ...] =
             f"{folder}: its files lack {len(lost)} weights of the model that its config.json describes, the "
             f"first '{lost[0]}'; they would be random. Use files and config.json of one model."
         )
+    return model
+
+
+def model_as(
+    kind: str, folder: Path | str, state: Mapping[str, Tensor], optional: tuple[str, ...] = ()
+) -> Any:
+    """A model of the architecture `kind` (`bert`, …) with the sizes of a folder's config.json and `state`.
+
+    For folders whose config.json names another type, or Python to run, which is not run: what decides is
+    whether the weights fit. Names may begin with the model's own prefix; weights of other parts are left out.
+    Raises BenchError where there is no such architecture, or the weights lack or misshape one of it.
+    """
+    import transformers
+
+    path = Path(folder) / "config.json"
+    fields = parse_json(read_text(path, "a JSON file"), path)
+    with parsing(path, f"the sizes of a '{kind}' model", "Check it and `architecture`."), no_remote_code():
+        given = {key: value for key, value in fields.items() if key not in ("model_type", "auto_map")}
+        config = transformers.AutoConfig.for_model(kind, **given)
+        model = transformers.AutoModel.from_config(config, trust_remote_code=False)
+    own = model.state_dict()
+    prefix = f"{model.base_model_prefix}."
+    found = {name.removeprefix(prefix): value for name, value in state.items()}
+    wrong = [n for n in own if n in found and found[n].shape != own[n].shape]
+    lost = [n for n in own if n not in found and not n.startswith(optional)]
+    if wrong or lost:
+        what, names = ("have another shape for", wrong) if wrong else ("lack", lost)
+        raise BenchError(
+            f"{folder}: its weights {what} {len(names)} of a '{kind}' model, the first '{sorted(names)[0]}'. "
+            "Correct `architecture`, or use files and config.json of one model."
+        )
+    model.load_state_dict({**own, **{n: found[n] for n in own if n in found}})
     return model
 
 

@@ -1,80 +1,67 @@
-"""Encoders by name, shorthand or card."""
+"""Encoders by name, path, card, or mapping of a card's fields."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from typing import Any, TypeVar
-
-from pydantic import ValidationError
 
 from benchmark.core.errors import ParamsError
 from benchmark.encoders.base import ImageEncoder, TextEncoder
-from benchmark.encoders.cards import ENCODERS, EncoderCard, ImageCard, TextCard
+from benchmark.encoders.card_files import card_at, card_of, encoder_entry, given_as_path
+from benchmark.encoders.cards import EncoderCard, ImageCard, TextCard
 
 Spec = str | EncoderCard | Mapping[str, Any]
 Entry = EncoderCard | Callable[[], ImageEncoder | TextEncoder]
 
-Card = TypeVar("Card", bound=EncoderCard)
+Built = TypeVar("Built", ImageEncoder, TextEncoder)
+
+_SOURCES: Mapping[tuple[str, str], str] = {
+    ("image", "timm"): "timm_images:TimmImage",
+    ("image", "open_clip"): "open_clip_towers:OpenClipImage",
+    ("image", "transformers"): "transformers_vision:TransformersImage",
+    ("image", "torchxrayvision"): "torchxrayvision_images:DenseImage",
+    ("text", "open_clip"): "open_clip_towers:OpenClipText",
+    ("text", "transformers"): "transformers_text:TransformersText",
+}
+"""(kind, source) → where the class that takes such a card is; nothing heavy is imported to know it."""
 
 
 def image_encoder(spec: Spec) -> ImageEncoder:
-    """The image encoder of a registered name, a card, or a mapping of a card's fields, in eval mode.
+    """The image encoder of a name, a path (a card, or a model folder), a card or a mapping, in eval mode.
 
-    Raises UnknownName, ParamsError (a bad card) and WeightsError.
+    Raises UnknownName, CardError, ParamsError (a bad card) and WeightsError.
     """
-    entry = _resolve(spec, ImageCard)
-    if not isinstance(entry, ImageCard):
-        built = entry() if callable(entry) else None
-    elif entry.source == "open_clip":
-        from benchmark.encoders.open_clip_towers import OpenClipImage
-
-        built = OpenClipImage(entry)
-    elif entry.source == "timm":
-        from benchmark.encoders.timm_images import TimmImage
-
-        built = TimmImage(entry)
-    else:
-        raise ParamsError(f"encoder {entry.name}: source '{entry.source}' has no image encoders here.")
-    if not isinstance(built, ImageEncoder):
-        raise ParamsError(f"encoder '{spec}' is no image encoder. See `bench ls encoders`.")
-    built.eval()
-    return built
+    return _encoder(spec, "image", ImageCard, ImageEncoder)
 
 
 def text_encoder(spec: Spec) -> TextEncoder:
-    """The text encoder of a registered name, a card, or a mapping of a card's fields. Raises as above."""
-    entry = _resolve(spec, TextCard)
-    if not isinstance(entry, TextCard):
-        built = entry() if callable(entry) else None
-    elif entry.source == "open_clip":
-        from benchmark.encoders.open_clip_towers import OpenClipText
+    """The text encoder of a name, a path, a card or a mapping, in eval mode. Raises as above."""
+    return _encoder(spec, "text", TextCard, TextEncoder)
 
-        built = OpenClipText(entry)
-    elif entry.source == "transformers":
-        from benchmark.encoders.transformers_text import TransformersText
 
-        built = TransformersText(entry)
+def _encoder(spec: Spec, kind: str, card: type[EncoderCard], wanted: type[Built]) -> Built:
+    entry = _entry(spec, kind)
+    if isinstance(entry, EncoderCard):
+        if not isinstance(entry, card):
+            raise ParamsError(f"encoder '{entry.name}' is no {kind} encoder. See `bench ls encoders`.")
+        place = _SOURCES.get((kind, entry.source))
+        if place is None:
+            raise ParamsError(f"encoder {entry.name}: source '{entry.source}' has no {kind} encoders here.")
+        module, _, name = place.partition(":")
+        built = getattr(import_module(f"benchmark.encoders.{module}"), name)(entry)
     else:
-        raise ParamsError(f"encoder {entry.name}: source '{entry.source}' has no text encoders here.")
-    if not isinstance(built, TextEncoder):
-        raise ParamsError(f"encoder '{spec}' is no text encoder. See `bench ls encoders`.")
+        built = entry()
+    if not isinstance(built, wanted):
+        raise ParamsError(f"encoder '{spec}' is no {kind} encoder. See `bench ls encoders`.")
     built.eval()
     return built
 
 
-def _resolve(spec: Spec, kind: type[Card]) -> Entry:
+def _entry(spec: Spec, kind: str) -> Entry:
+    if isinstance(spec, EncoderCard):
+        return spec
     if isinstance(spec, str):
-        entry = ENCODERS.get(spec)
-    elif isinstance(spec, EncoderCard):
-        entry = spec
-    else:
-        try:
-            return kind.model_validate(spec)
-        except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(str(part) for part in first["loc"])
-            raise ParamsError(f"encoder {spec.get('name', '?')}: {place}: {first['msg']}.") from None
-    if isinstance(entry, EncoderCard) and not isinstance(entry, kind):
-        wanted = "image" if kind is ImageCard else "text"
-        raise ParamsError(f"encoder '{entry.name}' is no {wanted} encoder. See `bench ls encoders`.")
-    return entry
+        found: Entry = card_at(spec, kind) if given_as_path(spec) else encoder_entry(spec)
+        return found
+    return card_of(spec, kind)

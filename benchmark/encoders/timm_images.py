@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import timm
@@ -18,6 +19,8 @@ from benchmark.encoders.base import ImageEncoder
 from benchmark.encoders.cards import ImageCard
 from benchmark.encoders.weights import WeightsError, load_into, read_tensors, weights_file, weights_path
 
+_NOT_ENCODER = ("classifier.", "head.", "fc.", "decoder_", "mask_token", "bert_")
+"""Beginnings of names of a file's other parts: classifiers, and decoders of masked modelling (MAE, MRM)."""
 _ROLES = {"_depthwise_conv": "conv_dw", "_expand_conv": "conv_pw", "_bn0": "bn1"}
 
 
@@ -100,22 +103,22 @@ def _network(card: ImageCard) -> nn.Module:
     if path is not None:
         state = read_tensors(weights_file(path))
         if any(key.startswith("_blocks.") for key in state):
-            state = from_efficientnet_pytorch(state)
+            state = from_efficientnet_pytorch(state, [len(stage) for stage in network.blocks])
         own = network.state_dict().keys()
-        state = {
-            k: v for k, v in state.items() if k in own or not k.startswith(("classifier.", "head.", "fc."))
-        }
+        state = {k: v for k, v in state.items() if k in own or not k.startswith(_NOT_ENCODER)}
         load_into(network, state, card.name, path)
     return network
 
 
-def from_efficientnet_pytorch(state: dict[str, Tensor]) -> dict[str, Tensor]:
+def from_efficientnet_pytorch(
+    state: dict[str, Tensor], repeats: Sequence[int] = (1, 2, 2, 3, 3, 4, 1)
+) -> dict[str, Tensor]:
     """Keys of lukemelas/EfficientNet-PyTorch (Lite variant) → timm's.
 
-    There blocks are numbered through, here by stage (repeats 1, 2, 2, 3, 3, 4, 1); a block without
-    expansion has its projection under timm's `conv_pw`.
+    There blocks are numbered through, here by stage; a block without expansion has its projection under
+    timm's `conv_pw`. repeats: blocks of each stage, those of Lite0 by default.
     """
-    place = [(s, b) for s, repeats in enumerate((1, 2, 2, 3, 3, 4, 1)) for b in range(repeats)]
+    place = [(s, b) for s, count in enumerate(repeats) for b in range(count)]
     top = {
         "_conv_stem": "conv_stem",
         "_bn0": "bn1",

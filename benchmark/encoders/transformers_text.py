@@ -8,56 +8,52 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers.utils import logging as transformers_logging
 
 from benchmark.core.hashing import hash_value
-from benchmark.core.pretrained import from_folder, model_from_folder, untrained
+from benchmark.core.pretrained import from_folder
 from benchmark.encoders.base import TextEncoder, TokenBatch
 from benchmark.encoders.cards import TextCard
+from benchmark.encoders.transformers_towers import load_tower
 from benchmark.encoders.weights import WeightsError, weights_path
 
 _PER_CALL = ("padding", "truncation")
 """What a tokenizer keeps of its last call."""
 
 
+_WHOLE_LENGTH = ("siglip_text_model", "siglip2_text_model")
+"""Types of networks that were trained on texts padded to their full length, padding attended (SigLIP)."""
+
+
 class TransformersText(TextEncoder):
-    """Any AutoModel with a fast tokenizer. Code that a hub repository ships is never run."""
+    """Any AutoModel with a fast tokenizer, or the text tower of a model with two (CLIP, SigLIP), of which
+    `pooling: model` gives `get_text_features`. Code that a hub repository ships is never run."""
 
     def __init__(self, card: TextCard) -> None:
         super().__init__(card)
         path = weights_path(card)
-        transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-        if path is None:
-            folder = card.architecture  # a folder with config and tokenizer
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(0)
-                self.model = untrained(folder)
-        else:
-            folder = str(path if path.is_dir() else path.parent)
-            unused = () if card.pooling == "model" else ("pooler.",)
-            self.model = model_from_folder("AutoModel", folder, unused, use_safetensors=True)
+        unused = () if card.pooling == "model" else ("pooler.", "text_model.head.")
+        tower = load_tower(card, path, "text_model", unused)
+        self.model: Any = tower.network
+        self.project = tower.projection if card.pooling == "model" else None
+        folder = card.architecture if path is None else str(path if path.is_dir() else path.parent)
         words = card.tokenizer.removeprefix("path:") or folder
         self.tokenizer = from_folder("AutoTokenizer", words)
-        if not hasattr(self.model.config, "hidden_size"):
-            kind = type(self.model).__name__
-            raise WeightsError(
-                f"encoder {card.name}: '{folder}' is a {kind}, which has more than a text tower; "
-                "use source: open_clip for a CLIP, or a folder with a text model alone."
-            )
         if not self.tokenizer.is_fast:
-            raise WeightsError(f"encoder {card.name}: '{folder}' has no tokenizer.json, which is needed.")
+            raise WeightsError(f"encoder {card.name}: '{words}' has no tokenizer.json, which is needed.")
         known = max(self.tokenizer.get_vocab().values(), default=0)
         embedded = self.model.get_input_embeddings().num_embeddings
         if known >= embedded:
             raise WeightsError(
-                f"encoder {card.name}: '{folder}' has a tokenizer with ids up to {known:,} for a model of "
+                f"encoder {card.name}: '{words}' has a tokenizer with ids up to {known:,} for a model of "
                 f"{embedded:,} words; use the tokenizer and the weights of one model."
             )
         if hasattr(self.model, "pooler") and card.pooling != "model":
             self.model.pooler = None  # unused weights would be part of the fingerprint
-        limit = getattr(self.model.config, "max_position_embeddings", card.max_length)
-        self.length = min(card.max_length, limit)
-        self.width = int(self.model.config.hidden_size)
+        config = self.model.config
+        self.whole = getattr(config, "model_type", "") in _WHOLE_LENGTH
+        limit = getattr(config, "max_position_embeddings", card.max_length)
+        self.length = limit if self.whole else min(card.max_length, limit)
+        self.width = int(config.hidden_size if self.project is None else self.project.out_features)
 
     def vocabulary(self) -> str:
         """Of the tokenizer's rules and words; how long texts are cut is said by the card."""
@@ -67,11 +63,12 @@ class TransformersText(TextEncoder):
     def tokenize(self, texts: Sequence[str]) -> TokenBatch:
         batch = self.tokenizer(
             list(texts),
-            padding=True,
+            padding="max_length" if self.whole else True,
             truncation=True,
             max_length=self.length,
             return_tensors="pt",
             return_special_tokens_mask=True,
+            return_attention_mask=True,
         )
         attended = batch["attention_mask"].bool()
         kept = attended
@@ -88,7 +85,7 @@ class TransformersText(TextEncoder):
     def hidden(self, tokens: TokenBatch) -> tuple[Tensor, Tensor]:
         output = self.model(
             input_ids=tokens.ids,
-            attention_mask=tokens.attended.long(),
+            attention_mask=None if self.whole else tokens.attended.long(),
             output_hidden_states=self.card.layers > 1,
         )
         if self.card.layers > 1:
@@ -98,9 +95,12 @@ class TransformersText(TextEncoder):
         if self.card.pooling == "cls":
             return states[:, 0], states
         if self.card.pooling == "model":
-            if getattr(output, "pooler_output", None) is None:
+            pooled = getattr(output, "pooler_output", None)
+            if pooled is None:
                 raise WeightsError(f"encoder {self.card.name}: the model has no pooler; use pooling: mean.")
-            return output.pooler_output, states
+            if self.project is not None:
+                return self.project(pooled), self.project(states)
+            return pooled, states
         weight = tokens.attended.unsqueeze(-1).to(states.dtype)
         return (states * weight).sum(1) / weight.sum(1).clamp(min=1), states
 

@@ -94,7 +94,8 @@ def _protocols(params: Params) -> Iterator[tuple[Loc, str]]:
 
 
 def _encoders(params: Params) -> Iterator[tuple[Loc, str]]:
-    from benchmark.encoders.cards import ENCODERS, ImageCard, TextCard
+    from benchmark.encoders.card_files import encoder_entry, encoder_names
+    from benchmark.encoders.cards import ImageCard, TextCard
 
     kinds: tuple[tuple[Loc, str, type], ...] = (
         (("encoders", "image"), params.encoders.image, TextCard),
@@ -103,9 +104,9 @@ def _encoders(params: Params) -> Iterator[tuple[Loc, str]]:
     )
     for loc, name, other in kinds:
         kind = loc[-1]
-        if name not in ENCODERS.names():
-            yield from _unknown(loc, "encoder", name, ENCODERS.names(), "See `bench ls encoders`.")
-        elif isinstance(ENCODERS.get(name), other):
+        if name not in encoder_names():
+            yield from _unknown(loc, "encoder", name, encoder_names(), "See `bench ls encoders`.")
+        elif isinstance(encoder_entry(name), other):
             yield (
                 loc,
                 f"{'.'.join(map(str, loc))}: encoder '{name}' is no {kind} encoder. See `bench ls encoders`.",

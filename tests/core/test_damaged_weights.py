@@ -114,23 +114,21 @@ def test_a_name_of_the_hub_needs_its_pins() -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_a_clip_folder_as_text_encoder_is_one_line(tmp_path) -> None:
-    from transformers import CLIPConfig, CLIPModel, CLIPTokenizerFast
+def test_a_model_without_the_tower_is_one_line(tmp_path: Path) -> None:
+    from transformers import BertConfig, BertModel, Dinov2Config, Dinov2Model
 
-    from benchmark.encoders.factory import text_encoder
+    from benchmark.encoders.factory import image_encoder, text_encoder
 
-    (tmp_path / "vocab.json").write_text('{"a</w>": 0, "<|startoftext|>": 1, "<|endoftext|>": 2}')
-    (tmp_path / "merges.txt").write_text("#version: 0.2\n")
-    CLIPTokenizerFast(str(tmp_path / "vocab.json"), str(tmp_path / "merges.txt")).save_pretrained(tmp_path)
     small = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
-    text = {**small, "vocab_size": 3, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
-    CLIPModel(
-        CLIPConfig(text_config=text, vision_config={**small, "image_size": 32, "patch_size": 16})
-    ).save_pretrained(tmp_path)
-    card = {"name": "x", "source": "transformers", "weights": f"path:{tmp_path}",
-            "licence": "none", "seen": ()}  # fmt: skip
-    with pytest.raises(BenchError, match="more than a text tower"):
-        text_encoder(card)
+    Dinov2Model(Dinov2Config(**small, image_size=28, patch_size=14)).save_pretrained(tmp_path / "sees")
+    BertModel(BertConfig(**small, vocab_size=5)).save_pretrained(tmp_path / "reads")
+    card = {"name": "x", "source": "transformers", "licence": "none", "seen": ()}
+    with pytest.raises(BenchError, match="a Dinov2Model has no text tower") as caught:
+        text_encoder({**card, "weights": f"path:{tmp_path / 'sees'}"})
+    assert "\n" not in str(caught.value)
+    with pytest.raises(BenchError, match="a BertModel has no vision tower") as caught:
+        image_encoder({**card, "weights": f"path:{tmp_path / 'reads'}", "preprocessing": {"size": 28}})
+    assert "\n" not in str(caught.value)
 
 
 def _other_config(folder: Path, **fields: int) -> None:

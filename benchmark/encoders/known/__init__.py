@@ -1,1 +1,1 @@
-"""Cards of encoders by name: one file each, found by its name in `ENCODERS.register`."""
+"""Cards of encoders, NAME.yaml, and files of encoders that no card can say (`ENCODERS.register`)."""

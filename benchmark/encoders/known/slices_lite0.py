@@ -8,9 +8,10 @@ from benchmark.encoders.cards import ENCODERS, ImageCard
 
 @ENCODERS.register("slices-lite0")
 def build() -> ImageEncoder:
-    from benchmark.encoders.known.efficientnet_lite0 import EFFICIENTNET_LITE0
+    from benchmark.encoders.card_files import encoder_entry
     from benchmark.encoders.slices import SliceEncoder
     from benchmark.encoders.timm_images import TimmImage
 
-    assert isinstance(EFFICIENTNET_LITE0, ImageCard)
-    return SliceEncoder(TimmImage(EFFICIENTNET_LITE0), "slices-lite0")
+    planes = encoder_entry("efficientnet-lite0")
+    assert isinstance(planes, ImageCard)
+    return SliceEncoder(TimmImage(planes), "slices-lite0")

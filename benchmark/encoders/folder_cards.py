@@ -1,0 +1,119 @@
+"""The card of a folder in the layout of the hub: config.json, weights, image processor or tokenizer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from benchmark.core.errors import CardError
+from benchmark.core.guard import parse_json, read_text
+from benchmark.core.preprocessing import Preprocessing
+from benchmark.encoders.cards import EncoderCard, ImageCard, TextCard
+
+PROCESSORS = ("preprocessor_config.json", "processor_config.json")
+_RESAMPLING = {2: "bilinear", 3: "bicubic"}
+
+
+def folder_card(folder: Path, kind: str, pooling: str | None = None) -> EncoderCard:
+    """A card of the model in a folder; what its files do not state is `unknown`.
+
+    kind: image or text. pooling: `model`, of towers that share a space, else `cls` for images with a class
+    token and `mean` for texts. Raises CardError where there is no model, or no image processor for images.
+    """
+    config = read_config(folder)
+    fields: dict[str, Any] = {
+        "name": folder.resolve().name,
+        "source": "transformers",
+        "weights": f"path:{folder.resolve()}",
+        "licence": "unknown",
+        "seen": "unknown",
+    }
+    if kind == "text":
+        length = _text_config(config).get("max_position_embeddings")
+        fields |= {"pooling": pooling or "mean"}
+        if isinstance(length, int) and length > 2:
+            fields["max_length"] = min(length, 512)
+        return TextCard.model_validate(fields)
+    steps = folder_preprocessing(folder)
+    if steps is None:
+        raise CardError(
+            f"{folder}: no {PROCESSORS[0]}, which says how images are prepared. Add it, or write a card "
+            "with `preprocessing`."
+        )
+    usual = "mean" if config.get("model_type") in ("siglip", "siglip2", "convnext", "convnextv2") else "cls"
+    return ImageCard.model_validate({**fields, "preprocessing": steps, "pooling": pooling or usual})
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """config.json of a model folder. Raises CardError where there is none, BenchError where it is no JSON."""
+    path = folder / "config.json"
+    if not path.is_file():
+        raise CardError(f"{folder}: no config.json, so no folder with a model of transformers.")
+    found = parse_json(read_text(path, "a JSON file"), path)
+    if not isinstance(found, dict):
+        raise CardError(f"{path}: must be a mapping.")
+    return found
+
+
+def folder_preprocessing(folder: Path) -> Preprocessing | None:
+    """What the image processor of a folder does, in this project's steps; None where the folder has none.
+
+    A grey image has equal channels, so that a conversion to RGB changes nothing. Raises CardError for steps
+    that are not known here.
+    """
+    path = next((folder / name for name in PROCESSORS if (folder / name).is_file()), None)
+    if path is None:
+        return None
+    found = parse_json(read_text(path, "a JSON file"), path)
+    if isinstance(found, dict) and isinstance(found.get("image_processor"), dict):
+        found = found["image_processor"]
+    if not isinstance(found, dict):
+        raise CardError(f"{path}: must be a mapping.")
+    if not (isinstance(found.get("image_mean"), list) and isinstance(found.get("image_std"), list)):
+        if path.name == PROCESSORS[1]:
+            return None
+        raise CardError(f"{path}: lacks image_mean and image_std; write a card with `preprocessing`.")
+    size, fit = _size(found.get("size"), path)
+    crop = None
+    if fit == "crop" or found.get("do_center_crop"):
+        crop = _size(found.get("crop_size"), path)[0] if found.get("do_center_crop") else size
+    resample = found.get("resample", 2)
+    if resample not in _RESAMPLING:
+        raise CardError(f"{path}: resample {resample!r:.20} is neither bilinear (2) nor bicubic (3); write a "
+                        "card with `preprocessing`.")  # fmt: skip
+    try:
+        return Preprocessing.model_validate(
+            {
+                "size": size,
+                "crop": crop if crop != size else None,
+                "fit": fit,
+                "depth": "full",
+                "interpolation": _RESAMPLING[resample],
+                "mean": found["image_mean"] if found.get("do_normalize", True) else [0.0] * 3,
+                "std": found["image_std"] if found.get("do_normalize", True) else [1.0] * 3,
+            }
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise CardError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}.") from None
+
+
+def _size(value: Any, path: Path) -> tuple[int, str]:
+    """The side, and whether the aspect is kept (`crop`) or not (`stretch`)."""
+    if isinstance(value, int) and value > 0:
+        return value, "stretch"
+    if isinstance(value, Mapping):
+        if isinstance(value.get("shortest_edge"), int):
+            return value["shortest_edge"], "crop"
+        height, width = value.get("height"), value.get("width")
+        if isinstance(height, int) and height == width:
+            return height, "stretch"
+    raise CardError(f"{path}: a size of {value!r:.60} is no square; write a card with `preprocessing`.")
+
+
+def _text_config(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    inner = config.get("text_config")
+    return inner if isinstance(inner, Mapping) else config

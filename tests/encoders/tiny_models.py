@@ -1,0 +1,121 @@
+"""Tiny models of the real classes of transformers and open_clip, saved in the layout of the hub."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+SMALL = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2}
+MEAN, STD = [0.5, 0.4, 0.3], [0.2, 0.3, 0.4]
+WORDS = ("there", "is", "no", "ef", "##fusion", "edema", ".", "pneumonia", "mass")
+
+
+def processor(folder: Path, **fields: Any) -> None:
+    """preprocessor_config.json of a folder."""
+    usual = {"size": {"height": 32, "width": 32}, "resample": 3, "image_mean": MEAN, "image_std": STD}
+    (folder / "preprocessor_config.json").write_text(json.dumps({**usual, **fields}))
+
+
+def word_pieces(folder: Path) -> int:
+    """A tokenizer of whole words; returns how many ids it has."""
+    from transformers import BertTokenizerFast
+
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]
+    file = folder / "vocab.txt"
+    file.write_text("\n".join(pieces))
+    BertTokenizerFast(vocab=str(file), vocab_file=str(file)).save_pretrained(folder)
+    return len(pieces)
+
+
+def vision(folder: Path, kind: str, **changes: Any) -> Any:
+    """A vision network alone: Dinov2, DINOv3ViT, ViT, Beit, ConvNext, CLIPVision, SiglipVision."""
+    import transformers
+
+    sized = {**SMALL, "image_size": 32, "patch_size": 8}
+    if kind == "ConvNext":
+        sized = {"hidden_sizes": [8, 8, 12, 16], "depths": [1, 1, 1, 1], "image_size": 64}
+    if kind == "DINOv3ViT":
+        sized["num_register_tokens"] = 2
+    if kind == "Beit":
+        sized |= {"use_relative_position_bias": True, "use_mean_pooling": False}
+    torch.manual_seed(1)
+    config = getattr(transformers, f"{kind}Config")(**{**sized, **changes})
+    model = getattr(transformers, f"{kind}Model")(config).eval()
+    _stir(model)
+    model.save_pretrained(folder)
+    processor(folder)
+    return model
+
+
+def bert(folder: Path) -> Any:
+    from transformers import BertConfig, BertModel
+
+    folder.mkdir(exist_ok=True)
+    torch.manual_seed(2)
+    model = BertModel(BertConfig(**SMALL, vocab_size=word_pieces(folder), max_position_embeddings=20)).eval()
+    model.save_pretrained(folder)
+    return model
+
+
+def clip(folder: Path) -> Any:
+    from transformers import CLIPConfig, CLIPModel
+
+    return _two_towers(
+        folder,
+        lambda text, image: CLIPModel(CLIPConfig(text_config=text, vision_config=image, projection_dim=12)),
+    )
+
+
+def siglip(folder: Path) -> Any:
+    from transformers import SiglipConfig, SiglipModel
+
+    return _two_towers(
+        folder, lambda text, image: SiglipModel(SiglipConfig(text_config=text, vision_config=image))
+    )
+
+
+def open_clip_folder(folder: Path) -> Any:
+    """A model as open_clip pushes it to the hub: open_clip_config.json and its weights."""
+    import open_clip
+    from safetensors.torch import save_file
+
+    folder.mkdir(exist_ok=True)
+    shape = {
+        "embed_dim": 16,
+        "vision_cfg": {"image_size": 32, "layers": 1, "width": 32, "patch_size": 8, "head_width": 16},
+        "text_cfg": {"context_length": 20, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1},
+    }
+    steps = {"mean": MEAN, "std": STD, "interpolation": "bicubic", "resize_mode": "shortest"}
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": shape, "preprocess_cfg": steps}))
+    torch.manual_seed(4)
+    model = open_clip.model.CLIP(**shape).eval()
+    save_file({k: v.contiguous() for k, v in model.state_dict().items()},
+              folder / "open_clip_model.safetensors")  # fmt: skip
+    return model
+
+
+def _two_towers(folder: Path, build: Callable[[dict[str, Any], dict[str, Any]], Any]) -> Any:
+    folder.mkdir(exist_ok=True)
+    words = word_pieces(folder)
+    text = {**SMALL, "vocab_size": words, "max_position_embeddings": 12, "bos_token_id": 2,
+            "eos_token_id": 3, "pad_token_id": 0}  # fmt: skip
+    torch.manual_seed(3)
+    model = build(text, {**SMALL, "image_size": 32, "patch_size": 8}).eval()
+    _stir(model)
+    model.save_pretrained(folder)
+    processor(folder)
+    return model
+
+
+def _stir(model: Any) -> None:
+    """What initialises at a constant, and would hide a step that is left out, gets values."""
+    with torch.no_grad():
+        for name, value in model.named_parameters():
+            if value.ndim == 1:
+                value.add_(torch.randn(value.shape) * 0.2)
+            elif "position" in name or "embed" in name:
+                value.add_(torch.randn(value.shape) * 0.02)
