@@ -213,7 +213,7 @@ def _encoder_text(name: str, row: dict[str, Any]) -> str:
 
 def _seen_text(seen: Any) -> str:
     if seen == "unknown":
-        return seen
+        return "unknown"
     return "; ".join(f"{s['dataset']} ({', '.join(s['what'])})" for s in seen) or "nothing"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import Any, TypeVar
+from typing import Any
 
 from benchmark.core.errors import ParamsError
 from benchmark.encoders.base import ImageEncoder, TextEncoder
@@ -13,8 +13,6 @@ from benchmark.encoders.cards import EncoderCard, ImageCard, TextCard
 
 Spec = str | EncoderCard | Mapping[str, Any]
 Entry = EncoderCard | Callable[[], ImageEncoder | TextEncoder]
-
-Built = TypeVar("Built", ImageEncoder, TextEncoder)
 
 _SOURCES: Mapping[tuple[str, str], str] = {
     ("image", "timm"): "timm_images:TimmImage",
@@ -32,30 +30,33 @@ def image_encoder(spec: Spec) -> ImageEncoder:
 
     Raises UnknownName, CardError, ParamsError (a bad card) and WeightsError.
     """
-    return _encoder(spec, "image", ImageCard, ImageEncoder)
+    built = _built(spec, "image", ImageCard)
+    if not isinstance(built, ImageEncoder):
+        raise ParamsError(f"encoder '{spec}' is no image encoder. See `bench ls encoders`.")
+    built.eval()
+    return built
 
 
 def text_encoder(spec: Spec) -> TextEncoder:
     """The text encoder of a name, a path, a card or a mapping, in eval mode. Raises as above."""
-    return _encoder(spec, "text", TextCard, TextEncoder)
-
-
-def _encoder(spec: Spec, kind: str, card: type[EncoderCard], wanted: type[Built]) -> Built:
-    entry = _entry(spec, kind)
-    if isinstance(entry, EncoderCard):
-        if not isinstance(entry, card):
-            raise ParamsError(f"encoder '{entry.name}' is no {kind} encoder. See `bench ls encoders`.")
-        place = _SOURCES.get((kind, entry.source))
-        if place is None:
-            raise ParamsError(f"encoder {entry.name}: source '{entry.source}' has no {kind} encoders here.")
-        module, _, name = place.partition(":")
-        built = getattr(import_module(f"benchmark.encoders.{module}"), name)(entry)
-    else:
-        built = entry()
-    if not isinstance(built, wanted):
-        raise ParamsError(f"encoder '{spec}' is no {kind} encoder. See `bench ls encoders`.")
+    built = _built(spec, "text", TextCard)
+    if not isinstance(built, TextEncoder):
+        raise ParamsError(f"encoder '{spec}' is no text encoder. See `bench ls encoders`.")
     built.eval()
     return built
+
+
+def _built(spec: Spec, kind: str, card: type[EncoderCard]) -> object:
+    entry = _entry(spec, kind)
+    if not isinstance(entry, EncoderCard):
+        return entry()
+    if not isinstance(entry, card):
+        raise ParamsError(f"encoder '{entry.name}' is no {kind} encoder. See `bench ls encoders`.")
+    place = _SOURCES.get((kind, entry.source))
+    if place is None:
+        raise ParamsError(f"encoder {entry.name}: source '{entry.source}' has no {kind} encoders here.")
+    module, _, name = place.partition(":")
+    return getattr(import_module(f"benchmark.encoders.{module}"), name)(entry)
 
 
 def _entry(spec: Spec, kind: str) -> Entry:

@@ -103,7 +103,8 @@ def _network(card: ImageCard) -> nn.Module:
     if path is not None:
         state = read_tensors(weights_file(path))
         if any(key.startswith("_blocks.") for key in state):
-            state = from_efficientnet_pytorch(state, [len(stage) for stage in network.blocks])
+            blocks: Any = network.blocks
+            state = from_efficientnet_pytorch(state, [len(stage) for stage in blocks])
         own = network.state_dict().keys()
         state = {k: v for k, v in state.items() if k in own or not k.startswith(_NOT_ENCODER)}
         load_into(network, state, card.name, path)

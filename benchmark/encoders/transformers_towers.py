@@ -27,7 +27,7 @@ class Tower:
     linear. norm_after: whether the network leaves its final norm to whoever reads its tokens (CLIP).
     joint: whether it is of a model with two towers."""
 
-    network: nn.Module
+    network: Any
     projection: nn.Module | None
     norm_after: bool
     joint: bool
