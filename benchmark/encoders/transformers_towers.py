@@ -28,7 +28,7 @@ class Tower:
     joint: whether it is of a model with two towers."""
 
     network: Any
-    projection: nn.Module | None
+    projection: nn.Linear | None
     norm_after: bool
     joint: bool
 
