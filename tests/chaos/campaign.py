@@ -24,6 +24,9 @@ from pathlib import Path
 from tests.chaos.cell import RUN, Reference, Runner, Trouble, write_params
 
 NOBODY = 65534
+KILLS = ["kill before a change of the disk", "kill at a random time", "kill of a worker"]
+CHAIN = 6
+"""Kills of one project before it is run to its end and compared."""
 
 
 @dataclass
@@ -65,36 +68,38 @@ class Chaos:
             shutil.copytree(home, self.base / "faults" / row.name)
 
     def kills(self, count: int, seed: int) -> list[Row]:
-        """Chains of kills on one project, until a run ends before its kill; then check and begin anew.
+        """Kills of several runs after one another on one project, each in the first half of what is left to
+        do, then one run to the end, which is checked; and anew, until `count` have hit.
 
-        One kill in five comes at a random time, half of these to a worker of the run; the others come right
-        before one of the changes that the run makes on the disk: a new file, a rename, a removal.
+        Four kills in five come right before one of the changes that the run makes on the disk: a new file, a
+        rename, a removal; the others at a random time, half of these to a worker of the run.
         """
         rng = random.Random(seed)
-        rows = {
-            name: Row(name)
-            for name in ("kill before a change of the disk", "kill at a random time", "kill of a worker")
-        }
-        home, last = self.fresh(), None
+        rows = {name: Row(name) for name in KILLS}
+        whole = self.reference
         while sum(row.hit for row in rows.values()) < count:
-            kind = rng.choices(list(rows), (8, 1, 1))[0]
-            if kind == "kill before a change of the disk":
-                first = rng.choices((1, self.reference.first_work), (1, 3))[0]
-                trouble = Trouble(change=rng.randint(first, self.reference.changes))
-            else:
-                worker = kind == "kill of a worker"  # they draw the twins, early in a run
-                seconds = rng.uniform(0.05, self.reference.seconds * (0.3 if worker else 1))
-                trouble = Trouble(seconds=seconds, worker=worker)
-            end, last = self.runner.run(home, trouble), rows[kind]
-            last.made += 1
-            last.hit += end.killed or end.code == 2
-            sys.stderr.write(f"{last}\n")
-            if end.code not in (0, 2, -9):
-                last.faults += (f"exit code {end.code}: {end.err[-300:]}",)
-            if not end.killed:
-                self.whole(home, last)
-                home = self.fresh()
-        self.whole(home, last or rows["kill at a random time"])
+            home, left, last = self.fresh(), whole.changes, rows[KILLS[0]]
+            for number in range(CHAIN):
+                before_twins = left == whole.changes
+                kind = rng.choices(KILLS, (8, 1, 1 if before_twins else 0))[0]
+                if kind == KILLS[0]:
+                    start = whole.first_work if before_twins and rng.random() < 0.75 else 1
+                    change = start + rng.randrange(max(2, (left - start) // 2))
+                    trouble = Trouble(change=change)
+                    left = max(2, left - change) if change >= whole.first_work or not before_twins else left
+                else:
+                    worker = kind == KILLS[2]  # they draw the twins, early in a run
+                    share = 0.3 if worker else 0.5 * left / whole.changes
+                    trouble = Trouble(seconds=rng.uniform(0.05, whole.seconds * share), worker=worker)
+                end, last = self.runner.run(home, trouble), rows[kind]
+                last.made += 1
+                last.hit += end.killed or end.code == 2
+                sys.stderr.write(f"{number}: {last}\n")
+                if end.code not in (0, 2, -9):
+                    last.faults += (f"exit code {end.code}: {end.err[-300:]}",)
+                if end.code == 0:
+                    break
+            self.whole(home, last)
         return list(rows.values())
 
     def starved(self, name: str, setups: list[Callable[[], None]]) -> Row:

@@ -15,8 +15,20 @@ import psutil
 
 from tests.chaos.campaign import Row
 from tests.chaos.cell import ROOT, held_locks, processor_seconds, shoot, workers
+from tests.places import TIMED
 
-COMPARED = ("results/**/*.parquet", "runs/**/model.safetensors", "reports/tables/*", "reports/grid/*")
+CHAIN = 10
+"""Kills of one project before it is run to its end and compared."""
+COMPARED = (
+    "data/twins/**/*",
+    "data/prepared/**/*.parquet",
+    "data/texts/**/*.parquet",
+    "runs/**/model.safetensors",
+    "results/**/*.parquet",
+    "reports/tables/*",
+    "reports/grid/*",
+    "reports/difficulty/*",
+)
 
 
 def copy_of_project(home: Path) -> None:
@@ -49,12 +61,14 @@ def contents(home: Path) -> dict[str, str]:
     from benchmark.core.hashing import hash_file
 
     found = sorted({p for pattern in COMPARED for p in home.glob(pattern) if p.is_file()})
+    found = [p for p in found if p.name not in TIMED]
     return {p.relative_to(home).as_posix(): hash_file(p) for p in found}
 
 
 def killed_pipeline(base: Path, kills: int, seed: int) -> list[Row]:
-    """Run it once undisturbed, and under kills of dvc, of its stage and of a worker of that in turns until as
-    many have hit; wherever it comes to its end, compare tables, predictions and weights, and begin anew."""
+    """Run it once undisturbed, and under kills of dvc, of its stage and of a worker of that in turns, CHAIN
+    on one project, each in the first half of what is left to do; then run it to its end and compare what
+    it made; and anew, until as many have hit."""
     rng = random.Random(seed)
     rows = [
         Row(f"kill of {what} at the smoke size") for what in ("`dvc repro`", "its stage", "a pool worker")
@@ -64,20 +78,26 @@ def killed_pipeline(base: Path, kills: int, seed: int) -> list[Row]:
     copy_of_project(whole)
     total, code = watched(start(whole), None, 0)
     assert code == 0, (base / "whole.log").read_text()[-3000:]
-    copy_of_project(killed)
-    while (hits := sum(row.hit for row in rows)) < kills:
-        row = rows[hits % 3]
-        row.made += 1
-        before = rng.uniform(0, 1) ** 2 * total
-        _, code = watched(start(killed), hits % 3, before)
-        row.hit += code != 0
-        if code == 0:
-            compare(whole, killed, row)
-            shutil.rmtree(killed)
-            copy_of_project(killed)
-    if start(killed).wait() != 0:
-        rows[0].faults += ((base / "killed.log").read_text()[-1000:],)
-    compare(whole, killed, rows[0])
+    sys.stderr.write(f"the whole pipeline: {total:.0f} s of the processor\n")
+    while sum(row.hit for row in rows) < kills:
+        copy_of_project(killed)
+        left, row = total, rows[0]
+        for _ in range(CHAIN):
+            kind = sum(row.hit for row in rows) % 3
+            row = rows[kind]
+            row.made += 1
+            before = rng.uniform(0, 0.5) * left
+            used, code = watched(start(killed), kind, before)
+            row.hit += code != 0
+            left = max(0.05 * total, left - 0.7 * used)  # the stage that was hit begins anew in part
+            sys.stderr.write(f"{row}: after {used:.0f} s, exit code {code}\n")
+            if code == 0:
+                break
+        if code != 0 and start(killed).wait() != 0:
+            row.faults += ((base / "killed.log").read_text()[-1000:],)
+        compare(whole, killed, row)
+        sys.stderr.write(f"compared: {row}\n")
+        shutil.rmtree(killed)
     return rows
 
 
