@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from benchmark.commands.common import JsonOption, emit
+
 app = typer.Typer(no_args_is_help=True, help="Run one stage of the pipeline (what `dvc repro` calls).")
 
 Dataset = Annotated[str, typer.Argument(help="Name of a dataset card; see `bench ls datasets`.")]
@@ -14,85 +16,92 @@ Seeds = Annotated[str | None, typer.Option("--seeds", help="Comma-separated; def
 
 
 @app.command()
-def profile(name: Annotated[str, typer.Argument(help="A key of `profiles` in params.yaml.")]) -> None:
+def profile(
+    name: Annotated[str, typer.Argument(help="A key of `profiles` in params.yaml.")],
+    as_json: JsonOption = False,
+) -> None:
     """Write a profile's values into params.yaml."""
     from benchmark.grid.layout import Project
     from benchmark.grid.profiles import write_profile
 
-    typer.echo(write_profile(Project.find(), name))
+    _say(write_profile(Project.find(), name), as_json)
 
 
 @app.command()
-def prepare(dataset: Dataset) -> None:
+def prepare(dataset: Dataset, as_json: JsonOption = False) -> None:
     """Generate the twin of a dataset where it has no official files, and read it into its manifest."""
     from benchmark.stages.entry import prepare_stage
 
-    typer.echo(prepare_stage(dataset))
+    _say(prepare_stage(dataset), as_json)
 
 
 @app.command()
-def features() -> None:
+def features(as_json: JsonOption = False) -> None:
     """Align the training reports by rule, and encode images and texts once, for every method to share."""
     from benchmark.stages.entry import features_stage
 
-    typer.echo(features_stage())
+    _say(features_stage(), as_json)
 
 
 @app.command()
-def cell(name: CellName, seeds: Seeds = None) -> None:
+def cell(name: CellName, seeds: Seeds = None, as_json: JsonOption = False) -> None:
     """Train and evaluate one cell of the tables, or reuse what is done."""
     from benchmark.grid.request import parse_seeds
     from benchmark.stages.entry import cell_stage
 
-    typer.echo(cell_stage(name, parse_seeds(seeds) if seeds else None))
+    _say(cell_stage(name, parse_seeds(seeds) if seeds else None), as_json)
 
 
 @app.command()
 def cells(
     group: Annotated[str, typer.Argument(help="main, ablations, or a `table` of cells in params.yaml.")],
     jobs: Annotated[int | None, typer.Option("--jobs", min=1, help="Processes; default: one a core.")] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Train and evaluate a group of cells with every seed, side by side."""
     from benchmark.stages.entry import cells_stage
 
-    typer.echo(cells_stage(group, jobs))
+    _say(cells_stage(group, jobs), as_json)
 
 
 @app.command()
-def tune(method: Annotated[str, typer.Argument(help="A method; see `bench ls methods`.")]) -> None:
+def tune(
+    method: Annotated[str, typer.Argument(help="A method; see `bench ls methods`.")],
+    as_json: JsonOption = False,
+) -> None:
     """Stratified search for one method in the space that all share; writes reports/tuning/<method>.yaml."""
     from benchmark.stages.entry import tune_stage
 
-    typer.echo(tune_stage(method))
+    _say(tune_stage(method), as_json)
 
 
 @app.command()
-def summarise(part: Annotated[str, typer.Argument(help="main, or all with the ablation cells.")]) -> None:
+def summarise(
+    part: Annotated[str, typer.Argument(help="main, or all with the ablation cells.")],
+    as_json: JsonOption = False,
+) -> None:
     """Means over seeds, paired comparisons and ranks of what was evaluated."""
     from benchmark.core.errors import ParamsError
     from benchmark.stages.entry import summarise_stage
 
     if part not in ("main", "all"):
         raise ParamsError(f"bench stage summarise {part}: expected main or all.")
-    typer.echo(summarise_stage(part))
+    _say(summarise_stage(part), as_json)
 
 
 @app.command()
-def difficulty() -> None:
+def difficulty(as_json: JsonOption = False) -> None:
     """Compare zero-shot results with a supervised probe of the same features; reports/difficulty/."""
     from benchmark.stages.difficulty import write_difficulty
     from benchmark.stages.entry import session
 
     now = session()
-    typer.echo(
-        write_difficulty(
-            now, now.project.reports / "tables" / "per_class.csv", now.project.reports / "difficulty"
-        )
-    )
+    tables, folder = now.project.reports / "tables", now.project.reports / "difficulty"
+    _say(write_difficulty(now, tables / "per_class.csv", folder), as_json)
 
 
 @app.command()
-def understanding() -> None:
+def understanding(as_json: JsonOption = False) -> None:
     """Draw patients again with one finding changed and ask every trained method; then negation, paraphrase
     and error rates of groups; reports/understanding/."""
     from benchmark.reporting.claims import load_claims
@@ -105,11 +114,11 @@ def understanding() -> None:
     now = session()
     folder = now.project.reports / "understanding"
     claims = load_claims(source_file(now.project, CLAIMS))
-    typer.echo(write_understanding(made(now), answers(now), claims, folder, now.params))
+    _say(write_understanding(made(now), answers(now), claims, folder, now.params), as_json)
 
 
 @app.command()
-def gallery() -> None:
+def gallery(as_json: JsonOption = False) -> None:
     """Choose maps of the main methods by rule and draw them over their images; reports/gallery/."""
     from benchmark.core.errors import BenchError
     from benchmark.reporting.gallery import write_gallery
@@ -121,13 +130,17 @@ def gallery() -> None:
     if not found:
         raise BenchError("no main method has maps; there is nothing to show.")
     synthetic = now.manifest(found[0].dataset).origin == "twin"
-    typer.echo(write_gallery(found, now.project.reports / "gallery", synthetic))
+    _say(write_gallery(found, now.project.reports / "gallery", synthetic), as_json)
 
 
 @app.command()
-def code() -> None:
+def code(as_json: JsonOption = False) -> None:
     """Write a hash of the installed code and plug-ins, which a project outside the checkout depends on."""
     from benchmark.grid.layout import Project
     from benchmark.stages.code import write_code_index
 
-    typer.echo(write_code_index(Project.find()))
+    _say(write_code_index(Project.find()), as_json)
+
+
+def _say(done: str, as_json: bool) -> None:
+    emit({"done": done}, done, as_json)

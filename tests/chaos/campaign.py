@@ -97,7 +97,7 @@ class Chaos:
                 sys.stderr.write(f"{number}: {last}\n")
                 if end.code not in (0, 2, -9):
                     last.faults += (f"exit code {end.code}: {end.err[-300:]}",)
-                if end.code == 0:
+                if end.code == 0 or sum(row.hit for row in rows.values()) >= count:
                     break
             self.whole(home, last)
         return list(rows.values())

@@ -91,7 +91,7 @@ def killed_pipeline(base: Path, kills: int, seed: int) -> list[Row]:
             row.hit += code != 0
             left = max(0.05 * total, left - 0.7 * used)  # the stage that was hit begins anew in part
             sys.stderr.write(f"{row}: after {used:.0f} s, exit code {code}\n")
-            if code == 0:
+            if code == 0 or sum(row.hit for row in rows) >= kills:
                 break
         if code != 0 and start(killed).wait() != 0:
             row.faults += ((base / "killed.log").read_text()[-1000:],)

@@ -7,9 +7,11 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import typer
 
 from benchmark import cli
 from benchmark.core.errors import BenchError, in_parts
@@ -131,6 +133,39 @@ def test_errors_are_one_json_object_with_the_code_unchanged(tmp_path, monkeypatc
     value = json.loads(out.out)
     assert set(value) == {"error", "file", "next"}
     assert value["error"]
+
+
+def leaves(group: typer.core.TyperGroup, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    for name, command in group.commands.items():
+        yield from leaves(command, (*path, name)) if hasattr(command, "commands") else [(*path, name)]
+
+
+LEAVES = list(leaves(typer.main.get_command(cli.app)))
+
+
+@pytest.mark.parametrize("path", LEAVES, ids=" ".join)
+def test_every_command_takes_json_and_says_its_errors_in_it(tmp_path, monkeypatch, capsys, path) -> None:
+    """The error is that of the command, not that it knows no --json."""
+    monkeypatch.chdir(tmp_path)
+    assert cli.main([*path, "--json", "--no-such-option"]) == 2
+    value = json.loads(capsys.readouterr().out)
+    assert set(value) == {"error", "file", "next"}
+    assert "--no-such-option" in value["error"]
+
+
+def test_there_are_as_many_commands_as_the_help_lists() -> None:
+    assert len(LEAVES) > 30
+    assert {path[0] for path in LEAVES} == {*cli.COMMANDS, *cli.GROUPS}
+
+
+@pytest.mark.parametrize(
+    "arguments", [["prepare", "nowhere"], ["profile", "none"], ["summarise", "some"], ["cell", "x"]]
+)
+def test_stages_say_their_errors_in_json(tmp_path, monkeypatch, capsys, arguments) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(Path(__file__).parents[2] / "params.yaml", tmp_path)
+    assert cli.main(["stage", *arguments, "--json"]) == 2
+    assert set(json.loads(capsys.readouterr().out)) == {"error", "file", "next"}
 
 
 def bench(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
