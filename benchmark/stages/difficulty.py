@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmark.core.errors import DataError
+from benchmark.core.errors import DataError, MetricUndefined
 from benchmark.core.files import read_json, write_csv, write_text
-from benchmark.core.progress import watched
+from benchmark.core.tables import Predictions
+from benchmark.evaluation.statistics.curves import Curve
+from benchmark.evaluation.statistics.metrics import influenced
 from benchmark.grid.params import main_cell
-from benchmark.stages.features import image_store
 from benchmark.stages.pool import MAIN, index_file
+from benchmark.stages.references import PREFIX, labels_of, referred, training_truth
 from benchmark.stages.run import Session
-from benchmark.stages.train import training_source
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from benchmark.data.cards import Card
-    from benchmark.encoders.store import FeatureStore
-
+PROBE = f"{PREFIX}pooled"
+LEAST = 15
+"""Images with a class, of those that the probe is fitted on, under which the class is not probed."""
 FREQUENCIES = (
     (0, 0, "never named"),
     (1, 30, "rare (1-30)"),
@@ -32,80 +32,47 @@ FREQUENCIES = (
 """Groups of classes by the number of training studies that state them."""
 
 
-def difficulty(session: Session, per_class: Path) -> pd.DataFrame:
-    """One row a dataset and class: `probe`, AUROC of the supervised probe (NaN where the training images have
-    too few positives), the training studies that name it, and `<cell>` zero-shot AUROC, mean over seeds.
+def difficulty(session: Session, per_class: Path) -> tuple[pd.DataFrame, str]:
+    """One row a dataset and class, and what the probe is. Columns: `probe`, AUROC of the reference `pooled`
+    (NaN for a class with fewer than LEAST images to learn it from), the training studies that name it, and
+    `<cell>` zero-shot AUROC, mean over seeds.
 
-    per_class: the table of the main results. Raises DataError where it is missing, or where the training data
-    are not a twin, whose true labels the probe needs.
+    per_class: the table of the main results. Raises DataError where it is missing.
     """
     import pandas as pd
-
-    from benchmark.data.cards import load_card
-    from benchmark.evaluation.probe import linear_probe
 
     if not per_class.is_file():
         raise DataError(f"{per_class}: no per-class results. Run `bench report tables --part main` first.")
     table = pd.read_csv(per_class)
     cells = [c.removesuffix(" value") for c in table.columns if c.endswith(" value")]
     table = table.rename(columns={f"{cell} value": cell for cell in cells})
-    images, drawn = training_truth(session)
-    frames = []
-    for dataset in session.params.data.evaluate:
-        at = session.evaluation_data(dataset)
-        labels = labels_of(drawn, load_card(dataset), at.chosen.classes)
-        features = probe_features(at.images, at.rows)
-        with watched(f"linear probe on {dataset}") as report:
-            found = linear_probe(images, labels, features, at.chosen.labels, at.chosen.classes, report=report)
+    training = training_truth(session)
+    frames, notes = [], []
+    for dataset, probes in referred(session, session.params.data.evaluate, [PROBE]).items():
+        data = session.evaluation_data(dataset)
+        classes, labels = data.chosen.classes, data.chosen.labels
+        learnt = labels if training is None else labels_of(training.drawn, data.card, classes)
         own = table[table["dataset"] == dataset].copy()
-        own["probe"] = own["class"].map({c.name: c.auroc for c in found})
+        own["probe"] = float("nan")
+        for probe in probes:
+            scores = Predictions.load(probe.path).frame
+            found = {
+                name: auroc(labels[:, c], scores[name].to_numpy())
+                for c, name in enumerate(classes)
+                if (learnt[:, c] == 1).sum() >= LEAST
+            }
+            own["probe"] = own["class"].map(found)
+            notes.append(probe.note)
         frames.append(own[["dataset", "class", "named", "positives", "probe", *cells]])
-    return pd.concat(frames, ignore_index=True)
+    return pd.concat(frames, ignore_index=True), "; ".join(dict.fromkeys(notes))
 
 
-def training_truth(session: Session) -> tuple[np.ndarray, list[frozenset[str]]]:
-    """Features (M, D) of the images that methods train on, and the concepts drawn in each."""
-    import pandas as pd
-
-    from benchmark.twins.build import truth_path
-
-    manifest = session.manifest(session.params.data.train)
-    path = truth_path(manifest.root)
-    if manifest.origin != "twin" or not path.is_file():
-        raise DataError(
-            f"{path}: no truth of the training images. The probe is for twins; train on one, or leave "
-            "the stage `difficulty` out."
-        )
-    source = training_source(session.params, manifest).manifest
-    store = image_store(session.project, session.params, source)
-    truth = pd.read_parquet(path, columns=["image_id", "source", "concept", "presence"])
-    truth = truth[(truth["source"] == "image") & (truth["presence"] == "present")]
-    drawn = truth.groupby("image_id")["concept"].agg(frozenset).to_dict()
-    concepts = [drawn.get(name, frozenset()) for name in source.frame["image_id"]]
-    return probe_features(store, np.arange(len(store))), concepts
-
-
-def labels_of(drawn: Sequence[frozenset[str]], card: Card, classes: Sequence[str]) -> np.ndarray:
-    """(M, C) int8: whether an image shows one of a class's concepts, or something below it."""
-    from benchmark.prompts.lexicon import load_lexicon
-
-    lexicon = load_lexicon()
-    wanted = [
-        frozenset(card.concepts.get(name, ())).union(
-            *(lexicon.descendants(c) for c in card.concepts.get(name, ()) if c in lexicon)
-        )
-        for name in classes
-    ]
-    return np.array([[bool(own & w) for w in wanted] for own in drawn], dtype=np.int8)
-
-
-def probe_features(images: FeatureStore, rows: np.ndarray) -> np.ndarray:
-    """(N, 2D) float32: the pooled features and the largest value of each channel over the patches."""
-    parts = []
-    for start in range(0, len(rows), 256):
-        got = images.get(rows[start : start + 256])
-        parts.append(np.concatenate([got.pooled.numpy(), got.local.amax(1).numpy()], 1))
-    return np.concatenate(parts)
+def auroc(labels: np.ndarray, scores: np.ndarray) -> float:
+    """Of one class: labels (N,) in {1, 0, -1 ignored}; NaN where one side has no image."""
+    try:
+        return influenced("auroc", Curve(scores[labels == 1], scores[labels == 0]))[0]
+    except MetricUndefined:
+        return float("nan")
 
 
 def summary(frame: pd.DataFrame) -> pd.DataFrame:
@@ -152,7 +119,7 @@ def write_difficulty(session: Session, per_class: Path, folder: Path) -> str:
     """difficulty.csv (a row a class), seeds.csv, difficulty.md (both summarised), difficulty.png."""
     from benchmark.reporting.figures.difficulty import draw_difficulty
 
-    frame = difficulty(session, per_class)
+    frame, probe = difficulty(session, per_class)
     origins = {session.manifest(d).origin for d in session.params.data.evaluate}
     label = (
         "SYNTHETIC TWIN" if origins == {"twin"} else "official data" if origins == {"official"} else "mixed"
@@ -163,9 +130,8 @@ def write_difficulty(session: Session, per_class: Path, folder: Path) -> str:
     write_csv(folder / "seeds.csv", spread.assign(evidence=label), "%.4f")
     table = summary(frame)
     lines = [
-        f"**{label}.** Probe: supervised, linear, on the shared features of the training images with their "
-        "true labels, over the classes with 15 or more of them. Methods: zero-shot, mean over seeds and over "
-        "all classes of the group.",
+        f"**{label}.** Probe: {probe}; over the classes with {LEAST} or more of these images. Methods: "
+        "zero-shot, mean over seeds and over all classes of the group.",
         "",
         *_markdown(table),
         "",
