@@ -131,7 +131,7 @@ def export_cell(project: Project, cell: str, dataset: str, site: str, out: Path)
     runs = {str(seed): _run(f / "run.json") for seed, f in project.trainings(cell) if seed in paths}
     provenance = Provenance(
         site=site,
-        commit=str(info["commit"]),
+        commit=str(info["commit"] or f"v{__version__}"),
         encoder=str(info["encoder"]),
         trained_on=str(info.get("trained_on") or "nothing here: an official checkpoint"),
         prompts=str(info["prompts"]),

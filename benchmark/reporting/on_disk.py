@@ -46,9 +46,12 @@ HISTORY = ("epoch", "step", "learning_rate", "train_loss", "val_loss", "seconds"
 
 def training_record(path: Path) -> dict[str, Any]:
     """What one training recorded, its RECORDED fields in their types. Raises DataError, naming the file,
-    where one is missing that every record has, or is of another type."""
+    where one is missing that every record has, or is of another type. An installed package has no commit: its
+    version stands there, `v0.1.0`."""
     run = read_json(path)
     with parsing(path, RUN_RECORD, "Train the cell again."):
+        if "commit" in run and run["commit"] is None:
+            run["commit"] = f"v{run['versions']['cxr-alignbench']}"
         lost = [k for k in RECORDED if run.get(k) is None and k not in SINCE_LATER]
         if lost:
             raise DataError(f"{path}: no '{lost[0]}' in the record of a training. Train the cell again.")

@@ -32,6 +32,12 @@ def test_every_field_is_there_in_its_type(record: dict[str, object], tmp_path: P
         assert "\n" not in str(refused.value)
 
 
+def test_an_installed_package_stands_by_its_version(record: dict[str, object], tmp_path: Path) -> None:
+    own = record | {"commit": None, "versions": {"cxr-alignbench": "1.2.3"}}
+    (tmp_path / "run.json").write_text(json.dumps(own))
+    assert training_record(tmp_path / "run.json")["commit"] == "v1.2.3"
+
+
 @pytest.mark.parametrize("text", ["[]", "3", "null", "{", "{}"])
 def test_what_is_no_record_is_one_line(tmp_path: Path, text: str) -> None:
     (tmp_path / "run.json").write_text(text)
