@@ -92,7 +92,7 @@ def summarise(
 @app.command()
 def difficulty(as_json: JsonOption = False) -> None:
     """Compare zero-shot results with a supervised probe of the same features; reports/difficulty/."""
-    from benchmark.stages.difficulty import write_difficulty
+    from benchmark.reporting.difficulty import write_difficulty
     from benchmark.stages.entry import session
 
     now = session()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from benchmark.stages.difficulty import FREQUENCIES
+from benchmark.reporting.difficulty import FREQUENCIES
 
 
 @pytest.fixture(scope="module")

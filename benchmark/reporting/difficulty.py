@@ -9,10 +9,11 @@ import numpy as np
 
 from benchmark.core.errors import DataError, MetricUndefined
 from benchmark.core.files import read_json, write_csv, write_text
-from benchmark.core.tables import Predictions
+from benchmark.core.tables import TWIN_NOTICE, Predictions
 from benchmark.evaluation.statistics.curves import Curve
 from benchmark.evaluation.statistics.metrics import influenced
 from benchmark.grid.params import main_cell
+from benchmark.reporting.figures.difficulty import draw_difficulty
 from benchmark.stages.pool import MAIN, index_file
 from benchmark.stages.references import PREFIX, labels_of, referred, training_truth
 from benchmark.stages.run import Session
@@ -117,13 +118,9 @@ def seed_spread(session: Session) -> pd.DataFrame:
 
 def write_difficulty(session: Session, per_class: Path, folder: Path) -> str:
     """difficulty.csv (a row a class), seeds.csv, difficulty.md (both summarised), difficulty.png."""
-    from benchmark.reporting.figures.difficulty import draw_difficulty
-
     frame, probe = difficulty(session, per_class)
     origins = {session.manifest(d).origin for d in session.params.data.evaluate}
-    label = (
-        "SYNTHETIC TWIN" if origins == {"twin"} else "official data" if origins == {"official"} else "mixed"
-    )
+    label = TWIN_NOTICE if origins == {"twin"} else "official data" if origins == {"official"} else "mixed"
     folder.mkdir(parents=True, exist_ok=True)
     write_csv(folder / "difficulty.csv", frame.assign(evidence=label), "%.4f")
     spread = seed_spread(session)
