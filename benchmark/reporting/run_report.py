@@ -136,10 +136,10 @@ def _report(session: Session, todo: Plan, tasks: TaskResults) -> RunReport | Non
         return None
     beside = referred(session, todo.datasets, probes("floor"))
     summary = summarise(session, todo.cells, todo.seeds, sets, beside)
-    abouts = [_about(at) for at in sets]
+    abouts = [_about(data) for data in sets]
     trained = _trained(session, todo.cells)
     value: dict[str, Any] = {
-        "notices": sorted({_notice(at) for at in sets}),
+        "notices": sorted({_notice(data) for data in sets}),
         "datasets": abouts,
         "trained_on": trained,
         "seeds": list(todo.seeds),
@@ -154,10 +154,10 @@ def _report(session: Session, todo: Plan, tasks: TaskResults) -> RunReport | Non
     lines = []
     if len(sets) > 1:
         lines += [*_overview(summary, abouts, todo.cells, tasks), ""]
-    for at, about in zip(sets, abouts, strict=True):
-        shown = tasks.lines(at.manifest.dataset, todo.cells)
-        own = [*_rows(summary, at, todo.cells), *_floor(summary, at.manifest.dataset)]
-        lines += [*_heading(at, about), *(shown or own), ""]
+    for data, about in zip(sets, abouts, strict=True):
+        shown = tasks.lines(data.manifest.dataset, todo.cells)
+        own = [*_rows(summary, data, todo.cells), *_floor(summary, data.manifest.dataset)]
+        lines += [*_heading(data, about), *(shown or own), ""]
     if "]*" in "".join(lines):
         lines.append("* few positive patients carry the value: its interval is not assured to cover")
     lines += [f"{cell}: not converged; more epochs would change its values" for cell in _rising(value)]
@@ -212,25 +212,25 @@ def _overview(
     return lines
 
 
-def _heading(at: EvaluationData, about: dict[str, Any]) -> list[str]:
-    lines = [f"{at.manifest.dataset}: {about['images']:,} images of {about['patients']:,} patients, "
-             f"{about['classes']} classes, protocol '{about['protocol']}'  {_notice(at)}"]  # fmt: skip
-    if at.manifest.origin == "official":
+def _heading(data: EvaluationData, about: dict[str, Any]) -> list[str]:
+    lines = [f"{data.manifest.dataset}: {about['images']:,} images of {about['patients']:,} patients, "
+             f"{about['classes']} classes, protocol '{about['protocol']}'  {_notice(data)}"]  # fmt: skip
+    if data.manifest.origin == "official":
         files = ", ".join(f"{what}: {name}" for what, name in about["files"].items())
         lines.append(f"  official files found  {files or 'none listed by the reader'}")
-        lines.append(f"  images read  {len(at.manifest):,}")
-    if at.note:
-        lines.append(f"  {at.note}")
+        lines.append(f"  images read  {len(data.manifest):,}")
+    if data.note:
+        lines.append(f"  {data.note}")
     if about["no_positives"]:
         lines.append(f"  no positives (AUROC undefined, left out of the mean): {_few(about['no_positives'])}")
     return lines
 
 
-def _rows(summary: Summary, at: EvaluationData, cells: Sequence[Cell]) -> list[str]:
+def _rows(summary: Summary, data: EvaluationData, cells: Sequence[Cell]) -> list[str]:
     metrics = summary.metrics
-    here = metrics[(metrics["dataset"] == at.manifest.dataset) & (metrics["class"] == "macro")]
+    here = metrics[(metrics["dataset"] == data.manifest.dataset) & (metrics["class"] == "macro")]
     wide = max(34, *(len(cell.name) + 2 for cell in cells))
-    order = sorted(RANKING, key=lambda metric: metric != at.chosen.protocol.headline)
+    order = sorted(RANKING, key=lambda metric: metric != data.chosen.protocol.headline)
     heads = "".join(f"{RANKING[metric]:<25}" for metric in order)
     lines = [f"  {'method':<{wide}}{'stratum':<14}{heads}{'positives':>10}"]
     for cell in cells:
@@ -266,8 +266,8 @@ def _floor(summary: Summary, dataset: str) -> list[str]:
     return lines
 
 
-def _notice(at: EvaluationData) -> str:
-    return TWIN_NOTICE if at.manifest.origin == "twin" else "OFFICIAL DATA"
+def _notice(data: EvaluationData) -> str:
+    return TWIN_NOTICE if data.manifest.origin == "twin" else "OFFICIAL DATA"
 
 
 def _trained(session: Session, cells: Sequence[Cell]) -> str:
@@ -283,18 +283,18 @@ def _trained(session: Session, cells: Sequence[Cell]) -> str:
     )
 
 
-def _about(at: EvaluationData) -> dict[str, Any]:
-    info, files = at.chosen.info, at.manifest.info.get("files", {})
+def _about(data: EvaluationData) -> dict[str, Any]:
+    info, files = data.chosen.info, data.manifest.info.get("files", {})
     return {
-        "dataset": at.manifest.dataset,
-        "origin": at.manifest.origin,
-        "notice": _notice(at),
-        "images": len(at.chosen),
-        "images_read": len(at.manifest),
-        "classes": len(at.chosen.classes),
-        "headline": at.chosen.protocol.headline,
+        "dataset": data.manifest.dataset,
+        "origin": data.manifest.origin,
+        "notice": _notice(data),
+        "images": len(data.chosen),
+        "images_read": len(data.manifest),
+        "classes": len(data.chosen.classes),
+        "headline": data.chosen.protocol.headline,
         "files": {str(k): str(v) for k, v in files.items()},
-        "note": at.note,
+        "note": data.note,
         **{
             k: info[k]
             for k in ("protocol", "official", "official_images", "patients", "no_positives", "views")

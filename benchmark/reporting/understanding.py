@@ -74,7 +74,7 @@ def write_understanding(
 
     level = params.statistics.level
     folder.mkdir(parents=True, exist_ok=True)
-    frame = pd.concat([read_table(at / "rows.parquet")[0] for own in found.values() for at in own])
+    frame = pd.concat([read_table(seed / "rows.parquet")[0] for own in found.values() for seed in own])
     means = _means(frame, level)
     write_csv(folder / "findings.csv", means.assign(evidence=TWIN_NOTICE), "%.4f")
     tables = [*question_tables(asked, level), verdicts(asked, claims, params)]
@@ -83,7 +83,7 @@ def write_understanding(
     lines = [f"**{TWIN_NOTICE}.** {INTRODUCTION}", *_main_table(means), "", *section(tables), ""]
     lines += [*_companions(means), ""]
     for cell, own in found.items():
-        arrays = [np.load(at / "specificity.npz") for at in own]
+        arrays = [np.load(seed / "specificity.npz") for seed in own]
         names = [str(n) for n in arrays[0]["findings"]]
         prompts = [str(n) for n in arrays[0]["prompts"]]
         changes = np.mean([a["changes"] for a in arrays], axis=0)

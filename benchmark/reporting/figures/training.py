@@ -39,9 +39,9 @@ def frequency(evidence: Evidence, dataset: str) -> Drawing | None:
         jitter = np.random.default_rng(0).uniform(-0.03, 0.03, len(x))
         axis.scatter(1 + x * (1 + jitter), y, s=6 + 5 * np.sqrt(n), color=palette[method], alpha=0.3, lw=0)
         trend = evidence.trends[name, dataset]
-        at = 1 + np.asarray(trend.frequency)
-        axis.fill_between(at, trend.low, trend.high, color=palette[method], alpha=0.22, lw=0)
-        axis.plot(at, trend.value, color=palette[method], lw=2, ls=dash(method))
+        frequency = 1 + np.asarray(trend.frequency)
+        axis.fill_between(frequency, trend.low, trend.high, color=palette[method], alpha=0.22, lw=0)
+        axis.plot(frequency, trend.value, color=palette[method], lw=2, ls=dash(method))
         axis.axhline(0.5, color="#5b6270", lw=0.9, ls=(0, (3, 2)))
         axis.set(xscale="log", ylim=(-0.03, 1.03))
         axis.xaxis.set_minor_formatter(NullFormatter())

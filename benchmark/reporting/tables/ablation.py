@@ -213,7 +213,7 @@ def _corrected(effects: Sequence[Effect | None], size: int, level: float) -> lis
         {
             "p": known(own),
             "p_holm": known(corrected),
-            "mde": None if e is None else known(float(minimum_detectable(e.se, e.df, at, 0.8))),
+            "mde": None if e is None else known(float(minimum_detectable(e.se, e.df, confidence, 0.8))),
         }
-        for e, own, corrected, at in zip(effects, p, holm(p, size), levels, strict=True)
+        for e, own, corrected, confidence in zip(effects, p, holm(p, size), levels, strict=True)
     ]

@@ -71,7 +71,7 @@ def overview(evidence: Evidence) -> Table:
             row[place_title(dataset, stratum)] = _warned(evidence, name, dataset, stratum, found)
         rows.append(row)
     for reference in evidence.beside:
-        values = {place_title(*at): common.measured(reference.value(*at)) for at in places(evidence)}
+        values = {place_title(*own): common.measured(reference.value(*own)) for own in places(evidence)}
         rows.append({"cell": reference.name, "method": reference.heading, **values})
     sizes = [
         f"{d}: {about['images']:,} images, {about['patients']:,} patients, {about['classes']} classes"
