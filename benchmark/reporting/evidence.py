@@ -325,10 +325,8 @@ class Evidence:
             swapped |= {one: row[two], two: row[one]}
         return {**row, **swapped}
 
-    def ranking(
-        self, names: Sequence[str], planned: int = 0, metric: str = "auroc"
-    ) -> dict[tuple[str, str, str], dict[str, Any]]:
-        """(name, dataset, stratum) → rank row among `names` only, Holm-corrected within each ranking.
+    def ranking(self, names: Sequence[str], planned: int = 0) -> dict[tuple[str, str, str], dict[str, Any]]:
+        """(name, dataset, stratum) → rank row by AUROC among `names`, Holm-corrected within each ranking.
 
         planned: how many rows the ranking has once everything was run, where that is more than `names`."""
         from benchmark.evaluation.comparison import ranking
@@ -337,7 +335,7 @@ class Evidence:
         own = frame[
             frame["method_a"].isin(list(names))
             & frame["method_b"].isin(list(names))
-            & (frame["metric"] == metric)
+            & (frame["metric"] == "auroc")
         ]
         if own.empty:
             return {}

@@ -218,14 +218,12 @@ def _one_each(raw: RawTable, name: str, rows: np.ndarray, cells: np.ndarray) -> 
     return None
 
 
-def read_patients(
-    path: Path | str, ids: Sequence[str] | np.ndarray, id_column: str | None = None
-) -> np.ndarray:
+def read_patients(path: Path | str, ids: Sequence[str] | np.ndarray) -> np.ndarray:
     """(N,) patients of `ids`, "" where unknown, from a file with an image and a patient column.
 
     Raises DataError where the columns are missing or the file lacks an id.
     """
-    raw = open_table(path, id_column=id_column)
+    raw = open_table(path)
     patients = raw.patients()
     if raw.identifier is None or patients is None:
         raise DataError(f"{path}: a patient file needs the columns 'image_id' and 'patient_id'.")

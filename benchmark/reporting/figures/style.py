@@ -133,10 +133,10 @@ def save(drawing: Drawing, folder: Path) -> list[Path]:
     return paths
 
 
-def save_png(figure: Figure, path: Path, dpi: int = 110) -> None:
+def save_png(figure: Figure, path: Path) -> None:
     """Atomically, without a date; equal figures are equal bytes."""
     with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png", metadata={}, dpi=dpi, facecolor="white")
+        figure.savefig(temporary, format="png", metadata={}, dpi=110, facecolor="white")
 
 
 def png_bytes(drawing: Drawing) -> bytes:
