@@ -1,6 +1,7 @@
 # make reproduce   environment from the lock, the main tables and their page, then where they are
 # make grid        the same with every ablation
 # make robustness  how every method fares with more steps
+# make ct          every method on volumes of chest CT (docs/ct.md): tables in reports/ct
 # make understanding   what the trained methods make of one changed finding (docs/understanding.md)
 # make test        environment from the lock, then the tests
 # make fuzz        100,000 damaged inputs on every parser; FUZZ="--inputs 5000 --processes 2 --minutes 10"
@@ -13,7 +14,7 @@ export PATH := $(BIN):$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: reproduce grid robustness understanding test lint smoke places docs fuzz chaos audit lock clean
+.PHONY: reproduce grid ct robustness understanding test lint smoke places docs fuzz chaos audit lock clean
 
 $(VENV)/.installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -33,6 +34,10 @@ grid: $(VENV)/.installed
 	dvc repro
 	bench report --where
 	bench report changes
+
+# Chest CT: twins of volumes, main and ablation cells, tables. Goes on where it was stopped.
+ct: $(VENV)/.installed
+	dvc repro ct
 
 # How every method fares with 1, 2, 4 and 8 times 20 epochs: hours. Goes on where it was stopped.
 robustness: $(VENV)/.installed

@@ -21,9 +21,12 @@ app = typer.Typer(
 class Part(StrEnum):
     main = "main"
     all = "all"
+    ct = "ct"
 
 
-PartOption = Annotated[Part, typer.Option("--part", help="main cells, or all with the ablation cells.")]
+PartOption = Annotated[
+    Part, typer.Option("--part", help="main cells, all with the ablation cells, or ct: cells on CT volumes.")
+]
 Latest = Annotated[
     Part | None, typer.Option("--part", help="main or all; default: all where it was summarised.")
 ]
@@ -47,7 +50,7 @@ def report(
 
 @app.command()
 def tables(part: PartOption = Part.main, as_json: JsonOption = False) -> None:
-    """Write reports/tables/ (main) or reports/grid/ (all) as Markdown, CSV and LaTeX."""
+    """Write reports/tables/ (main), reports/grid/ (all) or reports/ct/ (ct) as Markdown, CSV and LaTeX."""
     from benchmark.grid.layout import Project
     from benchmark.reporting.outputs import PartReport, write_tables
 

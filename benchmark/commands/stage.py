@@ -54,7 +54,7 @@ def cell(name: CellName, seeds: Seeds = None, as_json: JsonOption = False) -> No
 
 @app.command()
 def cells(
-    group: Annotated[str, typer.Argument(help="main, ablations, or a `table` of cells in params.yaml.")],
+    group: Annotated[str, typer.Argument(help="main, ablations, ct, or a `table` of cells in params.yaml.")],
     jobs: Annotated[int | None, typer.Option("--jobs", min=1, help="Processes; default: one a core.")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -77,16 +77,37 @@ def tune(
 
 @app.command()
 def summarise(
-    part: Annotated[str, typer.Argument(help="main, or all with the ablation cells.")],
+    part: Annotated[str, typer.Argument(help="main, all with the ablation cells, or ct.")],
     as_json: JsonOption = False,
 ) -> None:
     """Means over seeds, paired comparisons and ranks of what was evaluated."""
     from benchmark.core.errors import ParamsError
     from benchmark.stages.entry import summarise_stage
 
-    if part not in ("main", "all"):
-        raise ParamsError(f"bench stage summarise {part}: expected main or all.")
+    if part not in ("main", "all", "ct"):
+        raise ParamsError(f"bench stage summarise {part}: expected main, all or ct.")
     _say(summarise_stage(part), as_json)
+
+
+@app.command()
+def ct(
+    jobs: Annotated[int | None, typer.Option("--jobs", min=1, help="Processes; default: one a core.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Everything on CT volumes: twins, features, main and ablation cells, tables and the picture of the
+    modality gap in reports/ct/. What is done is reused."""
+    from benchmark.reporting.figures.gap import write_gap
+    from benchmark.reporting.outputs import PartReport, write_tables
+    from benchmark.stages.entry import cells_stage, session, summarise_stage
+    from benchmark.stages.gap import projections
+
+    said = [cells_stage("ct", jobs), summarise_stage("ct")]
+    now = session("ct")
+    report = PartReport(now.project, "ct")
+    files = write_tables(report)
+    files += write_gap(projections(now), now.project.reports / "ct", report.gathered.evidence.synthetic())
+    said += [now.project.relative(f) for f in files if f.suffix in (".md", ".png")]
+    _say("\n".join(said), as_json)
 
 
 @app.command()

@@ -16,6 +16,10 @@ from scipy.stats import rankdata
 from sklearn.metrics import auc, precision_recall_curve, roc_auc_score
 
 from benchmark.core.errors import MetricUndefined
+from benchmark.evaluation.brgsa_rules import binary_measures
+from benchmark.evaluation.brgsa_rules import corner_threshold as corner_threshold
+from benchmark.evaluation.brgsa_rules import precision_at as precision_at
+from benchmark.evaluation.brgsa_rules import strict_recall_at as strict_recall_at
 
 _OPENI_CLASSES = (
     "Atelectasis", "Cardiomegaly", "Effusion", "Infiltration", "Mass", "Nodule", "Pneumonia", "Pneumothorax",
@@ -134,46 +138,11 @@ def five_by_200(labels: np.ndarray, scores: np.ndarray) -> tuple[float, np.ndarr
     return accuracy, (np.round(probability).astype(int) == labels).mean(axis=0)
 
 
-def corner_threshold(labels: np.ndarray, scores: np.ndarray, candidates: np.ndarray) -> float:
-    """Candidate nearest to the ROC corner, the last among ties; the prediction is score > threshold.
-
-    labels, scores: (N,).
-    """
-    predicted = scores[None, :] > candidates[:, None]
-    positive = labels.astype(bool)
-    recall = (predicted & positive).sum(axis=1) / max(int(positive.sum()), 1)
-    fallout = (predicted & ~positive).sum(axis=1) / max(int((~positive).sum()), 1)
-    distance = np.sqrt((1 - recall) ** 2 + fallout**2)
-    return float(candidates[np.flatnonzero(distance == distance.min())[-1]])
-
-
 def weighted_f1_threshold(labels: np.ndarray, scores: np.ndarray, candidates: np.ndarray) -> float:
     """Candidate with the best weighted F1, the first among ties. labels, scores: (N,)."""
     predicted = (scores[:, None] > candidates[None, :]).astype(int)
-    values = _binary_measures(np.broadcast_to(labels[:, None], predicted.shape), predicted)["f1"]
+    values = binary_measures(np.broadcast_to(labels[:, None], predicted.shape), predicted)["f1"]
     return float(candidates[int(np.argmax(values))])
-
-
-def strict_recall_at(
-    labels: np.ndarray, scores: np.ndarray, k: int, *, standardise: bool = True, keep_empty: bool = False
-) -> float:
-    """Mean over rows of |top-k ∩ Y| / |Y|. labels, scores: (N, C); k is limited to [1, C].
-
-    standardise: z-score per class first (population std + 1e-8). Rows without positives are left out,
-    or kept with denominator 1 (`keep_empty`). Ties fall in class order.
-    """
-    hits = _top_k_hits(labels, scores, k, standardise)
-    truth = labels.sum(axis=1)
-    rows = np.ones(len(labels), dtype=bool) if keep_empty else truth > 0
-    if not rows.any():
-        return float("nan")
-    return float((hits[rows] / np.maximum(truth[rows], 1)).mean())
-
-
-def precision_at(labels: np.ndarray, scores: np.ndarray, k: int, *, standardise: bool = True) -> float:
-    """Mean over all rows of |top-k ∩ Y| / k; arguments as `strict_recall_at`."""
-    k = min(max(k, 1), labels.shape[1])
-    return float((_top_k_hits(labels, scores, k, standardise) / k).mean())
 
 
 BOOTSTRAP_METRICS = ("auroc", "f1", "acc", "precision", "recall", "auprc")
@@ -208,7 +177,7 @@ def row_bootstrap(
         y, s, p = labels[rows], scores[rows], predicted[rows]
         per_class["auroc"][i] = _roc_areas_by_rank(y, s)
         per_class["auprc"][i] = [_average_precision(y[:, c], s[:, c]) for c in range(classes)]
-        for name, values in _binary_measures(y, p).items():
+        for name, values in binary_measures(y, p).items():
             per_class[name][i] = values
         overall["recall_at1"][i] = strict_recall_at(y, s, 1)
         overall["precision_at3"][i] = precision_at(y, s, 3)
@@ -233,16 +202,6 @@ def summarise_draws(values: np.ndarray) -> dict[str, np.ndarray]:
     return found
 
 
-def _top_k_hits(labels: np.ndarray, scores: np.ndarray, k: int, standardise: bool) -> np.ndarray:
-    """(N,) number of positives among the k best classes of each row."""
-    k = min(max(k, 1), labels.shape[1])
-    if standardise:
-        scores = (scores - scores.mean(axis=0)) / (scores.std(axis=0) + 1e-8)
-    top = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-    hits: np.ndarray = np.take_along_axis(labels, top, axis=1).sum(axis=1)
-    return hits
-
-
 def _roc_areas_by_rank(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """(C,) ROC areas from mid-ranks; NaN where a class has one value only."""
     positive, count = labels.sum(axis=0), len(labels)
@@ -264,24 +223,3 @@ def _average_precision(labels: np.ndarray, scores: np.ndarray) -> float:
     last = np.append(falling[1:] != falling[:-1], True)  # of each group of ties
     found, called = hits[last], np.flatnonzero(last) + 1
     return float((np.diff(found, prepend=0) / hits[-1] * (found / called)).sum())
-
-
-def _binary_measures(labels: np.ndarray, predicted: np.ndarray) -> dict[str, np.ndarray]:
-    """Accuracy, precision, recall and weighted F1 of each class (C,); 0 where a denominator is 0."""
-    count = len(labels)
-    hit = (labels * predicted).sum(axis=0)
-    positive, called = labels.sum(axis=0), predicted.sum(axis=0)
-    miss = count - positive - called + hit  # true negatives
-    f1 = _ratio(2 * hit, positive + called)
-    f1_negative = _ratio(2 * miss, (count - positive) + (count - called))
-    return {
-        "acc": (hit + miss) / count,
-        "precision": _ratio(hit, called),
-        "recall": _ratio(hit, positive),
-        "f1": (f1 * positive + f1_negative * (count - positive)) / count,
-    }
-
-
-def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    ratio: np.ndarray = np.divide(part, whole, out=np.zeros(part.shape), where=whole > 0)
-    return ratio

@@ -7,6 +7,7 @@ from typing import Any
 
 from benchmark.core.tables import TWIN_NOTICE
 from benchmark.evaluation.statistics.stability import is_stable
+from benchmark.grid.modality import VOLUMES
 from benchmark.reporting.evidence import Evidence
 from benchmark.reporting.numbers import known, missing
 from benchmark.reporting.published import Published, compare_published
@@ -83,6 +84,8 @@ def marked_letters(rank: Mapping[str, Any]) -> str:
 
 def on_planes(evidence: Evidence, rows: Iterable[Row]) -> list[str]:
     """Notes of a table that shows methods for volumes on plane radiographs, in rows or in columns."""
+    if evidence.part == VOLUMES:
+        return []
     shown = {str(name) for row in rows for name in (row.get("cell"), *row)}
     methods = {cell.method for name, cell in evidence.cells.items() if name in shown}
     return [note for method, note in ON_PLANES.items() if method in methods]

@@ -26,6 +26,7 @@ from benchmark.evaluation.statistics.panel import Panel, strata_contrast
 from benchmark.evaluation.statistics.seeds import summarise
 from benchmark.evaluation.statistics.trend import frequency_trend
 from benchmark.grid.layout import Project, source_name
+from benchmark.grid.modality import VOLUMES, on_volumes
 from benchmark.grid.params import Cell, Params, ablation_cell, main_cell
 from benchmark.grid.params_file import load_params
 from benchmark.prompts.named import Named
@@ -41,7 +42,7 @@ from methods.base import METHODS
 if TYPE_CHECKING:
     import pandas as pd
 
-PARTS = ("all", "main")
+PARTS = ("all", "main", VOLUMES)
 
 
 @dataclass(eq=False)
@@ -294,15 +295,16 @@ class Gathered:
 
 
 def gather(project: Project, part: str | None = None) -> Gathered:
-    """part: main or all; None takes all where it was summarised, else main. Raises BenchError otherwise."""
+    """part: main, all or ct; None takes all where it was summarised, else main. Raises BenchError for others
+    and where nothing was summarised."""
     params = load_params(project.params)
     if part is None:
-        there = [p for p in PARTS if (project.summary(p) / "metrics.parquet").is_file()]
+        there = [p for p in PARTS if p != VOLUMES and (project.summary(p) / "metrics.parquet").is_file()]
         if not there:
             raise BenchError(
                 "results/summary: nothing was summarised. Run `bench stage summarise main` first."
             )
         part = there[0]
     elif part not in PARTS:
-        raise BenchError(f"--part {part}: expected main or all.")
-    return Gathered(project, params, part)
+        raise BenchError(f"--part {part}: expected main, all or ct.")
+    return Gathered(project, on_volumes(params) if part == VOLUMES else params, part)

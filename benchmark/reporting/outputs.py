@@ -14,6 +14,7 @@ from benchmark.core.files import read_yaml, write_json
 from benchmark.core.guard import parse_yaml
 from benchmark.exchange.registry import submitted_rows
 from benchmark.grid.layout import Project
+from benchmark.grid.modality import VOLUMES
 from benchmark.grid.params_file import load_params
 from benchmark.reporting.changes import Reproduced, Stages, compare_locks, compare_tables
 from benchmark.reporting.claims import Claim, load_claims
@@ -28,11 +29,13 @@ from benchmark.reporting.verdicts import Judgement, judge
 
 CLAIMS = "claims.yaml"
 PUBLISHED = "published.yaml"
+CT_FAMILY = "volumes"
+"""The family of the ledger whose claims are judged by results on CT volumes."""
 
 
 def table_folder(project: Project, part: str) -> Path:
-    """reports/tables: the main tables. reports/grid: those with the ablations."""
-    return project.reports / ("tables" if part == "main" else "grid")
+    """reports/tables: the main tables. reports/grid: those with the ablations. reports/ct: those on CT."""
+    return project.reports / {"main": "tables", VOLUMES: "ct"}.get(part, "grid")
 
 
 def source_file(project: Project, name: str) -> Path:
@@ -69,7 +72,7 @@ class PartReport:
 
 
 def write_tables(report: PartReport) -> list[Path]:
-    """reports/tables/ (main) or reports/grid/ (all): every table as Markdown, CSV and LaTeX.
+    """reports/tables/ (main), reports/grid/ (all) or reports/ct/: every table as Markdown, CSV and LaTeX.
 
     Tables of an earlier run go. fingerprint.json says which bits the processor computed, so that `bench
     doctor` can tell whether another one will make the same tables.
@@ -105,10 +108,12 @@ def remove_others(folder: Path, kept: Sequence[Path], suffixes: Sequence[str]) -
 def where(project: Project) -> list[str]:
     """Where the reports lie, for people; what is missing says how to make it."""
     lines = []
-    for part in ("main", "all"):
+    for part in ("main", "all", VOLUMES):
         folder = table_folder(project, part)
         count = len(list(folder.glob("*.md")))
-        if count:
+        if not count and part == VOLUMES:
+            lines.append("tables   none on CT volumes. Run `bench stage ct`.")
+        elif count:
             lines.append(f"tables   {project.relative(folder)}/ ({count} tables as .md, .csv and .tex)")
         else:
             lines.append(f"tables   none of part '{part}'. Run `bench report tables --part {part}`.")
@@ -143,13 +148,27 @@ def verify(project: Project, wanted: Sequence[str]) -> list[Judgement]:
 def judge_all(
     project: Project, claims: Sequence[Claim] | None = None, gathered: Gathered | None = None
 ) -> list[Judgement]:
-    """Every claim; `not run` throughout where nothing was summarised."""
+    """Every claim; `not run` throughout where nothing was summarised.
+
+    gathered: the part whose claims are judged, those on CT volumes or all others; None: both, each by its own
+    part.
+    """
     claims = claims or load_claims(source_file(project, CLAIMS))
+    parts = [False, True] if gathered is None else [gathered.part == VOLUMES]
+    found = {j.claim: j for volumes in parts for j in _judged(project, claims, volumes, gathered)}
+    return [found[claim.id] for claim in claims if claim.id in found]
+
+
+def _judged(
+    project: Project, claims: Sequence[Claim], volumes: bool, gathered: Gathered | None
+) -> list[Judgement]:
+    own = [claim for claim in claims if (claim.family == CT_FAMILY) == volumes]
+    parts = [part for part in PARTS if (part == VOLUMES) == volumes]
     if gathered is None:
-        if not any((project.summary(part) / "metrics.parquet").is_file() for part in PARTS):
-            return judge(claims, None, lambda *_: None)
-        gathered = gather(project)
-    return judge(claims, gathered.evidence, gathered.interaction)
+        if not any((project.summary(part) / "metrics.parquet").is_file() for part in parts):
+            return judge(own, None, lambda *_: None)
+        gathered = gather(project, VOLUMES if volumes else None)
+    return judge(own, gathered.evidence, gathered.interaction)
 
 
 def changes(
@@ -160,7 +179,7 @@ def changes(
 
     Raises BenchError where there are no tables, no git, or no such commit.
     """
-    folders = {name: table_folder(project, name) for name in ("main", "all")}
+    folders = {name: table_folder(project, name) for name in ("main", "all", VOLUMES)}
     now = {name: _tables(project, folder, until) for name, folder in folders.items()}
     made = [name for name, found in now.items() if found]
     wanted = made if part is None else [part]

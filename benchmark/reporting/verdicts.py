@@ -236,6 +236,8 @@ NEEDS = {"official": "official data in the official setting", "twin": "results"}
 def reproduce(claim: Claim) -> str:
     """Commands that make what the verdict rests on, then the verdict."""
     contrast = claim.contrast
+    if "-ct" in contrast.a:
+        return f"bench stage ct && bench verify {claim.id}"
     cells = [contrast.a] if isinstance(contrast, Absolute) else [contrast.a, contrast.b]
     steps = []
     for cell in dict.fromkeys(cells):

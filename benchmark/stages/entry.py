@@ -11,6 +11,7 @@ from benchmark.core.progress import watched
 from benchmark.core.reuse import reuse
 from benchmark.core.settings import set_fields
 from benchmark.grid.layout import Project, source_name
+from benchmark.grid.modality import VOLUMES, on_volumes
 from benchmark.grid.params import FLOOR, Params, ablation_cell, cell_named, main_cell
 from benchmark.grid.params_file import load_params
 from benchmark.stages.evaluate import find_evaluations
@@ -28,8 +29,10 @@ def context() -> tuple[Project, Params]:
     return project, load_params(project.params)
 
 
-def session() -> Session:
+def session(part: str = "") -> Session:
+    """part: `ct` for the settings of CT volumes."""
     project, params = context()
+    params = on_volumes(params) if part == VOLUMES else params
     return Session(project, params, lambda line: print(line, file=sys.stderr))
 
 
@@ -92,11 +95,11 @@ def cell_stage(name: str, seeds: Sequence[int] | None) -> str:
 
 
 def cells_stage(group: str, processes: int | None) -> str:
-    """Train and evaluate the main cells (`main`), all ablation cells (`ablations`) or those of one table, one
-    a core at a time."""
+    """Train and evaluate the main cells (`main`), all ablation cells (`ablations`), those of one table, or
+    all cells on CT volumes (`ct`), one a core at a time."""
     from benchmark.stages.pool import carry_out_cells
 
-    now = session()
+    now = session(group)
     return carry_out_cells(now.project, now.params, group, processes, now.say)
 
 
@@ -128,17 +131,17 @@ def tune_stage(method: str) -> str:
 
 
 def summarise_stage(part: str) -> str:
-    """results/summary/<part>: means over seeds, comparisons and ranks of the main cells, or of all, with the
-    references beside them.
+    """results/summary/<part>: means over seeds, comparisons and ranks of the main cells, of all, or of those
+    on CT volumes, with the references beside them.
 
     Only results that would be made now count; those of other settings, data or code are named and left out.
     """
     from benchmark.stages.references import reference_names, referred
 
-    now = session()
+    now = session(part)
     project, params = now.project, now.params
     cells = [main_cell(params, m) for m in params.methods]
-    wanted = [n for n, own in params.cells.items() if part == "all" or own.table == FLOOR]
+    wanted = [n for n, own in params.cells.items() if part in ("all", VOLUMES) or own.table == FLOOR]
     cells += [ablation_cell(params, name) for name in wanted]
     for cell in cells:
         for seed in cell.seeds or params.seeds:

@@ -1,4 +1,4 @@
-"""The main cells, or ablation cells, side by side: every core trains a cell and seed of its own."""
+"""The cells of a group, side by side: every core trains a cell and seed of its own."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from benchmark.core.hashing import hash_file
 from benchmark.core.progress import QUIET, watched
 from benchmark.core.workers import worker_pool
 from benchmark.grid.layout import Project
+from benchmark.grid.modality import VOLUMES, on_volumes
 from benchmark.grid.params import FLOOR, Cell, Params, ablation_cell, cell_named, main_cell
 from benchmark.grid.params_file import load_params
 from benchmark.stages.evaluate import evaluate_cell, headlines
@@ -25,7 +26,8 @@ Headline = dict[str, Any]
 
 
 MAIN, ABLATIONS = "main", "ablations"
-"""Groups of cells; any other name is that of an ablation table."""
+"""Groups of cells beside VOLUMES, the main and ablation cells on CT; any other name is that of an ablation
+table."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +42,9 @@ def jobs_of(params: Params, group: str) -> list[Job]:
     """Every seed of the cells of one group; to the main cells belong those of the floor. Whole reports, the
     longest to train on, come first, so that none is left running alone; then one seed of all cells, so that a
     table fills evenly."""
-    cells = [main_cell(params, method) for method in params.methods] if group == MAIN else []
+    cells = [main_cell(params, method) for method in params.methods] if group in (MAIN, VOLUMES) else []
     every = {own.table for own in params.cells.values()} - {FLOOR}
-    wanted = {MAIN: {FLOOR}, ABLATIONS: every}.get(group, {group})
+    wanted = {MAIN: {FLOOR}, ABLATIONS: every, VOLUMES: every}.get(group, {group})
     cells += [ablation_cell(params, name) for name, own in params.cells.items() if own.table in wanted]
     jobs = [(cell, Job(cell.name, seed)) for cell in cells for seed in cell.seeds or params.seeds]
     jobs.sort(key=lambda pair: (pair[0].texts.unit != "report", pair[1].seed))
@@ -55,25 +57,25 @@ def index_file(project: Project, group: str) -> Path:
 
 
 def carry_out_cells(project: Project, params: Params, group: str, processes: int | None, say: Say) -> str:
-    """Train and evaluate the cells of `group`; results/index/main.json or ablations.json holds the hashes of
-    their weights and their headline numbers.
+    """Train and evaluate the cells of `group`; results/index/main.json, ablations.json or ct.json holds the
+    hashes of their weights and their headline numbers.
 
-    processes: None, one a core. Finished cells are reused. The first error of a job is raised once the jobs
-    that had begun have ended.
+    params: of the file, or those of its CT volumes where `group` is VOLUMES. processes: None, one a core.
+    Finished cells are reused. The first error of a job is raised once the jobs that had begun have ended.
     """
     from benchmark.stages.references import reference_names
 
     cells = jobs_of(params, group)
-    others = [Job(name, 0) for name in reference_names()] if group == MAIN else []
+    others = [Job(name, 0) for name in reference_names()] if group in (MAIN, VOLUMES) else []
     jobs = [*cells, *others]
     count = min(processes or os.cpu_count() or 1, max(len(jobs), 1))
     numbers: dict[str, dict[str, Headline]] = {}
     with watched(f"cells: {group}") as report:
-        done = _alone(project, params, jobs, say) if count == 1 else _pool(project, jobs, count, say)
+        done = _alone(project, params, jobs, say) if count == 1 else _pool(project, group, jobs, count, say)
         for number, (job, found) in enumerate(done, 1):
             numbers.setdefault(job.cell, {})[f"seed-{job.seed}"] = found
             report(number, len(jobs))
-    if group in (MAIN, ABLATIONS):
+    if group in (MAIN, ABLATIONS, VOLUMES):
         write_json(index_file(project, group), numbers)
     if not jobs:
         return f"{group}: params.yaml has no such cell"
@@ -104,8 +106,10 @@ def _alone(project: Project, params: Params, jobs: list[Job], say: Say) -> Itera
         yield job, _carry_out(session, job)
 
 
-def _pool(project: Project, jobs: list[Job], count: int, say: Say) -> Iterator[tuple[Job, Headline]]:
-    with worker_pool(count, _start, project.root) as pool:
+def _pool(
+    project: Project, group: str, jobs: list[Job], count: int, say: Say
+) -> Iterator[tuple[Job, Headline]]:
+    with worker_pool(count, _start, project.root, group) as pool:
         running: dict[Future[tuple[Headline, list[str]]], Job] = {
             pool.submit(_work, job): job for job in jobs
         }
@@ -124,7 +128,7 @@ _session: Session
 _lines: list[str] = []
 
 
-def _start(root: Path) -> None:
+def _start(root: Path, group: str) -> None:
     """A process of the pool: one thread, one session for all of its jobs."""
     global _session
     import torch
@@ -132,7 +136,8 @@ def _start(root: Path) -> None:
     os.environ[QUIET] = "1"
     torch.set_num_threads(1)
     project = Project(root)
-    _session = Session(project, load_params(project.params), _lines.append)
+    params = load_params(project.params)
+    _session = Session(project, on_volumes(params) if group == VOLUMES else params, _lines.append)
 
 
 def _work(job: Job) -> tuple[Headline, list[str]]:

@@ -277,7 +277,8 @@ def test_the_ledger_of_the_project(root, inside, capsys):
 def test_every_cell_of_the_ledger_is_in_the_grid(root):
     params = load_params(root / "params.yaml")
     grid = {f"{method}-main" for method in params.methods} | set(params.cells)
-    grid |= {f"{method}-official" for method in params.methods}
+    grid |= {f"{method}-{end}" for method in params.methods for end in ("official", "ct")}
+    grid |= set(params.ct.cells)
     for one in load_claims(root / "reports" / "claims.yaml"):
         assert {one.contrast.a, getattr(one.contrast, "b", one.contrast.a)} <= grid, one.id
 

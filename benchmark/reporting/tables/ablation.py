@@ -22,6 +22,7 @@ TITLES = {
     "prompt_alignment": "Ablation: prompt alignment in training and at inference",
     "positives": "Ablation: one sentence or several as positives of an image",
     "bank": "Ablation: knowledge bank",
+    "summarisation": "Ablation: semantic summarisation of the training reports",
 }
 AVERAGE = "average"
 
@@ -134,7 +135,7 @@ def _groups(evidence: Evidence, table: str) -> list[list[str]]:
     found = []
     for method in dict.fromkeys(cell.method for cell in evidence.cells.values()):
         own = [c for c in evidence.cells.values() if c.method == method]
-        main = f"{method}-main"
+        main = next((c.name for c in own if c.main), "")
         names = [c.name for c in own if c.table == table and not c.main and c.name in present]
         if table == "prompt_alignment":
             names += [n for cell in (main, *names) for n in evidence.prompt_names(cell)]

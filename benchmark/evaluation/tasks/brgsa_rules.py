@@ -1,0 +1,93 @@
+"""Accuracy, weighted F1, precision and recall by BrgSA's threshold rule, and its strict recall and precision.
+
+Source: laihaoran/BrgSA `bootstrap_evaluation/`. The threshold of a class is the score nearest to the corner
+of the ROC curve of the evaluated set, so that these values are optimistic; they stand beside printed ones and
+rank nothing. Intervals resample patients with the thresholds kept, as rows of a patient are not independent.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from benchmark.core.hashing import derive_seed
+from benchmark.core.tasks import TASKS, Task, TaskContext, TaskResult
+from benchmark.evaluation.brgsa_rules import (
+    binary_measures,
+    corner_threshold,
+    precision_at,
+    strict_recall_at,
+)
+from benchmark.evaluation.evaluate import finish, metric_row
+from benchmark.evaluation.prompt_scores import prompt_label
+from benchmark.evaluation.statistics.influence import patient_codes
+from benchmark.evaluation.statistics.intervals import Interval
+from benchmark.evaluation.statistics.panel import Column
+from benchmark.evaluation.tasks.classification import predict
+
+if TYPE_CHECKING:
+    from benchmark.evaluation.evaluation_data import EvaluationData
+    from benchmark.prompts.class_prompts import PromptSet
+    from methods.base import Method
+
+DRAWS = 500
+
+
+@TASKS.register("brgsa_rules")
+class BrgSARules(Task):
+    name = "brgsa_rules"
+    title = "Accuracy, F1 and precision by BrgSA's threshold rule"
+    headlines = ("accuracy_brgsa",)
+    shown = ("accuracy_brgsa", "weighted_f1_brgsa", "precision_brgsa", "strict_recall_at_1")
+    needs = frozenset({"labels"})
+    order = 5
+    own_protocol = False
+
+    def evaluate(
+        self, method: Method, data: EvaluationData, prompts: PromptSet, given: TaskContext
+    ) -> TaskResult | None:
+        scores = predict(method, data, prompts, given)
+        if given.helper:
+            return None
+        labels = (data.chosen.labels == 1).astype(int)
+        known = np.flatnonzero(labels.any(axis=0) & ~labels.all(axis=0))
+        labels, scores = labels[:, known], scores[:, known].astype(np.float64)
+        cuts = np.array(
+            [corner_threshold(y, s, np.unique(s)) for y, s in zip(labels.T, scores.T, strict=True)]
+        )
+        codes, clusters, grouped = patient_codes(data.chosen.patients, len(data))
+        whole = rule_values(labels, scores, cuts)
+        rng = np.random.default_rng(derive_seed(0, "bootstrap", data.manifest.dataset, self.name))
+        drawn = [rule_values(labels[rows], scores[rows], cuts) for rows in draws(codes, clusters, rng)]
+        tail = (1 - given.statistics.level) / 2
+        note = "thresholds fitted on the evaluated images"
+        if len(known) < len(data.chosen.classes):
+            note += f"; {len(data.chosen.classes) - len(known)} classes without both outcomes are left out"
+        column = Column("macro", "all", int(labels.sum()), int((1 - labels).sum()), 0, clusters, clusters)
+        rows = []
+        for name, value in whole.items():
+            low, high = np.quantile([d[name] for d in drawn], [tail, 1 - tail])
+            rows.append(metric_row(column, name, Interval(value, float(low), float(high), note)))
+        return TaskResult(finish(rows, None, grouped), prompt_label(prompts))
+
+
+def draws(codes: np.ndarray, clusters: int, rng: np.random.Generator) -> list[np.ndarray]:
+    """DRAWS arrays of rows: as many patients as there are, with replacement, each with all rows."""
+    order = np.argsort(codes, kind="stable")
+    members = np.split(order, np.cumsum(np.bincount(codes, minlength=clusters))[:-1])
+    return [np.concatenate([members[k] for k in rng.integers(clusters, size=clusters)]) for _ in range(DRAWS)]
+
+
+def rule_values(labels: np.ndarray, scores: np.ndarray, cuts: np.ndarray) -> dict[str, float]:
+    """Means over classes of accuracy, precision, recall and F1 weighted over both outcomes at the thresholds
+    (C,), and strict recall at 1 and precision at 3. labels, scores: (N, C)."""
+    found = binary_measures(labels, (scores > cuts).astype(int))
+    return {
+        "accuracy_brgsa": float(found["acc"].mean()),
+        "precision_brgsa": float(found["precision"].mean()),
+        "recall_brgsa": float(found["recall"].mean()),
+        "weighted_f1_brgsa": float(found["f1"].mean()),
+        "strict_recall_at_1": strict_recall_at(labels, scores, 1),
+        "precision_at_3": precision_at(labels, scores, 3),
+    }

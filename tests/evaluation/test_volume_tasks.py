@@ -1,0 +1,149 @@
+"""Tasks on CT volumes: cells that a lesion touches, retrieval by CT-CLIP's rules, thresholds by BrgSA's."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from benchmark.core.errors import DataError
+from benchmark.core.tables import write_table
+from benchmark.data.volume_grid import Volume
+from benchmark.data.volume_steps import VolumeSteps, apply_steps
+from benchmark.evaluation.tasks.brgsa_rules import DRAWS, draws, rule_values
+from benchmark.evaluation.tasks.volume_grounding import hits
+from benchmark.evaluation.tasks.volume_retrieval import label_overlap, overlap_rows
+from benchmark.evaluation.volume_masks import OUTSIDE, DrawnMasks, cells_of_voxels
+from benchmark.official.metrics import row_bootstrap
+from benchmark.stages.gap import on_a_plane
+from benchmark.twins.build import truth_path
+from benchmark.twins.ct.build import masks_path
+from benchmark.twins.ct.space import Space
+
+STEPS = VolumeSteps(spacing=(14.0, 12.0, 12.0), shape=(24, 30, 30))
+GRID = (4, 3, 3)
+
+
+@pytest.mark.parametrize("steps", [STEPS, VolumeSteps(spacing=(7.0, 6.0, 6.0), shape=(24, 30, 30))])
+def test_cells_of_voxels_are_where_the_encoder_sees_them(steps):
+    space = Space.of(32)
+    place = cells_of_voxels(space.shape, space.voxel, steps, GRID)
+    for at in ((2, 4, 30), (8, 17, 15), (17, 29, 3), (11, 9, 19)):
+        hu = np.full(space.shape, -1000, np.int16)
+        hu[at] = 1000
+        seen = apply_steps(Volume(hu, space.voxel), steps)
+        own = tuple(int(axis[i]) for axis, i in zip(place, at, strict=True))
+        if seen.max() <= -1000:
+            assert OUTSIDE in own
+            continue
+        found = np.unravel_index(seen.argmax(), seen.shape)
+        assert own == tuple(i * c // n for i, c, n in zip(found, GRID, steps.shape, strict=True))
+
+
+@pytest.fixture
+def drawn(tmp_path: Path) -> DrawnMasks:
+    """Two lesions of one class in one image, and one of another."""
+    root = tmp_path / "twin"
+    space = Space.of(32)
+    masks = {}
+    for name, at in {"1/0": (2, 2, 2), "1/1": (17, 29, 29), "1/2": (9, 16, 16)}.items():
+        mask = np.zeros(space.shape, bool)
+        mask[at] = True
+        masks[name] = np.packbits(mask).tobytes()
+    with zipfile.ZipFile(masks_path(root), "w") as archive:
+        for name, packed in masks.items():
+            archive.writestr(name, packed)
+    rows = [
+        ("a", "image", "nodule", "1/0"),
+        ("a", "image", "granuloma", "1/1"),
+        ("a", "image", "cyst", "1/2"),
+        ("b", "image", "cyst", None),
+        (None, "sentence", "cyst", None),
+    ]
+    frame = pd.DataFrame(rows, columns=["image_id", "source", "concept", "mask"])
+    write_table(truth_path(root), frame, {"spec": {"side": 32}})
+    return DrawnMasks(root)
+
+
+def test_a_class_has_the_cells_of_all_its_lesions(drawn):
+    classes = [("Nodule", frozenset(["nodule", "granuloma"])), ("Effusion", frozenset(["effusion"]))]
+    ((image, name, cells),) = drawn.cells({"a": classes, "b": classes}, STEPS, GRID)
+    assert (image, name, int(cells.sum())) == ("a", "Nodule", 2)
+    assert cells[0, 0, 0]
+    assert cells[3, 2, 2]
+    assert drawn.content == drawn.content
+
+
+def test_volumes_without_drawn_masks_are_said_in_one_line(tmp_path):
+    with pytest.raises(DataError, match=r"Only twins of CT volumes have them\.$"):
+        DrawnMasks(tmp_path / "official").content  # noqa: B018
+
+
+def test_a_hit_is_a_highest_cell_that_the_lesion_touches():
+    maps = torch.zeros(2, *GRID)
+    maps[0, 3, 2, 1] = maps[1, 0, 0, 0] = 1
+    inside = np.zeros((2, *GRID), bool)
+    inside[:, 3, 2, 1] = True
+    assert hits(maps, inside).tolist() == [1, 0]
+
+
+def test_label_overlap_as_released_counts_the_query_and_smaller_k():
+    labels = np.array([[1, 0], [1, 1], [0, 0], [0, 1]], bool)
+    assert label_overlap(labels)[0].tolist() == [1, 0.5, 0, 0]
+    vectors = np.array([[1, 0.0], [0.9, 0.1], [1, 0.01], [0, 1]])
+    rows = overlap_rows(vectors, labels, np.arange(4), 4, 0.95)
+    value = {row["metric"]: row["value"] for row in rows}
+    # 0 → 1 (1/2), 1 → 0 (1/2), 3 → 1 (1/2); the released rule finds the query itself first.
+    assert value["label_overlap_at_1"] == pytest.approx(0.5)
+    assert value["label_overlap_at_1_as_released"] == 1
+    every = label_overlap(labels)[np.ix_([0, 1, 3], [0, 1, 3])].mean()
+    assert value["label_overlap_at_5_as_released"] == pytest.approx((1 + every) / 2)
+
+
+def test_volumes_of_the_querys_patient_are_no_candidates():
+    labels = np.array([[1, 0], [1, 0], [0, 1]], bool)
+    vectors = np.array([[1, 0.0], [1, 0.0], [0, 1]])
+    rows = overlap_rows(vectors, labels, np.array([0, 0, 1]), 2, 0.95)
+    assert {r["metric"]: r["value"] for r in rows}["label_overlap_at_1"] == 0
+
+
+def test_values_by_brgsas_rule_are_those_of_its_bootstrap():
+    rng = np.random.default_rng(0)
+    labels, scores = (rng.random((40, 3)) < 0.4).astype(int), rng.normal(size=(40, 3))
+    cuts = np.array([0.1, -0.2, 0.4])
+    own = rule_values(labels, scores, cuts)
+    drawn = row_bootstrap(labels, scores, cuts, draws=3)
+    for i, rows in enumerate(drawn.indices):
+        again = rule_values(labels[rows], scores[rows], cuts)
+        for ours, theirs in (("accuracy_brgsa", "acc"), ("weighted_f1_brgsa", "f1"),
+                             ("precision_brgsa", "precision"), ("recall_brgsa", "recall")):  # fmt: skip
+            assert again[ours] == pytest.approx(drawn.per_class[theirs][i].mean()), ours
+        assert again["strict_recall_at_1"] == pytest.approx(drawn.overall["recall_at1"][i])
+        assert again["precision_at_3"] == pytest.approx(drawn.overall["precision_at3"][i])
+    assert own.keys() == again.keys()
+
+
+def test_intervals_draw_patients_with_all_their_rows():
+    codes = np.array([0, 1, 0, 2])
+    found = draws(codes, 3, np.random.default_rng(0))
+    assert len(found) == DRAWS
+    for rows in found[:50]:
+        counts = np.bincount(rows, minlength=4)
+        assert counts[0] == counts[2]
+        assert counts[0] + counts[1] + counts[3] == 3
+
+
+def test_the_plane_keeps_what_two_axes_hold():
+    rng = np.random.default_rng(0)
+    image, text = rng.normal(size=(30, 5)), rng.normal(size=(30, 5)) + np.array([3, 0, 0, 0, 0])
+    left, right, shown = on_a_plane(image, text)
+    again = on_a_plane(2 * image, 3 * text)
+    np.testing.assert_allclose(left, again[0])
+    both = np.concatenate([x / np.linalg.norm(x, axis=1, keepdims=True) for x in (image, text)])
+    whole = both - both.mean(0)
+    assert shown == pytest.approx((np.concatenate([left, right]) ** 2).sum() / (whole**2).sum())
+    assert abs(left[:, 0].mean() - right[:, 0].mean()) > 0.5
