@@ -8,8 +8,6 @@ from benchmark.core.errors import ParamsError
 from benchmark.core.settings import set_fields
 from benchmark.grid.params import Params, PromptAblation
 
-VOLUMES = "ct"
-"""Name of the part of the results that is on CT volumes."""
 KINDS = {"cxr": "plane radiographs", "ct": "CT volumes"}
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmark.core.tables import TWIN_NOTICE
 from benchmark.evaluation.statistics.stability import is_stable
-from benchmark.grid.modality import VOLUMES
+from benchmark.grid.parts import VOLUMES
 from benchmark.reporting.evidence import Evidence
 from benchmark.reporting.numbers import known, missing
 from benchmark.reporting.published import Published, compare_published

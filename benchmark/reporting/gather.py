@@ -26,9 +26,10 @@ from benchmark.evaluation.statistics.panel import Panel, strata_contrast
 from benchmark.evaluation.statistics.seeds import summarise
 from benchmark.evaluation.statistics.trend import frequency_trend
 from benchmark.grid.layout import Project, source_name
-from benchmark.grid.modality import VOLUMES, on_volumes
+from benchmark.grid.modality import on_volumes
 from benchmark.grid.params import Cell, Params, ablation_cell, main_cell
 from benchmark.grid.params_file import load_params
+from benchmark.grid.parts import VOLUMES
 from benchmark.prompts.named import Named
 from benchmark.reporting.attribution import contributions, family_size
 from benchmark.reporting.evidence import SEPARATOR, CellInfo, Curve, Evidence

@@ -14,8 +14,8 @@ from benchmark.core.files import read_yaml, write_json
 from benchmark.core.guard import parse_yaml
 from benchmark.exchange.registry import submitted_rows
 from benchmark.grid.layout import Project
-from benchmark.grid.modality import VOLUMES
 from benchmark.grid.params_file import load_params
+from benchmark.grid.parts import VOLUMES
 from benchmark.reporting.changes import Reproduced, Stages, compare_locks, compare_tables
 from benchmark.reporting.claims import Claim, load_claims
 from benchmark.reporting.figures import all_figures

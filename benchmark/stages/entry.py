@@ -11,9 +11,10 @@ from benchmark.core.progress import watched
 from benchmark.core.reuse import reuse
 from benchmark.core.settings import set_fields
 from benchmark.grid.layout import Project, source_name
-from benchmark.grid.modality import VOLUMES, on_volumes
+from benchmark.grid.modality import on_volumes
 from benchmark.grid.params import FLOOR, Params, ablation_cell, cell_named, main_cell
 from benchmark.grid.params_file import load_params
+from benchmark.grid.parts import VOLUMES
 from benchmark.stages.evaluate import find_evaluations
 from benchmark.stages.features import image_store, text_store
 from benchmark.stages.prepare import note_official, source_of

@@ -14,9 +14,10 @@ from benchmark.core.hashing import hash_file
 from benchmark.core.progress import QUIET, watched
 from benchmark.core.workers import worker_pool
 from benchmark.grid.layout import Project
-from benchmark.grid.modality import VOLUMES, on_volumes
+from benchmark.grid.modality import on_volumes
 from benchmark.grid.params import FLOOR, Cell, Params, ablation_cell, cell_named, main_cell
 from benchmark.grid.params_file import load_params
+from benchmark.grid.parts import VOLUMES
 from benchmark.stages.evaluate import evaluate_cell, headlines
 from benchmark.stages.run import Session, train_one
 from benchmark.stages.tracked_results import record_results

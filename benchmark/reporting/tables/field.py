@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from benchmark.grid.modality import VOLUMES
+from benchmark.grid.parts import VOLUMES
 from benchmark.reporting import columns as common
 from benchmark.reporting.published import Published
 from benchmark.reporting.table import Table, real, words
