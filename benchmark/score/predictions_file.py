@@ -106,19 +106,22 @@ def _wide(raw: RawTable, value: str, wanted: Collection[str] | None, skip_text: 
     values = np.empty((len(ids), len(classes)))
     for j, name in enumerate(classes):
         values[:, j] = raw.numbers(name)
+    return _of_columns(raw, ids, classes, values, others, aside)
+
+
+def _of_columns(
+    raw: RawTable,
+    ids: np.ndarray,
+    classes: list[str],
+    values: np.ndarray,
+    others: list[str],
+    aside: list[str],
+) -> ClassTable:
+    """A table of one row an image, which therefore has a value of every class."""
     return ClassTable(
-        raw.path,
-        ids,
-        tuple(classes),
-        values,
-        np.ones(values.shape, dtype=bool),
-        raw.patients(),
-        raw.patient,
-        {name: raw.text(name) for name in others},
-        tuple(aside),
-        raw.identifier is not None,
-        raw.info,
-    )
+        raw.path, ids, tuple(classes), values, np.ones(values.shape, dtype=bool), raw.patients(), raw.patient,
+        {name: raw.text(name) for name in others}, tuple(aside), raw.identifier is not None, raw.info,
+    )  # fmt: skip
 
 
 def _labels(raw: RawTable, name: str) -> bool:
@@ -145,19 +148,7 @@ def _listed(raw: RawTable, ids: np.ndarray, column: str, wanted: Collection[str]
         raise DataError(f"{raw.path}: column '{column}' names no finding; is it the right file?")
     values = np.array([[float(c in row) for c in classes] for row in map(frozenset, rows)])
     others = [n for n in raw.names if n != column]
-    return ClassTable(
-        raw.path,
-        ids,
-        tuple(classes),
-        values,
-        np.ones(values.shape, dtype=bool),
-        raw.patients(),
-        raw.patient,
-        {name: raw.text(name) for name in others},
-        tuple(others),
-        raw.identifier is not None,
-        raw.info,
-    )
+    return _of_columns(raw, ids, classes, values, others, aside=others)
 
 
 def _long(raw: RawTable, value: str) -> ClassTable:
