@@ -13,14 +13,23 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from benchmark.core.files import read_json, write_json
-from benchmark.core.hashing import hash_file
 from benchmark.core.reuse import key_of, reuse, source
-from perf import simulated_intervals, simulated_tests
-from perf.simulated_tests import Design, designs, powered
+from perf import simulated_intervals, simulated_power, simulated_tests
+from perf.simulated_power import powered
+from perf.simulated_tests import Design, designs
 from perf.simulation_report import write_report
+
+CODE: dict[str, ModuleType] = {
+    "size": simulated_tests,
+    "power": simulated_power,
+    "macro": simulated_intervals,
+    "coverage": simulated_intervals,
+}
+"""Kind of a part → the module that computes it; its source, with all that it imports, is in the key."""
 
 
 def parts(options: argparse.Namespace) -> list[tuple[str, str, Callable[[], Any]]]:
@@ -30,7 +39,7 @@ def parts(options: argparse.Namespace) -> list[tuple[str, str, Callable[[], Any]
         ("size", _name(d), lambda d=d: simulated_tests.size(d, n, seed)) for d in designs()
     ]
     found += [
-        ("power", f"{_name(d)}-{what}", lambda d=d, what=what: [simulated_tests.power(d, what, n, seed)])
+        ("power", f"{_name(d)}-{what}", lambda d=d, what=what: [simulated_power.power(d, what, n, seed)])
         for d, what in powered()
     ]
     found.append(("macro", "macro", lambda: list(simulated_intervals.macro_coverage(n, seed))))
@@ -48,11 +57,7 @@ def _name(d: Design) -> str:
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """All parts, made or reused; progress to stderr."""
-    statistics = "benchmark.evaluation.statistics"
-    code = {
-        "statistics": source(f"{statistics}.paired", f"{statistics}.bootstrap", f"{statistics}.multiplicity"),
-        **{m.__name__: hash_file(Path(str(m.__file__))) for m in (simulated_intervals, simulated_tests)},
-    }
+    code = {kind: source(module.__name__) for kind, module in CODE.items()}
     asked = parts(options)
     settings = {k: v for k, v in vars(options).items() if k not in ("docs", "work")}
     results: dict[str, Any] = {"settings": settings, "size": [], "power": [], "macro": [], "coverage": []}
@@ -61,7 +66,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         start = time.monotonic()
         done = reuse(
             path.with_suffix(".mark.json"),
-            key_of(kind=kind, name=name, settings=settings, code=code),
+            key_of(kind=kind, name=name, settings=settings, code=code[kind]),
             [path],
             lambda path=path, make=make: write_json(path, make()),
         )

@@ -2,22 +2,21 @@
 
 A design fixes the positives of every class, the images a patient, the seeds, how much trainings of a method
 differ, and whether two methods err on the same images. Its replicates go through the code that makes the
-tables and `bench score`: `build_panels`, `summarise`, `contrasts`, `holm_levels`.
+tables and `bench score`: `build_panels`, `summarise`, `contrasts`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from scipy import optimize, special
+from scipy import special
 
 from benchmark.core.settings import StatisticsConfig
 from benchmark.evaluation.statistics.intervals import Interval
-from benchmark.evaluation.statistics.multiplicity import holm_levels
-from benchmark.evaluation.statistics.paired import Difference, contrasts, minimum_detectable, predicted_power
+from benchmark.evaluation.statistics.paired import Difference, contrasts
 from benchmark.evaluation.statistics.panel import Panel, build_panels, resolve_strata, strata_contrast
 from benchmark.evaluation.statistics.seeds import SeedSummary, summarise
 
@@ -106,19 +105,6 @@ def designs() -> tuple[Design, ...]:
         Design("PadChest, 179 classes", 1, 0.0, 1, True, crowd=0.1),
         Design("4 classes of 36 to 240", 3, 0.2, 1, True, uneven=True),
     )
-
-
-def powered() -> tuple[tuple[Design, str], ...]:
-    """For the power of tests, with the mean that is tested."""
-    picks = [
-        ("PadChest, 179 classes", 0, "all"), ("PadChest, 179 classes", 0, "tail"),
-        ("PadChest20", 0, "all"), ("PadChest20", 1, "all"),
-        ("ChestX-ray14", 0, "all"), ("ChestX-ray14", 7, "all"), ("ChestX-ray14", 1, "tail"),
-        ("ChestX-Det10", 1, "all"), ("ChestX-Det10", 3, "all"),
-        ("4 classes of 36 to 240", 1, "all"), ("4 classes of 36 to 240", 2, "all"),
-        ("9 classes of one", 0, "all"),
-    ]  # fmt: skip
-    return tuple((Design(counts, *CROSS[i]), what) for counts, i, what in picks)
 
 
 @dataclass
@@ -249,7 +235,7 @@ def size(design: Design, experiments: int, seed: int) -> list[dict[str, Any]]:
     how often it is called different from 0.
     """
     config = StatisticsConfig()
-    made = Replicates(design, np.random.default_rng([seed, *_key(design)]))
+    made = Replicates(design, np.random.default_rng([seed, *key(design)]))
     seen: dict[str, _Seen] = {}
     for _ in range(experiments):
         found = averages(made.trained((0.0, 0.0)))
@@ -271,7 +257,7 @@ def size(design: Design, experiments: int, seed: int) -> list[dict[str, Any]]:
                     upper = f"to {high}" if high < 10**6 else "or more"
                     name = f"classes of {low} {upper} patients"
                     seen.setdefault(name, _Seen()).add(test, float(gap[k]))
-    return [{**_identity(design), "average": what, **own.row()} for what, own in seen.items()]
+    return [{**identity(design), "average": what, **own.row()} for what, own in seen.items()]
 
 
 @dataclass
@@ -308,79 +294,10 @@ class _Seen:
         }
 
 
-def power(design: Design, what: str, experiments: int, seed: int) -> dict[str, Any]:
-    """Three methods, one of them better by the minimum detectable effect that a pilot names: how often Holm's
-    test over the three pairs finds it against another one, and how often it promises to."""
-    rng = np.random.default_rng([seed, 1, what == "tail", *_key(design)])
-    pilot = list(_families(design, 0.0, what, max(40, experiments // 10), rng))
-    weights = pilot[0].weights
-    effect = _effect(design, float(np.median([f.mde for f in pilot])), weights)
-    rows = list(_families(design, effect, what, experiments, rng))
-    before, after = (true_auroc(design.skill + e, design.spread) for e in (0.0, effect))
-    truth = float(weights @ (after - before))
-    se = float(np.sqrt(np.mean([f.se**2 for f in rows])))
-    df = float(np.median([f.df for f in rows]))
-    levels = np.array([f.level for f in rows])
-    shares = {float(a): float(np.mean(levels == a)) for a in np.unique(levels)}
-    return {
-        **_identity(design),
-        "average": what,
-        "experiments": len(rows),
-        "true_difference": truth,
-        "mde": float(np.median([f.mde for f in rows])),
-        "predicted": sum(share * predicted_power(truth, se, df, 1 - a) for a, share in shares.items()),
-        "found": float(np.mean([f.found for f in rows])),
-        "marked": float(np.mean([f.few for f in rows])),
-    }
-
-
-@dataclass(frozen=True)
-class _Family:
-    """The first of three pairs. level: at which Holm tests it; mde: at that level."""
-
-    se: float
-    df: float
-    found: bool
-    level: float
-    mde: float
-    weights: np.ndarray
-    few: bool
-
-
-def _families(
-    design: Design, effect: float, what: str, experiments: int, rng: np.random.Generator
-) -> Iterator[_Family]:
-    config = StatisticsConfig()
-    made = Replicates(design, rng)
-    for _ in range(experiments):
-        own = averages(made.trained((effect, 0.0, 0.0)))[what]
-        tests = [
-            contrasts(
-                [own.summaries[i], own.summaries[j]], (1.0, -1.0), config.level, config.power, (own.column,)
-            )[0]
-            for i, j in ((0, 1), (0, 2), (1, 2))
-        ]
-        first = tests[0]
-        level = float(holm_levels(np.array([t.p for t in tests]), 1 - config.level)[0])
-        least = float(minimum_detectable(first.se, first.df, 1 - level, config.power))
-        yield _Family(first.se, first.df, first.p < level, level, least, own.weights, first.few)
-
-
-def _effect(design: Design, difference: float, weights: np.ndarray) -> float:
-    """The skill that raises the true mean by `difference`, or by two thirds of what is left to 1."""
-    before = true_auroc(design.skill, design.spread)
-    reach = min(difference, 2 / 3 * float(weights @ (1 - before)))
-
-    def missing(effect: float) -> float:
-        return float(weights @ (true_auroc(design.skill + effect, design.spread) - before)) - reach
-
-    return float(optimize.brentq(missing, 0, 20))
-
-
-def _key(design: Design) -> list[int]:
+def key(design: Design) -> list[int]:
     return [list(SETS).index(design.counts), design.seeds, int(1000 * design.spread), design.per_patient,
             int(design.correlated), int(100 * design.crowd), int(design.uneven)]  # fmt: skip
 
 
-def _identity(design: Design) -> dict[str, Any]:
+def identity(design: Design) -> dict[str, Any]:
     return {k: getattr(design, k) for k in Design.__dataclass_fields__}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from math import comb
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from benchmark.evaluation.statistics.multiplicity import benjamini_hochberg, hol
 from benchmark.evaluation.statistics.paired import contrasts, minimum_detectable
 from benchmark.evaluation.statistics.panel import build_panels, resolve_strata
 from benchmark.evaluation.statistics.ranks import PairTests, rank_methods, rank_stability
+from benchmark.evaluation.statistics.reach import WITHHELD, within_reach
 from benchmark.evaluation.statistics.seeds import SeedAccumulator, SeedSummary
 from benchmark.evaluation.statistics.stability import Trainings
 
@@ -44,6 +46,7 @@ COMPARISON_COLUMNS = (
     "p_holm",
     "p_bh",
     "mde",
+    "mde_undefined",
     "n_seeds_a",
     "n_seeds_b",
     "n_pos",
@@ -67,6 +70,7 @@ RANK_COLUMNS = (
     "groups",
     "stability",
     "mde",
+    "mde_undefined",
     "few",
     "undefined",
 )
@@ -169,14 +173,14 @@ def compare(
     comparison: Comparison,
     *,
     identity: Mapping[str, Any] | None = None,
+    methods: int = 0,
     config: StatisticsConfig | None = None,
 ) -> pd.DataFrame:
     """Every pair of methods on every column → COMPARISON_COLUMNS, corrected within this evaluation set.
 
     few: whether few positive patients carry the value. undefined: why there is no test (p and limits are null
-    then), empty where there is one.
-    identity: dataset, origin, split. Concatenate the frames of several datasets and call `correct` again to
-    correct over classes × methods × datasets.
+    then), empty where there is one; mde_undefined: why a test has no minimum detectable effect.
+    identity: dataset, origin, split. methods: how many were declared to be compared, with or without results.
     """
     config = config or StatisticsConfig()
     place = dict.fromkeys(PLACE) | dict(identity or {})
@@ -218,7 +222,7 @@ def compare(
     counts = ["n_seeds_a", "n_seeds_b", "n_pos", "n_neg", "n_patients"]
     frame[counts] = frame[counts].astype("Int64")
     frame["few"] = frame["few"].astype(bool)
-    return correct(frame, level=config.level, power=config.power)
+    return _corrected(frame, config, methods)
 
 
 def _family(name: str, stratum: str, single: bool) -> str:
@@ -228,26 +232,38 @@ def _family(name: str, stratum: str, single: bool) -> str:
     return name if stratum == "all" else "stratum"
 
 
-def correct(comparisons: pd.DataFrame, *, level: float = 0.95, power: float = 0.8) -> pd.DataFrame:
-    """Holm and Benjamini-Hochberg over all rows of one metric and family, across methods and datasets.
+def _corrected(comparisons: pd.DataFrame, config: StatisticsConfig, methods: int) -> pd.DataFrame:
+    """Holm and Benjamini-Hochberg over the classes (or averages) and pairs of one metric and family.
 
+    The pairs of all `methods` count in the size of a family, as if the p of those that are not here were 1.
     mde: of each row at the level that Holm's correction sets for it, so that it belongs to `p_holm`.
     """
     frame = comparisons.copy()
     for column in ("p_holm", "p_bh", "mde"):
         frame[column] = np.nan
-    for _, index in frame.groupby(["metric", "family"], sort=False).groups.items():
-        p = frame.loc[index, "p"].to_numpy(dtype=float)
-        frame.loc[index, "p_holm"] = holm(p)
-        frame.loc[index, "p_bh"] = benjamini_hochberg(p)
-        frame.loc[index, "mde"] = _detectable(frame.loc[index], level, power)
+    frame["mde_undefined"] = ""
+    present = len({*frame.method_a, *frame.method_b})
+    pairs = comb(max(methods, present), 2)
+    for _, tests in frame.groupby(["metric", "family"], sort=False):
+        p = tests["p"].to_numpy(dtype=float)
+        known = tests[tests["p"].notna()]
+        size = pairs * len(known[["class", "stratum"]].drop_duplicates())
+        frame.loc[tests.index, "p_holm"] = holm(p, size)
+        frame.loc[tests.index, "p_bh"] = np.minimum(benjamini_hochberg(p) * size / max(len(known), 1), 1.0)
+        least = _detectable(tests, config.level, config.power, size)
+        for column in least:
+            frame.loc[tests.index, column] = least[column].to_numpy()
     return frame
 
 
-def _detectable(tests: pd.DataFrame, level: float, power: float, size: int | None = None) -> np.ndarray:
-    """(K,) minimum detectable effect of each of these tests in a family of `size` (default: just these)."""
+def _detectable(tests: pd.DataFrame, level: float, power: float, size: int | None = None) -> pd.DataFrame:
+    """mde: (K,) minimum detectable effect of each of these tests in a family of `size` (default: just these),
+    NaN where there is none; mde_undefined: why a test has none."""
     p, se, df = (tests[k].to_numpy(dtype=float) for k in ("p", "se", "df"))
-    return np.asarray(minimum_detectable(se, df, 1 - holm_levels(p, 1 - level, size), power))
+    least = minimum_detectable(se, df, 1 - holm_levels(p, 1 - level, size), power)
+    found = within_reach(least, tests[["value_a", "value_b"]].to_numpy(dtype=float).min(axis=1))
+    withheld = np.isnan(found) & ~np.isnan(least)
+    return pd.DataFrame({"mde": found, "mde_undefined": np.where(withheld, WITHHELD, "")})
 
 
 Macro = tuple[str, str, str, str]
@@ -276,10 +292,10 @@ def ranking(
     """RANK_COLUMNS: methods, best first, per dataset, stratum and metric, from the macro rows.
 
     Tests are Holm-corrected within each ranking. pairs: how many a ranking was declared to have. mde: the
-    true difference to the best other method that this ranking would find with this power. stability: share
-    of drawn sets of seeds in which the method's rank and letters stay, null where `trainings` does not know
-    the seeds or all have one. Where no pair could be tested, rank, limits and groups are null and `undefined`
-    says why. Rankings with an undefined value are left out.
+    true difference to the best other method that this ranking would find with this power; mde_undefined: why
+    there is none. stability: share of drawn sets of seeds in which the method's rank and letters stay, null
+    where `trainings` does not know the seeds or all have one. Where no pair could be tested, rank, limits and
+    groups are null and `undefined` says why. Rankings with an undefined value are left out.
     """
     rows: list[dict[str, Any]] = []
     macro = comparisons[comparisons["class"] == "macro"]
@@ -319,13 +335,20 @@ def _ranked(
         blank = dict.fromkeys(("rank", "rank_low", "rank_high", "groups", "stability", "mde"))
         why = str(part.undefined.iloc[0])
         return [
-            {"method": methods[i], "value": scores[i], **blank, "few": few, "undefined": why}
+            {
+                "method": methods[i],
+                "value": scores[i],
+                **blank,
+                "mde_undefined": "",
+                "few": few,
+                "undefined": why,
+            }
             for i in np.argsort(-scores, kind="stable")
         ]
-    least = {}
-    pairs = zip(part.method_a, part.method_b, _detectable(part, level, power, size), strict=True)
-    for a, b, found in pairs:
-        least[a, b] = least[b, a] = float(found)
+    least: dict[tuple[str, str], dict[Any, Any]] = {}
+    effects = _detectable(part, level, power, size).to_dict("records")
+    for a, b, found in zip(part.method_a, part.method_b, effects, strict=True):
+        least[a, b] = least[b, a] = found
     known = [seeds[m] for m in methods]
     kept = None
     if all(own is not None for own in known):
@@ -341,7 +364,7 @@ def _ranked(
             "rank_high": r.high,
             "groups": r.groups,
             "stability": None if kept is None else float(kept[place[r.method]]),
-            "mde": least.get((r.method, best[r.method == best[0]]), np.nan),
+            **least.get((r.method, best[r.method == best[0]]), {"mde": np.nan, "mde_undefined": ""}),
             "few": few,
             "undefined": "",
         }

@@ -1,8 +1,9 @@
 """Whether methods are above the floor: paired tests against every reference that a method must exceed.
 
 A method is above the floor of a set where it exceeds each reference of it. That is an intersection-union test
-(Berger 1982): its p is the largest of the references' p, without a correction for their number. Holm's steps
-correct over methods and sets.
+(Berger 1982): its p is the largest of the references' p, without a correction for their number. The family
+is declared: all methods of params.yaml on one set, whether or not they were run. So p is multiplied by their
+number (Bonferroni), as the steps of Holm would make the answer of one method depend on which others were run.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import pandas as pd
 
 from benchmark.core.settings import StatisticsConfig
 from benchmark.evaluation.comparison import PLACE, Comparison
-from benchmark.evaluation.statistics.multiplicity import holm
 from benchmark.evaluation.statistics.paired import difference
 
 FLOOR_COLUMNS = (
@@ -26,7 +26,7 @@ FLOOR_COLUMNS = (
     "low",
     "high",
     "p",
-    "p_holm",
+    "p_corrected",
     "above",
     "undefined",
 )
@@ -38,10 +38,12 @@ def against_floor(
     references: Sequence[str],
     *,
     identity: Mapping[str, Any],
+    declared: int,
     config: StatisticsConfig,
 ) -> pd.DataFrame:
     """FLOOR_COLUMNS, one row a method: its macro AUROC minus that of the reference which it exceeds least
-    surely. `undefined` says why there is no test. Pass the frames of all sets to `decided`."""
+    surely. `undefined` says why there is no test; above: whether the corrected test finds it above the floor,
+    False without a test. declared: methods of params.yaml, the family of this set."""
     rows = []
     for method in methods:
         tested = [(name, _macro(comparison, method, name, config)) for name in references if name != method]
@@ -64,15 +66,9 @@ def against_floor(
                 "undefined": "" if known else found.undefined,
             }
         )
-    return decided(pd.DataFrame(rows, columns=list(FLOOR_COLUMNS)), config.level)
-
-
-def decided(tests: pd.DataFrame, level: float) -> pd.DataFrame:
-    """With p_holm over all rows, and whether each method is above the floor (False where it has no test)."""
-    found = tests.copy()
-    found["p_holm"] = holm(found["p"].to_numpy(dtype=float))
-    found["above"] = (found["p_holm"] < 1 - level).astype(bool)
-    found["undefined"] = found["undefined"].fillna("").astype(str)
+    found = pd.DataFrame(rows, columns=list(FLOOR_COLUMNS))
+    found["p_corrected"] = np.minimum(found["p"].astype(float) * max(declared, len(found)), 1.0)
+    found["above"] = (found["p_corrected"] < 1 - config.level).astype(bool)
     return found
 
 

@@ -35,7 +35,10 @@ RANK = (
     words("group", "Group"),
     real("stability", "Stability", digits=2),
 )
-MDE = real("mde", "MDE")
+MDE = (
+    TableColumn("mde", "MDE", lambda v: real("").show(v[0] if isinstance(v, tuple) else v), ("mde",)),
+    words("mde_undefined"),
+)
 OURS = estimate("ours", "Ours")
 PUBLISHED = (
     TableColumn("published", "Published", estimate("").show, ("published",)),
@@ -48,7 +51,8 @@ READING = (
     "Bold: separable from every other row of its group by Holm-corrected paired tests, and in at least 90% "
     "of all sets of seeds drawn again. Rows that share a letter are not separable. "
     "Stability: share of these sets in which the letters stay; ~ after letters: below 90%, or not known. "
-    "MDE: smallest true difference to the best other row that this corrected test finds with 80% power."
+    "MDE: smallest true difference to the best other row that this corrected test finds with 80% power; none "
+    "where the lower of the two values leaves less than that to 1."
 )
 RANKING_FAMILY = (
     "the pairs of all methods of params.yaml within one evaluation set and stratum; methods without results "
@@ -124,7 +128,13 @@ def ranks(row: Mapping[str, Any] | None) -> Row:
         return {}
     rank = (row["rank"], row["rank_low"], row["rank_high"])
     stability = known(row["stability"])
-    return {"rank": rank, "group": str(row["groups"]), "stability": stability, "mde": known(row["mde"])}
+    return {"rank": rank, "group": str(row["groups"]), "stability": stability, **detectable(row)}
+
+
+def detectable(row: Mapping[str, Any]) -> Row:
+    """The minimum detectable effect of a ranking or a comparison, or a dash with the reason."""
+    why = str(row["mde_undefined"])
+    return {"mde": Measured(None, notes=(why,)) if why else known(row["mde"]), "mde_undefined": why or None}
 
 
 def separable(row: Mapping[str, Any] | None) -> bool:

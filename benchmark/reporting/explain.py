@@ -101,6 +101,7 @@ def explain_text(value: dict[str, Any]) -> str:
     for other in value["comparisons"]:
         delta = signed_text(other["delta"], other["low"], other["high"])
         mde = "" if other["mde"] is None else f", MDE {other['mde']:.3f}"
+        mde = f", {other['mde_undefined']}" if other["mde_undefined"] else mde
         say("against", f"{other['other']}: {delta}, p {p_text(other['p'])}{mde}")
     for run in value["trainings"]:
         facts = [f"{k} {v}" for k, v in run.items() if k != "seed"]
@@ -155,7 +156,8 @@ def _comparisons(gathered: Gathered, cell: str, dataset: str, column: str) -> li
     for other in dict.fromkeys(evidence.metrics["name"]):
         row = evidence.pair(cell, str(other), dataset, cls=column)
         if row is not None and not missing(row["delta"]):
-            found.append({"other": other, **_numbers(row, "delta", "low", "high", "p", "mde")})
+            numbers = _numbers(row, "delta", "low", "high", "p", "mde")
+            found.append({"other": other, **numbers, "mde_undefined": row["mde_undefined"]})
     return sorted(found, key=lambda r: r["delta"])
 
 

@@ -19,6 +19,7 @@ from benchmark.evaluation.statistics.planning import (
     family_level,
     needed,
 )
+from benchmark.evaluation.statistics.reach import WITHHELD, within_reach
 from benchmark.reporting.plan_sources import Basis, PlanRequest, basis_of
 
 SEEDS = (2, 3, 5, 10)
@@ -30,7 +31,8 @@ class Row:
     """What one number of seeds asks for. patients: None where none suffices; images: on average.
     positive_pairs: patients with a class, summed over the classes; positive_patients: distinct ones; rarest:
     patients with the rarest class. between_trainings: share of the variance. least_seeds: where only
-    more seeds help, how many."""
+    more seeds help, how many. detectable: the difference found with the wanted power, or
+    detectable_undefined: why a test has none."""
 
     seeds: int
     patients: int | None
@@ -41,6 +43,7 @@ class Row:
     power: float
     between_trainings: float
     detectable: float | None
+    detectable_undefined: str
     least_seeds: int | None
 
 
@@ -116,6 +119,8 @@ def _row(need: Need, basis: Basis, level: float, power: float) -> Row:
     counts: list[float | None] = [None] * 4 if n is None else [n * x for x in basis.per_patient]
     images, pairs, patients, rarest = counts
     least = np.nan if n is None else basis.measured(n).detectable(need.seeds, level, power)
+    printed = float(within_reach(least, 1 - basis.room))
+    why = WITHHELD if np.isnan(printed) and not np.isnan(least) else ""
     return Row(
         seeds=need.seeds,
         patients=n,
@@ -125,7 +130,8 @@ def _row(need: Need, basis: Basis, level: float, power: float) -> Row:
         rarest=rarest,
         power=need.power,
         between_trainings=need.trainings,
-        detectable=None if np.isnan(least) else least,
+        detectable=None if np.isnan(printed) else printed,
+        detectable_undefined=why,
         least_seeds=need.least_seeds,
     )
 
@@ -172,6 +178,7 @@ def plan_text(found: Plan) -> str:
         )
     lines.append("")
     lines.append("positive: patients with any of the classes; rarest: with the rarest of them, as expected.")
+    lines += dict.fromkeys(row.detectable_undefined for row in found.rows if row.detectable_undefined)
     lines += found.notes
     return "\n".join(lines)
 

@@ -51,7 +51,8 @@ class PlanRequest:
 class Basis:
     """Where the variance comes from. spread: whether trainings differ by a known amount. per_patient: what
     one patient brings of images, pairs of patient and class, distinct positive patients, and of the rarest
-    class. tests: that the tables correct together."""
+    class. tests: that the tables correct together. room: what the lower of the two values leaves to an AUROC
+    of 1."""
 
     measured: Measured
     target: str
@@ -59,6 +60,7 @@ class Basis:
     spread: bool
     per_patient: tuple[float, float, float, float]
     tests: int
+    room: float
     notes: tuple[str, ...] = ()
 
 
@@ -127,7 +129,8 @@ def _assumed(request: PlanRequest) -> Basis:
     tests = _pairs() * (len(known) if request.cls is not None else 1)
     per = (float(request.images), float(share.sum()), float(1 - np.prod(1 - share)), float(share.min()))
     measured = from_pilots(pilot_of(assumed, request.seed), assumed.largest)
-    return Basis(measured, target, "assumptions", request.seed_sd is not None, per, tests)
+    room = 1 - float(np.mean([c.auroc for c in chosen]))
+    return Basis(measured, target, "assumptions", request.seed_sd is not None, per, tests, room)
 
 
 def _classes(request: PlanRequest) -> list[_Class]:
@@ -220,7 +223,8 @@ def _cells(request: PlanRequest) -> Basis:
     classes = classes[(classes["family"] == "class") & (classes["metric"] == "auroc") & classes["p"].notna()]
     mains = set(evidence.mains)
     of_mains = classes["method_a"].isin(mains) & classes["method_b"].isin(mains)
-    tests = int(of_mains.sum()) if request.cls is not None else _pairs()
+    classes = classes[of_mains & (classes["dataset"] == dataset)]
+    tests = _pairs() * (classes["class"].nunique() if request.cls is not None else 1)
     images = evidence.sets[dataset]["images"]
     source = f"{names[0]} against {names[1]} on {dataset}, {evidence.sets[dataset]['origin']} data"
     return _observed(request, pair[0], pair[1], int(images), source, max(tests, 1))
@@ -270,7 +274,7 @@ def _observed(
         notes.append(f"{column.few_note}; so is the variance of this plan")
     observed = difference(a, b, k, request.level, request.power).value
     notes.append(f"observed difference {observed:+.4f}; it is no part of the plan")
-    return Basis(from_sample(parts), target, source, known or not lone, per, tests, tuple(notes))
+    return Basis(from_sample(parts), target, source, known or not lone, per, tests, 1 - lower, tuple(notes))
 
 
 def _column(request: PlanRequest, summary: SeedSummary) -> tuple[int, str]:

@@ -257,7 +257,9 @@ def _floor(summary: Summary, dataset: str) -> list[str]:
     lines = [f"  floor: {row['title']}  {value_text(row)}" for row in _records(macro)]
     tests = summary.floor[(summary.floor["dataset"] == dataset) & ~summary.floor["above"].astype(bool)]
     for row in _records(tests):
-        said = f"{signed_text(row['delta'], row['low'], row['high'])}, Holm p {p_text(row['p_holm'])}"
+        said = (
+            f"{signed_text(row['delta'], row['low'], row['high'])}, corrected p {p_text(row['p_corrected'])}"
+        )
         why = row["undefined"] or said
         lines.append(
             f"  WARNING: {row['method']} is not separable from the floor "

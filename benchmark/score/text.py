@@ -104,7 +104,7 @@ def _comparison_lines(frame: pd.DataFrame) -> list[str]:
                 str(r["metric"]),
                 _value({"value": r["delta"], "low": r["low"], "high": r["high"]}),
                 *(_number(r[k], "{:.4f}") for k in ("p", "p_holm", "p_bh", "mde")),
-                str(r["note"]),
+                "; ".join(text for text in (str(r["note"]), str(r["mde_undefined"])) if text),
             ]
         )
     return _grid(rows)

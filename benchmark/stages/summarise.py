@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import comb
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from benchmark.core.reuse import Key, key_of, source
 from benchmark.core.tables import METRIC_COLUMNS, Predictions, read_table, write_table
 from benchmark.core.tasks import CLASSIFICATION
 from benchmark.grid.layout import Project
-from benchmark.grid.params import FLOOR, Cell, Params
+from benchmark.grid.params import FLOOR, Cell, Params, ablation_cell, main_cell
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -132,8 +133,9 @@ def summarise(
     sets: Sequence[EvaluationData],
     references: Mapping[str, Sequence[Referred]] | None = None,
 ) -> Summary:
-    """Means over seeds; paired comparisons, corrected over classes, methods and datasets of one family; ranks
-    of the main cells; and which of them are above the floor.
+    """Means over seeds; paired comparisons, corrected over the classes and methods of one family on each set;
+    ranks of the main cells; and which of them are above the floor. What params.yaml names and was not run
+    counts in every family.
 
     references: dataset → scores of its references, which are in no ranking and no family of the methods.
     """
@@ -144,12 +146,11 @@ def summarise(
         RANK_COLUMNS,
         Comparison,
         compare,
-        correct,
         over_seeds,
         ranking,
         trainings_of,
     )
-    from benchmark.evaluation.floor import FLOOR_COLUMNS, against_floor, decided
+    from benchmark.evaluation.floor import FLOOR_COLUMNS, against_floor
     from benchmark.stages.references import floor_cells
 
     config = session.params.statistics
@@ -180,27 +181,38 @@ def summarise(
             beside.append(_beside(comparison, others, {**place, "encoder": at.encoder}, session.params))
             below = dict.fromkeys(o.name for o in others if o.kind == "floor")
             tried = held_to_floor(files)
-            floors.append(against_floor(comparison, tried, list(below), identity=place, config=config))
+            floors.append(
+                against_floor(
+                    comparison,
+                    tried,
+                    list(below),
+                    identity=place,
+                    declared=len(session.params.methods),
+                    config=config,
+                )
+            )
         for family, names in families_of(files).items():
             part = Comparison({n: comparison.summaries[n] for n in names}, comparison.grouped)
-            families.setdefault(family, []).append(compare(part, identity=place, config=config))
+            planned = planned_rows(session.params, family)
+            families.setdefault(family, []).append(
+                compare(part, identity=place, methods=planned, config=config)
+            )
     if not means:
         raise DataError("no predictions to summarise. Run `bench stage cells main` first.")
     metrics = pd.concat(means, ignore_index=True)
-    level, power = config.level, config.power
-    paired = {
-        family: correct(pd.concat(parts, ignore_index=True), level=level, power=power)
-        for family, parts in families.items()
-    }
+    paired = {family: pd.concat(parts, ignore_index=True) for family, parts in families.items()}
     comparisons = pd.DataFrame(columns=list(COMPARISON_COLUMNS))
     ranks = pd.DataFrame(columns=list(RANK_COLUMNS))
     if paired:
         comparisons = pd.concat(paired.values(), ignore_index=True)
     if MAINS in paired:
-        ranks = ranking(paired[MAINS], level=level, power=power, trainings=trainings)
+        pairs = comb(planned_rows(session.params, MAINS), 2)
+        ranks = ranking(
+            paired[MAINS], level=config.level, power=config.power, pairs=pairs, trainings=trainings
+        )
     stand = pd.concat(beside, ignore_index=True) if beside else pd.DataFrame(columns=list(REFERENCE_COLUMNS))
-    floor = decided(pd.concat(floors, ignore_index=True), level) if floors else pd.DataFrame()
-    return Summary(metrics, comparisons, ranks, stand, floor.reindex(columns=list(FLOOR_COLUMNS)))
+    floor = pd.concat(floors, ignore_index=True) if floors else pd.DataFrame(columns=list(FLOOR_COLUMNS))
+    return Summary(metrics, comparisons, ranks, stand, floor)
 
 
 def _beside(
@@ -238,6 +250,18 @@ def families_of(files: Sequence[Scored]) -> dict[tuple[str, str], list[str]]:
         own = [mains[file.cell.method]] if file.cell.method in mains else []
         family += [n for n in (*own, file.name) if n not in family]
     return {family: names for family, names in found.items() if len(names) > 1}
+
+
+def planned_rows(params: Params, family: tuple[str, str]) -> int:
+    """How many rows are compared with one another in a family of `families_of` once everything was run that
+    params.yaml names."""
+    if family == MAINS:
+        return len(params.methods)
+    method, table = family
+    cells = [ablation_cell(params, name) for name in params.cells]
+    own = [cell for cell in cells if (cell.method, cell.table) == family]
+    prompted = [main_cell(params, method), *own] if table == "prompt_alignment" else own
+    return 1 + len(own) + sum(len(cell.more_prompts) for cell in prompted)
 
 
 def held_to_floor(files: Sequence[Scored]) -> list[str]:

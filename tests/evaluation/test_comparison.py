@@ -12,7 +12,6 @@ from benchmark.evaluation.comparison import (
     RANK_COLUMNS,
     Run,
     compare,
-    correct,
     over_seeds,
     ranking,
     summarise_runs,
@@ -22,6 +21,7 @@ from benchmark.evaluation.statistics.bootstrap import bootstrap
 from benchmark.evaluation.statistics.multiplicity import benjamini_hochberg, holm, holm_levels
 from benchmark.evaluation.statistics.paired import contrasts, difference, minimum_detectable, predicted_power
 from benchmark.evaluation.statistics.ranks import rank_methods
+from benchmark.evaluation.statistics.reach import WITHHELD
 
 
 def delong(y: np.ndarray, a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
@@ -147,19 +147,29 @@ def test_a_seed_given_twice_is_refused():
         summarise_runs([runs[0], runs[0]], labels, patients, ["x", "y"])
 
 
-def test_correction_spans_datasets_within_a_family():
-    frames = []
-    for dataset in ("one", "two"):
-        runs, labels, patients = experiment(np.random.default_rng(len(dataset)), effect=0.2)
-        comparison = summarise_runs(runs, labels, patients, ["x", "y"])
-        frames.append(compare(comparison, identity={"dataset": dataset}))
-    frame = correct(pd.concat(frames, ignore_index=True))
-    part = frame[(frame.metric == "auroc") & (frame.family == "class")]
-    assert len(part) == 4
-    assert np.allclose(part.p_holm, holm(part.p.to_numpy()))
-    assert np.allclose(part.p_bh, benjamini_hochberg(part.p.to_numpy()))
-    assert (part.p_holm >= part.p_bh - 1e-12).all()
-    assert (part.p_bh >= part.p).all()
+def test_the_family_of_a_correction_is_declared_and_not_what_was_run():
+    """Classes × pairs of all declared methods on one set; once it was what the summary happened to hold."""
+    runs, labels, patients = experiment(np.random.default_rng(3), effect=0.2)
+    both = summarise_runs(runs, labels, patients, ["x", "y"])
+    third = [Run("c", r.seed, 2 * r.scores) for r in runs[:2]]
+    more = summarise_runs([*runs, *third], labels, patients, ["x", "y"])
+    for family, tests in (("class", 2), ("macro", 1)):
+        alone, few, all_ = (
+            part[(part.metric == "auroc") & (part.family == family)]
+            for part in (compare(both), compare(both, methods=3), compare(more, methods=3))
+        )
+        p = few.p.to_numpy()
+        assert np.allclose(alone.p_holm, holm(p))
+        assert np.allclose(few.p_holm, holm(p, 3 * tests))
+        assert np.allclose(all_.p_holm, holm(all_.p.to_numpy(), 3 * tests))
+        assert np.allclose(alone.p_bh, benjamini_hochberg(p))
+        assert np.allclose(few.p_bh, benjamini_hochberg(np.append(p, np.ones(2 * tests)))[: len(p)])
+        assert (few.p_holm >= few.p_bh - 1e-12).all()
+        assert (few.p_bh >= few.p).all()
+        levels = holm_levels(p, 0.05, 3 * tests)
+        least = minimum_detectable(few.se.to_numpy(), few.df.to_numpy(), 1 - levels, 0.8)
+        assert few.mde.notna().any()
+        assert np.allclose(few.mde.fillna(0), np.where(few.mde_undefined == "", least, 0))
 
 
 def test_adjusted_p_values_equal_worked_examples():
@@ -284,6 +294,27 @@ def test_the_detectable_effect_is_that_of_the_corrected_test():
     assert ranks[ranks.stratum == "all"].mde.iloc[0] == pytest.approx(pair.mde.iloc[0])
     declared = ranking(frame, pairs=15)
     assert (declared.mde > ranks.mde).all()
+
+
+def test_an_effect_that_no_pair_of_values_can_have_is_withheld_with_the_reason():
+    rng = np.random.default_rng(0)
+    withheld = []
+    for counts in ([1] * 4, [60, 60]):
+        frame = compare(summarise_runs(*rare(rng, counts, methods=2), metrics=("auroc",)))
+        rows = frame[frame.p.notna()]
+        lower = rows[["value_a", "value_b"]].min(axis=1)
+        levels = np.concatenate(
+            [holm_levels(own.p.to_numpy(), 0.05) for _, own in rows.groupby("family", sort=False)]
+        )
+        least = minimum_detectable(rows.se.to_numpy(), rows.df.to_numpy(), 1 - levels, 0.8)
+        beyond = least > 1 - lower
+        assert (rows.mde.isna() == beyond).all()
+        assert ((rows.mde_undefined == WITHHELD) == beyond).all()
+        ranks = ranking(frame)
+        assert (ranks.mde_undefined == WITHHELD).all() == (macro(frame).mde_undefined == WITHHELD).all()
+        assert (ranks.mde.isna() == (ranks.mde_undefined != "")).all()
+        withheld.append(bool(macro(frame).mde.isna().all()))
+    assert withheld == [True, False]
 
 
 def test_holm_level_is_the_largest_p_that_is_rejected():

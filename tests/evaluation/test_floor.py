@@ -7,41 +7,47 @@ import pytest
 
 from benchmark.core.settings import StatisticsConfig
 from benchmark.evaluation.comparison import Run, summarise_runs
-from benchmark.evaluation.floor import FLOOR_COLUMNS, against_floor, decided
+from benchmark.evaluation.floor import FLOOR_COLUMNS, against_floor
 
 CONFIG = StatisticsConfig()
 PLACE = {"dataset": "a", "origin": "twin", "split": "test"}
 
 
 @pytest.fixture(scope="module")
-def tests():
+def scored():
     rng = np.random.default_rng(0)
     labels = (rng.random((300, 2)) < 0.3).astype(np.int8)
     noise = [rng.normal(size=labels.shape) for _ in range(8)]
     runs = [Run("strong", s, labels * 2.0 + noise[s]) for s in range(2)]
     runs += [Run("weak", s, labels * 0.7 + noise[2 + s]) for s in range(2)]
     runs += [Run("thumbnail", 0, labels * 0.7 + noise[4]), Run("untrained", 0, noise[5])]
-    found = summarise_runs(runs, labels, None, ["x", "y"])
-    return against_floor(found, ["strong", "weak"], ["untrained", "thumbnail"], identity=PLACE, config=CONFIG)
+    return summarise_runs(runs, labels, None, ["x", "y"])
 
 
-def test_a_method_is_held_against_the_reference_that_it_exceeds_least_surely(tests):
-    assert list(tests.columns) == list(FLOOR_COLUMNS)
-    rows = tests.set_index("method")
+def held(scored, *methods, declared=6, references=("untrained", "thumbnail")):
+    found = against_floor(scored, methods, references, identity=PLACE, declared=declared, config=CONFIG)
+    assert list(found.columns) == list(FLOOR_COLUMNS)
+    return found.set_index("method")
+
+
+def test_a_method_is_held_against_the_reference_that_it_exceeds_least_surely(scored):
+    rows = held(scored, "strong", "weak")
     assert rows.loc["strong", "above"]
     assert not rows.loc["weak", "above"]
     assert rows.loc["weak", "reference"] == "thumbnail"
-    assert rows.loc["strong", "p_holm"] < 0.05 < rows.loc["weak", "p_holm"]
+    assert rows.loc["strong", "p_corrected"] < 0.05 < rows.loc["weak", "p_corrected"]
 
 
-def test_a_method_below_a_reference_is_not_above_the_floor_however_sure_that_is(tests):
-    below = tests.assign(p=[1.0, 1e-9])
-    assert list(decided(below, 0.95)["above"]) == [False, True]
+def test_a_method_below_a_reference_is_not_above_the_floor_however_sure_that_is(scored):
+    rows = held(scored, "weak", references=("untrained", "strong"))
+    assert (rows.loc["weak", "reference"], rows.loc["weak", "p_corrected"]) == ("strong", 1.0)
+    assert not rows.loc["weak", "above"]
 
 
-def test_holm_counts_every_method_and_set(tests):
-    one = decided(tests, 0.95).set_index("method").loc["strong", "p_holm"]
-    import pandas as pd
-
-    twice = decided(pd.concat([tests, tests.assign(dataset="b", p=1.0)]), 0.95)
-    assert twice.set_index(["dataset", "method"]).loc[("a", "strong"), "p_holm"] == pytest.approx(2 * one)
+def test_the_answer_of_a_method_does_not_depend_on_which_others_were_run(scored):
+    """One method alone, as after `bench run`, and all of them, as after `make reproduce` and `make grid`."""
+    alone, both = held(scored, "strong"), held(scored, "strong", "weak")
+    assert alone.loc["strong"].equals(both.loc["strong"])
+    assert alone.loc["strong", "p_corrected"] == pytest.approx(6 * alone.loc["strong", "p"])
+    few = held(scored, "strong", "weak", declared=1)
+    assert few.loc["strong", "p_corrected"] == pytest.approx(2 * few.loc["strong", "p"])

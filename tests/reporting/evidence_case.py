@@ -17,14 +17,13 @@ from benchmark.evaluation.comparison import (
     Comparison,
     Run,
     compare,
-    correct,
     over_seeds,
     ranking,
     summarise_runs,
 )
 from benchmark.evaluation.evaluate import StatisticsConfig, evaluate
 from benchmark.evaluation.evaluation_data import subgroups_of
-from benchmark.evaluation.floor import against_floor, decided
+from benchmark.evaluation.floor import against_floor
 from benchmark.grid.layout import Project
 from benchmark.grid.params_file import load_params
 from benchmark.stages.summarise import Summary
@@ -72,9 +71,11 @@ def build(root: Path, images: int = 240) -> Path:
         main = ["clip-main", "carzero-main"]
         for names in (main, [n for n in STRENGTH if n.startswith("carzero")]):
             part = Comparison({n: comparison.summaries[n] for n in names}, comparison.grouped)
-            pairs.append(compare(part, identity=place))
+            pairs.append(compare(part, identity=place, methods=2))
         level = Comparison({**comparison.summaries, FLOOR: comparison.summaries["clip-main"]}, True)
-        floors.append(against_floor(level, main, [FLOOR], identity=place, config=StatisticsConfig()))
+        floors.append(
+            against_floor(level, main, [FLOOR], identity=place, declared=2, config=StatisticsConfig())
+        )
         identity = {FLOOR: {**place, "run_id": FLOOR, "variant": "floor", "task": "classification"}}
         own = over_seeds(Comparison({FLOOR: level.summaries[FLOOR]}, True), identity=identity)
         stand.append(own.assign(title="8 × 8 thumbnail", about=f"thumbnail: fitted on {dataset}"))
@@ -82,8 +83,8 @@ def build(root: Path, images: int = 240) -> Path:
     folder.mkdir(parents=True)
     (folder / "named.json").write_text(json.dumps(named), encoding="utf-8")
     metrics = pd.concat(frames, ignore_index=True)
-    beside = pd.concat(stand, ignore_index=True), decided(pd.concat(floors, ignore_index=True), 0.95)
-    paired = correct(pd.concat(pairs, ignore_index=True))
+    beside = pd.concat(stand, ignore_index=True), pd.concat(floors, ignore_index=True)
+    paired = pd.concat(pairs, ignore_index=True)
     Summary(metrics, paired, ranking(paired), *beside).save(root / "results" / "summary" / "all")
     own = metrics[metrics["run_id"].isin(["clip-main", "carzero-main"])]
     Summary(own, paired, ranking(paired), *beside).save(root / "results" / "summary" / "main")

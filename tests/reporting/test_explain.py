@@ -6,6 +6,9 @@ import pytest
 
 from benchmark.cli import main
 from benchmark.core.tables import read_table
+from benchmark.evaluation.statistics.reach import WITHHELD
+from benchmark.grid.layout import Project
+from benchmark.reporting.explain import explain, explain_text
 
 
 def test_one_class(inside, capsys):
@@ -36,6 +39,16 @@ def test_text(inside, capsys):
         "bench stage cell carzero-global",
     ):
         assert part in text
+
+
+def test_an_effect_that_cannot_be_is_withheld_with_the_reason(inside):
+    value = explain(Project.find(), "carzero", "chexpert")
+    printed = explain_text(value)
+    assert ", MDE 0." in printed
+    none = [{**other, "mde": None, "mde_undefined": WITHHELD} for other in value["comparisons"]]
+    withheld = explain_text({**value, "comparisons": none})
+    assert f", {WITHHELD}" in withheld
+    assert "MDE 0." not in withheld
 
 
 @pytest.mark.parametrize(

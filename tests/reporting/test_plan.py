@@ -11,6 +11,7 @@ import pytest
 from benchmark.cli import main
 from benchmark.evaluation.comparison import Run, compare, summarise_runs
 from benchmark.evaluation.statistics import pilots
+from benchmark.evaluation.statistics.reach import WITHHELD
 
 
 def planned(capsys, *arguments: str) -> dict:
@@ -71,6 +72,17 @@ def test_two_files_plan_with_the_standard_error_of_their_comparison(files, capsy
     assert one["rows"][0]["power"] == pytest.approx(0.8, abs=0.01)
 
 
+def test_a_plan_withholds_an_effect_that_cannot_be(capsys):
+    options = ("--prevalence", "0.02", "--auroc", "0.85", "--difference", "0.1", "--family", "1")
+    few = planned(capsys, *options, "--patients", "400")
+    assert (few["rows"][0]["detectable"], few["rows"][0]["detectable_undefined"]) == (None, WITHHELD)
+    assert main(["plan", *options, "--patients", "400"]) == 0
+    assert WITHHELD in capsys.readouterr().out
+    many = planned(capsys, *options, "--patients", "4000")
+    assert many["rows"][0]["detectable"] < 0.15
+    assert many["rows"][0]["detectable_undefined"] == ""
+
+
 def row_patients(y: np.ndarray, patients: np.ndarray) -> int:
     return len(set(patients[y.any(axis=1)]))
 
@@ -89,7 +101,7 @@ def test_two_cells_plan_from_their_seeds(inside, capsys):
     frame = pd.read_parquet(inside / "results" / "summary" / "main" / "comparisons.parquet")
     tests = frame[(frame.family == "class") & (frame.metric == "auroc") & frame.p.notna()]
     mains = ["carzero-main", "clip-main"]
-    tests = tests[tests.method_a.isin(mains) & tests.method_b.isin(mains)]
+    tests = tests[tests.method_a.isin(mains) & tests.method_b.isin(mains) & (tests.dataset == "chexpert")]
     assert one["family"] == len(tests)
 
 

@@ -17,6 +17,7 @@ from evidence_case import FLOOR
 
 from benchmark.cli import main
 from benchmark.core.errors import BenchError
+from benchmark.evaluation.statistics.reach import WITHHELD
 from benchmark.grid.layout import Project
 from benchmark.reporting.changes import Reproduced, compare_locks, compare_tables
 from benchmark.reporting.columns import on_planes
@@ -34,7 +35,8 @@ from benchmark.reporting.table import (
     words,
 )
 from benchmark.reporting.tables.ablation import ablation
-from benchmark.reporting.tables.zero_shot import overview
+from benchmark.reporting.tables.rare_disease import rare_disease
+from benchmark.reporting.tables.zero_shot import overview, zero_shot
 
 PUBLISHED = Path(__file__).resolve().parents[2] / "reports" / "published.yaml"
 
@@ -180,6 +182,22 @@ def test_a_comparison_without_an_honest_test_is_never_bold_ranked_or_lettered(ga
     changed = [row for row in shown(one) if row["row"] == "global only"]
     assert all("[" in row["difference"] for row in changed), "the reason is a footnote"
     assert {row["dataset"] for row in changed} == {"chestxray14", "chexpert", "average"}
+
+
+def test_a_detectable_effect_beyond_what_is_left_to_one_is_withheld_with_the_reason(gathered, tables):
+    frame = gathered.evidence.comparisons.assign(se=0.4, df=9.0, p=0.9)
+    evidence = replace(gathered.evidence, comparisons=frame)
+    cases = (
+        (zero_shot(evidence, load_published(PUBLISHED)), "zero_shot", "mde"),
+        (rare_disease(evidence), "rare_disease", "all mde"),
+        (ablation(evidence, "features"), "features", "mde"),
+    )
+    for table, name, key in cases:
+        rows = [r for r in table.records() if r[key] is not None or r[f"{key}_undefined"]]
+        assert {(r[key], r[f"{key}_undefined"]) for r in rows} == {(None, WITHHELD)}, name
+        assert any(r[key] is not None for r in tables[name].records())
+        assert f",{WITHHELD}," in comma_separated(table)
+        assert all((WITHHELD in form(table)) == (key == "mde") for form in (markdown, latex))
 
 
 def test_the_family_of_a_table_is_what_params_yaml_plans(gathered):

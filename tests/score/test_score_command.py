@@ -10,6 +10,7 @@ from sklearn.metrics import roc_auc_score
 from benchmark.cli import main
 from benchmark.core.tables import METRIC_COLUMNS, Predictions, read_table
 from benchmark.evaluation.evaluate import evaluate
+from benchmark.evaluation.statistics.reach import WITHHELD
 from benchmark.score.joining import age_band
 
 CLASSES = ["atelectasis", "effusion", "mass"]
@@ -128,6 +129,24 @@ def test_second_file_gives_a_paired_comparison(files, capsys):
     code, out, _ = run(capsys, folder / "scores.csv", folder / "worse.csv", "--labels", folder / "labels.csv")
     assert code == 0
     assert "scores - worse" in out
+
+
+def test_an_effect_that_cannot_be_found_is_withheld_with_the_reason(tmp_path, capsys):
+    rng = np.random.default_rng(3)
+    ids = [f"i{n}" for n in range(60)]
+    labels = np.zeros((60, 4), dtype=int)
+    labels[np.arange(4), np.arange(4)] = 1
+    for name, values in (("labels", labels), ("one", rng.random((60, 4))), ("two", rng.random((60, 4)))):
+        pd.DataFrame(values, columns=list("wxyz"), index=pd.Index(ids, name="image_id")).to_csv(
+            tmp_path / f"{name}.csv"
+        )
+    asked = (tmp_path / "one.csv", tmp_path / "two.csv", "--labels", tmp_path / "labels.csv")
+    result = score(capsys, *asked, "--patients", "none")
+    row = next(r for r in result["comparisons"] if (r["class"], r["stratum"]) == ("macro", "all"))
+    assert (row["mde"], row["mde_undefined"], row["undefined"]) == (None, WITHHELD, "")
+    code, out, _ = run(capsys, *asked, "--patients", "none")
+    assert code == 0
+    assert WITHHELD in out
 
 
 def test_subgroups_deciles_thresholds_and_output(files, capsys):

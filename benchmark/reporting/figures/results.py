@@ -31,7 +31,7 @@ def forest(evidence: Evidence) -> Drawing | None:
     if not names:
         return None
     palette = colours([evidence.cell(n).method for n in names])
-    ranks = evidence.ranking(names)
+    ranks = evidence.ranking(evidence.declared_mains)
     columns = min(len(datasets), 3)
     rows = -(-len(datasets) // columns)
     figure, axes = new_figure(

@@ -12,7 +12,7 @@ from benchmark.reporting import columns as common
 from benchmark.reporting.effects import dataset_effect, mean_effect
 from benchmark.reporting.evidence import SEPARATOR, Evidence
 from benchmark.reporting.numbers import known
-from benchmark.reporting.table import Measured, Table, change, estimate, probability, words
+from benchmark.reporting.table import Measured, Row, Table, change, estimate, probability, words
 from benchmark.reporting.tables import Material
 
 PLACE = 10
@@ -51,7 +51,7 @@ def ablation(evidence: Evidence, table: str) -> Table | None:
                     continue
                 effect, undefined = _to_main(evidence, name, names[0], dataset)
                 row |= common.ranks(rank)
-                row["mde"] = None
+                row |= {"mde": None, "mde_undefined": None}
                 if effect is not None:
                     row["difference"] = Measured(effect.value, effect.low, effect.high)
                 elif undefined is not None:
@@ -61,7 +61,8 @@ def ablation(evidence: Evidence, table: str) -> Table | None:
     if not rows:
         return None
     size = family_size(evidence, table)
-    for row, corrected in zip(rows, _corrected(effects, size, evidence.level), strict=True):
+    values = [row["ours"].value for row in rows]
+    for row, corrected in zip(rows, _corrected(effects, values, size, evidence.level), strict=True):
         row |= corrected
     return Table(
         name=table,
@@ -70,7 +71,7 @@ def ablation(evidence: Evidence, table: str) -> Table | None:
             common.METHOD, common.DATASET, words("cell"), words("row", "Variant"),
             estimate("ours", "Macro AUROC"),
             change("difference", "Difference to main"), probability("p"), probability("p_holm", "p (Holm)"),
-            *common.RANK, common.MDE, *common.COUNTS, common.ORIGIN,
+            *common.RANK, *common.MDE, *common.COUNTS, common.ORIGIN,
         ),
         rows=tuple(rows),
         notes=(
@@ -203,18 +204,25 @@ def _to_main(evidence: Evidence, name: str, main: str, dataset: str) -> tuple[Ef
     return None, Measured(float(np.mean([pair["delta"] for pair in made])), notes=notes)
 
 
-def _corrected(effects: Sequence[Effect | None], size: int, level: float) -> list[dict[str, float | None]]:
-    """p, corrected p and minimum detectable difference of each test in a family of `size`."""
+def _corrected(
+    effects: Sequence[Effect | None], values: Sequence[float], size: int, level: float
+) -> list[Row]:
+    """p, corrected p and minimum detectable difference of each test in a family of `size`; values: of the
+    rows, which differ by these effects from their main rows."""
     from benchmark.evaluation.statistics.multiplicity import holm, holm_levels
     from benchmark.evaluation.statistics.paired import minimum_detectable
+    from benchmark.evaluation.statistics.reach import WITHHELD, within_reach
 
     p = np.array([np.nan if e is None else e.p_against(0.0) for e in effects])
     levels = 1 - holm_levels(p, 1 - level, size)
-    return [
-        {
-            "p": known(own),
-            "p_holm": known(corrected),
-            "mde": None if e is None else known(float(minimum_detectable(e.se, e.df, confidence, 0.8))),
-        }
-        for e, own, corrected, confidence in zip(effects, p, holm(p, size), levels, strict=True)
-    ]
+    found: list[Row] = []
+    for e, value, own, corrected, confidence in zip(effects, values, p, holm(p, size), levels, strict=True):
+        chances: Row = {"p": known(own), "p_holm": known(corrected)}
+        if e is None:
+            found.append(chances)
+            continue
+        least = float(minimum_detectable(e.se, e.df, confidence, 0.8))
+        printed = float(within_reach(least, min(value, value - e.value)))
+        why = WITHHELD if np.isnan(printed) and not np.isnan(least) else ""
+        found.append({**chances, **common.detectable({"mde": printed, "mde_undefined": why})})
+    return found

@@ -21,6 +21,7 @@ STRATA = {
     "never-named": "Never named",
 }
 """Stratum → its title, in the order of the columns."""
+OF_RANKING = ("group", "stability", "mde", "mde_undefined")
 
 
 def tables(material: Material) -> Iterable[Table | None]:
@@ -46,10 +47,9 @@ def rare_disease(evidence: Evidence) -> Table:
                 if ours is not None:
                     rank = ranking.get((name, dataset, stratum))
                     row[stratum] = common.measured(ours, rank)
-                    row[f"{stratum} group"] = common.ranks(rank).get("group")
-                    row[f"{stratum} stability"] = common.ranks(rank).get("stability")
                     row[f"{stratum} positives"] = int(ours["n_pos"])
-                    row[f"{stratum} mde"] = common.ranks(rank).get("mde")
+                    own = common.ranks(rank)
+                    row |= {f"{stratum} {key}": own.get(key) for key in OF_RANKING}
             trend = evidence.trends.get((name, dataset))
             if trend is not None:
                 row["slope"] = Measured(trend.slope, trend.slope_low, trend.slope_high)
@@ -69,7 +69,7 @@ def rare_disease(evidence: Evidence) -> Table:
     strata = [
         (
             estimate(s, STRATA[s], f"{s} "),
-            words(f"{s} group"),
+            *(words(f"{s} {k}") for k in ("group", "mde_undefined")),
             *(real(f"{s} {k}") for k in ("stability", "positives", "mde")),
         )
         for s in used

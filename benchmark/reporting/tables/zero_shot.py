@@ -138,7 +138,7 @@ def zero_shot(evidence: Evidence, published: Published) -> Table:
         columns=(
             words("place", "Dataset", csv=False), words("dataset"), words("stratum"), words("cell"),
             common.METHOD,
-            *common.PUBLISHED, common.OURS, *common.AGAINST_PUBLISHED, *common.RANK, common.MDE,
+            *common.PUBLISHED, common.OURS, *common.AGAINST_PUBLISHED, *common.RANK, *common.MDE,
             *common.COUNTS, common.ORIGIN,
         ),
         rows=tuple(rows),

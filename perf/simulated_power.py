@@ -1,0 +1,109 @@
+"""Is a planted difference found as often as its minimum detectable effect promises? Three methods in designs
+that occur, compared as in a table: Holm's test over the three pairs.
+
+A minimum detectable effect is printed by one study, from its own standard error, degrees of freedom and
+level. So what the studies of a design promise is the mean of the power that each of them predicts for the
+planted difference; the power at their mean variance is another number where few patients make the variance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import optimize
+
+from benchmark.core.settings import StatisticsConfig
+from benchmark.evaluation.statistics.multiplicity import holm_levels
+from benchmark.evaluation.statistics.paired import contrasts, minimum_detectable, predicted_power
+from benchmark.evaluation.statistics.reach import within_reach
+from perf.simulated_tests import CROSS, Design, Replicates, averages, identity, key, true_auroc
+
+
+def powered() -> tuple[tuple[Design, str], ...]:
+    """For the power of tests, with the mean that is tested."""
+    picks = [
+        ("PadChest, 179 classes", 0, "all"), ("PadChest, 179 classes", 0, "tail"),
+        ("PadChest20", 0, "all"), ("PadChest20", 1, "all"),
+        ("ChestX-ray14", 0, "all"), ("ChestX-ray14", 7, "all"), ("ChestX-ray14", 1, "tail"),
+        ("ChestX-Det10", 1, "all"), ("ChestX-Det10", 3, "all"),
+        ("4 classes of 36 to 240", 1, "all"), ("4 classes of 36 to 240", 2, "all"),
+        ("9 classes of one", 0, "all"),
+    ]  # fmt: skip
+    return tuple((Design(counts, *CROSS[i]), what) for counts, i, what in picks)
+
+
+def power(design: Design, what: str, experiments: int, seed: int) -> dict[str, Any]:
+    """Three methods, one of them better by the minimum detectable effect that a pilot names: how often Holm's
+    test over the three pairs finds it against another one, and how often the studies promise to.
+
+    promising: studies that print a minimum detectable effect; mde, predicted and found are of these.
+    """
+    rng = np.random.default_rng([seed, 1, what == "tail", *key(design)])
+    pilot = list(_studies(design, 0.0, what, max(40, experiments // 10), rng))
+    weights = pilot[0].weights
+    effect = _effect(design, float(np.median([s.least for s in pilot])), weights)
+    studies = list(_studies(design, effect, what, experiments, rng))
+    before, after = (true_auroc(design.skill + e, design.spread) for e in (0.0, effect))
+    truth = float(weights @ (after - before))
+    promising = [s for s in studies if not np.isnan(s.printed)]
+    return {
+        **identity(design),
+        "average": what,
+        "experiments": len(studies),
+        "true_difference": truth,
+        "promising": len(promising),
+        "mde": float(np.median([s.printed for s in promising])),
+        "predicted": float(np.mean([predicted_power(truth, s.se, s.df, 1 - s.level) for s in promising])),
+        "found": float(np.mean([s.found for s in promising])),
+        "marked": float(np.mean([s.few for s in studies])),
+    }
+
+
+@dataclass(frozen=True)
+class _Study:
+    """The first of three pairs. level: at which Holm tests it; least: the minimum detectable effect at that
+    level; printed: the same, NaN where a table withholds it."""
+
+    se: float
+    df: float
+    found: bool
+    level: float
+    least: float
+    printed: float
+    weights: np.ndarray
+    few: bool
+
+
+def _studies(
+    design: Design, effect: float, what: str, experiments: int, rng: np.random.Generator
+) -> Iterator[_Study]:
+    config = StatisticsConfig()
+    made = Replicates(design, rng)
+    for _ in range(experiments):
+        own = averages(made.trained((effect, 0.0, 0.0)))[what]
+        tests = [
+            contrasts(
+                [own.summaries[i], own.summaries[j]], (1.0, -1.0), config.level, config.power, (own.column,)
+            )[0]
+            for i, j in ((0, 1), (0, 2), (1, 2))
+        ]
+        first = tests[0]
+        level = float(holm_levels(np.array([t.p for t in tests]), 1 - config.level)[0])
+        least = float(minimum_detectable(first.se, first.df, 1 - level, config.power))
+        lower = min(float(s.mean[own.column]) for s in own.summaries[:2])
+        printed = float(within_reach(least, lower))
+        yield _Study(first.se, first.df, first.p < level, level, least, printed, own.weights, first.few)
+
+
+def _effect(design: Design, difference: float, weights: np.ndarray) -> float:
+    """The skill that raises the true mean by `difference`, or by two thirds of what is left to 1."""
+    before = true_auroc(design.skill, design.spread)
+    reach = min(difference, 2 / 3 * float(weights @ (1 - before)))
+
+    def missing(effect: float) -> float:
+        return float(weights @ (true_auroc(design.skill + effect, design.spread) - before)) - reach
+
+    return float(optimize.brentq(missing, 0, 20))
