@@ -39,25 +39,35 @@ def power(design: Design, what: str, experiments: int, seed: int) -> dict[str, A
     """Three methods, one of them better by the minimum detectable effect that a pilot names: how often Holm's
     test over the three pairs finds it against another one, and how often the studies promise to.
 
-    promising: studies that print a minimum detectable effect; mde, predicted and found are of these.
+    withheld: share of the studies that print no minimum detectable effect. mde: the median one that is
+    printed; predicted: the mean power that the studies predict. Both are None where the pilot's median effect
+    is more than is left to an AUROC of 1, so that the typical table prints none. printing: predicted and
+    found of the studies that print one; low values of the other method make it more likely that they do, and
+    a large difference too.
     """
     rng = np.random.default_rng([seed, 1, what == "tail", *key(design)])
     pilot = list(_studies(design, 0.0, what, max(40, experiments // 10), rng))
     weights = pilot[0].weights
-    effect = _effect(design, float(np.median([s.least for s in pilot])), weights)
+    least = float(np.median([s.least for s in pilot]))
+    effect = _effect(design, least, weights)
     studies = list(_studies(design, effect, what, experiments, rng))
     before, after = (true_auroc(design.skill + e, design.spread) for e in (0.0, effect))
     truth = float(weights @ (after - before))
-    promising = [s for s in studies if not np.isnan(s.printed)]
+    printed = np.array([s.printed for s in studies])
+    prints = ~np.isnan(printed)
+    promised = least <= float(weights @ (1 - before))
+    predicted = np.array([predicted_power(truth, s.se, s.df, 1 - s.level) for s in studies])
+    found = np.array([s.found for s in studies])
     return {
         **identity(design),
         "average": what,
         "experiments": len(studies),
         "true_difference": truth,
-        "promising": len(promising),
-        "mde": float(np.median([s.printed for s in promising])),
-        "predicted": float(np.mean([predicted_power(truth, s.se, s.df, 1 - s.level) for s in promising])),
-        "found": float(np.mean([s.found for s in promising])),
+        "withheld": float(1 - prints.mean()),
+        "mde": float(np.median(printed[prints])) if promised else None,
+        "predicted": float(predicted.mean()) if promised else None,
+        "found": float(found.mean()),
+        "printing": [float(predicted[prints].mean()), float(found[prints].mean())] if prints.any() else None,
         "marked": float(np.mean([s.few for s in studies])),
     }
 
