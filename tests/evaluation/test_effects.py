@@ -90,3 +90,13 @@ def test_a_mean_over_seeds_holds_patients_and_seeds(share):
 def test_an_undefined_seed_leaves_the_mean_undefined():
     found = mean_over_seeds(np.array([0.5, np.nan]), np.zeros(2), np.ones(2), 0.95, share=True)
     assert np.isnan([found.value, found.low, found.high]).all()
+
+
+@pytest.mark.parametrize("share", [True, False])
+@pytest.mark.parametrize("values", [[1.0, 1.0, 1.0], [0.0, 1.0, 1.0]])
+def test_a_mean_of_seeds_without_intervals_has_none(values, share):
+    """Once three seeds of a rate of 1 read `1.000 [1.000, 1.000]`, however few patients it had."""
+    nothing = np.full(3, np.nan)
+    found = mean_over_seeds(np.array(values), nothing, nothing, 0.95, share=share)
+    assert found.value == pytest.approx(np.mean(values))
+    assert np.isnan([found.low, found.high]).all()

@@ -101,7 +101,8 @@ def mean_over_seeds(
 
     Var = mean of the seeds' own variances (their patients are the same) + spread of the seeds / S; the first
     is conservative, as it holds part of the second. share: values lie in [0, 1], so the interval is on the
-    logit scale, as that of AUROC is. Where one value is undefined, so is the mean.
+    logit scale, as that of AUROC is. Where one value is undefined, so is the mean; where no seed has an
+    interval, the mean has none, as nothing is known of the patients' part.
     """
     values, low, high = (np.asarray(x, dtype=float) for x in (values, low, high))
     mean = float(values.mean())
@@ -117,7 +118,9 @@ def mean_over_seeds(
         else:
             half = (high - low) / 2
     known = half[np.isfinite(half)]
-    patients = float(np.square(known / quantile).mean()) if len(known) else 0.0
+    if not len(known):
+        return Interval(mean, np.nan, np.nan)
+    patients = float(np.square(known / quantile).mean())
     between = float(values.var(ddof=1)) / len(values)
     variance, df = satterthwaite([(patients, np.inf), (between, len(values) - 1.0)])
     if logit and variance > 0:
