@@ -21,6 +21,7 @@ from benchmark.evaluation.statistics.reach import WITHHELD
 from benchmark.grid.layout import Project
 from benchmark.reporting.changes import Reproduced, compare_locks, compare_tables
 from benchmark.reporting.columns import on_planes
+from benchmark.reporting.evidence import UNSTABLE
 from benchmark.reporting.outputs import PartReport, write_tables
 from benchmark.reporting.published import compare_published, load_published
 from benchmark.reporting.table import (
@@ -161,6 +162,17 @@ def test_few_positive_patients_are_marked_on_means_as_on_classes(tables, gathere
     assert all("few positive patients" in form for form in forms)
     classes = {r["few"] for r in tables["per_class"].records()}
     assert classes == {"few", ""}
+
+
+def test_a_main_row_whose_seeds_differ_much_says_unstable(gathered):
+    seeds = gathered.evidence.seeds.copy()
+    own = (seeds["name"] == "clip-main") & (seeds["dataset"] == "chexpert") & (seeds["class"] == "macro")
+    seeds.loc[own & (seeds["stratum"] == "all") & (seeds["metric"] == "auroc"), "value"] = [0.6, 0.7, 0.8]
+    evidence = replace(gathered.evidence, seeds=seeds)
+    row = next(r for r in overview(evidence).rows if r["cell"] == "clip-main")
+    assert any(UNSTABLE in note for note in row["chexpert"].notes)
+    before = next(r for r in overview(gathered.evidence).rows if r["cell"] == "clip-main")
+    assert not any(UNSTABLE in note for note in before["chexpert"].notes)
 
 
 def test_a_comparison_without_an_honest_test_is_never_bold_ranked_or_lettered(gathered):
