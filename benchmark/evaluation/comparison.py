@@ -251,8 +251,8 @@ def _corrected(comparisons: pd.DataFrame, config: StatisticsConfig, methods: int
         frame.loc[tests.index, "p_holm"] = holm(p, size)
         frame.loc[tests.index, "p_bh"] = np.minimum(benjamini_hochberg(p) * size / max(len(known), 1), 1.0)
         least = _detectable(tests, config.level, config.power, size)
-        for column in least:
-            frame.loc[tests.index, column] = least[column].to_numpy()
+        for name in ("mde", "mde_undefined"):
+            frame.loc[tests.index, name] = least[name].to_numpy()
     return frame
 
 
