@@ -40,6 +40,12 @@ def check(
     against_root: Annotated[
         Path | None, typer.Option(help="Folder of that dataset's files; without it, its twin.")
     ] = None,
+    alike: Annotated[
+        bool,
+        typer.Option(
+            "--alike", help="With --against: also find images that look alike, though their files differ."
+        ),
+    ] = False,
     skip_images: Annotated[bool, typer.Option(help="Read the tables only; open no image.")] = False,
     listing: Annotated[
         Path | None,
@@ -58,6 +64,8 @@ def check(
 
     if against_root is not None and against is None:
         raise ParamsError("--against-root needs --against NAME: which dataset is in that folder?")
+    if alike and (against is None or skip_images or listing is not None):
+        raise ParamsError("--alike needs --against NAME, and opens the images of both sets.")
     root, origin = _source(name, data_root)
     other = Against(against, *_source(against, against_root)) if against else None
     with watched(f"open {name}") as report_progress:
@@ -67,6 +75,7 @@ def check(
             origin,
             against=other,
             images=not skip_images,
+            alike=alike,
             lexicon=load_lexicon().concepts,
             workers=workers,
             on_progress=report_progress,
@@ -230,7 +239,11 @@ def _text(report: CheckReport) -> str:
         kinds = ", ".join(f"{n:,} {kind}" for kind, n in list(report.images["kinds"].items())[:4])
         lines.append(f"images     {report.images['opened']:,} opened: {kinds}")
     if report.overlap:
-        shared = ", ".join(f"{report.overlap[k]} {k}" for k in ("patients", "images", "contents"))
+        shared = ", ".join(
+            f"{report.overlap[k]} {k}"
+            for k in ("patients", "images", "contents", "alike")
+            if k in report.overlap
+        )
         lines.append(f"against    training part of {report.overlap['against']}: {shared} in common")
     lines += ["", *_label_table(report.labels)]
     for title, remarks in (("note", report.notes), ("PROBLEM", report.problems)):

@@ -31,6 +31,10 @@ def command(
         str | None, typer.Option(help="Official checkpoint of --method instead of a training.")
     ] = None,
     tokenizer: Annotated[str | None, typer.Option(help="Folder of the tokenizer of --checkpoint.")] = None,
+    layout: Annotated[
+        str | None,
+        typer.Option(help="chexzero: what --checkpoint is, where its tensors are also those of open_clip."),
+    ] = None,
     class_name: Annotated[
         str | None,
         typer.Option("--class", help="Whose boxes are the truth; default: the class that the text names."),
@@ -55,13 +59,15 @@ def command(
         )
     if checkpoint is None and tokenizer is not None:
         raise ParamsError("--tokenizer goes with --checkpoint; trainings use the run's shared encoders.")
+    if layout is not None and (checkpoint is None or layout != "chexzero"):
+        raise ParamsError(f"--layout {layout:.40}: goes with --checkpoint and is chexzero.")
     if out is not None and out.suffix.lower() != ".png":
         raise ParamsError(f"--out {out}: the picture is a PNG; name it so.")
     project, params = context()
     if checkpoint is None:
         model = trained_model(project, params, method, seed)
     else:
-        model = official_model(method, checkpoint, tokenizer)
+        model = official_model(method, checkpoint, tokenizer, layout)
     found = look(project, params, model, image, text, class_name)
     path = out or project.root / "data" / "maps" / file_name(found)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -15,19 +15,33 @@ if TYPE_CHECKING:
 EPILOG = (
     "bench run --method carzero --dataset padchest · "
     "bench run --method all --dataset all --seeds 0 --jobs 4 · "
+    "bench run --model hf:/models/medsiglip-448 --dataset padchest · "
     "bench run --method carzero --dataset chestxray14 --data-root /data/ChestX-ray14 · "
     "bench run --method all --dataset all --profile official --cluster slurm --gpus 1 --partition gpu"
 )
 
 PAST_ONE = "Past one process"
+MODELS_METHOD = "clip"
+"""How a model of two towers is scored: by the cosine of its own vectors."""
 
 
 def command(
-    method: Annotated[str, typer.Option("--method", help="A method, or all; see `bench ls methods`.")],
     dataset: Annotated[
         str,
         typer.Option("--dataset", help="A dataset, main (data.evaluate) or all; see `bench ls datasets`."),
     ],
+    method: Annotated[
+        str | None, typer.Option("--method", help="A method, or all; see `bench ls methods`.")
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="In place of --method, a model of two towers: hf:FOLDER, open_clip:FOLDER, hf:NAME of cards."
+        ),
+    ] = None,
+    architecture: Annotated[
+        str | None, typer.Option(help="open_clip's name of the network of --model open_clip:FILE.")
+    ] = None,
     data_root: Annotated[
         str | None, typer.Option(help="Folder of the dataset's official files. Without it: the twin.")
     ] = None,
@@ -37,6 +51,10 @@ def command(
         str | None, typer.Option(help="Official checkpoint to evaluate instead of training.")
     ] = None,
     tokenizer: Annotated[str | None, typer.Option(help="Folder of the tokenizer of --checkpoint.")] = None,
+    layout: Annotated[
+        str | None,
+        typer.Option(help="chexzero: what --checkpoint is, where its tensors are also those of open_clip."),
+    ] = None,
     protocol: Annotated[str | None, typer.Option(help="Evaluation protocol of the dataset's card.")] = None,
     seeds: Annotated[str | None, typer.Option(help="Comma-separated; default: seeds of params.yaml.")] = None,
     profile: Annotated[
@@ -98,8 +116,20 @@ def command(
     from benchmark.core.errors import ParamsError
     from benchmark.grid.request import Request, parse_seeds, parse_shard
 
+    if (method is None) == (model is None):
+        raise ParamsError(
+            "give --method NAME, or --model hf:FOLDER (open_clip:FOLDER) for a model of two towers."
+        )
+    if model is not None and (checkpoint is not None or tokenizer is not None):
+        raise ParamsError(
+            "--model has its own weights and tokenizer: give it without --checkpoint and --tokenizer."
+        )
+    if architecture is not None and model is None:
+        raise ParamsError("--architecture goes with --model open_clip:FILE.")
+    if layout is not None and (checkpoint is None or layout != "chexzero"):
+        raise ParamsError(f"--layout {layout:.40}: goes with --checkpoint and is chexzero.")
     request = Request(
-        method=method,
+        method=method or MODELS_METHOD,
         dataset=dataset,
         data_root=data_root,
         train=train,
@@ -112,9 +142,14 @@ def command(
         shard=parse_shard(shard),
     )
     many = jobs > 1 or cluster is not None
-    if many and (checkpoint is not None or request.shard != (0, 1) or (jobs > 1 and cluster is not None)):
+    if many and (
+        checkpoint is not None
+        or model is not None
+        or request.shard != (0, 1)
+        or (jobs > 1 and cluster is not None)
+    ):
         raise ParamsError("--jobs and --cluster part the cells themselves: give one of them, "
-                          "without --shard and --checkpoint.")  # fmt: skip
+                          "without --shard, --checkpoint and --model.")  # fmt: skip
     if dry_run and cluster is None:
         raise ParamsError("--dry-run says what --cluster would submit; add --cluster slurm.")
     if cluster is not None:
@@ -122,7 +157,24 @@ def command(
 
         asked = Resources(shards, minutes, gpus, cpus, memory_gb, partition)
         return _submit(request, cluster, asked, dry_run, as_json)
-    return carry(request, as_json, checkpoint=checkpoint, tokenizer=tokenizer, jobs=jobs)
+    if model is not None:
+        return _model(request, model, architecture, as_json)
+    return carry(request, as_json, checkpoint=checkpoint, tokenizer=tokenizer, layout=layout, jobs=jobs)
+
+
+def _model(request: Request, model: str, architecture: str | None, as_json: bool) -> int:
+    from benchmark.grid.layout import Project
+    from benchmark.reporting.run_report import carry_out_model
+    from benchmark.stages.processes import with_ranks
+
+    project = Project.find()
+    report, code = with_ranks(
+        lambda group, said: carry_out_model(project, request, model, architecture, said, group),
+        lambda line: typer.echo(line, err=True),
+    )
+    if report is not None:
+        emit(report.value, report.text, as_json)
+    return code
 
 
 def carry(
@@ -131,6 +183,7 @@ def carry(
     *,
     checkpoint: str | None = None,
     tokenizer: str | None = None,
+    layout: str | None = None,
     jobs: int = 1,
 ) -> int:
     """Carry a request out, alone, in a pool or on the ranks of torchrun, and print its table once."""
@@ -149,7 +202,9 @@ def carry(
         report, code = with_ranks(lambda group, said: carry_out(project, request, said, group), say)
     else:
         report, code = with_ranks(
-            lambda group, said: carry_out_checkpoint(project, request, checkpoint, tokenizer, said, group),
+            lambda group, said: carry_out_checkpoint(
+                project, request, checkpoint, tokenizer, said, group, layout
+            ),
             say,
         )
     if report is not None:

@@ -20,10 +20,13 @@ from benchmark.core.errors import DataError, closest
 from benchmark.core.hashing import hash_bytes
 from benchmark.core.progress import Report
 from benchmark.core.tables import Manifest, Origin
+from benchmark.data.alike import pairs_alike, perceptual_hashes
 from benchmark.data.cards import Card, load_card
+from benchmark.data.contents import cores
 from benchmark.data.dataset import evaluation_set, read_dataset
 from benchmark.data.decoded_volumes import open_volumes, volume_sources
 from benchmark.data.opening import open_all
+from benchmark.data.overlaps import overlapping
 from benchmark.data.pixels import read_bytes
 from benchmark.data.readers.files import image_index, listed
 from benchmark.data.volumes import SUFFIXES as VOLUME_SUFFIXES
@@ -88,6 +91,7 @@ def check_dataset(
     *,
     against: Against | None = None,
     images: bool = True,
+    alike: bool = False,
     lexicon: Collection[str] | None = None,
     workers: int | None = None,
     on_progress: Report | None = None,
@@ -98,6 +102,8 @@ def check_dataset(
     lexicon: the known concepts; a class that has none of them cannot be found in report texts.
     images: open every image (unreadable, duplicate and empty ones are found only then). A twin is smaller
     than its official set: there, differing counts are notes.
+    alike: with `against` and `images`, also find images that look alike (`data.alike`), whose files differ;
+    every image of both is decoded for it.
     listing: names of the image files, one a line, which then need not be here and are not opened. Readers
     of boxes still ask an image for its size (ms_cxr, chestxdet10, padchest_gr), those of Kaggle's sets a
     header for its view. Raises DataError where the tables themselves cannot be read.
@@ -117,7 +123,9 @@ def check_dataset(
     if images and listing is None:
         hashes = _images(report, manifest, workers, on_progress)
     if against is not None:
-        _against(report, manifest, card, against, hashes)
+        tested, training = _against(report, manifest, card, against, hashes)
+        if alike and hashes:
+            _alike(report, against.dataset, tested, training, workers, on_progress)
     return report
 
 
@@ -345,8 +353,9 @@ def _images(
 
 def _against(
     report: CheckReport, manifest: Manifest, card: Card, against: Against, hashes: dict[str, list[str]]
-) -> None:
-    """Patients, images and contents that another dataset's training part shares with this one."""
+) -> tuple[_Part, _Part]:
+    """Patients, images and contents that another dataset's training part shares with this one; returns what
+    of both was compared."""
     other_card = load_card(against.dataset)
     other = read_dataset(against.dataset, against.root, against.origin)
     frame = other.frame
@@ -354,6 +363,9 @@ def _against(
     one_space = (
         against.dataset == card.name or against.dataset in card.overlaps or card.name in other_card.overlaps
     )
+    known = overlapping(card.name).get(against.dataset)
+    if known is not None:
+        report.notes.append(Remark(f"holds images of {against.dataset}: {known}", 1))
     tested = manifest.frame[manifest.frame["split"].isna() | (manifest.frame["split"] != "train")]
     if against.dataset != card.name and len(tested) == 0:
         tested = manifest.frame
@@ -380,6 +392,38 @@ def _against(
         if same:
             what = f"images whose bytes are also in the training part of {against.dataset}"
             report.problems.append(Remark(what, len(same), _first([hashes[h][0] for h in same])))
+    return _Part(manifest.root, tested), _Part(other.root, training)
+
+
+class _Part(NamedTuple):
+    """Rows of a manifest below its root."""
+
+    root: Path
+    frame: pd.DataFrame
+
+    @property
+    def paths(self) -> list[Path]:
+        return [self.root / str(path) for path in self.frame["path"]]
+
+
+def _alike(
+    report: CheckReport, other: str, tested: _Part, training: _Part, workers: int | None, said: Report | None
+) -> None:
+    """Images of both parts that look alike, though their bytes may differ. A note: two films of one patient
+    may look alike too, so that a person has to compare them."""
+    count = workers or cores()
+    own, seen = (perceptual_hashes(part.paths, count, said) for part in (tested, training))
+    rows = [np.flatnonzero(known) for _, known in (own, seen)]
+    pairs = pairs_alike(own[0][rows[0]], seen[0][rows[1]])
+    names = [part.frame["image_id"].astype(str).to_numpy() for part in (tested, training)]
+    best: dict[str, tuple[str, int]] = {}
+    for a, b, bits in pairs:
+        best.setdefault(str(names[0][rows[0][a]]), (str(names[1][rows[1][b]]), bits))
+    report.overlap["alike"] = len(best)
+    if best:
+        shown = [f"{name} ~ {match} ({bits} bits)" for name, (match, bits) in best.items()]
+        what = f"images that look like one of the training part of {other}; compare them"
+        report.notes.append(Remark(what, len(best), _first(shown)))
 
 
 def _same_contents(root: Path, paths: pd.Series, wanted: set[str]) -> list[str]:

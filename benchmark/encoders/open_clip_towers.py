@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from benchmark.core.features import ImageFeatures
 from benchmark.core.guard import parsing
+from benchmark.core.hashing import hash_value
 from benchmark.core.pretrained import no_remote_code, refuse_code
 from benchmark.encoders.base import ImageEncoder, TextEncoder, TokenBatch
 from benchmark.encoders.cards import EncoderCard, ImageCard, TextCard
@@ -27,6 +29,9 @@ class OpenClipImage(ImageEncoder):
             side = card.preprocessing.side
             probe = self(torch.zeros(1, card.preprocessing.channels, side, side))
         self.width, self.grid = probe.local.shape[-1], probe.grid
+        pools = getattr(getattr(self.tower, "trunk", self.tower), "attn_pool", None)
+        self.joint = card.pooling == "model" and pools is None
+        """Whether patch tokens live in the space of the pooled vector; attention pooling leaves them out."""
 
     def forward(self, images: Tensor) -> ImageFeatures:
         if isinstance(self.tower, open_clip.transformer.VisionTransformer):
@@ -57,11 +62,15 @@ class OpenClipText(TextEncoder):
         self.tower.output_tokens = True
         with parsing(card.architecture, "an open_clip tokenizer", error=WeightsError), no_remote_code():
             self.tokenizer = open_clip.get_tokenizer(_architecture(card))
+        self.words = _words(self.tokenizer)
         self.length = min(
             card.max_length, int(getattr(self.tower, "context_length", None) or card.max_length)
         )
         with torch.no_grad():
             self.width = self.hidden(self.tokenize(["a"]))[0].shape[-1]
+
+    def vocabulary(self) -> str:
+        return self.words
 
     def tokenize(self, texts: Sequence[str]) -> TokenBatch:
         ids = self.tokenizer(list(texts), context_length=self.length)
@@ -87,6 +96,16 @@ class OpenClipText(TextEncoder):
         elif self.card.pooling == "cls":
             pooled = states[:, 0]
         return pooled, states
+
+
+def _words(tokenizer: Any) -> str:
+    """A hash of what a tokenizer of a model's folder makes of words; "" for open_clip's own."""
+    inner = getattr(tokenizer, "tokenizer", None)
+    backend = getattr(inner, "backend_tokenizer", None)
+    if backend is None:
+        return ""
+    rules = json.loads(backend.to_str())
+    return hash_value({k: v for k, v in rules.items() if k not in ("padding", "truncation")})
 
 
 def _project(projection: Any, states: Tensor) -> Any:

@@ -40,17 +40,24 @@ class TransformersImage(ImageEncoder):
         self.interpolate = "interpolate_pos_encoding" in inspect.signature(self.network.forward).parameters
         config = self.network.config
         self.patch = getattr(config, "patch_size", None)
+        side = card.preprocessing.side
         with torch.no_grad():
-            side = card.preprocessing.side
-            probe = self(torch.zeros(1, card.preprocessing.channels, side, side))
-        self.width, self.grid = probe.local.shape[-1], probe.grid
-        if probe.pooled.shape[-1] != self.width:
-            raise WeightsError(
-                f"encoder {card.name}: pooled width {probe.pooled.shape[-1]} differs from the tokens' "
-                f"{self.width}; use pooling: mean or cls."
+            tokens, first, pooled, self.grid = self._read(
+                torch.zeros(1, card.preprocessing.channels, side, side)
             )
+            self.width = self._chosen(tokens, first, pooled).local.shape[-1]
+        self.joint = (
+            self.project is not None and first is not None and pooled is not None
+            and first.shape == pooled.shape and torch.allclose(first, pooled, atol=1e-4)
+        )  # fmt: skip
+        """Whether patch tokens live in the space of the pooled vector, which then is the class token."""
 
     def forward(self, images: Tensor) -> ImageFeatures:
+        tokens, first, pooled, _ = self._read(images)
+        return self._chosen(tokens, first, pooled)
+
+    def _read(self, images: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None, tuple[int, int]]:
+        """Patch tokens (B, P, D), class token and the network's own pooled output, if any, and the grid."""
         options = {"interpolate_pos_encoding": True} if self.interpolate else {}
         try:
             output = self.network(pixel_values=images, **options)
@@ -60,17 +67,18 @@ class TransformersImage(ImageEncoder):
                 f"encoder {self.card.name}: the network does not take images of {images.shape[-1]} pixels "
                 f"({reason}); correct `preprocessing.size`."
             ) from None
-        states = output.last_hidden_state
-        pooled = getattr(output, "pooler_output", None)
+        states, pooled = output.last_hidden_state, getattr(output, "pooler_output", None)
         if states.ndim == 4:  # (B, D, h, w) of a convolutional network
             grid = (int(states.shape[2]), int(states.shape[3]))
-            tokens, first = states.flatten(2).transpose(1, 2), None
-        else:
-            if self.norm_after:
-                states = self.network.post_layernorm(states)
-            grid = self._grid(states.shape[1], images.shape[-1])
-            before = states.shape[1] - grid[0] * grid[1]
-            tokens, first = states[:, before:], states[:, 0] if before else None
+            return states.flatten(2).transpose(1, 2), None, pooled, grid
+        if self.norm_after:
+            states = self.network.post_layernorm(states)
+        grid = self._grid(states.shape[1], images.shape[-1])
+        before = states.shape[1] - grid[0] * grid[1]
+        return states[:, before:], states[:, 0] if before else None, pooled, grid
+
+    def _chosen(self, tokens: Tensor, first: Tensor | None, pooled: Tensor | None) -> ImageFeatures:
+        """What the card's pooling makes of them. Raises WeightsError where the network has no such output."""
         if self.card.pooling == "mean":
             pooled = tokens.mean(1)
         elif self.card.pooling == "cls":
@@ -80,7 +88,12 @@ class TransformersImage(ImageEncoder):
             raise WeightsError(f"encoder {self.card.name}: the network has no {what}; use pooling: mean.")
         if self.project is not None:
             pooled, tokens = self.project(pooled), self.project(tokens)
-        return ImageFeatures(pooled, tokens, grid)
+        if pooled.shape[-1] != tokens.shape[-1]:
+            raise WeightsError(
+                f"encoder {self.card.name}: pooled width {pooled.shape[-1]} differs from the tokens' "
+                f"{tokens.shape[-1]}; use pooling: mean or cls."
+            )
+        return ImageFeatures(pooled, tokens, self.grid)
 
     def _grid(self, count: int, side: int) -> tuple[int, int]:
         """Rows and columns of the patch tokens; class token and registers stand before them."""

@@ -95,15 +95,17 @@ def _protocols(params: Params) -> Iterator[tuple[Loc, str]]:
 
 def _encoders(params: Params) -> Iterator[tuple[Loc, str]]:
     from benchmark.encoders.card_files import encoder_entry, encoder_names
-    from benchmark.encoders.cards import ImageCard, TextCard
+    from benchmark.encoders.cards import EncoderCard, ImageCard, TextCard
 
-    kinds: tuple[tuple[Loc, str, type], ...] = (
+    kinds: tuple[tuple[Loc, str | EncoderCard, type], ...] = (
         (("encoders", "image"), params.encoders.image, TextCard),
         (("encoders", "text"), params.encoders.text, ImageCard),
         (("ct", "image"), params.ct.image, TextCard),
     )
     for loc, name, other in kinds:
         kind = loc[-1]
+        if isinstance(name, EncoderCard):
+            continue
         if name not in encoder_names():
             yield from _unknown(loc, "encoder", name, encoder_names(), "See `bench ls encoders`.")
         elif isinstance(encoder_entry(name), other):

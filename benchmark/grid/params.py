@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     PositiveInt,
@@ -17,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from benchmark.core.errors import ParamsError, UnknownName, closest
+from benchmark.core.errors import BenchError, ParamsError, UnknownName, closest
 from benchmark.core.numerics import Numerics
 from benchmark.core.settings import (
     EQUAL_BUDGET,
@@ -34,12 +35,15 @@ from benchmark.core.shapley import subsets
 from benchmark.core.tasks import TaskSettings, check_task, task_settings
 from benchmark.core.validation import complaint_at
 from benchmark.data.cards import View, load_card
+from benchmark.encoders.cards import EncoderCard, ImageCard, TextCard
 from benchmark.prompts.settings import PromptParams, Style, TextChanges, TextParams
 from benchmark.twins.ct.catalogue import DEFAULT_VOLUMES
 from benchmark.twins.ct.catalogue import SITES as CT_SITES
 
 FLOOR = "floor"
 """The `table` of cells that stand below the methods of the main tables, and are run with them."""
+TRAINED_ELSEWHERE = ("official", "model")
+"""Variants of cells whose weights were not trained here."""
 LARGEST_SEED = 2**32 - 1
 """What NumPy's legacy generator takes, the smallest bound of all that are seeded."""
 Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
@@ -83,12 +87,42 @@ class TwinParams(Strict):
         return {"images": self.images.get(dataset), "size": self.size, "seed": self.seed}
 
 
-class EncoderParams(Strict):
-    """The encoders every method shares."""
+def _encoder(kind: str) -> Any:
+    """A name stays a name; a path, or a mapping of a card's fields, becomes the card."""
 
-    image: str = "efficientnet-lite0"
-    text: str = "minilm-l6"
+    def read(value: object) -> object:
+        from benchmark.encoders.card_files import card_at, card_of, given_as_path
+
+        try:
+            if isinstance(value, str) and given_as_path(value):
+                return card_at(value, kind)
+            return card_of(value, kind) if isinstance(value, Mapping) else value
+        except BenchError as error:
+            raise complaint_at((), str(error), value) from None
+
+    return BeforeValidator(read)
+
+
+ImageSpec = Annotated[str | ImageCard, _encoder("image")]
+TextSpec = Annotated[str | TextCard, _encoder("text")]
+
+
+def encoder_name(spec: str | EncoderCard) -> str:
+    """The name of an encoder that is given by name or as a card."""
+    return spec.name if isinstance(spec, EncoderCard) else spec
+
+
+class EncoderParams(Strict):
+    """The encoders every method shares: a name of `bench ls encoders`, a path of a card or of a model's
+    folder, or a card's fields (`card: NAME` with those that differ)."""
+
+    image: ImageSpec = "efficientnet-lite0"
+    text: TextSpec = "minilm-l6"
     precision: Precision = "float16"
+
+    @property
+    def names(self) -> str:
+        return f"{encoder_name(self.image)}+{encoder_name(self.text)}"
 
 
 class PromptAblation(Strict):
@@ -308,6 +342,11 @@ class Cell(Strict):
     seeds: tuple[int, ...] | None = None
     table: str = "zero_shot"
     label: str = ""
+
+    @property
+    def trained_elsewhere(self) -> bool:
+        """Whether its weights are an official checkpoint or a model of two towers: no training of here."""
+        return self.variant in TRAINED_ELSEWHERE
 
     def prompts_on(self, dataset: str) -> tuple[PromptParams, ...]:
         """The cell's own prompts first, then those of the prompt ablation where it covers the dataset."""

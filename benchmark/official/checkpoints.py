@@ -69,7 +69,8 @@ def load_official(
     method: carzero, gloria, medclip, radzero, brgsa or clip (CheXzero's flat layout). checkpoint: as
     `load_checkpoint` reads it. tokenizer: folder (not for clip). options: overrides of the
     method's official options. heads: attention heads of the encoders, width / 64 where not given.
-    settings: `pooling` (medclip), `mean`, `std`, `size` (radzero).
+    settings: `pooling` (medclip), `mean`, `std`, `size` (radzero), `layout` (clip: `chexzero`, since the
+    tensors of open_clip and CheXzero have the same names, and differ in activation and preprocessing).
     Raises BenchError where the file does not fit, listing missing and surplus names.
     """
     if method not in _BUILDERS:
@@ -238,6 +239,12 @@ def _clip(source: _Source) -> tuple[ImageEncoder, TextEncoder, set[str]]:
     missing = [name for name in needed if name not in source.state]
     if missing:
         raise BenchError(f"{source.path}: no flat CLIP state dict, it lacks {listed(missing)}.")
+    if source.settings.get("layout") != "chexzero":
+        raise BenchError(
+            f"{source.path}: its tensors are those of CheXzero and of open_clip alike, which differ in "
+            "activation and preprocessing; add --layout chexzero, or give --model open_clip:FILE "
+            "--architecture NAME."
+        )
     extra = {"input_resolution", "context_length", "vocab_size"}
     state = {name: value for name, value in source.state.items() if name not in extra}
     with parsing(source.path, "a CLIP vision transformer", error=BenchError):

@@ -5,7 +5,7 @@ A row of a table is a *name*: a cell (`carzero-main`), or a cell with other prom
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import comb
@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchmark.encoders.exposure import NOT_SAID, Exposure, level
 from benchmark.evaluation.statistics.intervals import join
 from benchmark.evaluation.statistics.stability import UNSTABLE_ERROR, Trainings, unstable_mean
+from benchmark.grid.params import TRAINED_ELSEWHERE
 from benchmark.prompts.settings import TextParams
 from benchmark.reporting.numbers import missing
 
@@ -58,12 +60,14 @@ class CellInfo:
 
     @property
     def ablation(self) -> bool:
-        """Neither a main cell nor an official checkpoint."""
-        return not self.main and self.variant != "official"
+        """Neither a main cell nor weights from elsewhere."""
+        return not self.main and self.variant not in TRAINED_ELSEWHERE
 
     @property
     def heading(self) -> str:
         """The method's title, with what else the cell is in brackets."""
+        if self.variant == "model":
+            return self.label
         return self.title if self.main else f"{self.title} ({self.row or self.variant})"
 
 
@@ -161,7 +165,8 @@ class Evidence:
     params.yaml plans for it. recipe: how the methods are trained. rounding: by how much macro values of
     trainings differ that differ in the last bit of their features, (name, dataset, stratum, metric) → (V,),
     where measured. references, floor: of the summary, what stands below and above the methods and whether
-    they are above the floor.
+    they are above the floor. exposure: cell → what its weights were fitted to. model_effects: (model,
+    dataset) → difference to the main cell of CLIP with its limits, and its Holm-corrected p.
     """
 
     part: str
@@ -185,6 +190,16 @@ class Evidence:
     rounding: dict[Macro, np.ndarray] = field(default_factory=dict)
     references: pd.DataFrame | None = None
     floor: pd.DataFrame | None = None
+    exposure: Mapping[str, Exposure] = field(default_factory=dict)
+    model_effects: Mapping[tuple[str, str], tuple[float, float, float, float]] = field(default_factory=dict)
+
+    def seen(self, name: str, dataset: str) -> str:
+        """What the weights of a row have seen of a set: zero-shot, seen images, seen reports, seen labels or
+        unknown; empty where that is no set."""
+        abouts = [self.sets.get(dataset), *(a for (_, d), a in self.task_sets.items() if d == dataset)]
+        about = next((a for a in abouts if a is not None), None)
+        own = self.exposure.get(name.partition(SEPARATOR)[0], NOT_SAID)
+        return "" if about is None else level(own, str(about.get("dataset", dataset)))
 
     @cached_property
     def _values(self) -> dict[tuple[str, str, str, str, str], dict[str, Any]]:

@@ -16,11 +16,15 @@ import numpy as np
 
 from benchmark.core.errors import BenchError, DataError, MetricUndefined
 from benchmark.core.files import read_json
+from benchmark.core.guard import parsing
 from benchmark.core.settings import StatisticsConfig, set_fields
 from benchmark.core.tables import Manifest, Predictions
+from benchmark.encoders.cards import Seen
+from benchmark.encoders.exposure import NOT_SAID, Exposure, exposure_of_encoder, joined, trained_on
 from benchmark.evaluation.evaluation_data import strata_of
 from benchmark.evaluation.statistics.bands import Band, bands
 from benchmark.evaluation.statistics.effects import Effect
+from benchmark.evaluation.statistics.multiplicity import holm
 from benchmark.evaluation.statistics.paired import difference
 from benchmark.evaluation.statistics.panel import Panel, strata_contrast
 from benchmark.evaluation.statistics.seeds import summarise
@@ -30,6 +34,7 @@ from benchmark.grid.modality import on_volumes
 from benchmark.grid.params import Cell, Params, ablation_cell, main_cell
 from benchmark.grid.params_file import load_params
 from benchmark.grid.parts import VOLUMES
+from benchmark.official.seen import SEEN
 from benchmark.prompts.named import Named
 from benchmark.reporting.attribution import contributions, family_size
 from benchmark.reporting.evidence import SEPARATOR, CellInfo, Curve, Evidence
@@ -44,6 +49,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PARTS = ("all", "main", VOLUMES)
+CLIP_CELL = "clip-main"
+"""What models of two towers are compared with: the method that scores as they do."""
 
 
 @dataclass(eq=False)
@@ -66,6 +73,9 @@ class Gathered:
                 known[name] = base.model_copy(
                     update={"name": name, "variant": "official", "table": "official"}
                 )
+        for name in self.project.evaluated_cells("*-model") if self.part != VOLUMES else ():
+            own = {"name": name, "variant": "model", "table": "models", "label": name.removesuffix("-model")}
+            known.setdefault(name, main_cell(self.params, "clip").model_copy(update=own))
         return known
 
     @cached_property
@@ -105,7 +115,7 @@ class Gathered:
         seeds, sets, checkpoints = self._disk.averages(list(dict.fromkeys(metrics["dataset"])))
         tasks, task_sets = self._disk.task_rows()
         seeds = pd.concat([seeds, *tasks], ignore_index=True)
-        official = [f for f in tasks if self.cells[str(f["run_id"].iloc[0])].variant == "official"]
+        official = [f for f in tasks if self.cells[str(f["run_id"].iloc[0])].trained_elsewhere]
         checkpoints += [f.assign(seed=None).drop(columns="label") for f in official]
         metrics = pd.concat([metrics, *checkpoints], ignore_index=True) if checkpoints else metrics
         return Evidence(
@@ -126,7 +136,20 @@ class Gathered:
             rounding=self._disk.rounding(),
             references=summary.references,
             floor=summary.floor,
+            exposure={name: self._exposure(cell) for name, cell in self.cells.items()},
         )
+
+    def _exposure(self, cell: Cell) -> Exposure:
+        """What the weights of a cell were fitted to, those of its encoders among them."""
+        if cell.variant == "official":
+            return SEEN.get(cell.method, NOT_SAID)
+        if cell.variant == "model":
+            path = self.project.run(cell.name, 0) / "source.json"
+            with parsing(path, "a record of a model", "Run `bench run --model` again."):
+                return tuple(Seen.model_validate(row) for row in read_json(path)["seen"])
+        encoders = self.params.encoders
+        own = [exposure_of_encoder(encoders.image, "image"), exposure_of_encoder(encoders.text, "text")]
+        return joined([*own, trained_on(self.params.data.train)])
 
     @cached_property
     def traced(self) -> Evidence:
@@ -135,6 +158,7 @@ class Gathered:
         return replace(
             self.evidence,
             trends=dict(self._trends(self.evidence)),
+            model_effects=self._model_effects(self.evidence),
             factor_effects=tuple(factor_effects(self.evidence, self.panels, self.config)),
             contributions=tuple(
                 contributions(self.params.attribution, self.evidence.datasets, self.panels, self.config)
@@ -231,6 +255,26 @@ class Gathered:
         """One AUROC panel a seed; empty without predictions."""
         own = self.scores(name, dataset)
         return [] if own is None else panels_of(own)
+
+    def _model_effects(self, evidence: Evidence) -> dict[tuple[str, str], tuple[float, float, float, float]]:
+        """(model, dataset) → difference to the main cell of CLIP with its limits, and p, corrected over the
+        models of a set; nothing where either has no predictions of the same images."""
+        models = [name for name, cell in self.cells.items() if cell.variant == "model"]
+        found: dict[tuple[str, str], tuple[float, float, float, float]] = {}
+        for dataset in evidence.datasets if models and CLIP_CELL in self.cells else ():
+            base = self.panels(CLIP_CELL, dataset)
+            own = {name: panels for name in models if (panels := self.panels(name, dataset))}
+            effects = {}
+            for name, panels in own.items() if base else ():
+                pair = summarise(panels), summarise(base)
+                columns = [[(c.name, c.stratum) for c in s.columns] for s in pair]
+                if columns[0] == columns[1]:
+                    k = columns[0].index(("macro", "all"))
+                    effects[name] = difference(*pair, k, self.config.level, self.config.power)
+            corrected = holm(np.array([e.p for e in effects.values()]))
+            for (name, e), p in zip(effects.items(), corrected, strict=True):
+                found[name, dataset] = (e.value, e.low, e.high, float(p))
+        return found
 
     def _trends(self, evidence: Evidence) -> Iterator[tuple[tuple[str, str], Curve]]:
         for name in evidence.mains:

@@ -63,7 +63,7 @@ class OnDisk:
     """What the stages wrote of these cells.
 
     sources: path below the project → sha256 of the results that the summary rests on. Others are left out, as
-    they are of other settings or data; those of official checkpoints have no summary and count as they are.
+    they are of other settings or data; those of weights from elsewhere have no summary and count as they are.
     """
 
     project: Project
@@ -73,7 +73,7 @@ class OnDisk:
 
     def counts(self, cell: str, path: Path) -> bool:
         """Whether the summary rests on this file. Raises BenchError where it was made again since."""
-        if self.cells[cell].variant == "official":
+        if self.cells[cell].trained_elsewhere:
             return path.is_file()
         name = path.relative_to(self.project.root).as_posix()
         if name not in self.sources:
@@ -114,7 +114,7 @@ class OnDisk:
         for name, seed, folder in self._folders():
             frame, about = _results(folder / METRICS)
             dataset, origin = about["dataset"], about["origin"]
-            official = self.cells[name].variant == "official"
+            official = self.cells[name].trained_elsewhere
             configured = origin == self.origin(dataset)
             if not official and not (configured and dataset in datasets):
                 continue
@@ -155,7 +155,7 @@ class OnDisk:
                 frame, about = _results(path)
                 dataset, origin = about["dataset"], about["origin"]
                 configured = origin == self.origin(dataset)
-                if cell.variant != "official" and not (configured and dataset in self._datasets(path.stem)):
+                if not cell.trained_elsewhere and not (configured and dataset in self._datasets(path.stem)):
                     continue
                 place = dataset if configured else f"{dataset}-{origin}"
                 frames.append(

@@ -12,14 +12,24 @@ from benchmark.core.hashing import hash_file
 from benchmark.core.tables import TWIN_NOTICE
 from benchmark.core.tasks import CLASSIFICATION
 from benchmark.data.cards import load_card
+from benchmark.encoders.exposure import (
+    Exposure,
+    as_records,
+    exposure_of,
+    exposure_of_encoder,
+    joined,
+    level,
+    trained_on,
+)
 from benchmark.grid.layout import Project
 from benchmark.grid.modality import KINDS
-from benchmark.grid.params import Cell
+from benchmark.grid.params import Cell, Params
 from benchmark.grid.request import Plan, Request, plan
 from benchmark.reporting.numbers import p_text, signed_text
 from benchmark.reporting.on_disk import training_record
 from benchmark.reporting.task_results import TaskResults, value_text
 from benchmark.stages.evaluate import evaluate_task
+from benchmark.stages.features import shared_image_encoder, shared_text_encoder
 from benchmark.stages.references import probes, referred
 from benchmark.stages.run import Say, Session, train_one
 from benchmark.stages.summarise import Summary, summarise
@@ -31,6 +41,7 @@ if TYPE_CHECKING:
 
     from benchmark.evaluation.evaluation_data import EvaluationData
     from benchmark.training.distributed import Group
+    from methods.base import Method
 
 RANKING = {"auroc": "macro AUROC", "average_precision": "average precision"}
 """Metrics by which a protocol ranks, with their heads."""
@@ -56,6 +67,8 @@ def carry_out(project: Project, request: Request, say: Say, group: Group | None 
     The processes of `group` share batches and scoring; all but the first return None.
     """
     todo = plan(project, request)
+    shared_image_encoder(todo.params.encoders.image)  # refused, if at all, before any data is prepared
+    shared_text_encoder(todo.params.encoders.text)
     session = Session(project, todo.params, say, protocol=request.protocol, group=group)
     tasks = TaskResults(session)
     for cell, seed in todo.jobs:
@@ -68,80 +81,118 @@ def carry_out(project: Project, request: Request, say: Say, group: Group | None 
             tasks.add(cell, seed, dataset, run)
         if session.processes.first:
             record_results(session, cell, seed, run, found)
-    return _report(session, todo, tasks)
+    train = trained_on(todo.params.data.train)
+    return _report(session, todo, tasks, joined([_of_encoders(todo.params), train]))
+
+
+def _of_encoders(params: Params) -> Exposure:
+    encoders = params.encoders
+    return joined([exposure_of_encoder(encoders.image, "image"), exposure_of_encoder(encoders.text, "text")])
 
 
 def carry_out_checkpoint(
     project: Project, request: Request, checkpoint: str, tokenizer: str | None, say: Say,
-    group: Group | None = None,
+    group: Group | None = None, layout: str | None = None,
 ) -> RunReport | None:  # fmt: skip
     """Evaluate an official checkpoint with its own encoders, preprocessing and prompts."""
     from benchmark.official.checkpoints import load_official
-    from benchmark.training.provenance import commit, device_name, versions
+    from benchmark.official.seen import SEEN
 
     todo = plan(project, request)
-    _, mark, changed = todo.cells[0].name.partition("~")
-    cell = todo.cells[0].model_copy(
-        update={
-            "name": f"{request.method}-official{mark}{changed}",
-            "variant": f"official{mark}{changed}",
-            "prompts": todo.params.prompts.model_copy(update={"style": "official"}),
-            "more_prompts": (),
-        }
-    )
-    model = load_official(request.method, checkpoint, tokenizer=tokenizer)
-    _same_modality(request.method, model.image.modality, todo.datasets)
+    cell = _named(todo.cells[0], f"{request.method}-official", "official")
+    cell = cell.model_copy(update={"prompts": todo.params.prompts.model_copy(update={"style": "official"})})
+    model = load_official(request.method, checkpoint, tokenizer=tokenizer, layout=layout)
+    _same_modality(f"official {request.method} checkpoint", model.image.modality, todo.datasets)
     digest = hash_file(checkpoint)
     say(
         f"{request.method}: official checkpoint {digest[:12]}, {len(model.unused)} tensors that it never uses"
     )
+    session = Session(project, todo.params, say, request.protocol, (model.image, model.text), group)
+    return _published(session, todo, cell, model.method, digest, SEEN[request.method])
+
+
+def carry_out_model(
+    project: Project, request: Request, spec: str, architecture: str | None, say: Say,
+    group: Group | None = None,
+) -> RunReport | None:  # fmt: skip
+    """Evaluate a model of two towers with its own preprocessing, under the prompts of params.yaml."""
+    from benchmark.official.models import load_model
+
+    todo = plan(project, request)
+    model = load_model(spec, architecture)
+    cell = _named(todo.cells[0], f"{model.name}-model", "model")
+    cell = cell.model_copy(update={"table": "models", "label": model.name})
+    _same_modality(f"model {model.name}", model.image.modality, todo.datasets)
+    maps = "with similarity maps" if model.method.joint else "without similarity maps"
+    say(f"{model.name}: weights {model.identity[:12]}, {maps}")
+    session = Session(project, todo.params, say, request.protocol, (model.image, model.text), group)
+    exposure = joined([exposure_of(model.image.card.seen), exposure_of(model.text.card.seen)])
+    return _published(session, todo, cell, model.method, model.identity, exposure)
+
+
+def _named(cell: Cell, name: str, variant: str) -> Cell:
+    """The cell of weights that were not trained here; what is of its evaluation alone stays in its name."""
+    _, mark, changed = cell.name.partition("~")
+    return cell.model_copy(
+        update={"name": f"{name}{mark}{changed}", "variant": f"{variant}{mark}{changed}", "more_prompts": ()}
+    )
+
+
+def _published(
+    session: Session, todo: Plan, cell: Cell, method: Method, identity: str, exposure: Exposure
+) -> RunReport | None:
+    """Evaluate weights that were not trained here, under the name of `cell`."""
     import torch
 
     from benchmark.stages.features import device
+    from benchmark.training.provenance import commit, device_name, versions
 
     run = {
-        "identity": digest,
-        "method": request.method,
-        "model_sha256": digest,
-        "options": model.method.config.model_dump(mode="json"),
+        "identity": identity,
+        "method": cell.method,
+        "model_sha256": identity,
+        "options": method.config.model_dump(mode="json"),
         "commit": commit(),
         "device": device_name(torch.device(device())),
         "versions": versions(),
         "trained_on": "as published",
     }
-    session = Session(project, todo.params, say, request.protocol, (model.image, model.text), group)
     tasks = TaskResults(session)
     for dataset in todo.datasets:
-        evaluate_task(session, CLASSIFICATION, cell, 0, dataset, run, model.method)
-        tasks.add(cell, 0, dataset, run, model.method)
+        evaluate_task(session, CLASSIFICATION, cell, 0, dataset, run, method)
+        tasks.add(cell, 0, dataset, run, method)
     if session.processes.first:
-        write_json(project.run(cell.name, 0) / "source.json", {k: run[k] for k in ("identity", "trained_on")})
-    return _report(session, Plan(todo.params, (cell,), (0,), todo.datasets, ((cell, 0),)), tasks)
+        write_json(
+            session.project.run(cell.name, 0) / "source.json",
+            {**{k: run[k] for k in ("identity", "trained_on")}, "seen": as_records(exposure)},
+        )
+    return _report(session, Plan(todo.params, (cell,), (0,), todo.datasets, ((cell, 0),)), tasks, exposure)
 
 
-def _same_modality(method: str, reads: str, datasets: Sequence[str]) -> None:
-    """Raises ParamsError where a checkpoint for volumes meets radiographs, or the reverse."""
+def _same_modality(what: str, reads: str, datasets: Sequence[str]) -> None:
+    """Raises ParamsError where weights for volumes meet radiographs, or the reverse."""
     for name in datasets:
         has = load_card(name).modality
         if has != reads:
             raise ParamsError(
-                f"--dataset {name}: it holds {KINDS[has]}, and the official {method} checkpoint "
+                f"--dataset {name}: it holds {KINDS[has]}, and the {what} "
                 f"reads {KINDS[reads]}. `bench ls datasets` says what each set holds."
             )
 
 
-def _report(session: Session, todo: Plan, tasks: TaskResults) -> RunReport | None:
+def _report(session: Session, todo: Plan, tasks: TaskResults, exposure: Exposure) -> RunReport | None:
     sets = [session.evaluation_data(dataset) for dataset in todo.datasets]
     if not session.processes.first:
         return None
     beside = referred(session, todo.datasets, probes("floor"))
     summary = summarise(session, todo.cells, todo.seeds, sets, beside)
-    abouts = [_about(data) for data in sets]
+    abouts = [{**_about(data), "seen": level(exposure, data.manifest.dataset)} for data in sets]
     trained = _trained(session, todo.cells)
     value: dict[str, Any] = {
         "notices": sorted({_notice(data) for data in sets}),
         "datasets": abouts,
         "trained_on": trained,
+        "exposure": as_records(exposure),
         "seeds": list(todo.seeds),
         "training": _training(session, todo),
         "metrics": _records(summary.metrics),
@@ -219,6 +270,7 @@ def _heading(data: EvaluationData, about: dict[str, Any]) -> list[str]:
         files = ", ".join(f"{what}: {name}" for what, name in about["files"].items())
         lines.append(f"  official files found  {files or 'none listed by the reader'}")
         lines.append(f"  images read  {len(data.manifest):,}")
+    lines.append(f"  the weights: {about['seen']}")
     if data.note:
         lines.append(f"  {data.note}")
     if about["no_positives"]:
@@ -274,13 +326,14 @@ def _notice(data: EvaluationData) -> str:
 
 def _trained(session: Session, cells: Sequence[Cell]) -> str:
     if session.encoders is not None:
-        return "Weights: the official checkpoint, with its own encoders and preprocessing."
+        what = "the model's own" if cells[0].table == "models" else "the official checkpoint"
+        return f"Weights: {what}, with its own encoders and preprocessing."
     manifest = session.manifest(session.params.data.train)
     kind = TWIN_NOTICE if manifest.origin == "twin" else "official files"
     texts = texts_used(cells[0].texts, manifest)
     return (
         f"Trained on {manifest.dataset} ({kind}), texts: {texts.name}, encoders "
-        f"{session.params.encoders.image} + {session.params.encoders.text}, frozen. "
+        f"{session.params.encoders.names.replace('+', ' + ')}, frozen. "
         "Intervals: 95%, patients resampled; with several seeds they include the spread of training."
     )
 

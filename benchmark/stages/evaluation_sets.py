@@ -80,7 +80,7 @@ def evaluation_data(
     if encoders is None:
         images = image_store(project, params, manifest)
         texts = partial(text_store, project, params)
-        names = f"{params.encoders.image}+{params.encoders.text}"
+        names = params.encoders.names
         encoder = shared_image_encoder(params.encoders.image)
     else:
         images = encode_images(project, encoders[0], params, manifest)

@@ -16,21 +16,22 @@ if TYPE_CHECKING:
     import numpy as np
 
     from benchmark.encoders.base import ImageEncoder, TextEncoder
+    from benchmark.encoders.cards import ImageCard, TextCard
     from benchmark.encoders.store import FeatureStore, TextStore
 
 
 @lru_cache(maxsize=4)
-def shared_image_encoder(name: str) -> ImageEncoder:
+def shared_image_encoder(spec: str | ImageCard) -> ImageEncoder:
     from benchmark.encoders.factory import image_encoder
 
-    return image_encoder(name)
+    return image_encoder(spec)
 
 
 @lru_cache(maxsize=4)
-def shared_text_encoder(name: str) -> TextEncoder:
+def shared_text_encoder(spec: str | TextCard) -> TextEncoder:
     from benchmark.encoders.factory import text_encoder
 
-    return text_encoder(name)
+    return text_encoder(spec)
 
 
 def image_store(project: Project, params: Params, manifest: Manifest) -> FeatureStore:

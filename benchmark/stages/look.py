@@ -86,11 +86,11 @@ def trained_model(project: Project, params: Params, name: str, seed: int | None)
     return Model(f"{cell.name} seed {chosen}", method, *encoders)
 
 
-def official_model(method: str, checkpoint: str, tokenizer: str | None) -> Model:
+def official_model(method: str, checkpoint: str, tokenizer: str | None, layout: str | None = None) -> Model:
     """An official checkpoint with its own encoders."""
     from benchmark.official.checkpoints import load_official
 
-    found = load_official(method, checkpoint, tokenizer=tokenizer)
+    found = load_official(method, checkpoint, tokenizer=tokenizer, layout=layout)
     if found.image.modality != "cxr":
         raise BenchError(
             f"{method}: the official checkpoint reads CT volumes; maps are drawn on radiographs."

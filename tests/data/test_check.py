@@ -186,6 +186,27 @@ def test_overlap_with_a_training_set(tmp_path: Path, tree: Path) -> None:
     assert "bytes" in text
 
 
+def test_images_that_look_alike_are_a_note(tmp_path: Path, tree: Path) -> None:
+    """Other names, other bytes, other size: the film of a test patient stands in the training set."""
+    import cv2
+
+    from tests.data.test_alike import film
+
+    cv2.imwrite(str(tree / "d.png"), film(3))
+    other = make(
+        tmp_path / "other", [("x.png", "7", "train", "none"), ("y.png", "8", "train", "none")], seed=1
+    )
+    cv2.imwrite(str(other / "x.png"), cv2.resize(film(3), (131, 131), interpolation=cv2.INTER_AREA))
+    cv2.imwrite(str(other / "y.png"), film(4))
+    against = Against("toy_train", other, "official")
+    report = check_dataset("toy", tree, "official", against=against, alike=True, workers=1)
+    assert report.overlap["contents"] == 0
+    assert report.overlap["alike"] == 1
+    assert any("d.png ~ x.png" in str(note) for note in report.notes)
+    assert any("holds images of toy_train" in str(note) for note in report.notes)
+    assert report.ok
+
+
 def test_ids_of_unrelated_sets_are_a_note(tmp_path: Path, tree: Path, cards: Path) -> None:
     card = cards / "toy" / "card.yaml"
     card.write_text(card.read_text().replace("overlaps: [toy_train]", "overlaps: []"))

@@ -54,7 +54,7 @@ def vision(folder: Path, kind: str, **changes: Any) -> Any:
 def bert(folder: Path) -> Any:
     from transformers import BertConfig, BertModel
 
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(2)
     model = BertModel(BertConfig(**SMALL, vocab_size=word_pieces(folder), max_position_embeddings=20)).eval()
     model.save_pretrained(folder)
@@ -78,12 +78,27 @@ def siglip(folder: Path) -> Any:
     )
 
 
+def pair(folder: Path) -> Any:
+    """A DINOv2 and a BERT with a projection each."""
+    from transformers import BertConfig, BertModel, Dinov2Config, Dinov2Model, VisionTextDualEncoderModel
+
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(5)
+    sees = Dinov2Model(Dinov2Config(**SMALL, image_size=32, patch_size=8))
+    reads = BertModel(BertConfig(**SMALL, vocab_size=word_pieces(folder), max_position_embeddings=20))
+    model = VisionTextDualEncoderModel(vision_model=sees, text_model=reads).eval()
+    _stir(model)
+    model.save_pretrained(folder)
+    processor(folder)
+    return model
+
+
 def open_clip_folder(folder: Path) -> Any:
     """A model as open_clip pushes it to the hub: open_clip_config.json and its weights."""
     import open_clip
     from safetensors.torch import save_file
 
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     shape = {
         "embed_dim": 16,
         "vision_cfg": {"image_size": 32, "layers": 1, "width": 32, "patch_size": 8, "head_width": 16},
@@ -99,7 +114,7 @@ def open_clip_folder(folder: Path) -> Any:
 
 
 def _two_towers(folder: Path, build: Callable[[dict[str, Any], dict[str, Any]], Any]) -> Any:
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     words = word_pieces(folder)
     text = {**SMALL, "vocab_size": words, "max_position_embeddings": 12, "bos_token_id": 2,
             "eos_token_id": 3, "pad_token_id": 0}  # fmt: skip

@@ -228,7 +228,7 @@ def test_clip_flat_layout(tmp_path: Path) -> None:
     ).eval()
     state = {k: v for k, v in model.state_dict().items() if k != "attn_mask"}
     torch.save(state, tmp_path / "chexzero.pt")
-    official = load_official("clip", tmp_path / "chexzero.pt")
+    official = load_official("clip", tmp_path / "chexzero.pt", layout="chexzero")
     pixels = torch.randint(0, 256, (2, 32, 32), dtype=torch.uint8)
     with torch.no_grad():
         image, text = official.image.encode(pixels), official.text.encode(["Pneumonia", "no Pneumonia"])
@@ -238,6 +238,8 @@ def test_clip_flat_layout(tmp_path: Path) -> None:
         scores = official.method(image, text)
     torch.testing.assert_close(scores, model.logit_scale.exp() * u @ v.T, rtol=1e-4, atol=1e-4)
     assert image.local.shape == (2, 16, 64)
+    with pytest.raises(BenchError, match="add --layout chexzero, or give --model open_clip:FILE"):
+        load_official("clip", tmp_path / "chexzero.pt")
     state.pop("visual.proj")
     torch.save(state, tmp_path / "chexzero.pt")
     with pytest.raises(BenchError, match="lacks visual.proj"):

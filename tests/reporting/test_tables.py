@@ -10,6 +10,7 @@ from dataclasses import replace
 from html import escape as html_escape
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
@@ -572,3 +573,39 @@ def test_references_stand_below_the_methods_in_no_ranking(tables):
     level = "not separable from the floor (8 × 8 thumbnail)"
     assert level in rows["clip-main"]["chestxray14"].notes, "its scores are those of the floor"
     assert level not in rows["carzero-main"]["chestxray14"].notes
+
+
+def test_a_model_stands_apart_with_what_it_has_seen(project, tmp_path):
+    """Its row, the difference to CLIP paired over patients, and no place among rows of equal budget."""
+    from evidence_case import write_scores
+
+    from benchmark.core.files import write_json
+    from benchmark.core.tables import Manifest
+    from benchmark.data.cards import load_card
+    from benchmark.data.dataset import evaluation_set
+
+    work = tmp_path / "project"
+    shutil.copytree(project, work)
+    chosen = evaluation_set(
+        Manifest.load(work / "data" / "prepared" / "chestxray14"), load_card("chestxray14"), None
+    )
+    scores = np.random.default_rng(3).normal(size=chosen.labels.shape) + 3.0 * (chosen.labels == 1)
+    write_scores(work, "chestxray14", chosen, "tiny-model", 0, scores, {})
+    seen = {"dataset": "chestxdet10", "split": "train", "what": ["images"], "source": "x"}
+    write_json(work / "runs" / "tiny-model" / "seed-0" / "source.json",
+               {"identity": "i", "trained_on": "as published", "seen": [seen]})  # fmt: skip
+    own = PartReport(Project(work), "main")
+    found = {table.name: table for table in own.tables}
+    (row,) = found["models"].records()
+    assert (row["method"], row["dataset"], row["seen"]) == ("tiny", "chestxray14", "seen images (train)")
+    clip = own.gathered.evidence.value("clip-main", "chestxray14")["value"]
+    assert row["to_clip"] == pytest.approx(row["value"] - clip, abs=1e-6)
+    assert 0 < row["to_clip_low"] < row["to_clip"] < row["to_clip_high"]
+    assert row["p_holm"] < 0.01
+    others = {
+        r["cell"]: r["seen"] for r in found["zero_shot"].records() if r["cell"] in ("clip-main", "tiny-model")
+    }
+    assert others == {"clip-main": "zero-shot"}
+    assert any(
+        note.startswith("Seen by the weights of every row: zero-shot.") for note in found["overview"].notes
+    )

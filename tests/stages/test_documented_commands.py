@@ -81,6 +81,7 @@ NOT_RUN = {
     "python perf/numerics.py": "a measurement of minutes",
     "python perf/numerics.py --fingerprint --emulate Haswell EPYC": "needs qemu-user",
     "python perf/intervals.py": "a measurement of minutes",
+    "bench run --method clip --checkpoint FILE": "an option in a sentence; tests/official reads such a file",
     "bench run --method brgsa --dataset ct_rate": "trains for minutes on hundreds of volumes",
     "bench run --method all --dataset rad_chestct --seeds 0": "as above, six times",
     "make ct": "builds the environment from the package index, then trains for most of an hour",
@@ -161,6 +162,7 @@ def guide(small_project, root, tmp_path_factory) -> Path:
     write_ward(home, root)
     write_checkpoint(home)
     write_about(home, root)
+    write_models(home, root)
     return home
 
 
@@ -243,6 +245,20 @@ def write_checkpoint(home: Path) -> None:
     torch.save({"state_dict": carzero_state(60)}, home / "best_model.ckpt")
 
 
+def write_models(home: Path, root: Path) -> None:
+    """models/: tiny models in the official layouts; my-encoders/: the card that the page shows."""
+    from tests.encoders import tiny_models as tiny
+
+    for kind in ("siglip", "clip", "bert"):
+        (home / "models" / kind).mkdir(parents=True)
+        getattr(tiny, kind)(home / "models" / kind)
+    tiny.vision(home / "models" / "dinov2", "Dinov2")
+    tiny.open_clip_folder(home / "models" / "open-clip")
+    card = re.findall(r"```yaml\n(.*?)```", (root / "docs" / "bring-your-model.md").read_text(), re.S)[0]
+    (home / "my-encoders").mkdir()
+    (home / "my-encoders" / "ward-dinov2.yaml").write_text(card)
+
+
 def arguments(command: str, home: Path, official: Path) -> list[str]:
     """The command with the small project's files in the place of what the reader would name."""
     twins = home / "data" / "twins"
@@ -276,6 +292,7 @@ def test_documented_command(command, guide, official, monkeypatch, capfd, reques
         pytest.skip(f"{COMMANDS[command]}: {command}: {reason}")
     monkeypatch.chdir(guide)
     monkeypatch.setenv("CXR_ALIGNBENCH_DATASETS", "my-cards")
+    monkeypatch.setenv("CXR_ALIGNBENCH_ENCODERS", "my-encoders")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     words = arguments(command, guide, official)
     if words[0] == "export":
@@ -285,6 +302,7 @@ def test_documented_command(command, guide, official, monkeypatch, capfd, reques
     if command.startswith("bench stage profile"):
         monkeypatch.chdir(copy_of_params(guide))
         monkeypatch.setenv("CXR_ALIGNBENCH_DATASETS", str(guide / "my-cards"))
+        monkeypatch.setenv("CXR_ALIGNBENCH_ENCODERS", str(guide / "my-encoders"))
     if "sharp" in words:
         request.getfixturevalue("sharp")
     if words[0] == "bench":

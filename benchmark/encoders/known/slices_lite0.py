@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 from benchmark.encoders.base import ImageEncoder
-from benchmark.encoders.cards import ENCODERS, ImageCard
+from benchmark.encoders.cards import ENCODERS, ImageCard, Seen
 
 
-@ENCODERS.register("slices-lite0")
-def build() -> ImageEncoder:
-    from benchmark.encoders.card_files import encoder_entry
-    from benchmark.encoders.slices import SliceEncoder
-    from benchmark.encoders.timm_images import TimmImage
+class SlicesLite0:
+    """EfficientNet-Lite0 on axial slices, in three windows."""
 
-    planes = encoder_entry("efficientnet-lite0")
-    assert isinstance(planes, ImageCard)
-    return SliceEncoder(TimmImage(planes), "slices-lite0")
+    @property
+    def seen(self) -> tuple[Seen, ...] | str:
+        """What its planes have seen."""
+        return self._planes().seen
+
+    def __call__(self) -> ImageEncoder:
+        from benchmark.encoders.slices import SliceEncoder
+        from benchmark.encoders.timm_images import TimmImage
+
+        return SliceEncoder(TimmImage(self._planes()), "slices-lite0")
+
+    @staticmethod
+    def _planes() -> ImageCard:
+        from benchmark.encoders.card_files import encoder_entry
+
+        card = encoder_entry("efficientnet-lite0")
+        assert isinstance(card, ImageCard)
+        return card
+
+
+SLICES_LITE0 = ENCODERS.register("slices-lite0")(SlicesLite0())

@@ -157,6 +157,8 @@ def reproduce(cell: Cell) -> str:
     """The commands that make a cell's row."""
     if cell.variant == "main":
         steps = [f"bench stage cell {cell.method}", "bench stage summarise main"]
+    elif cell.variant == "model":
+        return "bench run --model hf:FOLDER --dataset all && bench report site"
     elif cell.variant == "official":
         steps = [f"bench run --method {cell.method} --dataset all --checkpoint FILE"]
     else:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from benchmark.exchange.registry import SubmittedRow
-from benchmark.reporting.columns import on_planes
+from benchmark.reporting.columns import on_planes, seen_note
 from benchmark.reporting.evidence import Evidence
 from benchmark.reporting.published import Published
 from benchmark.reporting.table import Table
@@ -41,7 +41,11 @@ def all_tables(material: Material) -> list[Table]:
     return [
         replace(
             table,
-            notes=(*table.notes, *on_planes(material.evidence, table.rows)),
+            notes=(
+                *table.notes,
+                *on_planes(material.evidence, table.rows),
+                *seen_note(material.evidence, table),
+            ),
             command=command,
             commit=material.evidence.commit,
         )

@@ -43,6 +43,7 @@ def task_table(evidence: Evidence, published: Published, task: str) -> Table:
                 "dataset": dataset,
                 "cell": name,
                 "method": cell.heading,
+                "seen": evidence.seen(name, dataset),
                 "metric": metric,
                 "class": cls,
                 "stratum": stratum,
@@ -57,9 +58,9 @@ def task_table(evidence: Evidence, published: Published, task: str) -> Table:
         name=task,
         title=task_named(task).title,
         columns=(
-            common.DATASET, words("cell"), common.METHOD, words("metric", "Metric"), words("class", "Class"),
-            words("stratum", strata), *common.PUBLISHED, common.OURS, *common.AGAINST_PUBLISHED,
-            count("seeds", "Seeds"), *common.COUNTS, common.ORIGIN,
+            common.DATASET, words("cell"), common.METHOD, common.SEEN, words("metric", "Metric"),
+            words("class", "Class"), words("stratum", strata), *common.PUBLISHED, common.OURS,
+            *common.AGAINST_PUBLISHED, count("seeds", "Seeds"), *common.COUNTS, common.ORIGIN,
         ),
         rows=tuple(rows),
         notes=(

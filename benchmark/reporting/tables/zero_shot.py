@@ -107,6 +107,7 @@ def zero_shot(evidence: Evidence, published: Published) -> Table:
                     "stratum": stratum,
                     "cell": name,
                     "method": cell.heading,
+                    "seen": evidence.seen(name, dataset),
                     "ours": _warned(
                         evidence, name, dataset, stratum, common.measured(ours, rank, letters=False)
                     ),
@@ -137,7 +138,7 @@ def zero_shot(evidence: Evidence, published: Published) -> Table:
         title="Zero-shot classification: macro AUROC, published and measured here",
         columns=(
             words("place", "Dataset", csv=False), words("dataset"), words("stratum"), words("cell"),
-            common.METHOD,
+            common.METHOD, common.SEEN,
             *common.PUBLISHED, common.OURS, *common.AGAINST_PUBLISHED, *common.RANK, *common.MDE,
             *common.COUNTS, common.ORIGIN,
         ),

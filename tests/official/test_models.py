@@ -1,0 +1,101 @@
+"""Models of two towers as rows: the library's own similarities and steps, one line for what is none."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch.nn import functional as F
+
+from benchmark.core.errors import BenchError
+from benchmark.official.models import load_model
+from tests.encoders import tiny_models as tiny
+
+TEXTS = ["there is no effusion", "edema"]
+
+
+def noise() -> torch.Tensor:
+    return torch.randint(0, 256, (3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("kind", ["clip", "siglip", "pair"])
+def test_a_folder_of_transformers(kind: str, tmp_path: Path) -> None:
+    folder = tmp_path / "tiny.model"
+    model = tiny.pair(folder) if kind == "pair" else getattr(tiny, kind)(folder)
+    found = load_model(f"hf:{folder}")
+    assert found.name == "tiny"
+    pixels = found.image.normalise(noise())
+    batch = found.text.tokenizer(TEXTS, padding="max_length", max_length=12, return_tensors="pt")
+    mask = {} if kind == "siglip" else {"attention_mask": batch["attention_mask"]}
+    with torch.no_grad():
+        said = model(pixel_values=pixels, input_ids=batch["input_ids"], **mask).logits_per_image
+        image, text = found.image.encode(noise()), found.text.encode(TEXTS)
+        scores = found.method(image, text)
+        maps = found.method.similarity_map(image, text)
+    torch.testing.assert_close(scores, said, rtol=1e-3, atol=1e-4)
+    assert (maps is not None) == (kind != "siglip"), "SigLIP pools by attention: its tokens are elsewhere"
+    assert load_model(f"hf:{folder}").identity == found.identity
+
+
+def test_a_folder_and_a_file_of_open_clip(tmp_path: Path) -> None:
+    model = tiny.open_clip_folder(tmp_path / "oc")
+    found = load_model(f"open_clip:{tmp_path / 'oc'}")
+    import open_clip
+
+    with torch.no_grad():
+        u = F.normalize(model.encode_image(found.image.normalise(noise())), dim=-1)
+        v = F.normalize(model.encode_text(open_clip.tokenize(TEXTS, context_length=20)), dim=-1)
+        scores = found.method(found.image.encode(noise()), found.text.encode(TEXTS))
+    torch.testing.assert_close(scores, model.logit_scale.exp() * u @ v.T, rtol=1e-3, atol=1e-4)
+    steps = found.image.preprocessing
+    assert (steps.fit, steps.interpolation, steps.mean, steps.std) == (
+        "crop", "bicubic", tuple(tiny.MEAN), tuple(tiny.STD),
+    )  # fmt: skip
+
+    bare = tmp_path / "bare.pt"
+    torch.save(load_file(tmp_path / "oc" / "open_clip_model.safetensors"), bare)
+    with pytest.raises(BenchError, match="a bare file does not say its network .* give --architecture"):
+        load_model(f"open_clip:{bare}")
+    with pytest.raises(BenchError, match="unknown architecture of open_clip 'ViT-B-3'"):
+        load_model(f"open_clip:{bare}", "ViT-B-3")
+    config = json.loads((tmp_path / "oc" / "open_clip_config.json").read_text())["model_cfg"]
+    for name, quick in (("tiny-plain", False), ("tiny-quick", True)):
+        (tmp_path / f"{name}.json").write_text(json.dumps({**config, "quick_gelu": quick}))
+        open_clip.add_model_config(tmp_path / f"{name}.json")
+    plain, quick = (load_model(f"open_clip:{bare}", name) for name in ("tiny-plain", "tiny-quick"))
+    with torch.no_grad():
+        torch.testing.assert_close(
+            plain.text.encode(TEXTS).pooled, found.text.encode(TEXTS).pooled, rtol=1e-4, atol=1e-5
+        )
+        one, other = (m.image.encode(noise()).pooled for m in (plain, quick))
+    assert not torch.allclose(one, other, atol=1e-4), "the flag decides the activation"
+    assert plain.image.preprocessing.mean != tuple(tiny.MEAN), "OpenAI's, as open_clip takes them"
+
+
+def test_what_is_no_model_of_two_towers_is_one_line(tmp_path: Path) -> None:
+    tiny.vision(tmp_path / "dino", "Dinov2")
+    tiny.clip(tmp_path / "clip")
+    tiny.open_clip_folder(tmp_path / "oc")
+    shutil.copytree(tmp_path / "clip", tmp_path / "blind")
+    (tmp_path / "blind" / "preprocessor_config.json").unlink()
+    (tmp_path / "empty").mkdir()
+    for spec, said in (
+        (f"hf:{tmp_path / 'dino'}", "a model of type 'dinov2' has no vision tower|has no text tower"),
+        (f"hf:{tmp_path / 'oc'}", "give open_clip:"),
+        (f"open_clip:{tmp_path / 'clip'}", "give hf:"),
+        (f"hf:{tmp_path / 'empty'}", r"no config\.json"),
+        (f"hf:{tmp_path / 'blind'}", r"no preprocessor_config\.json"),
+        (f"hf:{tmp_path / 'clip' / 'model.safetensors'}", "give the folder"),
+        ("hf:someone/model", "unknown model 'someone/model'.*downloaded first"),
+        ("hf:biomedclip", "is of source 'open_clip'"),
+        ("hf:medsiglip-448", "is not pinned"),
+        ("keras:x", "expected hf:FOLDER"),
+        ("hf:", "expected hf:FOLDER"),
+    ):
+        with pytest.raises(BenchError, match=said) as caught:
+            load_model(spec)
+        assert "\n" not in str(caught.value)

@@ -1,0 +1,73 @@
+"""docs/bring-your-model.md as written, on tiny models that are saved here: rows, intervals, what was seen."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from benchmark.core.tables import read_table
+from tests.stages.test_documented_commands import write_models
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+PAGE = Path(__file__).parents[2] / "docs" / "bring-your-model.md"
+ROWS = {"siglip-model": "template", "clip-model": "pos-neg", "open-clip-model": "template"}
+
+
+def test_the_page_as_written(fresh_copy, root, bench, monkeypatch) -> None:
+    write_models(fresh_copy, root)
+    monkeypatch.setenv("CXR_ALIGNBENCH_ENCODERS", str(fresh_copy / "my-encoders"))
+    blocks = re.findall(r"```bash\n(.*?)```", PAGE.read_text(), re.S)
+    commands = [line for block in blocks for line in block.splitlines() if line.startswith("bench")]
+    assert len(commands) == 6
+    for command in commands:
+        words = shlex.split(command)[1:]
+        if words[0] == "ls":
+            code, out, err = bench(fresh_copy, *words)
+            assert (code, "seen: mimic_cxr (images)" in out) == (0, True), err
+            continue
+        code, out, err = bench(fresh_copy, *words, "--set", "seeds=[0]", "--set", "training.epochs=1",
+                               "--set", "tasks={}", "--json")  # fmt: skip
+        assert code == 0, err
+        found = json.loads(out)
+        seen = found["datasets"][0]["seen"]
+        if "--model" in words:
+            assert seen == "unknown"
+        else:
+            assert seen == ("zero-shot" if "models/bert" not in command else "unknown")
+        macro = [r for r in found["metrics"] if r["class"] == "macro" and r["metric"] == "auroc"]
+        assert any(r["low"] < r["value"] < r["high"] for r in macro if r["stratum"] == "all")
+    for name, prompts in ROWS.items():
+        path = next((fresh_copy / "results").glob(f"{name}*/seed-0/chestxray14/metrics.parquet"))
+        rows = read_table(path)[0]
+        assert set(rows["variant"].str.partition("~")[0]) == {"model"}
+        assert set(rows["prompts"].str.partition(":")[0]) == {prompts}
+    said = json.loads((fresh_copy / "runs" / "clip-model" / "seed-0" / "source.json").read_text())
+    assert said["seen"][0]["dataset"] == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--model", "hf:nowhere"), "unknown model 'nowhere'"),
+        (("--model", "hf:nowhere", "--method", "clip"), "give --method NAME, or --model"),
+        ((), "give --method NAME, or --model"),
+        (("--method", "clip", "--architecture", "x"), "--architecture goes with"),
+        (("--method", "clip", "--layout", "chexzero"), "goes with --checkpoint"),
+        (("--method", "clip", "--set", "encoders.image=no/such"), "neither a card"),
+        (("--method", "clip", "--set", "encoders.image={card: rad-dino}"), "is not pinned"),
+        (("--method", "clip", "--set", "encoders.text={card: minilm-l6, layrs: 2}"), "Did you mean 'layers'"),
+        (("--method", "clip", "--set", "encoders.image=minilm-l6"), "no image encoder"),
+        (("--method", "clip", "--set", "encoders.image={card: efficientnet-lite0, stage: 99}"), "stage 99"),
+    ],
+)
+def test_what_cannot_run_is_one_line_before_any_data(words, said, root, tmp_path, bench) -> None:
+    (tmp_path / "params.yaml").write_text((root / "params.yaml").read_text())
+    code, _, err = bench(tmp_path, "run", "--dataset", "chestxray14", *words)
+    assert (code, err.count("\n")) == (2, 1), err
+    assert said in err
+    assert not (tmp_path / "data").exists()
