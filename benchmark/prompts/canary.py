@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
+import io
 import re
 import zipfile
 import zlib
@@ -19,6 +21,8 @@ PHRASES = (
     "obsidian marzipan theodolite",
 )
 """No report, class name or message has these words together."""
+_BASE64 = re.compile(rb"[A-Za-z0-9+/]{60,}={0,2}")
+"""What a page or notebook embeds: figures with their metadata, packed data."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +59,9 @@ def plant_folder(folder: Path | str, phrases: Sequence[str] = PHRASES) -> int:
 
 
 def leaks(folder: Path | str, phrases: Sequence[str] = PHRASES, allowed: Collection[str] = ()) -> list[Leak]:
-    """Files below `folder` that hold a phrase, in plain, gzip, zip or Parquet form, in a stream of a PDF or a
-    text of a PNG, words in any case and with any separator between them ("quetzal-lanternfish_ossuary").
+    """Files below `folder` that hold a phrase, in plain, gzip, zip or Parquet form, in a stream of a PDF, in
+    the metadata of a picture, or in any of these embedded in a page; words in any case and with any separator
+    between them ("quetzal-lanternfish_ossuary").
 
     allowed: glob patterns, relative to `folder`, of the text tables that are meant to hold text.
     """
@@ -69,38 +74,41 @@ def leaks(folder: Path | str, phrases: Sequence[str] = PHRASES, allowed: Collect
     for path in sorted(p for p in root.rglob("*") if p.is_file() and not p.is_symlink()):
         if any(path.relative_to(root).match(pattern) for pattern in allowed):
             continue
-        for member, data in _contents(path):
+        for member, data in _contents(path.read_bytes()):
             found += [
                 Leak(path, phrase, member) for phrase, pattern in wanted.items() if pattern.search(data)
             ]
     return found
 
 
-def _contents(path: Path) -> Iterator[tuple[str, bytes]]:
-    data = path.read_bytes()
+def _contents(data: bytes) -> Iterator[tuple[str, bytes]]:
+    """(where, bytes) of what a file holds: itself, and what is packed, compressed or embedded in it."""
     yield "", data
     if data[:2] == b"\x1f\x8b":
-        try:
+        with suppress(OSError, EOFError, zlib.error):
             yield "gzip", gzip.decompress(data)
-        except (OSError, EOFError, zlib.error):
-            return
     elif data[:4] == b"PK\x03\x04":
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
             for name in archive.namelist():
                 yield name, archive.read(name)
     elif data[:4] == b"%PDF":
         for number, stream in enumerate(re.findall(rb"stream\r?\n(.*?)\r?\nendstream", data, re.DOTALL)):
             with suppress(zlib.error):
                 yield f"stream {number}", zlib.decompress(stream)
-    elif data[:8] == b"\x89PNG\r\n\x1a\n":
+    elif data[:8] == b"\x89PNG\r\n\x1a\n" or data[:3] == b"\xff\xd8\xff":
         from PIL import Image
 
-        with Image.open(path) as image:
+        with Image.open(io.BytesIO(data)) as image:
             yield "texts", repr(image.info).encode()
     elif data[:4] == b"PAR1":
         import pyarrow.parquet as pq
 
-        table = pq.read_table(path)
+        table = pq.read_table(io.BytesIO(data))
         for name in table.column_names:
             yield name, "\n".join(map(str, table[name].unique().to_pylist())).encode()
         yield "metadata", repr(table.schema.metadata).encode()
+    else:
+        for number, packed in enumerate(_BASE64.findall(data)):
+            with suppress(ValueError):
+                inside = base64.b64decode(packed[: len(packed) // 4 * 4])
+                yield from ((f"base64 {number} {where}".strip(), part) for where, part in _contents(inside))

@@ -535,6 +535,7 @@ DATASETS = (
     "cxr_align",
     "padchest_gr",
     "cxr_lt_2026",
+    *v.CT_DATASETS,
 )
 for _name in DATASETS:
     _add(f"official files of {_name}", _tree_inputs(_name), _tree(_name))
@@ -696,7 +697,7 @@ def _project(folder: Path, where: str, data: bytes) -> object:
     os.environ["CXR_ALIGNBENCH_HOME"] = str(root)
     try:
         with contextlib.chdir(root):
-            return command(list(READING[len(data) % 3]))
+            return command(list(READING[len(data) % len(READING)]))
     finally:
         (root / where).write_bytes(_things["project"][where])
         os.environ.pop("CXR_ALIGNBENCH_HOME")

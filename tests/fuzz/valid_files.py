@@ -297,13 +297,20 @@ def yaml_of(*names: str) -> list[bytes]:
     return [(ROOT / name).read_bytes() for name in names]
 
 
+CT_DATASETS = ("ct_rate", "ct_rate_lt", "rad_chestct")
+
+
 @cache
 def tree(dataset: str) -> tuple[Path, TemporaryDirectory[str]]:
-    """The official tree of a twin of eight images; the folder lives as long as the process."""
+    """The official tree of a twin of eight images or four volumes; it lives as long as the process."""
     from benchmark.twins.build import TwinSpec, build_twin
+    from benchmark.twins.ct.build import CTSpec, build_ct_twin
 
     home = TemporaryDirectory(prefix="fuzz-")
     root = Path(home.name) / dataset
+    if dataset in CT_DATASETS:
+        build_ct_twin(dataset, root, CTSpec(images=4, side=32), seed=5, workers=1)
+        return root, home
     build_twin(dataset, root, TwinSpec(images=8, size=64), seed=5, workers=1)
     return root, home
 
@@ -312,8 +319,8 @@ def tree(dataset: str) -> tuple[Path, TemporaryDirectory[str]]:
 def listings(dataset: str, most: int = 200_000) -> dict[str, bytes]:
     """Relative path → bytes of the files of a tree that are no images."""
     root, _ = tree(dataset)
-    pictures = (".png", ".jpg", ".jpeg", ".dcm", ".dicom")
-    files = sorted(p for p in root.rglob("*") if p.is_file() and p.suffix not in pictures)
+    pictures = (".png", ".jpg", ".jpeg", ".dcm", ".dicom", ".nii.gz", ".npz")
+    files = sorted(p for p in root.rglob("*") if p.is_file() and not p.name.endswith(pictures))
     return {p.relative_to(root).as_posix(): p.read_bytes() for p in files if p.stat().st_size <= most}
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import gzip
 import zipfile
 import zlib
@@ -36,10 +37,16 @@ def test_every_form_of_a_file_is_searched(tmp_path):
     note = PngInfo()
     note.add_text("Description", phrase, zip=True)
     Image.new("L", (4, 4)).save(tmp_path / "f.png", pnginfo=note)
+    Image.new("L", (4, 4)).save(tmp_path / "g.jpg", comment=phrase.upper())
+    for name, data in (
+        ("h.html", (tmp_path / "f.png").read_bytes()),
+        ("i.html", gzip.compress(phrase.encode() * 9)),
+    ):
+        (tmp_path / name).write_text(f"<img src='data:image/png;base64,{base64.b64encode(data).decode()}'>")
     (tmp_path / "clean.txt").write_text(" ".join(reversed(phrase.split())))
     found = {leak.path.name for leak in leaks(tmp_path)}
-    assert found == {"log.txt", "a.gz", "b.zip", "c.parquet", "d.parquet", "e.pdf", "f.png"}
-    others = {"log.txt", "a.gz", "b.zip", "e.pdf", "f.png"}
+    others = {"log.txt", "a.gz", "b.zip", "e.pdf", "f.png", "g.jpg", "h.html", "i.html"}
+    assert found == {*others, "c.parquet", "d.parquet"}
     assert {leak.path.name for leak in leaks(tmp_path, allowed=["*.parquet"])} == others
 
 

@@ -49,6 +49,11 @@ def test_a_run_its_tables_its_page_and_its_records(planted, bench, root, monkeyp
         ("verify",),
         ("explain", "clip", "chestxray14"),
         ("explain", "clip", "chestxray14", "--json"),
+        ("export", "clip-main", "--dataset", "chestxray14", "--site", "A", "--out", "out/bundle"),
+        ("export", "out/bundle", "--as", "every-eval-ever", "--out", "out/eval.json"),
+        ("export", "out/bundle", "--as", "hugging-face", "--hub", "o/n", "--out", "out/eval.yaml"),
+        ("export", "mimic_cxr", "--as", "croissant", "--out", "out/croissant.json"),
+        ("submit", "out/bundle"),
     ):
         code, out, err = bench(planted, *arguments)
         assert code == 0, (arguments, err)
@@ -59,6 +64,7 @@ def test_a_run_its_tables_its_page_and_its_records(planted, bench, root, monkeyp
     kinds = {p.suffix for p in (planted / "reports").rglob("*")}
     assert {".html", ".pdf", ".svg", ".png", ".tex", ".csv", ".md"} <= kinds
     assert (planted / "mlflow.db").is_file()
+    assert (planted / "results-registry").is_dir()
     tables = {leak.path.name for leak in leaks(planted, allowed=TEXT_TABLES[:1])}
     assert tables == {"manifest.parquet", "aligned.parquet"}, "the phrases were read"
 
