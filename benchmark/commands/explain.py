@@ -23,8 +23,12 @@ def command(
     as_json: JsonOption = False,
 ) -> None:
     """Seeds, labels, prompt, interval, comparisons, provenance and command behind one AUROC."""
+    from benchmark.grid.asked import check_evaluated
     from benchmark.grid.layout import Project
+
+    project = Project.find()
+    check_evaluated(project, cell, dataset)
     from benchmark.reporting.explain import explain, explain_text
 
-    value = explain(Project.find(), cell, dataset, class_name)
+    value = explain(project, cell, dataset, class_name)
     emit(value, explain_text(value), as_json)

@@ -65,6 +65,10 @@ def _names(kind: str) -> list[str]:
         from benchmark.encoders.card_files import encoder_names
 
         return encoder_names()
+    if kind == "methods":
+        from benchmark.grid.asked import method_names
+
+        return method_names()
     return _registry(kind).names()
 
 

@@ -114,6 +114,9 @@ def command(
     A run that was killed goes on where it was; finished work is reused and named.
     """
     from benchmark.core.errors import ParamsError
+    from benchmark.grid.asked import check_asked
+
+    check_asked(None if method == "all" else method, None if dataset in ("all", "main") else dataset)
     from benchmark.grid.request import Request, parse_seeds, parse_shard
 
     if (method is None) == (model is None):

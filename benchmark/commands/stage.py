@@ -125,8 +125,7 @@ def difficulty(as_json: JsonOption = False) -> None:
 def understanding(as_json: JsonOption = False) -> None:
     """Draw patients again with one finding changed and ask every trained method; then negation, paraphrase
     and error rates of groups; reports/understanding/."""
-    from benchmark.reporting.claims import load_claims
-    from benchmark.reporting.outputs import CLAIMS, source_file
+    from benchmark.reporting.claims import CLAIMS, load_claims, source_file
     from benchmark.reporting.understanding import write_understanding
     from benchmark.stages.entry import session
     from benchmark.stages.questions import answers
@@ -140,10 +139,12 @@ def understanding(as_json: JsonOption = False) -> None:
 
 @app.command()
 def gallery(as_json: JsonOption = False) -> None:
-    """Choose maps of the main methods by rule and draw them over their images; reports/gallery/."""
+    """Choose maps of the main methods, and example images of every class, by rule; reports/gallery/."""
     from benchmark.core.errors import BenchError
+    from benchmark.reporting.examples import write_examples
     from benchmark.reporting.gallery import write_gallery
     from benchmark.stages.entry import session
+    from benchmark.stages.examples import example_images
     from benchmark.stages.gallery import gallery as choose
 
     now = session()
@@ -151,7 +152,9 @@ def gallery(as_json: JsonOption = False) -> None:
     if not found:
         raise BenchError("no main method has maps; there is nothing to show.")
     synthetic = now.manifest(found[0].dataset).origin == "twin"
-    _say(write_gallery(found, now.project.reports / "gallery", synthetic), as_json)
+    folder = now.project.reports / "gallery"
+    said = [write_gallery(found, folder, synthetic), write_examples(example_images(now), folder)]
+    _say("\n".join(said), as_json)
 
 
 @app.command()

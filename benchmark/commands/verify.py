@@ -24,6 +24,10 @@ def command(
     worded so. Exit 1 if a required claim is contradicted.
     """
     from benchmark.grid.layout import Project
+    from benchmark.reporting.claims import claims_of
+
+    if claims:
+        claims_of(Project.find(), claims)
     from benchmark.reporting.outputs import verify
     from benchmark.reporting.verdicts import report_text
 

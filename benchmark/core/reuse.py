@@ -159,6 +159,7 @@ def _stat(path: Path) -> dict[str, int]:
     return {"size": status.st_size, "mtime_ns": status.st_mtime_ns}
 
 
+@lru_cache(maxsize=256)
 def source(*modules: str) -> str:
     """Hash of the code of these modules and of every module of this project, and of their own packages, that
     they import.

@@ -16,7 +16,7 @@ from benchmark.grid.layout import Project
 from benchmark.reporting.gather import Gathered, gather
 from benchmark.reporting.numbers import interval_text, missing
 from benchmark.reporting.outputs import judge_all
-from benchmark.reporting.site.content import run_records
+from benchmark.reporting.provenance import run_records
 from benchmark.reporting.tables.zero_shot import place_title, places
 
 Facts = list[str]

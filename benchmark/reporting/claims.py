@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from benchmark.core.errors import BenchError, closest
+from benchmark.core.errors import BenchError, UnknownName, closest
 from benchmark.core.located import read_located
+from benchmark.grid.layout import Project
 
+CLAIMS = "claims.yaml"
 KINDS = ("paired", "interaction", "absolute", "gap", "task")
 Datasets = Literal["all", "each"] | tuple[str, ...]
 
@@ -125,3 +128,20 @@ def load_claims(path: Path) -> tuple[Claim, ...]:
                 f"{place}: claim '{claim.id}' is of family '{claim.family}', not one of families.{guess}"
             )
     return ledger.claims
+
+
+def source_file(project: Project, name: str) -> Path:
+    """reports/<name> of the project, or the one beside the code (a project elsewhere has none)."""
+    own = project.reports / name
+    shipped = Path(__file__).resolve().parents[2] / "reports" / name
+    return own if own.is_file() or not shipped.is_file() else shipped
+
+
+def claims_of(project: Project, wanted: Sequence[str]) -> tuple[Claim, ...]:
+    """The whole ledger of a project. Raises UnknownName for a wanted claim that it does not hold."""
+    claims = load_claims(source_file(project, CLAIMS))
+    known = [claim.id for claim in claims]
+    for name in wanted:
+        if name not in known:
+            raise UnknownName("claim", name, known, "See reports/claims.yaml.")
+    return claims

@@ -261,10 +261,15 @@ class Evidence:
     def datasets(self) -> list[str]:
         return list(self.sets)
 
+    @cached_property
+    def names(self) -> list[str]:
+        """Every name that has results, as the metrics list them."""
+        return [str(name) for name in dict.fromkeys(self.metrics["name"])]
+
     @property
     def mains(self) -> list[str]:
         """Names of the main cells that have results, in the order of params.yaml."""
-        present = set(self.metrics["name"])
+        present = set(self.names)
         return [name for name, cell in self.cells.items() if cell.main and name in present]
 
     @property
@@ -289,8 +294,7 @@ class Evidence:
 
     def prompt_names(self, cell: str) -> list[str]:
         """Names of `cell` with other prompts that have results."""
-        names = dict.fromkeys(self.metrics["name"])
-        return [n for n in names if n.startswith(cell + SEPARATOR)]
+        return [n for n in self.names if n.startswith(cell + SEPARATOR)]
 
     def planned(self, name: str, metric: str) -> tuple[str, ...]:
         """The sets that params.yaml plans for a row and a metric of classification or of another task."""

@@ -6,10 +6,10 @@ import subprocess
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmark.core import numerics
-from benchmark.core.errors import BenchError, UnknownName
+from benchmark.core.errors import BenchError
 from benchmark.core.files import read_yaml, write_json
 from benchmark.core.guard import parse_yaml
 from benchmark.exchange.registry import submitted_rows
@@ -17,17 +17,16 @@ from benchmark.grid.layout import Project
 from benchmark.grid.params_file import load_params
 from benchmark.grid.parts import VOLUMES
 from benchmark.reporting.changes import Reproduced, Stages, compare_locks, compare_tables
-from benchmark.reporting.claims import Claim, load_claims
-from benchmark.reporting.figures import all_figures
-from benchmark.reporting.figures.style import Drawing
-from benchmark.reporting.figures.style import save as save_figure
+from benchmark.reporting.claims import CLAIMS, Claim, claims_of, load_claims, source_file
 from benchmark.reporting.gather import PARTS, Gathered, gather
 from benchmark.reporting.published import Published, load_published
 from benchmark.reporting.table import Table, save
 from benchmark.reporting.tables import Material, all_tables
 from benchmark.reporting.verdicts import Judgement, judge
 
-CLAIMS = "claims.yaml"
+if TYPE_CHECKING:
+    from benchmark.reporting.figures.style import Drawing
+
 PUBLISHED = "published.yaml"
 CT_FAMILY = "volumes"
 """The family of the ledger whose claims are judged by results on CT volumes."""
@@ -36,13 +35,6 @@ CT_FAMILY = "volumes"
 def table_folder(project: Project, part: str) -> Path:
     """reports/tables: the main tables. reports/grid: those with the ablations. reports/ct: those on CT."""
     return project.reports / {"main": "tables", VOLUMES: "ct"}.get(part, "grid")
-
-
-def source_file(project: Project, name: str) -> Path:
-    """reports/<name> of the project, or the one beside the code (a project elsewhere has none)."""
-    own = project.reports / name
-    shipped = Path(__file__).resolve().parents[2] / "reports" / name
-    return own if own.is_file() or not shipped.is_file() else shipped
 
 
 def published(project: Project) -> Published:
@@ -64,6 +56,8 @@ class PartReport:
 
     @cached_property
     def drawings(self) -> list[Drawing]:
+        from benchmark.reporting.figures import all_figures
+
         return all_figures(self.gathered.traced, self.gathered.histories, self.gathered.bands)
 
     @cached_property
@@ -93,6 +87,8 @@ def figure_folder(project: Project) -> Path:
 
 def write_figures(report: PartReport) -> list[Path]:
     """reports/figures/: every figure as SVG, PDF and PNG; those of an earlier run go."""
+    from benchmark.reporting.figures.style import save as save_figure
+
     folder = figure_folder(report.project)
     paths = [path for drawing in report.drawings for path in save_figure(drawing, folder)]
     remove_others(folder, paths, (".svg", ".pdf", ".png"))
@@ -136,11 +132,7 @@ def verify(project: Project, wanted: Sequence[str]) -> list[Judgement]:
 
     Raises UnknownName for a claim that the ledger does not hold.
     """
-    claims = load_claims(source_file(project, CLAIMS))
-    known = [claim.id for claim in claims]
-    for name in wanted:
-        if name not in known:
-            raise UnknownName("claim", name, known, "See reports/claims.yaml.")
+    claims = claims_of(project, wanted)
     judgements = judge_all(project, claims)
     return [j for j in judgements if not wanted or j.claim in wanted]
 

@@ -21,6 +21,7 @@ from benchmark.stages.prepare import note_official, source_of
 from benchmark.stages.run import Session
 from benchmark.stages.summarise import FILES, Summary, contents, summarise, summary_key
 from benchmark.stages.texts import texts_folder, texts_of
+from benchmark.stages.tracked_summary import record_summary
 from benchmark.stages.train import training_source
 
 
@@ -168,6 +169,7 @@ def summarise_stage(part: str) -> str:
     key = summary_key(params, cells, files, sets, beside)
     done = reuse(project.mark("summary", part), key, [*tables, project.sources(part), *means], make)
     summary = Summary.load(folder)
+    record_summary(project, part, summary, cells)
     return f"{len(summary.metrics):,} values and {len(summary.comparisons):,} comparisons, {done}"
 
 

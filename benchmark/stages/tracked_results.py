@@ -89,7 +89,7 @@ def _record_set(
     }
     tracker.dataset(name, data.identity, about, "evaluation")
     for task, rows in tables.items():
-        tracker.metrics(dict(_metrics(task, name, rows)))
+        tracker.metrics(dict(headline_metrics(task, name, rows)))
     if CLASSIFICATION not in tables:
         return
     rows = tables[CLASSIFICATION]
@@ -105,7 +105,7 @@ def _record_set(
         tracker.file(picture, "roc")
 
 
-def _metrics(task: str, dataset: str, rows: pd.DataFrame) -> Iterator[tuple[str, float]]:
+def headline_metrics(task: str, dataset: str, rows: pd.DataFrame) -> Iterator[tuple[str, float]]:
     """`padchest/auroc`, `padchest/auroc/low`, `padchest/auroc/tail`, …: macro values over all classes and
     over each stratum under the cell's own prompts, with their limits; subgroups stay in the tables."""
     headlines = task_named(task).headlines

@@ -9,7 +9,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,9 @@ import numpy as np
 from benchmark.core.errors import BenchError
 
 EXPERIMENT = "cxr-alignbench"
+"""One run a training, with the results of its seed."""
+METHODS_EXPERIMENT = "cxr-alignbench-methods"
+"""One run a row of a summary, with the means over seeds that the tables print."""
 
 Shape = tuple[int, ...]
 
@@ -41,7 +44,14 @@ class Tracker:
     """A thin writer of one MLflow run. Only numbers, parameters and files named by the caller are sent;
     report text is never among them."""
 
-    def __init__(self, root: Path, name: str, tags: Mapping[str, str], identity: str | None = None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        name: str,
+        tags: Mapping[str, str],
+        identity: str | None = None,
+        experiment: str = EXPERIMENT,
+    ) -> None:
         """Starts a run, or goes on with the newest of this identity (see `identify`) if there is one. Raises
         BenchError, naming the store, where it cannot be reached."""
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -55,7 +65,7 @@ class Tracker:
         uri = tracking_uri(root)
         try:
             self._client = MlflowClient(tracking_uri=uri)
-            self.experiment = self._experiment(root, uri)
+            self.experiment = self._experiment(experiment, root, uri)
             there = self._known(identity) if identity else []
             self._run = (
                 there[0]
@@ -131,17 +141,17 @@ class Tracker:
         self._client.finalize_logged_model(made.model_id, "READY")
         self._client.log_outputs(self.run_id, [LoggedModelOutput(made.model_id, 0)])
 
-    def _experiment(self, root: Path, uri: str) -> str:
+    def _experiment(self, name: str, root: Path, uri: str) -> str:
         from mlflow.exceptions import MlflowException
 
-        found = self._client.get_experiment_by_name(EXPERIMENT)
+        found = self._client.get_experiment_by_name(name)
         if found is None:
             location = (root / "mlartifacts").as_uri() if uri.startswith("sqlite") else None
             try:
-                return self._client.create_experiment(EXPERIMENT, artifact_location=location)
+                return self._client.create_experiment(name, artifact_location=location)
             except MlflowException:
                 # Another process created it between the look and the attempt.
-                found = self._client.get_experiment_by_name(EXPERIMENT)
+                found = self._client.get_experiment_by_name(name)
                 if found is None:
                     raise
         return str(found.experiment_id)
@@ -163,6 +173,12 @@ class Tracker:
 
     def file(self, path: Path, folder: str | None = None) -> None:
         self._client.log_artifact(self.run_id, str(path), folder)
+
+    def retire(self, tag: str, value: str, kept: Collection[str]) -> None:
+        """Delete the experiment's runs with this tag but for those kept (run ids)."""
+        for run in self._client.search_runs([self.experiment], f"tags.{tag} = '{value}'"):
+            if run.info.run_id not in kept:
+                self._client.delete_run(run.info.run_id)
 
     def close(self, status: str = "FINISHED") -> None:
         self._client.set_terminated(self.run_id, status)

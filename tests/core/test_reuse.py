@@ -94,8 +94,8 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def key() -> str:
-    module._code.cache_clear()
-    module._file_of.cache_clear()
+    for kept in (module._code, module._file_of, source):
+        kept.cache_clear()
     return source("keyed_package.top")
 
 

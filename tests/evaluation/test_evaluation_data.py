@@ -134,6 +134,12 @@ def test_settings_of_tasks_are_checked_with_the_nearest_name() -> None:
             task_settings(given)
 
 
+def forget() -> None:
+    """Source is read again, as a new process would."""
+    reuse._code.cache_clear()
+    reuse.source.cache_clear()
+
+
 def test_editing_what_makes_strata_subgroups_or_metrics_is_another_key(
     protocol, tmp_path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -164,7 +170,7 @@ def test_editing_what_makes_strata_subgroups_or_metrics_is_another_key(
         path.write_text(real(module).read_text() + "\nEDITED = True\n")
         with monkeypatch.context() as patch:
             patch.setattr(reuse, "_file_of", lambda name, m=module, p=path: p if name == m else real(name))
-            reuse._code.cache_clear()
+            forget()
             after = keys()
-        reuse._code.cache_clear()
+        forget()
         assert {n for n in every if after[n] != before[n]} == readers, module

@@ -2,29 +2,113 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import html
+import importlib.util
 import json
 import os
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from benchmark.cli import main
 from benchmark.grid.layout import Project
+from benchmark.reporting.examples import write_examples
+from benchmark.reporting.explain import explain, explain_lines
+from benchmark.reporting.joint import Scores
 from benchmark.reporting.outputs import PartReport
 from benchmark.reporting.site.content import write_site
+from benchmark.reporting.site.explore import confusions
+from benchmark.reporting.site.words import with_terms
+from benchmark.stages.examples import Example, SetExamples, chosen_examples
 
 CHROMIUM = next(
     (p for n in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(n))), None
 )
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+AXE = importlib.util.find_spec("axe_playwright_python")
+"""axe-core comes inside this package; without it the page is not judged by axe."""
 
 
 @pytest.fixture(scope="module")
 def page(project) -> str:
+    maps = {"carzero": np.arange(16, dtype=np.uint8).reshape(4, 4) * 17}
+    shown = [
+        Example("Edema", kind, image, {"carzero": 0.9, "clip": 0.4}, maps)
+        for kind, image in (("found", "i0001"), ("missed", "i0002"))
+    ]
+    grey = np.tile(np.arange(128, dtype=np.uint8), (128, 1))
+    pixels = {"i0001": grey, "i0002": grey.T}
+    weights = {"carzero-main": "b" * 64, "clip-main": "b" * 64}
+    found = [SetExamples("chexpert", "twin", 0, weights, shown, pixels)]
+    found.append(SetExamples("chestxray14", "twin", 0, {**weights, "clip-main": "0" * 64}, [], {}))
+    write_examples(found, project / "reports" / "gallery")
     return write_site(PartReport(Project(project))).read_text(encoding="utf-8")
+
+
+def unpacked(page: str, name: str) -> dict:
+    found = re.search(rf'<script type="text/plain" id="{name}">(.*?)</script>', page, re.S)
+    assert found
+    return json.loads(gzip.decompress(base64.b64decode(found[1])))
+
+
+def test_the_page_and_explain_tell_one_story(page, project):
+    """Every line that `bench explain` prints of a main cell stands on the page, of every class."""
+    stories = unpacked(page, "explored")["stories"]
+    for cell, dataset, cls in (("carzero-main", "chexpert", "Edema"), ("clip-main", "chestxray14", None)):
+        said = [list(line) for line in explain_lines(explain(Project(project), cell, dataset, cls))]
+        shown = stories[cell][dataset]
+        assert sorted(shown[cls or "macro"] + shown["shared"]) == sorted(said)
+    explored = unpacked(page, "explored")
+    story = dict(map(tuple, stories["carzero-main"]["chexpert"]["Edema"]))
+    value, low, high = explored["auroc"]["carzero-main"]["chexpert"]["Edema"]
+    assert story["AUROC"] == f"{value:.3f} [{low:.3f}, {high:.3f}]  SYNTHETIC TWIN"
+    pairs = explored["pairs"]["clip-main|carzero-main"]["chexpert"]
+    delta = next(row[1] for row in pairs if row[0] == "Edema")
+    against = [text for what, text in stories["carzero-main"]["chexpert"]["Edema"] if what == "against"]
+    assert any(text.startswith(f"clip-main: {-delta:+.3f}") for text in against)
+
+
+def test_examples_of_other_weights_are_not_shown(page):
+    examples = unpacked(page, "explored")["examples"]
+    assert list(examples["sets"]) == ["chexpert"]
+    assert examples["stale"] == ["chestxray14"]
+    kind, place, image, of = examples["sets"]["chexpert"]["classes"]["Edema"][1]
+    assert (kind, place, image, of["clip"]) == ("missed", 1, "i0002", [0.4])
+    height, width, levels = of["carzero"][1]
+    assert (height, width) == (4, 4)
+    assert base64.b64decode(levels).hex() == "0123456789abcdef"
+
+
+def test_examples_follow_their_rule():
+    share = np.array([[0.9, 0.1], [0.2, 0.5], [0.8, 0.9], [0.5, 0.3]])
+    labels = np.array([[1, 0], [1, 0], [0, -1], [0, 1]])
+    assert chosen_examples(share, labels) == [
+        (0, "found", 0), (0, "missed", 1), (0, "false alarm", 2), (1, "found", 3), (1, "false alarm", 1),
+    ]  # fmt: skip
+
+
+def test_confusions_are_counted_over_seeds():
+    labels = np.array([[1, 0], [1, 1], [0, 1], [0, 0], [-1, 1]])
+    right, wrong = [0.9, 0.8, 0.2, 0.1, 1.0], [0.9, 0.1, 0.8, 0.2, 1.0]
+    scores = np.array([[right, right], [wrong, wrong]]).transpose(0, 2, 1)
+    own = Scores(("a", "b"), labels, np.arange(5), scores, (0, 1), {})
+    found = confusions(own)["a"]
+    assert found[:4] == [1.5, 0.5, 0.5, 1.5]
+    assert found[4] == [["b", 1.0, 0.5]]
+
+
+def test_terms_are_explained_where_they_stand():
+    said = with_terms("Cells of one group <b>; the MDE, again MDE; excellent cells, subgroups and an upgrade")
+    assert said.count('class="term"') == 3
+    assert '<a class="term" href="#term-cell">Cells</a> of one' in said
+    assert '<a class="term" href="#term-mde">MDE</a>, again MDE' in said
+    assert "&lt;b&gt;" in said
 
 
 def test_nothing_is_loaded_from_elsewhere(page):
@@ -133,17 +217,38 @@ ACTIONS = """
   out.explored = [explorer.dataset.value, explorer.a.value, explorer.b.value, explorer.cls.value];
   out.said = document.getElementById("said").textContent;
   out.rows = document.querySelectorAll("#exploretable tbody tr").length;
+  out.confused = document.querySelectorAll("#confusions tbody tr").length;
+  out.shown = [...document.querySelectorAll("#examples canvas")].map((c) => c.getAttribute("aria-label"));
+  const painted = (c) => [...c.getContext("2d").getImageData(0, 0, c.width, c.height).data];
+  const canvases = [...document.querySelectorAll("#examples canvas")];
+  for (let i = 0; i < 20 && !canvases.every((c) => painted(c).some((v, n) => n % 4 < 3 && v > 40)); i += 1) await wait(100);
+  out.coloured = canvases.map((c) => painted(c).some((v, n, all) => n % 4 === 0 && Math.abs(v - all[n + 1]) > 20));
+  out.story = document.getElementById("exploremade").textContent;
   explorer.cls.value = ""; document.getElementById("explorer").dispatchEvent(new Event("input")); await wait(300);
   out.every = document.querySelectorAll("#exploretable tbody tr").length;
   out.address = location.hash;
   out.unpacked = document.getElementById("plotly").textContent.trim() !== "";
   for (let i = 0; i < 20 && out.unpacked && !document.querySelector("#plot-macro .main-svg"); i += 1) await wait(200);
-  out.drawn = document.querySelectorAll("#plot-macro .main-svg, #plot-forest .main-svg").length;
+  out.drawn = document.querySelectorAll("#plot-macro .main-svg, #plot-forest .main-svg, #plot-slopes .main-svg").length;
+  out.slopes = [document.getElementById("slopepane").hidden, document.querySelectorAll("#plot-slopes .scatter").length];
   const clicks = [];
   HTMLAnchorElement.prototype.click = function click() { clicks.push([this.download, this.href.slice(0, 5)]); };
   document.querySelector('.csv[data-table="zero_shot"]').click();
   document.getElementById("explorecsv").click();
-  out.downloads = clicks;
+  document.querySelector(".png").click();
+  for (let i = 0; i < 20 && clicks.length < 3; i += 1) await wait(100);
+  out.downloads = clicks.map(([name, kind]) => [name.replace(/^.*[.]png$/, "picture.png"), kind]).sort();
+  document.getElementById("copybibtex").click(); await wait(50);
+  out.copied = document.getElementById("copybibtex").textContent;
+  const tip = document.getElementById("tip");
+  const mark = document.querySelector("a.fn"); mark.scrollIntoView(); await wait(100); mark.click();
+  out.note = [tip.hidden, tip.textContent.slice(0, 3), location.hash.includes("table-")];
+  document.dispatchEvent(new KeyboardEvent("keydown", { key: "Escape" })); out.closed = tip.hidden;
+  const mde = [...document.querySelectorAll("th [data-term]")].find((b) => b.textContent === "MDE");
+  mde.scrollIntoView(); await wait(100); mde.focus(); out.term = tip.textContent; const at = tip.getBoundingClientRect();
+  out.inside = at.left >= 0 && at.right <= innerWidth && at.top >= 0 && at.bottom <= innerHeight;
+  mde.blur();
+  out.terms = [...document.querySelectorAll("a.term, [data-term]")].every((e) => document.getElementById(e.dataset.term ?? e.hash.slice(1)));
   const wide = [...document.querySelectorAll(".tablebox .scrollbox")].filter((b) => b.querySelector(".scroll").scrollWidth > b.querySelector(".scroll").clientWidth + 1);
   out.signs = wide.map((b) => [b.className, getComputedStyle(b.querySelector(".more")).display]);
   const first = table.tBodies[0].rows[0].cells[0];
@@ -175,6 +280,11 @@ ACTIONS = """
   };
   out.themes = [];
   for (let i = 0; i < 2; i += 1) { out.themes.push([document.documentElement.dataset.theme, ...contrast()]); document.getElementById("theme").click(); }
+  if (window.axe) {
+    const judged = await axe.run(document, { resultTypes: ["violations"] });
+    out.axe = judged.violations.filter((v) => ["serious", "critical"].includes(v.impact)).map((v) => `${v.id}: ${v.nodes.slice(0, 3).map((n) => n.html.slice(0, 160))}`);
+    out.rules = judged.violations.length + judged.passes.length;
+  }
   out.elsewhere = performance.getEntriesByType("resource").map((r) => r.name).filter((n) => !n.startsWith("data:"));
   out.problems = problems;
   document.getElementById("probe").textContent = JSON.stringify(out);
@@ -186,7 +296,10 @@ ACTIONS = """
 def browse(page: str, tmp_path, size: str) -> tuple[dict, str]:
     """Open the page with a probe at its end; returns what the probe saw and the browser's log."""
     path = tmp_path / "page.html"
-    probed = page.replace("<style>", PROBE + "<style>", 1).replace("</body>", ACTIONS + "</body>")
+    axe = ""
+    if AXE is not None and AXE.origin is not None:
+        axe = f"<script>{(Path(AXE.origin).parent / 'axe.min.js').read_text(encoding='utf-8')}</script>"
+    probed = page.replace("<style>", PROBE + "<style>", 1).replace("</body>", axe + ACTIONS + "</body>")
     path.write_text(probed, encoding="utf-8")
     done = subprocess.run(
         [
@@ -229,8 +342,28 @@ def test_in_a_browser(page, tmp_path, size):
     assert "SYNTHETIC TWIN" in seen["said"]
     assert (seen["rows"], seen["every"]) == (1, 5)
     assert seen["address"] == "#x/chexpert/carzero-main/clip-main"
-    assert not seen["unpacked"] or seen["drawn"] >= 2
-    assert seen["downloads"] == [["zero_shot.csv", "blob:"], ["chexpert.csv", "blob:"]]
+    assert not seen["unpacked"] or seen["drawn"] >= 3
+    assert not seen["unpacked"] or seen["slopes"][0] is False
+    assert seen["downloads"] == [
+        ["chexpert.csv", "blob:"],
+        ["picture.png", "blob:"],
+        ["zero_shot.csv", "blob:"],
+    ]
+    assert seen["copied"].startswith(("Copied", "Selected"))
+    assert seen["confused"] == 2
+    assert len(seen["shown"]) == 6
+    assert all(label.startswith("Synthetic twin. i000") for label in seen["shown"])
+    assert seen["coloured"] == [False, True, False] * 2
+    assert "CARZero on chexpert, Edema" in seen["story"]
+    assert "bench stage cell carzero" in seen["story"]
+    assert seen["note"] == [False, "[1]", False]
+    assert seen["closed"]
+    assert seen["term"].startswith("MDE. Minimum detectable effect")
+    assert seen["inside"]
+    assert seen["terms"]
+    if AXE is not None:
+        assert seen["axe"] == []
+        assert seen["rules"] > 20
     assert seen["signs"] or size.startswith("1920")
     assert all("wider" in name and "right" in name and shown == "block" for name, shown in seen["signs"])
     assert seen["frozen"] < 1

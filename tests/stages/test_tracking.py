@@ -14,7 +14,10 @@ from pathlib import Path
 import pytest
 
 from benchmark.core.errors import BenchError
-from benchmark.stages.tracking import EXPERIMENT, Tracker
+from benchmark.grid.layout import Project
+from benchmark.grid.params import main_cell
+from benchmark.grid.params_file import load_params
+from benchmark.stages.tracking import EXPERIMENT, METHODS_EXPERIMENT, Tracker
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -126,3 +129,51 @@ def test_a_run_holds_metrics_sets_model_and_classes(fresh_copy, bench) -> None:
     again = client.search_runs([experiment])
     assert len(again) == 1 + len(others)
     assert len(client.get_metric_history(best.info.run_id, "chestxray14/auroc")) == 1
+
+
+def test_the_best_auroc_is_the_headline(tmp_path, monkeypatch) -> None:
+    """Means over seeds stand in an experiment of their own: one lucky seed leads no search there, and a new
+    summary takes the place of the last one."""
+    import pandas as pd
+    from mlflow.tracking import MlflowClient
+
+    from benchmark.stages.summarise import Summary
+    from benchmark.stages.tracked_summary import record_summary
+
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    none = pd.DataFrame()
+    params = load_params(Path(__file__).parents[2] / "params.yaml")
+    cells = [main_cell(params, name) for name in ("clip", "carzero")]
+
+    style = cells[0].prompts.style
+
+    def summarised(values: dict[str, float]) -> Summary:
+        place = {"dataset": "padchest", "origin": "twin", "class": "macro", "metric": "auroc"}
+        rows = [
+            {**place, "run_id": f"{m}-main", "prompts": prompts, "stratum": stratum, "value": value + more,
+             "low": value - 0.1, "high": value + 0.1}
+            for m, value in values.items()
+            for prompts, stratum, more in (("other", "all", 0.2), (style, "all", 0.0), (style, "tail", -0.1))
+        ]  # fmt: skip
+        return Summary(pd.DataFrame(rows), none, none, none, none)
+
+    record_summary(Project(tmp_path), "main", summarised({"clip": 0.6}), cells)
+    assert not (tmp_path / "mlflow.db").exists()
+    Tracker(tmp_path, "clip-main/seed-0", {}).close()
+    for values in (
+        {"clip": 0.8, "carzero": 0.7},
+        {"clip": 0.6, "carzero": 0.7},
+        {"clip": 0.6, "carzero": 0.7},
+    ):
+        record_summary(Project(tmp_path), "main", summarised(values), cells)
+    client = MlflowClient(tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name(METHODS_EXPERIMENT).experiment_id
+    found = client.search_runs([experiment], order_by=["metrics.`padchest/auroc` DESC"])
+    assert [run.info.run_name for run in found] == ["carzero-main", "clip-main"]
+    assert found[0].data.metrics == pytest.approx(
+        {
+            "padchest/auroc": 0.7, "padchest/auroc/low": 0.6, "padchest/auroc/high": 0.8,
+            "padchest/auroc/tail": 0.6, "padchest/auroc/tail/low": 0.6, "padchest/auroc/tail/high": 0.8,
+        }
+    )  # fmt: skip
+    assert found[0].data.tags["origin"] == "twin"

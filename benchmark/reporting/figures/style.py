@@ -139,14 +139,16 @@ def save_png(figure: Figure, path: Path) -> None:
         figure.savefig(temporary, format="png", metadata={}, dpi=110, facecolor="white")
 
 
-def png_bytes(drawing: Drawing) -> bytes:
-    """The figure as a PNG of 150 dots an inch and 64 colours."""
+def webp_bytes(drawing: Drawing) -> bytes:
+    """The figure as a WebP of 150 dots an inch and 64 colours, without loss."""
     from PIL import Image
 
     drawn, written = io.BytesIO(), io.BytesIO()
-    drawing.figure.savefig(drawn, format="png", dpi=150, metadata={"Software": None}, facecolor="white")
+    drawing.figure.savefig(drawn, format="png", dpi=150, metadata={"Software": None}, facecolor="white",
+                           pil_kwargs={"compress_level": 1})  # fmt: skip
     with Image.open(drawn) as picture:
-        picture.convert("RGB").quantize(64, dither=Image.Dither.NONE).save(written, "PNG", optimize=True)
+        few = picture.convert("RGB").quantize(64, dither=Image.Dither.NONE).convert("RGB")
+        few.save(written, "WEBP", lossless=True, quality=60, method=3)
     return written.getvalue()
 
 

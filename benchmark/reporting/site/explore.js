@@ -1,17 +1,7 @@
 "use strict";
-(() => {
-  const json = (id) => JSON.parse(document.getElementById(id).textContent);
+(async () => {
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
-  const data = json("explored");
-  const csvs = json("csvs");
   const form = document.getElementById("explorer");
-  const make = (tag, text, name) => {
-    const element = document.createElement(tag);
-    if (text !== undefined) element.textContent = text;
-    if (name) element.className = name;
-    return element;
-  };
-
   // Downloads are made in the page.
   const download = (name, blob) => {
     const link = make("a");
@@ -21,7 +11,11 @@
     setTimeout(() => URL.revokeObjectURL(link.href), 1000);
   };
   const text = (name, content) => download(name, new Blob([content], { type: "text/csv" }));
-  all(".csv").forEach((b) => b.addEventListener("click", () => text(`${b.dataset.table}.csv`, csvs[b.dataset.table])));
+  let csvs = null;
+  all(".csv").forEach((b) => b.addEventListener("click", async () => {
+    csvs ??= unpack("csvs").then(JSON.parse);
+    text(`${b.dataset.table}.csv`, (await csvs)[b.dataset.table]);
+  }));
   all(".png").forEach((b) => b.addEventListener("click", () => {
     const image = b.closest("figure").querySelector("img");
     const canvas = make("canvas");
@@ -39,10 +33,41 @@
     catch { getSelection().selectAllChildren(entry); event.target.textContent = "Selected: press Ctrl+C"; }
   });
 
-  // A note shows where its mark is.
-  document.addEventListener("mouseover", (event) => {
-    const mark = event.target.closest("a.fn");
-    if (mark && !mark.title) mark.title = document.getElementById(mark.hash.slice(1))?.textContent ?? "";
+  // A note or a term is explained where its mark is: on hover, focus or a tap; Escape closes it.
+  const tip = document.getElementById("tip");
+  let told = null;
+  const target = (element) => {
+    const mark = element.closest?.("a.fn, a.term, [data-term]");
+    if (!mark) return [null, null];
+    return [mark, document.getElementById(mark.dataset.term ?? mark.hash.slice(1))];
+  };
+  const hush = () => { tip.hidden = true; told?.removeAttribute("aria-expanded"); told = null; };
+  const tell = (mark, from) => {
+    hush();
+    const [head, said] = [from.querySelector("dt"), from.querySelector("dd")];
+    tip.replaceChildren(...(head ? [make("b", `${head.textContent}. `), said.textContent] : [from.textContent]));
+    tip.hidden = false;
+    const at = mark.getBoundingClientRect();
+    const room = document.documentElement.clientWidth - tip.offsetWidth - 8;
+    tip.style.left = `${Math.max(8, Math.min(at.left, room))}px`;
+    const below = at.bottom + 6;
+    tip.style.top = `${below + tip.offsetHeight > innerHeight ? Math.max(8, at.top - tip.offsetHeight - 6) : below}px`;
+    told = mark;
+  };
+  const point = (event) => {
+    const [mark, from] = target(event.target);
+    if (mark && from && mark !== told) tell(mark, from);
+    else if (!mark && told && event.type === "pointerover" && !event.target.closest?.("#tip")) hush();
+  };
+  document.addEventListener("pointerover", point);
+  document.addEventListener("focusin", point);
+  document.addEventListener("focusout", hush);
+  document.addEventListener("keydown", (event) => { if (event.key === "Escape") hush(); });
+  document.addEventListener("scroll", hush, { capture: true, passive: true });
+  document.addEventListener("click", (event) => {
+    const [mark, from] = target(event.target);
+    if (!mark || !from) { hush(); return; }
+    if (mark.tagName === "A") { event.preventDefault(); tell(mark, from); }
   });
 
   // What does not fit says so, on the side where it goes on.
@@ -59,6 +84,7 @@
   };
   all(".scrollbox").forEach(watch);
 
+  const data = JSON.parse(await unpack("explored"));
   if (!data.methods.length || !Object.keys(data.sets).length) return;
   document.getElementById("explorehint").hidden = true;
   document.getElementById("exploreout").hidden = false;
@@ -74,11 +100,9 @@
   let library = null;
   const plotly = () => {
     library ??= (async () => {
-      const packed = document.getElementById("plotly").textContent.trim();
-      if (!packed) return null;
-      const bytes = Uint8Array.from(atob(packed), (c) => c.charCodeAt(0));
-      const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-      const code = make("script", await new Response(stream).text());
+      const source = await unpack("plotly");
+      if (!source) return null;
+      const code = make("script", source);
       document.head.append(code);
       return window.Plotly;
     })();
@@ -113,6 +137,120 @@
   };
   const chance = (p) => (p === null ? "–" : p < 0.001 ? "<0.001" : p.toFixed(3));
   let rows = [];
+  const tabled = (heads, lines, label) => {
+    const table = make("table", undefined, "data");
+    const head = table.createTHead().insertRow();
+    heads.forEach((title, i) => head.append(Object.assign(make("th", title, i && i < heads.length - 1 ? "right" : ""), { scope: "col" })));
+    const body = table.createTBody();
+    lines.forEach((cells) => {
+      const row = body.insertRow();
+      cells.forEach((value, i) => row.append(make("td", value, i === heads.length - 1 ? "wide" : i ? "right" : "")));
+    });
+    const region = make("div", undefined, "scroll");
+    region.tabIndex = 0;
+    region.setAttribute("role", "region");
+    region.setAttribute("aria-label", label);
+    region.append(table);
+    return region;
+  };
+
+  // One class: its prompt, what it is confused with, and images.
+  const oneClass = (d, one, two, chosen, positives) => {
+    document.getElementById("h-class").textContent = `${chosen} (${positives} positives)`;
+    const story = Object.fromEntries(data.stories[one]?.[d]?.[chosen] ?? []);
+    document.getElementById("classprompt").textContent = story.prompt ? `Prompt: ${story.prompt}` : "";
+    const percent = (v) => `${Math.round(100 * v)}%`;
+    const lines = data.methods.map(([name]) => [name, data.confused[name]?.[d]?.[chosen]]).filter(([, c]) => c)
+      .map(([name, [hits, missed, alarms, left, others]]) => [titles[name], number(hits, 1), number(missed, 1), number(alarms, 1), number(left, 1),
+        others.map(([c, among, usual]) => `${c} (${percent(among)} of them, ${percent(usual)} of all negatives)`).join("; ") || "–"]);
+    document.getElementById("confusions").replaceChildren(lines.length
+      ? tabled(["Method", "Found", "Missed", "False alarms", "Rightly left", "False alarms show more often"], lines, `Confusions of ${chosen}`)
+      : make("p", "The predictions are not here, or the class lacks positives or negatives."));
+    const known = data.examples.sets?.[d];
+    const place = document.getElementById("examples");
+    const shown = known?.classes[chosen] ?? [];
+    document.getElementById("examplerule").textContent = shown.length ? `${data.examples.rule} Colour: the map of each method, strongest where it is high; above: the share of the set's images that score lower.${known.origin === "twin" ? " SYNTHETIC TWIN." : ""}` : "";
+    if (!shown.length) {
+      const old = data.examples.stale?.includes(d) ? "The example images were made from other weights." : "There are no example images of this class here.";
+      place.replaceChildren(make("p", `${old} bench stage gallery makes them; bench map draws any image.`));
+      return;
+    }
+    const order = [...new Set([one, two, ...titlesOf(shown)])];
+    place.replaceChildren(...shown.map(([kind, spot, image, of]) => {
+      const box = make("div", undefined, "example");
+      box.append(make("h5", `${kind}: ${image}`));
+      const strip = make("div", undefined, "strip");
+      const frames = [["image", null], ...order.map((name) => [name, of[methodOf(name)]]).filter(([, v]) => v)];
+      frames.forEach(([name, value]) => {
+        const frame = make("figure");
+        const canvas = make("canvas");
+        const said = value === null ? "as the encoder sees it" : `${titles[name]}: above ${percent(value[0])}`;
+        canvas.setAttribute("role", "img");
+        canvas.setAttribute("aria-label", `${known.origin === "twin" ? "Synthetic twin. " : ""}${image}, ${kind} of ${chosen}, ${said}${value?.[1] ? ", with its map" : ""}`);
+        paint(canvas, known, spot, value?.[1]);
+        frame.append(canvas, make("figcaption", value?.[1] || value === null ? said : `${said}, no map`));
+        strip.append(frame);
+      });
+      box.append(strip);
+      return box;
+    }));
+  };
+  const methodOf = (cell) => cell.replace(/-main$/, "");
+  const titlesOf = (shown) => data.methods.map(([name]) => name).filter((name) => shown.some(([, , , of]) => of[methodOf(name)]));
+  const sheets = {};
+  const sheet = (known) => (sheets[known.picture] ??= new Promise((done) => {
+    const image = new Image();
+    image.onload = () => done(image);
+    image.src = known.picture;
+  }));
+  const heat = (v) => [255 * Math.min(1, Math.max(0, 3 * v - 0.8)), 255 * (1 - Math.abs(2 * v - 1)), 255 * Math.min(1, Math.max(0, 2.2 - 3 * v))];
+  const paint = async (canvas, known, spot, map) => {
+    const { side, across } = data.examples;
+    canvas.width = canvas.height = side;
+    const ground = canvas.getContext("2d");
+    const image = await sheet(known);
+    ground.drawImage(image, (spot % across) * side, Math.floor(spot / across) * side, side, side, 0, 0, side, side);
+    if (!map) return;
+    const [height, width, packed] = map;
+    const values = [...atob(packed)].flatMap((c) => [c.charCodeAt(0) >> 4, c.charCodeAt(0) & 15]).slice(0, height * width);
+    const small = Object.assign(make("canvas"), { width, height });
+    const pixels = small.getContext("2d").createImageData(width, height);
+    values.forEach((v, i) => pixels.data.set([...heat(v / 15), 0.55 * 17 * v], 4 * i));
+    small.getContext("2d").putImageData(pixels, 0, 0);
+    ground.imageSmoothingEnabled = true;
+    ground.drawImage(small, 0, 0, side, side);
+  };
+
+  // Labels at the end of slopes, moved apart so that each can be read.
+  const apart = (values, gap) => {
+    const order = values.map((v, i) => [v, i]).sort((x, y) => x[0] - y[0]);
+    order.forEach((item, i) => { if (i && item[0] < order[i - 1][0] + gap) item[0] = order[i - 1][0] + gap; });
+    const placed = [];
+    order.forEach(([v, i]) => { placed[i] = v; });
+    return placed;
+  };
+  const drawSlopes = (P, d, one, two) => {
+    const list = [one, two].filter((name, i, both) => both.indexOf(name) === i)
+      .flatMap((name) => (data.slopes[name] ?? []).filter(([, v]) => v[d]).map(([label, v]) => [name, label, ...v[d]]));
+    document.getElementById("slopepane").hidden = !list.length;
+    if (!list.length) return;
+    const ends = list.map(([, , , changed]) => changed);
+    const every = [...ends, ...list.map(([, , main]) => main)];
+    const height = Math.max(320, 90 + 20 * list.length);
+    const gap = (Math.max(...every) - Math.min(...every) || 0.1) * 17 / (height - 130);
+    const places = apart(ends, gap);
+    P.react("plot-slopes", list.map(([name, label, main, changed, delta, low, high, p]) => ({
+      type: "scatter", mode: "lines+markers", x: [0, 1], y: [main, changed], marker: { size: 7 },
+      line: { color: colour(name), width: 2, dash: low > 0 || high < 0 ? "solid" : "dot" },
+      hovertemplate: `${titles[name]}, ${label}: ${signed(delta)} [${signed(low)}, ${signed(high)}], Holm p ${chance(p)}<extra></extra>`,
+    })), look(`${d}, macro AUROC; dotted: may be no change`, {
+      height, margin: { l: 60, r: 10, t: 56, b: 44 },
+      xaxis: { range: [-0.12, 2.6], tickvals: [0, 1], ticktext: ["as configured", "changed"], showgrid: false, zeroline: false, fixedrange: true },
+      annotations: list.map(([name, label, , , delta], i) => ({
+        x: 1.06, y: places[i], xanchor: "left", showarrow: false, font: { color: colour(name), size: 11 }, text: `${titles[name]}, ${label.length > 42 ? `${label.slice(0, 41)}…` : label} ${signed(delta)}`,
+      })),
+    }), settings);
+  };
 
   const render = async () => {
     const d = dataset.value;
@@ -169,18 +307,22 @@
     watch(box);
     edges(box);
 
-    const made = make("dl", undefined, "pairs");
-    [one, two].filter((name, i, list) => list.indexOf(name) === i).forEach((name) => {
-      Object.entries(data.made[name] ?? {}).forEach(([k, v]) => {
+    const made = [one, two].filter((name, i, list) => list.indexOf(name) === i).flatMap((name) => {
+      const stories = data.stories[name]?.[d];
+      if (!stories) return [];
+      const list = make("dl", undefined, "story");
+      const where = chosen && stories[chosen] ? chosen : "macro";
+      [...stories[where], ...stories.shared].forEach(([what, said]) => {
         const pair = make("div");
-        pair.append(make("dt", `${titles[name]} ${k}`), make("dd", v));
-        made.append(pair);
+        pair.append(make("dt", what), make("dd", said));
+        list.append(pair);
       });
+      return [make("h4", `${titles[name]} on ${d}, ${where}`), list];
     });
-    document.getElementById("exploremade").replaceChildren(made);
+    document.getElementById("exploremade").replaceChildren(...made);
     document.getElementById("classpane").hidden = !chosen;
     document.getElementById("forestpane").hidden = one === two || !compared.length;
-    if (chosen) document.getElementById("h-class").textContent = `${chosen} (${counts[chosen][0]} positives)`;
+    if (chosen) oneClass(d, one, two, chosen, counts[chosen][0]);
 
     const P = await plotly();
     if (!P) {
@@ -209,6 +351,7 @@
       P.react("plot-roc", [...line(0, data.grid[0]), guess([0, 1])], look("ROC, mean over seeds", { height: 360, showlegend: true, legend: { orientation: "h", y: -0.25 }, xaxis: { title: { text: "false positive rate" }, range: [0, 1] }, yaxis: { title: { text: "true positive rate" }, range: [0, 1] } }), settings);
       P.react("plot-pr", [...line(1, data.grid[1]), guess([share, share])], look("Precision and recall, mean over seeds", { height: 320, xaxis: { title: { text: "recall" }, range: [0, 1] }, yaxis: { title: { text: "precision" }, range: [0, 1] } }), settings);
     }
+    drawSlopes(P, d, one, two);
     if (!document.getElementById("forestpane").hidden) {
       const list = compared.filter(([c]) => c === "macro" || shown.includes(c)).sort((x, y) => (y[0] === "macro") - (x[0] === "macro") || y[1] - x[1]);
       P.react("plot-forest", [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import gzip
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from itertools import combinations
 from pathlib import Path
@@ -12,25 +12,26 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.reporting.evidence import Evidence
+from benchmark.reporting.evidence import SEPARATOR, Evidence
 from benchmark.reporting.joint import Scores
 from benchmark.reporting.numbers import known
 
 FALSE_POSITIVE = np.array([0, 5, 10, 20, 30, 50, 75, *range(100, 1001, 50)]) / 1000
 RECALL = np.arange(50, 1001, 50) / 1000
+MOST_CONFUSED = 3
 Triple = list[float | None]
 
 
 def explorer(
     evidence: Evidence,
     scores: Mapping[tuple[str, str], Scores],
-    made: Mapping[str, Mapping[str, str]],
 ) -> dict[str, Any]:
     """sets: dataset → classes with counts; auroc: cell → dataset → class → [value, low, high]; groups: their
     letters; pairs: `a|b` → dataset → [class, difference, low, high, Holm p], the class `macro` first; curves:
-    cell → dataset → class → [true positive rates, precisions] in thousandths at `grid`.
+    cell → dataset → class → [true positive rates, precisions] in thousandths at `grid`; confused: the same
+    keys → as `confusions` counts; slopes: as `slopes` lists.
 
-    scores: (cell, dataset) → saved scores of every seed. made: cell → what made it.
+    scores: (cell, dataset) → saved scores of every seed.
     """
     mains = evidence.mains
     ranking = evidence.ranking(evidence.declared_mains)
@@ -68,8 +69,64 @@ def explorer(
         "pairs": {f"{a}|{b}": _pairs(evidence, a, b, sets) for a, b in combinations(mains, 2)},
         "grid": [_thousandths(FALSE_POSITIVE), _thousandths(RECALL)],
         "curves": {name: {d: curves(scores[name, d]) for d in sets if (name, d) in scores} for name in mains},
-        "made": {name: dict(made[name]) for name in mains if name in made},
+        "confused": {
+            name: {d: confusions(scores[name, d]) for d in sets if (name, d) in scores} for name in mains
+        },
+        "slopes": {name: slopes(evidence, name, list(sets)) for name in mains},
     }
+
+
+def slopes(evidence: Evidence, main: str, datasets: Sequence[str]) -> list[list[Any]]:
+    """What was changed of a main cell: [label, dataset → [main, changed, difference, low, high, p]] of every
+    ablation cell of its method and of its other prompts that were compared with it."""
+    method = evidence.cell(main).method
+    cells = [n for n, c in evidence.cells.items() if c.ablation and c.method == method]
+    found: list[list[Any]] = []
+    for name in [*cells, *evidence.prompt_names(main)]:
+        values = {}
+        for dataset in datasets:
+            row = evidence.pair(name, main, dataset)
+            if row is not None and known(row["delta"]) is not None:
+                both = [_round(row["value_b"]), _round(row["value_a"])]
+                numbers = _triple(row["delta"], row["low"], row["high"])
+                values[dataset] = [*both, *numbers, _round(row["p_holm"])]
+        if values:
+            cell = evidence.cell(name)
+            label = name.partition(SEPARATOR)[2]
+            found.append([f"prompts {label}" if label else cell.row or cell.name, values])
+    return found
+
+
+def confusions(scores: Scores) -> dict[str, list[Any]]:
+    """class → [found, missed, false alarms, rightly left, what the false alarms show], means over seeds.
+
+    As many images are called positive as there are, those that score highest. The last item lists up to
+    MOST_CONFUSED other classes that false alarms show more often than the other negatives do:
+    [class, share of the false alarms, share of all negatives], the largest difference first.
+    """
+    labels = np.asarray(scores.labels)
+    found = {}
+    for k, cls in enumerate(scores.classes):
+        told, positive = labels[:, k] >= 0, labels[:, k] == 1
+        count, negatives = int(positive.sum()), int((labels[:, k] == 0).sum())
+        if not count or not negatives:
+            continue
+        alarms = np.zeros(len(labels))
+        for seed in scores.scores:
+            order = np.argsort(-np.where(told, seed[:, k], -np.inf), kind="stable")[:count]
+            alarms[order[~positive[order]]] += 1 / len(scores.scores)
+        false = float(alarms.sum())
+        others = []
+        if false:
+            shown = (labels == 1).astype(float)
+            among, usual = alarms @ shown / false, shown[labels[:, k] == 0].mean(axis=0)
+            ahead = np.where(np.arange(len(usual)) == k, 0.0, among - usual)
+            for j in np.argsort(-ahead, kind="stable")[:MOST_CONFUSED]:
+                if ahead[j] > 0:
+                    others.append([scores.classes[j], round(float(among[j]), 3), round(float(usual[j]), 3)])
+        counts = [count - false, false, false, negatives - false]
+        found[cls] = [*(round(v, 1) for v in counts), others]
+    return found
 
 
 def _pairs(evidence: Evidence, a: str, b: str, sets: Mapping[str, Any]) -> dict[str, list[list[Any]]]:
@@ -140,14 +197,18 @@ def answers(evidence: Evidence) -> list[dict[str, Any]]:
 
 
 def plotly() -> str:
-    """The library that draws the interactive figures, packed (gzip, base64); empty where it is not installed
+    """The library that draws the interactive figures, packed; empty where it is not installed
     (`pip install 'cxr-alignbench[page]'`), and then the page says so."""
     if find_spec("plotly") is None:
         return ""
     import plotly
 
-    source = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
-    return base64.b64encode(gzip.compress(source.read_bytes(), 9, mtime=0)).decode()
+    return packed((Path(plotly.__file__).parent / "package_data" / "plotly.min.js").read_bytes())
+
+
+def packed(content: bytes) -> str:
+    """gzip, then base64; the same bytes for the same content."""
+    return base64.b64encode(gzip.compress(content, 9, mtime=0)).decode()
 
 
 def _letters(row: Mapping[str, Any] | None) -> set[str]:

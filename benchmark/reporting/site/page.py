@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import base64
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmark.reporting.evidence import Evidence
-from benchmark.reporting.figures.style import Drawing, png_bytes, svg_text
+from benchmark.reporting.figures.style import Drawing, svg_text, webp_bytes
 from benchmark.reporting.gallery import Picture
 from benchmark.reporting.numbers import missing
 from benchmark.reporting.published import Published
-from benchmark.reporting.site.explore import answers, plotly
-from benchmark.reporting.site.words import GLOSSARY, bibtex, would_change
+from benchmark.reporting.site.explore import answers, packed, plotly
+from benchmark.reporting.site.words import GLOSSARY, bibtex, slug, term_of, with_terms, would_change
 from benchmark.reporting.table import Table, comma_separated, is_best
 from benchmark.reporting.verdicts import Judgement
 
@@ -64,6 +63,7 @@ def render(
         lstrip_blocks=True,
     )
     environment.filters["slug"] = slug
+    environment.filters["terms"] = with_terms
     return environment.get_template("template.html").render(
         css=(HERE / "style.css").read_text(encoding="utf-8"),
         script=(HERE / "script.js").read_text(encoding="utf-8"),
@@ -75,11 +75,12 @@ def render(
         tables=[_table(table) for table in tables],
         answers=answers(evidence),
         would_change=would_change,
-        explored=_json(explored),
-        csvs=_json({table.name: comma_separated(table) for table in tables}),
+        explored=_packed(explored),
+        csvs=_packed({table.name: comma_separated(table) for table in tables}),
         explorer_script=(HERE / "explore.js").read_text(encoding="utf-8"),
         plotly=plotly(),
         glossary=GLOSSARY,
+        term_of=term_of,
         bibtex=bibtex(version, evidence),
         figures=[
             *[_figure(drawing) for drawing in drawings],
@@ -88,14 +89,9 @@ def render(
         cells=cells,
         filters=_filters(evidence, tables),
         published=published,
-        data=_json(_per_class(evidence, prompts)),
+        data=_packed(_per_class(evidence, prompts)),
         version=version,
     )
-
-
-def slug(text: str) -> str:
-    """An id for a fragment."""
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
 def _verdicts(judgements: Sequence[Judgement]) -> list[dict[str, Any]]:
@@ -134,7 +130,7 @@ def _table(table: Table) -> dict[str, Any]:
 def _figure(drawing: Drawing) -> dict[str, Any]:
     kind, data = "svg+xml", svg_text(drawing).encode()
     if len(data) > LARGEST_SVG:
-        kind, data = "png", png_bytes(drawing)
+        kind, data = "webp", webp_bytes(drawing)
     return {
         "drawing": drawing,
         "source": f"data:image/{kind};base64,{base64.b64encode(data).decode()}",
@@ -177,7 +173,7 @@ def _per_class(evidence: Evidence, prompts: Mapping[str, Mapping[str, str]]) -> 
     return {"cells": cells, "prompts": {d: dict(p) for d, p in prompts.items()}}
 
 
-def _json(value: Any) -> str:
-    """JSON that may stand inside a script element."""
+def _packed(value: Any) -> str:
+    """JSON that stands packed inside a script element, which no name in it can end."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    return packed(text.encode())

@@ -1,4 +1,18 @@
 "use strict";
+// What is large is packed (gzip, base64) and unpacked when it is needed.
+const unpack = async (id) => {
+  const packed = document.getElementById(id).textContent.trim();
+  if (!packed) return "";
+  const bytes = Uint8Array.from(atob(packed), (c) => c.charCodeAt(0));
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return new Response(stream).text();
+};
+const make = (tag, text, name) => {
+  const element = document.createElement(tag);
+  if (text !== undefined) element.textContent = text;
+  if (name) element.className = name;
+  return element;
+};
 (() => {
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 
@@ -74,13 +88,7 @@
   filter();
 
   // Drill-down: classes of a cell, made when it is opened. Text only ever enters as text.
-  const data = JSON.parse(document.getElementById("perclass").textContent);
-  const make = (tag, text, name) => {
-    const element = document.createElement(tag);
-    if (text !== undefined) element.textContent = text;
-    if (name) element.className = name;
-    return element;
-  };
+  const data = unpack("perclass").then(JSON.parse);
   const number = (v, digits = 3) => (v === null ? "–" : v.toFixed(digits));
   const titles = ["Class", "AUROC", "Positives", "Negatives", "Training studies", "Prompt", "Note"];
   const classTable = (rows, prompts, label) => {
@@ -108,16 +116,17 @@
     region.append(table);
     return region;
   };
-  const fill = (cell) => {
+  const fill = async (cell) => {
     const place = cell.querySelector(".classes");
-    const sets = data.cells[cell.dataset.cell] ?? {};
+    const { cells, prompts } = await data;
+    const sets = cells[cell.dataset.cell] ?? {};
     place.replaceChildren();
     Object.entries(sets).forEach(([dataset, rows]) => {
       const part = make("details");
       part.append(make("summary", `${dataset}: ${rows.length} classes`));
       part.addEventListener("toggle", () => {
         if (part.open && part.children.length === 1) {
-          part.append(classTable(rows, data.prompts[dataset] ?? {}, `Classes of ${dataset}, ${cell.dataset.cell}`));
+          part.append(classTable(rows, prompts[dataset] ?? {}, `Classes of ${dataset}, ${cell.dataset.cell}`));
         }
       });
       place.append(part);

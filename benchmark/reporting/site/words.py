@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+
+from markupsafe import Markup
 
 from benchmark.reporting.evidence import Evidence
 from benchmark.reporting.verdicts import Judgement, settles
@@ -23,11 +26,71 @@ GLOSSARY: Mapping[str, str] = {
     "method must exceed it.",
     "Ceiling": "A supervised probe on the same features, which learns from true labels.",
     "Synthetic twin": "Generated images and reports in the official layout. No patient is in it.",
-    "Head, medium, tail": "Groups of classes by how many positives they have, by the card's official rule.",
+    "Stratum": "A group of classes that is averaged by itself: head, medium, tail, or a list of the card.",
+    "Head": "Classes with many positives, by the card's official rule.",
+    "Medium": "Classes with neither many nor few positives, by the card's official rule.",
+    "Tail": "Classes with few positives, by the card's official rule.",
     "Protocol": "A named way to evaluate a set: its images, classes, and what uncertain labels count as.",
     "Holm": "A correction of p values for the number of tests of one declared family.",
+    "Family": "The tests that a correction counts together, declared before the results are seen.",
+    "Interval": "95% confidence interval over patients, and over trainings where there are several seeds.",
     "Seed": "One training from one random start; intervals hold the spread over seeds too.",
+    "Prompt": "The text that an image is scored with for a class, as in “There is pleural effusion”.",
+    "Ablation": "A cell that differs from a main cell in one setting, to show what that setting is worth.",
+    "Verdict": "What the results say of a claim: supported, contradicted, inconclusive, undefined or "
+    "not run.",
+    "Training studies": "Training studies whose report names the class.",
+    "Converged": "Whether the last quarter of the training still improved the validation.",
+    "False alarm": "A negative image among as many highest-scoring images as there are positives.",
+    "Positives": "Images labelled with the class; negatives are labelled without it, ignored ones neither.",
 }
+"""Terms of the page, each explained wherever it stands."""
+
+SPELLINGS: Mapping[str, str] = {
+    "p (Holm)": "Holm", "Holm p": "Holm", "Macro AUROC": "AUROC", "synthetic twins": "Synthetic twin",
+    "twin": "Synthetic twin", "twins": "Synthetic twin", "strata": "Stratum", "families": "Family",
+    "minimum detectable effect": "MDE",
+}  # fmt: skip
+"""Other spellings of terms."""
+
+
+def slug(text: str) -> str:
+    """An id for a fragment."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+
+
+def term_of(word: str) -> str:
+    """The term of the glossary that a word, a heading or a plural stands for; empty where it is none."""
+    spelled = {k.lower(): v for k, v in SPELLINGS.items()}
+    terms = {term.lower(): term for term in GLOSSARY}
+    low = word.lower()
+    if low in spelled:
+        return spelled[low]
+    return terms.get(low) or terms.get(low.removesuffix("s")) or ""
+
+
+_TERM = re.compile(
+    r"(?<![\w-])("
+    + "|".join(sorted((f"{re.escape(t)}s?" for t in [*GLOSSARY, *SPELLINGS]), key=len, reverse=True))
+    + r")(?![\w-])",
+    re.IGNORECASE,
+)
+
+
+def with_terms(text: str) -> Markup:
+    """Text for the page, escaped; the first use of every term of the glossary is a link to its meaning."""
+    seen: set[str] = set()
+    out, end = Markup(""), 0
+    for match in _TERM.finditer(text):
+        term = term_of(match[0])
+        if not term or term in seen:
+            continue
+        seen.add(term)
+        out += Markup('{}<a class="term" href="#term-{}">{}</a>').format(
+            text[end : match.start()], slug(term), match[0]
+        )
+        end = match.end()
+    return out + text[end:]
 
 
 def would_change(judgement: Judgement) -> str:

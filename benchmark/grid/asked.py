@@ -1,0 +1,43 @@
+"""Names that a command was given, held against what there is before anything heavy is loaded, so that a
+mistyped one is told at once. What passes here is checked again where it is used."""
+
+from __future__ import annotations
+
+import sys
+
+from benchmark.core.errors import UnknownName
+from benchmark.core.registry import Registry
+from benchmark.grid.layout import Project
+
+
+def method_names() -> list[str]:
+    """Names of the methods, without importing one; with what was registered where they are imported."""
+    if "methods.base" in sys.modules:
+        from methods.base import METHODS
+
+        return METHODS.names()
+    return Registry[object]("method", package="methods").names()
+
+
+def check_asked(method: str | None = None, dataset: str | None = None) -> None:
+    """Raises UnknownName for a method or dataset that no file and no plug-in offers."""
+    if method is not None and method not in (known := method_names()):
+        raise UnknownName("method", method, known, "See `bench ls methods`.")
+    if dataset is not None:
+        from benchmark.data.cards import card_names, load_card
+
+        if dataset not in card_names():
+            load_card(dataset)
+
+
+def check_evaluated(project: Project, cell: str, dataset: str) -> None:
+    """Raises UnknownName for a cell, or a dataset, that no result on disk is of; a method stands for its main
+    cell. Nothing is said where there are no results at all."""
+    folders = {path.parent for path in (project.root / "results").glob("*/seed-*/*/*.parquet")}
+    cells = sorted({folder.parents[1].name for folder in folders})
+    if cells and not {cell, f"{cell}-main"} & set(cells):
+        raise UnknownName("cell", cell, cells, f"Cells with results: {', '.join(cells)}.")
+    places = {folder.name for folder in folders}
+    places |= {name.removesuffix("-official") for name in places}
+    if cells and dataset not in places:
+        raise UnknownName("dataset", dataset, sorted(places), "See `bench ls datasets`.")

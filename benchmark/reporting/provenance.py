@@ -1,0 +1,84 @@
+"""What stands behind a number: the trainings of a cell, the texts of a class, the command that makes it."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from benchmark.core.errors import BenchError
+from benchmark.grid.layout import Project
+from benchmark.grid.params import Cell
+from benchmark.reporting.gather import Gathered
+from benchmark.reporting.on_disk import training_record
+from benchmark.stages.evaluation_sets import prompt_set
+from benchmark.stages.tracking import tracking_uri
+
+
+def run_records(project: Project, cell: str) -> list[tuple[int, dict[str, Any]]]:
+    """(seed, run.json) of every finished run of a cell, by seed."""
+    return [(seed, training_record(folder / "run.json")) for seed, folder in project.trainings(cell)]
+
+
+def seed_facts(cell: str, seed: int, run: dict[str, Any], runs: dict[str, str]) -> dict[str, str]:
+    """What identifies one training, as text."""
+    return {
+        "seed": str(seed),
+        "best epoch": str(run["best_epoch"]),
+        "validation loss": f"{run['val_loss']:.4f}",
+        "validation AUROC": _number(run.get("val_auroc"), ".4f"),
+        "gain of the last quarter": _number(run.get("gain_last_quarter"), "+.4f"),
+        "converged": {None: "–", True: "yes", False: "no"}[run.get("converged")],
+        "seconds": f"{run['seconds']:.0f}",
+        "training images": f"{run['train_images']:,}",
+        "weights sha256": str(run["model_sha256"])[:16],
+        "commit": str(run["commit"])[:10] + ("-dirty" if str(run["commit"]).endswith("-dirty") else ""),
+        "device": str(run["device"]),
+        "MLflow run": runs.get(f"{cell}/seed-{seed}", "–"),
+    }
+
+
+def _number(value: float | None, form: str) -> str:
+    return "–" if value is None else format(value, form)
+
+
+def mlflow_runs(project: Project) -> dict[str, str]:
+    """Run name → id of the latest finished run, from the project's own store; empty for a store elsewhere."""
+    uri = tracking_uri(project.root)
+    path = Path(uri.removeprefix("sqlite:///"))
+    if not uri.startswith("sqlite:///") or not path.is_file():
+        return {}
+    query = "select name, run_uuid from runs where status = 'FINISHED' order by start_time"
+    try:
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as store:
+            return {str(name): str(run) for name, run in store.execute(query)}
+    except sqlite3.Error as error:
+        raise BenchError(
+            f"{path}: not a readable MLflow store ({error}). Move it away or repair it."
+        ) from None
+
+
+def class_texts(gathered: Gathered, dataset: str) -> dict[str, str]:
+    """class → the text (or texts) that the main cells are scored with on this dataset."""
+    from benchmark.data.cards import load_card
+
+    about = gathered.evidence.sets[dataset]
+    prompts = prompt_set(load_card(about["dataset"]), about["protocol"], gathered.params.prompts)
+    texts: dict[str, list[str]] = {}
+    for text, owner in zip(prompts.texts, prompts.class_of_text, strict=True):
+        texts.setdefault(prompts.classes[owner], []).append(text)
+    return {name: " | ".join(own) for name, own in texts.items()}
+
+
+def reproduce(cell: Cell) -> str:
+    """The commands that make a cell's row."""
+    if cell.variant == "main":
+        steps = [f"bench stage cell {cell.method}", "bench stage summarise main"]
+    elif cell.variant == "model":
+        return "bench run --model hf:FOLDER --dataset all && bench report site"
+    elif cell.variant == "official":
+        steps = [f"bench run --method {cell.method} --dataset all --checkpoint FILE"]
+    else:
+        steps = [f"bench stage cell {cell.name}", "bench stage summarise all"]
+    return " && ".join([*steps, "bench report site"])

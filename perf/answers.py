@@ -1,0 +1,93 @@
+"""Seconds of processor time until `bench` answers, a process each, against what was set.
+
+    python perf/answers.py [--project FOLDER] [--times 3] [--run] [--json]
+
+--project: a folder with results of the main tables; default: the one around the working folder. The scores
+that `bench score` reads are drawn here: 1,900 images, 13 classes. --run: also a finished `bench run`, which
+trains first where it is not finished. The smallest of the times counts: processor time grows where other work
+shares the cores. Exit 1 where an answer takes longer than was set.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+IMAGES, CLASSES = 1900, 13
+FINISHED = "bench run --method carzero --dataset padchest"
+
+
+def commands(folder: Path) -> dict[str, float]:
+    """Command → seconds that it may take."""
+    rng = np.random.default_rng(0)
+    names = [f"class {k}" for k in range(CLASSES)]
+    ids = {"image_id": [f"i{n}" for n in range(IMAGES)]}
+    labels = (rng.random((IMAGES, CLASSES)) < 0.1).astype(int)
+    scores = rng.random((IMAGES, CLASSES)) + 0.5 * labels
+    pd.DataFrame({**ids, **dict(zip(names, labels.T, strict=True))}).to_csv(
+        folder / "labels.csv", index=False
+    )
+    pd.DataFrame({**ids, **dict(zip(names, scores.T, strict=True))}).to_csv(
+        folder / "scores.csv", index=False
+    )
+    return {
+        f"bench score {folder}/scores.csv --labels {folder}/labels.csv --patients none": 2.0,
+        "bench verify": 2.0,
+        "bench explain carzero padchest": 2.0,
+        "bench ls methods": 1.0,
+        "bench run --method carzer --dataset padchest": 1.0,
+        "bench run --method carzero --dataset padchst": 1.0,
+        "bench explain carzer padchest": 1.0,
+        "bench verify no-such-claim": 1.0,
+        "bench ls methods carzer": 1.0,
+        f"bench score {folder}/no-such-file.csv --labels {folder}/labels.csv": 1.0,
+    }
+
+
+def seconds(command: str, project: Path) -> float:
+    """Processor time of one call, user and system."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    environment = {**os.environ, "CXR_ALIGNBENCH_HOME": str(project)}
+    words = [sys.executable, "-m", "benchmark", *command.split()[1:]]
+    done = subprocess.run(words, capture_output=True, env=environment, cwd=project)
+    assert done.returncode in (0, 1, 2), done.stderr.decode()
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    parser.add_argument("--project", type=Path, default=Path.cwd())
+    parser.add_argument("--times", type=int, default=3)
+    parser.add_argument("--run", action="store_true")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    rows = []
+    with tempfile.TemporaryDirectory() as place:
+        asked = commands(Path(place))
+        if options.run:
+            asked[FINISHED] = 4.0
+            seconds(FINISHED, options.project)
+        for command, most in asked.items():
+            found = min(seconds(command, options.project) for _ in range(options.times))
+            rows.append({"command": command.replace(place, "…"), "seconds": round(found, 2), "most": most})
+    if options.json:
+        print(json.dumps(rows))
+    else:
+        for row in rows:
+            met = "met" if row["seconds"] <= row["most"] else "MISSED"
+            print(f"{row['seconds']:6.2f} of {row['most']:.0f} s  {met:<7}{row['command']}")
+    return 0 if all(row["seconds"] <= row["most"] for row in rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
