@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -66,9 +67,9 @@ def _names(kind: str) -> list[str]:
 
         return encoder_names()
     if kind == "methods":
-        from benchmark.grid.asked import method_names
+        from benchmark.grid.asked import known_methods
 
-        return method_names()
+        return known_methods().names()
     return _registry(kind).names()
 
 
@@ -104,6 +105,34 @@ def _callable_text(name: str, row: dict[str, Any]) -> str:
 
 
 def _method(name: str) -> dict[str, Any]:
+    """What a method says of itself, kept in the cache under its source, as importing it loads torch."""
+    from benchmark.core.errors import BenchError
+    from benchmark.core.files import read_json, write_json
+    from benchmark.core.hashing import hash_file
+    from benchmark.core.reuse import key_of, reuse, source
+    from benchmark.grid.asked import known_methods
+    from benchmark.grid.layout import Project
+
+    module = known_methods().module_of(name)
+    if module is None:
+        return _described(name)
+    try:
+        project = Project.find()
+        file = project.cache / "described" / f"{name}.json"
+        key = key_of(source=source(module), said=hash_file(Path(__file__)))
+        reuse(project.mark("described", name), key, [file], lambda: write_json(file, _described(name)))
+        kept: dict[str, Any] = read_json(file)
+    except (
+        BenchError,
+        OSError,
+        ImportError,
+        SyntaxError,
+    ):  # no project, a folder that cannot be written, a broken method
+        return _described(name)
+    return kept
+
+
+def _described(name: str) -> dict[str, Any]:
     """Title, switches and the two named settings of a method, from its class."""
     import sys
 

@@ -63,6 +63,15 @@ class Registry(Generic[T]):
         """Every name, also of what cannot be loaded; nothing is imported for it."""
         return sorted({*self._offers(), *self._registered})
 
+    def module_of(self, name: str) -> str | None:
+        """The module that a name is loaded from, without importing it; None where there is none, it cannot be
+        read, or more than one offers the name."""
+        offers = self._offers().get(name, [])
+        if len(offers) != 1 or offers[0].broken:
+            return None
+        point = offers[0].point
+        return offers[0].module or (None if point is None else point.module)
+
     def get(self, name: str) -> T:
         """The object of this name.
 

@@ -4,24 +4,26 @@ mistyped one is told at once. What passes here is checked again where it is used
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 from benchmark.core.errors import UnknownName
 from benchmark.core.registry import Registry
 from benchmark.grid.layout import Project
 
 
-def method_names() -> list[str]:
-    """Names of the methods, without importing one; with what was registered where they are imported."""
+def known_methods() -> Registry[Any]:
+    """The names of the methods and where they are, without importing one; with what was registered besides
+    where methods are imported already."""
     if "methods.base" in sys.modules:
         from methods.base import METHODS
 
-        return METHODS.names()
-    return Registry[object]("method", package="methods").names()
+        return METHODS
+    return Registry("method", package="methods")
 
 
 def check_asked(method: str | None = None, dataset: str | None = None) -> None:
     """Raises UnknownName for a method or dataset that no file and no plug-in offers."""
-    if method is not None and method not in (known := method_names()):
+    if method is not None and method not in (known := known_methods().names()):
         raise UnknownName("method", method, known, "See `bench ls methods`.")
     if dataset is not None:
         from benchmark.data.cards import card_names, load_card
