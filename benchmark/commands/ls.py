@@ -122,12 +122,8 @@ def _method(name: str) -> dict[str, Any]:
         key = key_of(source=source(module), said=hash_file(Path(__file__)))
         reuse(project.mark("described", name), key, [file], lambda: write_json(file, _described(name)))
         kept: dict[str, Any] = read_json(file)
-    except (
-        BenchError,
-        OSError,
-        ImportError,
-        SyntaxError,
-    ):  # no project, a folder that cannot be written, a broken method
+    except (BenchError, OSError, ImportError, SyntaxError):
+        # There is no project, its folder cannot be written, or the method is broken, which is said below.
         return _described(name)
     return kept
 
