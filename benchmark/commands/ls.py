@@ -105,7 +105,8 @@ def _callable_text(name: str, row: dict[str, Any]) -> str:
 
 
 def _method(name: str) -> dict[str, Any]:
-    """What a method says of itself, kept in the cache under its source, as importing it loads torch."""
+    """What a method says of itself; of this package's, kept in the cache under its source, as importing it
+    loads torch. Whether a plug-in still loads is found by loading it."""
     from benchmark.core.errors import BenchError
     from benchmark.core.files import read_json, write_json
     from benchmark.core.hashing import hash_file
@@ -114,7 +115,7 @@ def _method(name: str) -> dict[str, Any]:
     from benchmark.grid.layout import Project
 
     module = known_methods().module_of(name)
-    if module is None:
+    if module is None or not module.startswith("methods."):
         return _described(name)
     try:
         project = Project.find()

@@ -219,7 +219,11 @@ ACTIONS = """
   out.rows = document.querySelectorAll("#exploretable tbody tr").length;
   out.confused = document.querySelectorAll("#confusions tbody tr").length;
   out.shown = [...document.querySelectorAll("#examples canvas")].map((c) => c.getAttribute("aria-label"));
-  const painted = (c) => [...c.getContext("2d").getImageData(0, 0, c.width, c.height).data];
+  const painted = (c) => {
+    const copy = Object.assign(document.createElement("canvas"), { width: c.width, height: c.height }).getContext("2d", { willReadFrequently: true });
+    copy.drawImage(c, 0, 0);
+    return [...copy.getImageData(0, 0, c.width, c.height).data];
+  };
   const canvases = [...document.querySelectorAll("#examples canvas")];
   for (let i = 0; i < 20 && !canvases.every((c) => painted(c).some((v, n) => n % 4 < 3 && v > 40)); i += 1) await wait(100);
   out.coloured = canvases.map((c) => painted(c).some((v, n, all) => n % 4 === 0 && Math.abs(v - all[n + 1]) > 20));
@@ -241,11 +245,11 @@ ACTIONS = """
   document.getElementById("copybibtex").click(); await wait(50);
   out.copied = document.getElementById("copybibtex").textContent;
   const tip = document.getElementById("tip");
-  const mark = document.querySelector("a.fn"); mark.scrollIntoView(); await wait(100); mark.click();
+  const mark = document.querySelector("a.fn"); mark.scrollIntoView({ behavior: "instant", block: "center" }); await wait(200); mark.click();
   out.note = [tip.hidden, tip.textContent.slice(0, 3), location.hash.includes("table-")];
   document.dispatchEvent(new KeyboardEvent("keydown", { key: "Escape" })); out.closed = tip.hidden;
   const mde = [...document.querySelectorAll("th [data-term]")].find((b) => b.textContent === "MDE");
-  mde.scrollIntoView(); await wait(100); mde.focus(); out.term = tip.textContent; const at = tip.getBoundingClientRect();
+  mde.scrollIntoView({ behavior: "instant", block: "center" }); await wait(200); mde.focus({ preventScroll: true }); out.term = tip.textContent; const at = tip.getBoundingClientRect();
   out.inside = at.left >= 0 && at.right <= innerWidth && at.top >= 0 && at.bottom <= innerHeight;
   mde.blur();
   out.terms = [...document.querySelectorAll("a.term, [data-term]")].every((e) => document.getElementById(e.dataset.term ?? e.hash.slice(1)));
