@@ -245,7 +245,8 @@ ACTIONS = """
   document.getElementById("copybibtex").click(); await wait(50);
   out.copied = document.getElementById("copybibtex").textContent;
   const tip = document.getElementById("tip");
-  const mark = document.querySelector("a.fn"); mark.scrollIntoView({ behavior: "instant", block: "center" }); await wait(200); mark.click();
+  const mark = document.querySelector("a.fn"); mark.scrollIntoView({ behavior: "instant", block: "center" }); await wait(200);
+  mark.dispatchEvent(new MouseEvent("click", { bubbles: true, cancelable: true }));
   out.note = [tip.hidden, tip.textContent.slice(0, 3), location.hash.includes("table-")];
   document.dispatchEvent(new KeyboardEvent("keydown", { key: "Escape" })); out.closed = tip.hidden;
   const mde = [...document.querySelectorAll("th [data-term]")].find((b) => b.textContent === "MDE");
