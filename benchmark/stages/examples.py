@@ -108,7 +108,7 @@ def _maps(
 ) -> list[np.ndarray] | None:
     """Maps of the chosen (class, kind, image); None for a method without maps of two dimensions."""
     from benchmark.evaluation.maps import similarity_maps
-    from benchmark.training.loop import load_method
+    from benchmark.training.finished import load_method
 
     folder = session.project.run(cell.name, seed)
     if not chosen or not (folder / "run.json").is_file():
