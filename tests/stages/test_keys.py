@@ -167,7 +167,8 @@ def leaves(model: type[BaseModel] = Params, before: str = "") -> Iterator[tuple[
     """Dotted name and annotation of every field of a schema; lists and mappings of sections stand for one."""
     for name, field in model.model_fields.items():
         inner = next((p for p in _parts(field.annotation) if _is_section(p)), None)
-        if inner is None or (name == "prompts" and before):
+        named = str in get_args(field.annotation)  # a name stands for the section, as for an encoder's card
+        if inner is None or named or (name == "prompts" and before):
             yield f"{before}{name}", field.annotation
         elif inner is MethodConfig:
             yield from leaves(METHODS.get("clip").Config, f"{before}{name}.")
