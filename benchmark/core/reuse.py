@@ -247,7 +247,11 @@ def _ours(name: str, roots: frozenset[str]) -> list[str]:
 
 @lru_cache(maxsize=2048)
 def _file_of(name: str) -> Path | None:
-    """The source file of a module; only the packages around it are imported, as `find_spec` needs them."""
+    """The source file of a module; only the packages around it are imported, as `find_spec` needs them. What
+    stands in a module that is no package is a name of it, for which the module need not be imported."""
+    above = _file_of(name.rpartition(".")[0]) if "." in name else None
+    if above is not None and above.name != "__init__.py":
+        return None
     try:
         spec = importlib.util.find_spec(name)
     except ModuleNotFoundError:
