@@ -9,6 +9,8 @@ from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).resolve().parents[1]
 SHOWN = (
+    "reports/ct/modality_gap.png",
+    "reports/ct/overview.md",
     "reports/difficulty/difficulty.md",
     "reports/difficulty/difficulty.png",
     "reports/gallery/gallery.jpg",
