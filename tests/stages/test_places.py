@@ -24,7 +24,7 @@ def test_nothing_of_the_place_is_in_what_is_hashed(
     params["cells"] = {"clip-dot": params["cells"]["clip-dot"]}
     params["data"].update(evaluate=["chestxray14"], ablate_on=["chestxray14"])
     params["twins"].update(size=64, images={"mimic_cxr": 96, "chestxray14": 80})
-    params["twins"].update(side=24, volumes={"ct_rate": 24})
+    params["twins"].update(side=24, volumes={"ct_rate": 70})
     params["ct"] = {"evaluate": ["ct_rate"], "tasks": {"retrieval": {"datasets": ["ct_rate"], "pairs": 20}}}
     params["training"].update(epochs=1, batch_size=32)
     one = places.project(tmp_path / "one", params, link=True)
