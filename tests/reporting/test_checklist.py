@@ -110,7 +110,8 @@ def test_statistics_and_claims_are_those_of_the_project(copied, capsys):
     assert said in known["statistics"]
     assert main(["verify", "--json"]) in (0, 1)
     judged = json.loads(capsys.readouterr().out)["claims"]
-    assert known["claims"] == [f"{j['claim']}: {j['verdict']}" for j in judged]
+    on_radiographs = [j for j in judged if j["family"] != "volumes"]
+    assert known["claims"] == [f"{j['claim']}: {j['verdict']}" for j in on_radiographs]
     assert "intervals: 95%, analytic" in known["statistics"]
     params = copied / "params.yaml"
     params.write_text(

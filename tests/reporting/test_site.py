@@ -242,7 +242,8 @@ ACTIONS = """
   document.querySelector(".png").click();
   for (let i = 0; i < 20 && clicks.length < 3; i += 1) await wait(100);
   out.downloads = clicks.map(([name, kind]) => [name.replace(/^.*[.]png$/, "picture.png"), kind]).sort();
-  document.getElementById("copybibtex").click(); await wait(50);
+  document.getElementById("copybibtex").click();
+  for (let n = 0; n < 100 && document.getElementById("copybibtex").textContent.startsWith("Copy "); n++) await wait(50);
   out.copied = document.getElementById("copybibtex").textContent;
   const tip = document.getElementById("tip");
   const mark = document.querySelector("a.fn"); mark.scrollIntoView({ behavior: "instant", block: "center" }); await wait(200);

@@ -35,7 +35,6 @@ NOT_RUN = {
     "make fuzz": "tries a hundred thousand inputs; tests/fuzz tries some",
     'make fuzz FUZZ="--inputs 1000000 --processes 8 --minutes 60"': "as above, for an hour",
     'make fuzz FUZZ="--only DICOM JPEG --inputs 20000"': "as above, for minutes",
-    'make fuzz FUZZ="--processes 2"': "as above, in two processes",
     "make places": "builds the environment from the package index; tests/stages/test_places.py does its part",
     "make chaos": "kills a hundred runs; tests/chaos kills some",
     "bench data check ct_rate --data-root /data/CT-RATE": "needs the volumes; tests/data has some",

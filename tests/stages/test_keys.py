@@ -159,6 +159,11 @@ ALSO: dict[str, list[str]] = {
     "ct.texts.llm_file": ["ct.texts.wording=llm", "ct.texts.llm_file=one.parquet"],
     "cells.texts.bare_names": ["cells.own.texts.wording=raw"],
     "cells.texts.llm_file": ["cells.own.texts.wording=llm", "cells.own.texts.llm_file=one.parquet"],
+    "ct.cells.texts.bare_names": ["ct.cells.volumes.texts.wording=raw"],
+    "ct.cells.texts.llm_file": [
+        "ct.cells.volumes.texts.wording=llm",
+        "ct.cells.volumes.texts.llm_file=one.parquet",
+    ],
 }
 """What must be set for a field to have an effect, before and after its change."""
 
@@ -167,7 +172,8 @@ def leaves(model: type[BaseModel] = Params, before: str = "") -> Iterator[tuple[
     """Dotted name and annotation of every field of a schema; lists and mappings of sections stand for one."""
     for name, field in model.model_fields.items():
         inner = next((p for p in _parts(field.annotation) if _is_section(p)), None)
-        named = str in get_args(field.annotation)  # a name stands for the section, as for an encoder's card
+        given = get_args(field.annotation) if get_origin(field.annotation) is not dict else ()
+        named = str in given  # a name stands for the section, as for an encoder's card
         if inner is None or named or (name == "prompts" and before):
             yield f"{before}{name}", field.annotation
         elif inner is MethodConfig:
@@ -219,13 +225,15 @@ FULL = {
     "cells": "cells.own",
     "attribution": "attribution.some",
     "tasks": "tasks.retrieval",
+    "ct.cells": "ct.cells.volumes",
+    "ct.tasks": "ct.tasks.retrieval",
 }
 
 
 def full(field: str) -> str:
     """The name of a field in params.yaml."""
-    section, _, rest = field.partition(".")
-    return f"{FULL[section]}.{rest}" if section in FULL and rest else field
+    sections = (section for section in FULL if field.startswith(f"{section}."))
+    return next((FULL[s] + field.removeprefix(s) for s in sections), field)
 
 
 @pytest.fixture(scope="module")
@@ -238,6 +246,8 @@ def project(root: Path, tmp_path_factory) -> Iterator[Project]:
     params["encoders"] |= {"image": "images", "text": "texts"}
     params["tasks"] = {"retrieval": {"datasets": [TRAIN], "pairs": 4}}
     params["cells"] = {"own": {"method": "clip", "table": "features", "label": "own"}}
+    params["ct"]["cells"] = {"volumes": params["cells"]["own"]}
+    params["ct"]["tasks"] = params["tasks"]
     between = {"none": "clip-main", "one": "own", "two": "own", "one + two": "own"}
     params["attribution"] = {"some": {"label": "some", "factors": ["one", "two"], "cells": between}}
     prompts = {"methods": ["clip"], "datasets": [EVALUATE], "prompts": [{"style": "name"}]}
@@ -332,7 +342,8 @@ def downstream(names: set[str]) -> set[str]:
 
 
 def value(project: Project, field: str) -> Any:
-    own = VALUES.get(field, VALUES.get(re.sub(r"^(method|cells|ct)\.", "", field)))
+    shorter = [field, re.sub(r"^ct\.", "", field), re.sub(r"^(ct\.)?(method|cells)\.", "", field)]
+    own = next((VALUES[name] for name in shorter if name in VALUES), None)
     if own is not None:
         return own
     now: Any = load_params(project.params, sets=ALSO.get(field, [])).model_dump(mode="json")

@@ -51,7 +51,10 @@ def test_a_root_that_is_not_set_is_one_line_that_names_it(home, bench, monkeypat
     for name in ("MIMIC_CXR_ROOT", "PADCHEST_ROOT"):
         monkeypatch.delenv(name, raising=False)
     before = sorted(home.rglob("*"))
-    code, out, err = bench(home, "run", "--method", "clip", "--dataset", "padchest", "--profile", "official")
+    own = ("--set", "encoders.image=efficientnet-lite0", "--set", "encoders.text=minilm-l6")
+    code, out, err = bench(
+        home, "run", "--method", "clip", "--dataset", "padchest", "--profile", "official", *own
+    )
     assert (code, out) == (2, "")
     line = err.strip().splitlines()[-1]
     assert "$MIMIC_CXR_ROOT is not set" in line
