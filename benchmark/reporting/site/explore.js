@@ -245,9 +245,9 @@
       hovertemplate: `${titles[name]}, ${label}: ${signed(delta)} [${signed(low)}, ${signed(high)}], Holm p ${chance(p)}<extra></extra>`,
     })), look(`${d}, macro AUROC; dotted: may be no change`, {
       height, margin: { l: 60, r: 10, t: 56, b: 44 },
-      xaxis: { range: [-0.12, 2.6], tickvals: [0, 1], ticktext: ["as configured", "changed"], showgrid: false, zeroline: false, fixedrange: true },
+      xaxis: { range: [-0.12, 3.1], tickvals: [0, 1], ticktext: ["as configured", "changed"], showgrid: false, zeroline: false, fixedrange: true },
       annotations: list.map(([name, label, , , delta], i) => ({
-        x: 1.06, y: places[i], xanchor: "left", showarrow: false, font: { color: colour(name), size: 11 }, text: `${titles[name]}, ${label.length > 42 ? `${label.slice(0, 41)}…` : label} ${signed(delta)}`,
+        x: 1.06, y: places[i], xanchor: "left", showarrow: false, font: { size: 11 }, text: `${titles[name]}, ${label.length > 42 ? `${label.slice(0, 41)}…` : label} ${signed(delta)}`,
       })),
     }), settings);
   };
