@@ -48,6 +48,7 @@ def command(
     whether the maximum hits them, CNR, IoU and Dice are printed too. Pictures stay on this disk.
     """
     from benchmark.core.errors import ParamsError
+    from benchmark.grid.asked import check_layout
     from benchmark.reporting.figures.overlay import overlay
     from benchmark.reporting.figures.style import save_png
     from benchmark.stages.entry import context
@@ -59,8 +60,7 @@ def command(
         )
     if checkpoint is None and tokenizer is not None:
         raise ParamsError("--tokenizer goes with --checkpoint; trainings use the run's shared encoders.")
-    if layout is not None and (checkpoint is None or layout != "chexzero"):
-        raise ParamsError(f"--layout {layout:.40}: goes with --checkpoint and is chexzero.")
+    check_layout(layout, checkpoint)
     if out is not None and out.suffix.lower() != ".png":
         raise ParamsError(f"--out {out}: the picture is a PNG; name it so.")
     project, params = context()

@@ -114,7 +114,7 @@ def command(
     A run that was killed goes on where it was; finished work is reused and named.
     """
     from benchmark.core.errors import ParamsError
-    from benchmark.grid.asked import check_asked
+    from benchmark.grid.asked import check_asked, check_layout
 
     check_asked(None if method == "all" else method, None if dataset in ("all", "main") else dataset)
     from benchmark.grid.request import Request, parse_seeds, parse_shard
@@ -129,8 +129,7 @@ def command(
         )
     if architecture is not None and model is None:
         raise ParamsError("--architecture goes with --model open_clip:FILE.")
-    if layout is not None and (checkpoint is None or layout != "chexzero"):
-        raise ParamsError(f"--layout {layout:.40}: goes with --checkpoint and is chexzero.")
+    check_layout(layout, checkpoint)
     request = Request(
         method=method or MODELS_METHOD,
         dataset=dataset,

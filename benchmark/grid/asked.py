@@ -6,7 +6,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from benchmark.core.errors import UnknownName
+from benchmark.core.errors import ParamsError, UnknownName
 from benchmark.core.registry import Registry
 from benchmark.grid.layout import Project
 
@@ -30,6 +30,12 @@ def check_asked(method: str | None = None, dataset: str | None = None) -> None:
 
         if dataset not in card_names():
             load_card(dataset)
+
+
+def check_layout(layout: str | None, checkpoint: object | None) -> None:
+    """Raises ParamsError for a --layout without a checkpoint, or one that no released file has."""
+    if layout is not None and (checkpoint is None or layout != "chexzero"):
+        raise ParamsError(f"--layout {layout:.40}: goes with --checkpoint and is chexzero.")
 
 
 def check_evaluated(project: Project, cell: str, dataset: str) -> None:
