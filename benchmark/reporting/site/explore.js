@@ -16,8 +16,10 @@
     csvs ??= unpack("csvs").then(JSON.parse);
     text(`${b.dataset.table}.csv`, (await csvs)[b.dataset.table]);
   }));
-  all(".png").forEach((b) => b.addEventListener("click", () => {
+  all(".png").forEach((b) => b.addEventListener("click", async () => {
     const image = b.closest("figure").querySelector("img");
+    image.loading = "eager"; // A picture that was never scrolled to has no size before it is decoded.
+    await image.decode();
     const canvas = make("canvas");
     canvas.width = 2 * image.naturalWidth;
     canvas.height = 2 * image.naturalHeight;
@@ -27,10 +29,12 @@
     ground.drawImage(image, 0, 0, canvas.width, canvas.height);
     canvas.toBlob((blob) => download(`${b.dataset.name}.png`, blob));
   }));
-  document.getElementById("copybibtex").addEventListener("click", async (event) => {
+  // The entry is selected first: a browser that has to ask for its clipboard may never answer.
+  document.getElementById("copybibtex").addEventListener("click", (event) => {
     const entry = document.getElementById("bibtex");
-    try { await navigator.clipboard.writeText(entry.textContent); event.target.textContent = "Copied"; }
-    catch { getSelection().selectAllChildren(entry); event.target.textContent = "Selected: press Ctrl+C"; }
+    getSelection().selectAllChildren(entry);
+    event.target.textContent = "Selected: press Ctrl+C";
+    navigator.clipboard?.writeText(entry.textContent).then(() => { event.target.textContent = "Copied"; }, () => {});
   });
 
   // A note or a term is explained where its mark is: on hover, focus or a tap; Escape closes it.
