@@ -13,9 +13,11 @@ from benchmark.core.tables import TWIN_NOTICE
 if TYPE_CHECKING:
     from benchmark.stages.look import Looked
 
+DEFAULT = "radzero"
+
 EPILOG = (
     'bench map data/twins/chestxdet10/test_data/10490.png "There is pleural effusion" --method radzero · '
-    'bench map chest.dcm "There is a nodule" --method carzero --out nodule.png · '
+    'bench map chest.dcm "There is a nodule" --model hf:models/clip --out nodule.png · '
     'bench map chest.png "There is Pneumothorax" --method radzero --checkpoint FILE --tokenizer DIR'
 )
 
@@ -24,8 +26,19 @@ def command(
     image: Annotated[Path, typer.Argument(help="A radiograph: PNG, JPEG or DICOM.")],
     text: Annotated[str, typer.Argument(help='What is asked, as in "There is pleural effusion".')],
     method: Annotated[
-        str, typer.Option("--method", help="A method's main cell (radzero) or a cell of params.yaml.")
-    ] = "radzero",
+        str | None,
+        typer.Option(
+            "--method",
+            help="A method's main cell or a cell of params.yaml; default: radzero without --model.",
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="A model of two towers instead: hf:FOLDER, open_clip:FOLDER, hf:NAME of cards."),
+    ] = None,
+    architecture: Annotated[
+        str | None, typer.Option(help="open_clip's name of the network of --model open_clip:FILE.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Training of the cell; default: its first.")] = None,
     checkpoint: Annotated[
         str | None, typer.Option(help="Official checkpoint of --method instead of a training.")
@@ -48,12 +61,15 @@ def command(
     whether the maximum hits them, CNR, IoU and Dice are printed too. Pictures stay on this disk.
     """
     from benchmark.core.errors import ParamsError
-    from benchmark.grid.asked import check_layout
+    from benchmark.grid.asked import check_layout, check_model
     from benchmark.reporting.figures.overlay import overlay
     from benchmark.reporting.figures.style import save_png
     from benchmark.stages.entry import context
-    from benchmark.stages.look import look, official_model, trained_model
+    from benchmark.stages.look import dual_model, look, official_model, trained_model
 
+    if model is not None and (method is not None or seed is not None):
+        raise ParamsError("--model is asked as it is: give it without --method and --seed.")
+    check_model(model, architecture, checkpoint, tokenizer)
     if checkpoint is not None and seed is not None:
         raise ParamsError(
             "--seed chooses a training of this project; --checkpoint is not one. Leave one out."
@@ -64,11 +80,13 @@ def command(
     if out is not None and out.suffix.lower() != ".png":
         raise ParamsError(f"--out {out}: the picture is a PNG; name it so.")
     project, params = context()
-    if checkpoint is None:
-        model = trained_model(project, params, method, seed)
+    if model is not None:
+        asked = dual_model(model, architecture)
+    elif checkpoint is not None:
+        asked = official_model(method or DEFAULT, checkpoint, tokenizer, layout)
     else:
-        model = official_model(method, checkpoint, tokenizer, layout)
-    found = look(project, params, model, image, text, class_name)
+        asked = trained_model(project, params, method or DEFAULT, seed)
+    found = look(project, params, asked, image, text, class_name)
     path = out or project.root / "data" / "maps" / file_name(found)
     path.parent.mkdir(parents=True, exist_ok=True)
     save_png(overlay(found), path)

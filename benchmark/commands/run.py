@@ -114,7 +114,7 @@ def command(
     A run that was killed goes on where it was; finished work is reused and named.
     """
     from benchmark.core.errors import ParamsError
-    from benchmark.grid.asked import check_asked, check_layout
+    from benchmark.grid.asked import check_asked, check_layout, check_model
 
     check_asked(None if method == "all" else method, None if dataset in ("all", "main") else dataset)
     from benchmark.grid.request import Request, parse_seeds, parse_shard
@@ -123,12 +123,7 @@ def command(
         raise ParamsError(
             "give --method NAME, or --model hf:FOLDER (open_clip:FOLDER) for a model of two towers."
         )
-    if model is not None and (checkpoint is not None or tokenizer is not None):
-        raise ParamsError(
-            "--model has its own weights and tokenizer: give it without --checkpoint and --tokenizer."
-        )
-    if architecture is not None and model is None:
-        raise ParamsError("--architecture goes with --model open_clip:FILE.")
+    check_model(model, architecture, checkpoint, tokenizer)
     check_layout(layout, checkpoint)
     request = Request(
         method=method or MODELS_METHOD,

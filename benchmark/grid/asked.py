@@ -38,6 +38,18 @@ def check_layout(layout: str | None, checkpoint: object | None) -> None:
         raise ParamsError(f"--layout {layout:.40}: goes with --checkpoint and is chexzero.")
 
 
+def check_model(
+    model: str | None, architecture: str | None, checkpoint: object | None, tokenizer: object | None
+) -> None:
+    """Raises ParamsError for a --model beside a checkpoint's options, or --architecture without it."""
+    if model is not None and (checkpoint is not None or tokenizer is not None):
+        raise ParamsError(
+            "--model has its own weights and tokenizer: give it without --checkpoint and --tokenizer."
+        )
+    if architecture is not None and model is None:
+        raise ParamsError("--architecture goes with --model open_clip:FILE.")
+
+
 def check_evaluated(project: Project, cell: str, dataset: str) -> None:
     """Raises UnknownName for a cell, or a dataset, that no result on disk is of; a method stands for its main
     cell. Nothing is said where there are no results at all."""

@@ -98,6 +98,22 @@ def official_model(method: str, checkpoint: str, tokenizer: str | None, layout: 
     return Model(f"{method}-official", found.method, found.image, found.text)
 
 
+def dual_model(spec: str, architecture: str | None = None) -> Model:
+    """A model of two towers under its own preprocessing (`official.models`). Raises BenchError, before any
+    image is read, where its patch tokens do not live in the space of image and text vectors."""
+    from benchmark.official.models import load_model
+
+    found = load_model(spec, architecture)
+    if found.image.modality != "cxr":
+        raise BenchError(f"--model {spec}: it reads CT volumes; maps are drawn on radiographs.")
+    if not found.method.joint:
+        raise BenchError(
+            f"--model {spec}: has no map. Its image vector is pooled from patch tokens that do not live in "
+            "the space of the texts, as attention pooling makes it."
+        )
+    return Model(f"{found.name}-model", found.method, found.image, found.text)
+
+
 def look(
     project: Project, params: Params, model: Model, image: Path, text: str, cls: str | None = None
 ) -> Looked:

@@ -38,6 +38,15 @@ def test_a_folder_of_transformers(kind: str, tmp_path: Path) -> None:
         maps = found.method.similarity_map(image, text)
     torch.testing.assert_close(scores, said, rtol=1e-3, atol=1e-4)
     assert (maps is not None) == (kind != "siglip"), "SigLIP pools by attention: its tokens are elsewhere"
+    if kind == "clip":
+        with torch.no_grad():
+            tower = model.vision_model
+            tokens = tower.post_layernorm(tower(pixel_values=pixels).last_hidden_state)[:, 1:]
+            patches = F.normalize(model.visual_projection(tokens), dim=-1)
+            words = model.text_model(input_ids=batch["input_ids"], **mask).pooler_output
+            words = F.normalize(model.text_projection(words), dim=-1)
+        own = torch.einsum("ipd,td->itp", patches, words).unflatten(-1, (4, 4))
+        torch.testing.assert_close(maps, own, rtol=1e-3, atol=1e-4)
     assert load_model(f"hf:{folder}").identity == found.identity
 
 

@@ -50,6 +50,37 @@ def test_the_page_as_written(fresh_copy, root, bench, monkeypatch) -> None:
     assert said["seen"][0]["dataset"] == "unknown"
 
 
+def test_a_map_of_a_model_of_two_towers(root, tmp_path, bench) -> None:
+    import numpy as np
+    from PIL import Image
+
+    from tests.encoders import tiny_models as tiny
+
+    (tmp_path / "params.yaml").write_text((root / "params.yaml").read_text())
+    tiny.clip(tmp_path / "clip")
+    tiny.siglip(tmp_path / "siglip")
+    tiny.open_clip_folder(tmp_path / "oc")
+    noise = np.random.default_rng(0).integers(0, 256, (40, 48), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "film.png")
+    asked = ("map", str(tmp_path / "film.png"), "there is no effusion")
+    for spec, name in (("hf:clip", "clip-model"), ("open_clip:oc", "oc-model")):
+        code, out, err = bench(tmp_path, *asked, "--model", spec, "--json")
+        assert code == 0, err
+        value = json.loads(out)
+        assert (value["model"], value["map"], value["dataset"]) == (name, "similarity", None)
+        assert (tmp_path / value["picture"]).read_bytes().startswith(b"\x89PNG")
+    for image, more, said in (
+        ("missing.png", ("--model", "hf:siglip"), "has no map. Its image vector is pooled"),
+        ("film.png", ("--model", "hf:clip", "--method", "clip"), "without --method and --seed"),
+        ("film.png", ("--model", "hf:clip", "--checkpoint", "x"), "without --checkpoint and --tokenizer"),
+        ("film.png", ("--architecture", "ViT-B-32"), "goes with --model"),
+        ("film.png", ("--model", "hf:nowhere"), "unknown model 'nowhere'"),
+    ):
+        code, _, err = bench(tmp_path, "map", image, "there is no effusion", *more)
+        assert (code, err.count("\n")) == (2, 1), err
+        assert said in err
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
