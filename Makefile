@@ -3,7 +3,8 @@
 # make robustness  how every method fares with more steps
 # make ct          every method on volumes of chest CT (docs/ct.md): tables in reports/ct
 # make understanding   what the trained methods make of one changed finding (docs/understanding.md)
-# make test        environment from the lock, then the tests
+# make test        environment from the lock, then every test but the slow ones
+# make test-all    the slow ones too: trainings, processes, whole official tables, as in CI
 # make fuzz        100,000 damaged inputs on every parser; FUZZ="--inputs 5000 --processes 2 --minutes 10"
 # make chaos       a small cell under kills, a full disk, read-only folders and more; CHAOS="--kills 20"
 # make places      the smallest profile in two folders, for two users and time zones: equal hashes and tables
@@ -14,7 +15,7 @@ export PATH := $(BIN):$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: reproduce grid ct robustness understanding test lint smoke places docs fuzz chaos audit lock clean
+.PHONY: reproduce grid ct robustness understanding test test-all lint smoke places docs fuzz chaos audit lock clean
 
 $(VENV)/.installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -49,6 +50,9 @@ understanding: $(VENV)/.installed
 	bench stage gallery
 
 test: $(VENV)/.installed
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+
+test-all: $(VENV)/.installed
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/.installed

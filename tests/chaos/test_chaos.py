@@ -16,6 +16,7 @@ from benchmark.core.files import atomic_path, write_text
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="signals and forkserver are those of Unix")
 def test_killed_and_starved_runs_end_as_undisturbed_ones(tmp_path: Path) -> None:
     script = f"""

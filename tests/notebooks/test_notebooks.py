@@ -9,6 +9,7 @@ import sys
 import pytest
 
 
+@pytest.mark.slow
 def test_every_notebook_runs(root, tmp_path) -> None:
     """By nbmake, all in one process of pytest, each in a kernel of its own."""
     pytest.importorskip("nbmake")

@@ -471,6 +471,7 @@ def test_stages_compare_by_what_they_made():
     assert found.text.startswith("dvc.lock: 1 of 3 committed stages have the same outputs")
 
 
+@pytest.mark.slow
 def test_the_commands_of_the_guide_run(inside, tmp_path, root, monkeypatch, capsys):
     work = tmp_path / "work"
     shutil.copytree(inside, work, ignore=shutil.ignore_patterns("reports"))

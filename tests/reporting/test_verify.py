@@ -191,6 +191,7 @@ def test_a_twin_never_speaks_to_a_published_number(gathered):
     assert "synthetic twin" in own.note
 
 
+@pytest.mark.slow
 def test_an_official_checkpoint_on_the_whole_official_list_settles_a_published_number(project, tmp_path):
     work = tmp_path / "work"
     shutil.copytree(project, work)

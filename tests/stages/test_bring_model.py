@@ -18,6 +18,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "bring-your-model.md"
 ROWS = {"siglip-model": "template", "clip-model": "pos-neg", "open-clip-model": "template"}
 
 
+@pytest.mark.slow
 def test_the_page_as_written(fresh_copy, root, bench, monkeypatch) -> None:
     write_models(fresh_copy, root)
     monkeypatch.setenv("CXR_ALIGNBENCH_ENCODERS", str(fresh_copy / "my-encoders"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 import yaml
 
 from benchmark.core.hashing import hash_file
@@ -18,6 +19,7 @@ CELLS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_pool_and_one_process_give_the_same_numbers(fresh_copy: Path, bench) -> None:
     params = yaml.safe_load((fresh_copy / "params.yaml").read_text())
     params["cells"] = CELLS
@@ -49,6 +51,7 @@ def test_a_pool_and_one_process_give_the_same_numbers(fresh_copy: Path, bench) -
     assert "params.yaml has no such cell" in out
 
 
+@pytest.mark.slow
 def test_one_cell_finds_what_the_pool_of_main_cells_made(fresh_copy: Path, bench) -> None:
     params = yaml.safe_load((fresh_copy / "params.yaml").read_text())
     params["methods"] = ["clip", "brgsa"]

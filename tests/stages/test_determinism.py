@@ -57,6 +57,7 @@ def first(root, tmp_path_factory) -> tuple[Path, dict[str, bytes]]:
     return home, pipeline(home, root)
 
 
+@pytest.mark.slow
 def test_another_machine_changes_values_by_rounding_only(first, root, tmp_path) -> None:
     """Two threads and no AVX stand in for it: sums are added in another order, by other instructions."""
     home, one = first

@@ -47,6 +47,7 @@ def in_repository(root: Path, tmp_path: Path) -> list[Path]:
     return [tmp_path / "copy", root]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["installed", "in_repository"])
 def test_one_file_and_one_entry(
     place: str, fresh_copy: Path, root: Path, request: pytest.FixtureRequest

@@ -36,6 +36,7 @@ def planted(small_project, tmp_path_factory) -> Path:
     return home
 
 
+@pytest.mark.slow
 def test_a_run_its_tables_its_page_and_its_records(planted, bench, root, monkeypatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     (planted / "reports").mkdir(exist_ok=True)

@@ -90,6 +90,7 @@ def test_unreachable_store_is_one_line(tmp_path, monkeypatch) -> None:
         Tracker(tmp_path, "x", {})
 
 
+@pytest.mark.slow
 def test_a_run_holds_metrics_sets_model_and_classes(fresh_copy, bench) -> None:
     """What a person sorts by, and where it came from, stand on the run of the training, once."""
     import mlflow
