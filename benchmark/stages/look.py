@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -57,6 +57,7 @@ class Looked:
     """pixels: (height, width) map in pixels of the image, UNSEEN where the encoder saw nothing. grey: the
     same size. kind: what the map is. measures: None where no truth is drawn."""
 
+    axes: ClassVar[int] = 2
     image: Path
     text: str
     model: str
@@ -78,7 +79,7 @@ def trained_model(project: Project, params: Params, name: str, seed: int | None)
         which = "" if seed is None else f" with seed {seed}"
         raise BenchError(
             f"{cell.name}: no finished training{which} in {project.root / 'runs'}. "
-            f"Run `bench stage cell {name}`."
+            f"Run `bench run --method {name} --dataset {params.data.evaluate[0]}`."
         )
     chosen = done[0] if seed is None else seed
     method = load_method(project.run(cell.name, chosen))
@@ -91,10 +92,6 @@ def official_model(method: str, checkpoint: str, tokenizer: str | None, layout: 
     from benchmark.official.checkpoints import load_official
 
     found = load_official(method, checkpoint, tokenizer=tokenizer, layout=layout)
-    if found.image.modality != "cxr":
-        raise BenchError(
-            f"{method}: the official checkpoint reads CT volumes; maps are drawn on radiographs."
-        )
     return Model(f"{method}-official", found.method, found.image, found.text)
 
 
@@ -104,8 +101,6 @@ def dual_model(spec: str, architecture: str | None = None) -> Model:
     from benchmark.official.models import load_model
 
     found = load_model(spec, architecture)
-    if found.image.modality != "cxr":
-        raise BenchError(f"--model {spec}: it reads CT volumes; maps are drawn on radiographs.")
     if not found.method.joint:
         raise BenchError(
             f"--model {spec}: has no map. Its image vector is pooled from patch tokens that do not live in "
@@ -125,6 +120,8 @@ def look(
     from benchmark.evaluation.grounding import map_to_pixels
     from benchmark.evaluation.scoring import score
 
+    if model.image.modality != "cxr":
+        raise BenchError(f"{model.name}: reads CT volumes, and {image.name} is a radiograph.")
     if not text.strip():
         raise DataError('the text is empty. Ask for a finding, as in "There is pleural effusion".')
     grey = read_pixels(image)
@@ -162,7 +159,7 @@ def known_of(project: Project, params: Params, image: Path, text: str, cls: str 
     from benchmark.data.pixels import image_size
     from benchmark.evaluation.grounding import boxes_on_grid
 
-    manifest = _manifest_of(project, params, image)
+    manifest = manifest_of(project, params, image)
     if manifest is None:
         if cls is not None:
             raise DataError(
@@ -214,7 +211,7 @@ def class_of(text: str, concepts: dict[str, tuple[str, ...]]) -> str | None:
     return None
 
 
-def _manifest_of(project: Project, params: Params, image: Path) -> Manifest | None:
+def manifest_of(project: Project, params: Params, image: Path) -> Manifest | None:
     """The prepared set that holds this image file, official files before twins."""
     from benchmark.core.tables import Manifest
 
