@@ -47,7 +47,7 @@ NOT_RUN = {
     'bench map data/twins/chestxdet10/test_data/NAME.png "There is pleural effusion" --method radzero': (
         "needs a trained method; tests/stages/test_tasks.py runs it"
     ),
-    'bench map data/twins/ct_rate/dataset/valid_fixed/…/NAME.nii.gz "There is consolidation" --method carzero': (
+    'bench map data/twins/ct_rate/dataset/…/NAME.nii.gz "There is consolidation" --method carzero': (
         "needs a training on volumes; tests/evaluation/test_volume_maps.py does its parts"
     ),
     "bench stage gallery": "needs every trained method; tests/stages/test_tasks.py runs it",
