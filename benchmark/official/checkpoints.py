@@ -23,19 +23,27 @@ from benchmark.core.preprocessing import Preprocessing
 from benchmark.encoders.base import ImageEncoder, TextEncoder
 from methods.base import METHODS, Method
 
+CT_CLIP, CT_CLIP_MARK = "ct-clip", "to_visual_latent.weight"
+"""The release of a clip checkpoint whose tensors have CT-CLIP's names, and one of them."""
+PAIRS = {CT_CLIP: ("{} is present.", "{} is not present.")}
+"""Release → the two sentences about a class between which it decides; the others score one sentence."""
 PREFIXES = {"carzero": "CARZero.", "gloria": "gloria.", "brgsa": "gloria.", "radzero": "base_model.model."}
 """Lightning and adapter prefixes: what follows the last occurrence is the tensor's name."""
 
 
 @dataclass(frozen=True)
 class OfficialModel:
-    """method, image and text encoder in eval mode. unused: tensors of the file that the official inference
-    does not use either, by name."""
+    """method, image and text encoder in eval mode. release: which published weights these are, a name of
+    `official.seen`. unused: tensors of the file that the official inference does not use either, by name.
+    pair: the two sentences about a class, {} for its name, between which the release decides; None where it
+    scores one sentence, the dataset's official one."""
 
     method: Method
     image: ImageEncoder
     text: TextEncoder
+    release: str
     unused: tuple[str, ...] = field(default=())
+    pair: tuple[str, str] | None = None
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -66,8 +74,8 @@ def load_official(
 ) -> OfficialModel:
     """Method and encoders of an official checkpoint.
 
-    method: carzero, gloria, medclip, radzero, brgsa or clip (CheXzero's flat layout). checkpoint: as
-    `load_checkpoint` reads it. tokenizer: folder (not for clip). options: overrides of the
+    method: carzero, gloria, medclip, radzero, brgsa or clip (CheXzero's flat layout, or CT-CLIP). checkpoint:
+    as `load_checkpoint` reads it. tokenizer: folder (not for CheXzero). options: overrides of the
     method's official options. heads: attention heads of the encoders, width / 64 where not given.
     settings: `pooling` (medclip), `mean`, `std`, `size` (radzero), `layout` (clip: `chexzero`, since the
     tensors of open_clip and CheXzero have the same names, and differ in activation and preprocessing).
@@ -78,22 +86,30 @@ def load_official(
     path = Path(checkpoint)
     state = load_checkpoint(path, PREFIXES.get(method, ""))
     source = _Source(state, path, tokenizer, {"heads": heads, **settings})
-    with parsing(path, f"an official {method} checkpoint", "Check the file and --method.", error=BenchError):
-        image, text, unused = _BUILDERS[method](source)
-        module = _method(method, state, options or {}, image, text)
-    return OfficialModel(module.eval(), image.eval(), text.eval(), tuple(sorted(unused)))
+    release = CT_CLIP if method == "clip" and CT_CLIP_MARK in state else method
+    build = _ct_clip if release == CT_CLIP else _BUILDERS[method]
+    with parsing(path, f"an official {release} checkpoint", "Check the file and --method.", error=BenchError):
+        image, text, unused = build(source)
+        module = official_method(method, state, options or {}, image.width, text.width)
+    return OfficialModel(
+        module.eval(), image.eval(), text.eval(), release, tuple(sorted(unused)), PAIRS.get(release)
+    )
 
 
-def _method(
-    name: str, state: dict[str, Tensor], options: Mapping[str, Any], image: ImageEncoder, text: TextEncoder
+def official_method(
+    name: str, state: dict[str, Tensor], options: Mapping[str, Any], image_width: int, text_width: int
 ) -> Method:
+    """The method of a checkpoint with its weights loaded, for encoders of these widths."""
     kind = METHODS.get(name)
     if name == "clip":
-        settings = {**kind.settings("official"), "width": image.width, "project": "never", **options}
-        module = kind(kind.Config(**settings), image.width, text.width)
-        module.load_state_dict({"logit_scale": state["logit_scale"]})
+        from benchmark.official.models import DualEncoder
+
+        settings = {**kind.settings("official"), "width": image_width, "project": "never", **options}
+        volumes = CT_CLIP_MARK in state  # whose tokens are no vectors of the joint space: no similarity maps
+        module = (DualEncoder if volumes else kind)(kind.Config(**settings), image_width, text_width)
+        module.load_state_dict({"logit_scale": state["temperature" if volumes else "logit_scale"]})
         return module
-    module = kind(kind.Config(**{**kind.official_options(state), **options}), image.width, text.width)
+    module = kind(kind.Config(**{**kind.official_options(state), **options}), image_width, text_width)
     module.load_state_dict(kind.import_official(state))
     return module
 
@@ -252,6 +268,24 @@ def _clip(source: _Source) -> tuple[ImageEncoder, TextEncoder, set[str]]:
     load_strictly(model, state, "CLIP model")  # again: the builder rounds weights to half precision
     unused = {name for name in source.state if name in extra}
     return OfficialClipImage(model.visual, str(source.path)), ClipText(model, str(source.path)), unused
+
+
+def _ct_clip(source: _Source) -> tuple[ImageEncoder, TextEncoder, set[str]]:
+    from benchmark.official import ctclip
+
+    state, where = source.state, str(source.path)
+    _refuse_others(state, (*ctclip.PARTS, *ctclip.COPIES, "temperature"), source.path)
+    if source.settings.get("layout") is not None:
+        raise BenchError(f"{where}: a CT-CLIP checkpoint, which its tensors say; leave out --layout.")
+    image = ctclip.CtClipVolumes(state, where)
+    text = ctclip.CtClipText(state, source.tokenizer, where, source.settings["heads"])
+    if "temperature" not in state or image.width != text.width:
+        raise BenchError(
+            f"{where}: no CT-CLIP checkpoint: it needs a temperature, and volumes ({image.width}) and texts "
+            f"({text.width}) of one width."
+        )
+    unused = {name for name in state if name.startswith(ctclip.COPIES)}
+    return image, text, unused | ctclip.unused(state) | _old_buffers(state)
 
 
 _BUILDERS: dict[str, _Builder] = {

@@ -11,6 +11,8 @@ _MEDCLIP = "Wang et al. 2022 (MedCLIP), arXiv:2210.10163, sec. 4.1"
 _RADZERO = "RadZero, arXiv:2504.07416; github.com/deepnoid-ai/RadZero, configs/radzero.yaml"
 _CHEXZERO = "Tiu et al. 2022 (CheXzero), doi:10.1038/s41551-022-00936-9, Methods"
 _BRGSA = "github.com/laihaoran/BrgSA"
+_CT_CLIP = "Hamamci et al. 2024 (CT-CLIP), arXiv:2403.17834"
+_CXR_BERT = "Boecking et al. 2022 (CXR-BERT), arXiv:2204.09817"
 
 
 def _seen(dataset: str, what: str, source: str, split: str = "unknown") -> Seen:
@@ -29,6 +31,12 @@ SEEN: dict[str, Exposure] = {
         _seen("mimic_cxr", "images reports", _CHEXZERO),
         _seen("chexpert", "labels", f"{_CHEXZERO}: checkpoints chosen on its validation labels", "valid"),
     ),
+    "ct-clip": (
+        _seen("ct_rate", "images reports", _CT_CLIP, "train"),
+        _seen("pubmed abstracts", "reports", f"{_CXR_BERT}: text encoder"),
+        _seen("mimic-iii notes", "reports", f"{_CXR_BERT}: text encoder"),
+        _seen("mimic_cxr", "reports", f"{_CXR_BERT}: text encoder, specialised"),
+    ),
     "gloria": (
         _seen("imagenet-1k", "images labels", f"{_GLORIA}: image encoder"),
         _seen("mimic-iii notes", "reports", f"{_GLORIA}: text encoder is Bio_ClinicalBERT"),
@@ -45,4 +53,9 @@ SEEN: dict[str, Exposure] = {
         _seen("unknown", "images", f"{_RADZERO}: image encoder is XrayDINOv2, whose images are not stated"),
     ),
 }
-"""Method → exposure. `clip` is CheXzero."""
+"""Release → exposure: that of a method's own authors, of CheXzero under `clip`, and of CT-CLIP."""
+
+
+def method_of(release: str) -> str:
+    """The method whose scores a release has: CT-CLIP's are those of CLIP, any other has its own name."""
+    return "clip" if release == "ct-clip" else release

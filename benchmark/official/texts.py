@@ -54,7 +54,8 @@ def load_tokenizer(source: Path | str | None, vocabulary: int) -> Any:
     return tokenizer
 
 
-def _card(name: str, tokenizer: Any, weights: str, layers: int, length: int) -> TextCard:
+def bert_card(name: str, tokenizer: Any, weights: str, layers: int, length: int) -> TextCard:
+    """The card of a checkpoint's text encoder; its architecture names the vocabulary by content."""
     vocabulary = tokenizer.get_vocab()
     words = hash_strings(sorted(vocabulary, key=lambda word: (vocabulary[word], word)))
     return TextCard(
@@ -96,7 +97,7 @@ class WordBert(TextEncoder):
         model = bert_from_state(state, heads)
         loaded = load_tokenizer(tokenizer, model.config.vocab_size)
         columns = min(WORD_COLUMNS, model.config.max_position_embeddings)
-        super().__init__(_card(name, loaded, weights, layers, columns))
+        super().__init__(bert_card(name, loaded, weights, layers, columns))
         self.model, self.tokenizer, self.columns = model, loaded, columns
         self.width = int(model.config.hidden_size)
 
@@ -151,12 +152,12 @@ class MedCLIPText(TextEncoder):
     ) -> None:
         model = bert_from_state(state, heads)
         loaded = load_tokenizer(tokenizer, model.config.vocab_size)
-        super().__init__(_card(f"medclip-bert-{pooling}", loaded, weights, 1, 77))
+        super().__init__(bert_card(f"medclip-bert-{pooling}", loaded, weights, 1, 77))
         self.model, self.tokenizer, self.pooling = model, loaded, pooling
         self.width = int(model.config.hidden_size)
 
     def tokenize(self, texts: Sequence[str]) -> TokenBatch:
-        return _tokens(self.tokenizer, texts, self.card.max_length)
+        return token_batch(self.tokenizer, texts, self.card.max_length)
 
     def hidden(self, tokens: TokenBatch) -> tuple[Tensor, Tensor]:
         output = self.model(
@@ -173,12 +174,12 @@ class MPNetText(TextEncoder):
         model = mpnet_from_state(state)
         loaded = load_tokenizer(tokenizer, model.config.vocab_size)
         length = min(384, model.config.max_position_embeddings - 2)
-        super().__init__(_card("radzero-mpnet", loaded, weights, 1, length))
+        super().__init__(bert_card("radzero-mpnet", loaded, weights, 1, length))
         self.model, self.tokenizer = model, loaded
         self.width = int(model.config.hidden_size)
 
     def tokenize(self, texts: Sequence[str]) -> TokenBatch:
-        return _tokens(self.tokenizer, texts, self.card.max_length)
+        return token_batch(self.tokenizer, texts, self.card.max_length)
 
     def hidden(self, tokens: TokenBatch) -> tuple[Tensor, Tensor]:
         states = self.model(input_ids=tokens.ids, attention_mask=tokens.attended.long()).last_hidden_state
@@ -229,7 +230,8 @@ class ClipText(TextEncoder):
         return states[torch.arange(len(x)), tokens.ids.argmax(dim=-1)], states
 
 
-def _tokens(tokenizer: Any, texts: Sequence[str], length: int) -> TokenBatch:
+def token_batch(tokenizer: Any, texts: Sequence[str], length: int) -> TokenBatch:
+    """Token ids of the texts as they are, padded to the longest; every token is kept."""
     batch = tokenizer(list(texts), padding=True, truncation=True, max_length=length, return_tensors="pt")
     attended = batch["attention_mask"].bool()
     words = tuple(

@@ -34,7 +34,7 @@ from benchmark.grid.modality import on_volumes
 from benchmark.grid.params import Cell, Params, ablation_cell, main_cell
 from benchmark.grid.params_file import load_params
 from benchmark.grid.parts import VOLUMES
-from benchmark.official.seen import SEEN
+from benchmark.official.seen import SEEN, method_of
 from benchmark.prompts.named import Named
 from benchmark.reporting.attribution import contributions, family_size
 from benchmark.reporting.evidence import SEPARATOR, CellInfo, Curve, Evidence
@@ -64,12 +64,12 @@ class Gathered:
     @cached_property
     def cells(self) -> dict[str, Cell]:
         """Main cells, ablation cells and what `bench run` added (official checkpoints, other settings)."""
-        found = [main_cell(self.params, m) for m in self.params.methods]
-        found += [ablation_cell(self.params, name) for name in self.params.cells]
+        main = {method: main_cell(self.params, method) for method in self.params.methods}
+        found = [*main.values(), *(ablation_cell(self.params, name) for name in self.params.cells)]
         known = {cell.name: cell for cell in found}
         for name in self.project.evaluated_cells("*-official"):
-            base = known.get(f"{name.removesuffix('-official')}-main")
-            if base is not None and name not in known:
+            base = main.get(method_of(name.removesuffix("-official")))
+            if base is not None and name not in known and self._read_here(name):
                 known[name] = base.model_copy(
                     update={"name": name, "variant": "official", "table": "official"}
                 )
@@ -77,6 +77,16 @@ class Gathered:
             own = {"name": name, "variant": "model", "table": "models", "label": name.removesuffix("-model")}
             known.setdefault(name, main_cell(self.params, "clip").model_copy(update=own))
         return known
+
+    def _read_here(self, cell: str) -> bool:
+        """Whether a checkpoint was evaluated on what this part holds, volumes or radiographs."""
+        from benchmark.data.cards import card_names, load_card
+
+        folders = {
+            folder.name for _, results in self.project.evaluations(cell) for folder in results.iterdir()
+        }
+        names = {name.removesuffix("-official") for name in folders} & set(card_names())
+        return any((load_card(name).modality == "ct") == (self.part == VOLUMES) for name in names)
 
     @cached_property
     def evidence(self) -> Evidence:
@@ -142,7 +152,7 @@ class Gathered:
     def _exposure(self, cell: Cell) -> Exposure:
         """What the weights of a cell were fitted to, those of its encoders among them."""
         if cell.variant == "official":
-            return SEEN.get(cell.method, NOT_SAID)
+            return SEEN.get(cell.name.removesuffix("-official"), NOT_SAID)
         if cell.variant == "model":
             path = self.project.run(cell.name, 0) / "source.json"
             with parsing(path, "a record of a model", "Run `bench run --model` again."):

@@ -31,6 +31,7 @@ from benchmark.reporting.task_results import TaskResults, value_text
 from benchmark.stages.evaluate import evaluate_task
 from benchmark.stages.features import shared_image_encoder, shared_text_encoder
 from benchmark.stages.references import probes, referred
+from benchmark.stages.released import PairedSession
 from benchmark.stages.run import Say, Session, train_one
 from benchmark.stages.summarise import Summary, summarise
 from benchmark.stages.texts import texts_used
@@ -99,16 +100,19 @@ def carry_out_checkpoint(
     from benchmark.official.seen import SEEN
 
     todo = plan(project, request)
-    cell = _named(todo.cells[0], f"{request.method}-official", "official")
-    cell = cell.model_copy(update={"prompts": todo.params.prompts.model_copy(update={"style": "official"})})
     model = load_official(request.method, checkpoint, tokenizer=tokenizer, layout=layout)
-    _same_modality(f"official {request.method} checkpoint", model.image.modality, todo.datasets)
+    asked = {"style": "official"} if model.pair is None else {"style": "pos-neg", "template": "official"}
+    cell = _named(todo.cells[0], f"{model.release}-official", "official")
+    cell = cell.model_copy(update={"prompts": todo.params.prompts.model_copy(update=asked)})
+    _same_modality(f"official {model.release} checkpoint", model.image.modality, todo.datasets)
     digest = hash_file(checkpoint)
-    say(
-        f"{request.method}: official checkpoint {digest[:12]}, {len(model.unused)} tensors that it never uses"
-    )
-    session = Session(project, todo.params, say, request.protocol, (model.image, model.text), group)
-    return _published(session, todo, cell, model.method, digest, SEEN[request.method])
+    say(f"{model.release}: official checkpoint {digest[:12]}, {len(model.unused)} tensors that it never uses")
+    encoders = (model.image, model.text)
+    if model.pair is None:
+        session = Session(project, todo.params, say, request.protocol, encoders, group)
+    else:
+        session = PairedSession(project, todo.params, say, request.protocol, encoders, group, pair=model.pair)
+    return _published(session, todo, cell, model.method, digest, SEEN[model.release])
 
 
 def carry_out_model(

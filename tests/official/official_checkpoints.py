@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 
+import nibabel
+import numpy as np
 import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 from transformers import BertConfig, BertModel, BertTokenizerFast
+
+from benchmark.data.cards import load_card
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 WORDS = ["there", "is", "no", "pleural", "effusion", "card", "##io", "##megaly", "right", "left", "edema"]
@@ -89,3 +94,20 @@ def equal_copies(state: dict[str, Tensor]) -> dict[str, Tensor]:
         if "decoder.norm." in name:
             state[name] = state[name.replace("decoder.norm.", "decoder_norm.")].clone()
     return state
+
+
+def ct_rate_tree(root: Path) -> Path:
+    """Two scans in the official layout of CT-RATE."""
+    classes = load_card("ct_rate").classes
+    rows = []
+    for k, name in enumerate(("valid_1_a_1", "valid_2_a_1")):
+        path = root / "valid_fixed" / name[:7] / name[:9] / f"{name}.nii.gz"
+        path.parent.mkdir(parents=True)
+        body = np.random.default_rng(k).integers(-1000, 400, (24, 20, 16)).astype(np.int16)
+        nibabel.Nifti1Image(body, np.diag([-8.0, -8.0, 9.0, 1.0])).to_filename(path)
+        rows.append([f"{name}.nii.gz", *(int(k == i % 2) for i in range(len(classes)))])
+    table = root / "multi_abnormality_labels" / "valid_predicted_labels.csv"
+    table.parent.mkdir()
+    with table.open("w", newline="") as handle:
+        csv.writer(handle).writerows([["VolumeName", *classes], *rows])
+    return root

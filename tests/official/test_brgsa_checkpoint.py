@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import shutil
 from pathlib import Path
 
-import nibabel
 import numpy as np
 import official_checkpoints as made
 import pytest
@@ -16,7 +14,6 @@ from torch.nn import functional as F
 
 from benchmark.cli import main
 from benchmark.core.errors import ParamsError
-from benchmark.data.cards import load_card
 from benchmark.data.volumes import prepare_volume
 from benchmark.official.checkpoints import load_official
 from benchmark.reporting.run_report import _same_modality
@@ -119,23 +116,6 @@ def test_the_same_kind_of_images_passes() -> None:
         _same_modality("brgsa", "ct", ["openi"])
 
 
-def _tree(root: Path) -> Path:
-    """Two scans in the official layout of CT-RATE."""
-    classes = load_card("ct_rate").classes
-    rows = []
-    for k, name in enumerate(("valid_1_a_1", "valid_2_a_1")):
-        path = root / "valid_fixed" / name[:7] / name[:9] / f"{name}.nii.gz"
-        path.parent.mkdir(parents=True)
-        body = np.random.default_rng(k).integers(-1000, 400, (24, 20, 16)).astype(np.int16)
-        nibabel.Nifti1Image(body, np.diag([-8.0, -8.0, 9.0, 1.0])).to_filename(path)
-        rows.append([f"{name}.nii.gz", *(int(k == i % 2) for i in range(len(classes)))])
-    table = root / "multi_abnormality_labels" / "valid_predicted_labels.csv"
-    table.parent.mkdir()
-    with table.open("w", newline="") as handle:
-        csv.writer(handle).writerows([["VolumeName", *classes], *rows])
-    return root
-
-
 @pytest.mark.timeout(300)
 def test_the_command_scores_volumes_of_an_official_tree(
     released: tuple[Path, Path],
@@ -148,7 +128,7 @@ def test_the_command_scores_volumes_of_an_official_tree(
     shutil.copy(root / "params.yaml", tmp_path)
     monkeypatch.setenv("CXR_ALIGNBENCH_HOME", str(tmp_path))
     wanted = ["run", "--method", "brgsa", "--checkpoint", str(released[0]), "--tokenizer", str(released[1])]
-    data = ["--dataset", "ct_rate", "--data-root", str(_tree(tmp_path / "CT-RATE")), "--json"]
+    data = ["--dataset", "ct_rate", "--data-root", str(made.ct_rate_tree(tmp_path / "CT-RATE")), "--json"]
     assert main([*wanted, *data]) == 0, capsys.readouterr().err
     found = json.loads(capsys.readouterr().out)
     about = found["datasets"][0]

@@ -85,6 +85,14 @@ NOT_RUN = {
     "python perf/numerics.py --fingerprint --emulate Haswell EPYC": "needs qemu-user",
     "python perf/intervals.py": "a measurement of minutes",
     "bench run --method clip --checkpoint FILE": "an option in a sentence; tests/official reads such a file",
+    (
+        "bench run --method brgsa --checkpoint brgsa.ckpt --tokenizer DIR --dataset ct_rate --protocol brgsa "
+        "--data-root DIR"
+    ): "needs volumes; tests/official/test_brgsa_checkpoint.py runs it",
+    (
+        "bench run --method clip --checkpoint CT-CLIP_v2.pt --tokenizer DIR --dataset ct_rate "
+        "--protocol ct-clip --data-root DIR"
+    ): "needs volumes; tests/official/test_ct_clip.py runs it",
     "bench run --method brgsa --dataset ct_rate": "trains for minutes on hundreds of volumes",
     "bench run --method all --dataset rad_chestct --seeds 0": "as above, six times",
     "make ct": "builds the environment from the package index, then trains for most of an hour",
