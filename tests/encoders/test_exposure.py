@@ -9,7 +9,7 @@ from benchmark.data import overlaps
 from benchmark.data.cards import card_names, load_card
 from benchmark.encoders.cards import Seen
 from benchmark.encoders.exposure import exposure_of, exposure_of_encoder, joined, level, trained_on
-from benchmark.official.checkpoints import _BUILDERS
+from benchmark.official.checkpoints import _BUILDERS, CT_CLIP
 from benchmark.official.seen import SEEN
 
 
@@ -64,12 +64,13 @@ def test_a_broken_file_of_overlaps_is_one_line(tmp_path, monkeypatch) -> None:
 
 
 def test_what_the_papers_weights_have_seen() -> None:
-    assert set(SEEN) == set(_BUILDERS), "every official layout says it"
+    assert set(SEEN) == {*_BUILDERS, CT_CLIP}, "every official layout says it"
     assert level(SEEN["carzero"], "padchest") == "seen reports"
     assert level(SEEN["carzero"], "openi") == "zero-shot"
     assert level(SEEN["gloria"], "chexpert") == "seen reports (train)"
     assert level(SEEN["medclip"], "chexpert5x200") == "seen labels (train)"
     assert level(SEEN["radzero"], "padchest") == "unknown"
+    assert level(SEEN["ct-clip"], "ct_rate_lt") == "seen reports (train)"
 
 
 def test_the_default_grid_is_zero_shot_where_it_does_not_train() -> None:
