@@ -133,6 +133,11 @@ def command(
 
     Images join by id and classes by name; whatever does not fit is refused, or counted under a policy.
     """
+    from benchmark.score.raw_table import check_file
+
+    for path in (predictions, second, labels):
+        if path is not None:
+            check_file(path)
     from benchmark.score.files import ScoreRequest, score_files
     from benchmark.score.text import as_object, as_text, check_output, write_rows
 

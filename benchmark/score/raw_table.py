@@ -160,6 +160,13 @@ class RawTable:
         return int(row) + (1 if self.path.suffix in (".parquet", ".pq", ".npz", ".npy") else 2)
 
 
+def check_file(path: Path) -> None:
+    """Raises DataError where there is no file; nothing of it is read."""
+    if not path.is_file():
+        what = "is a folder" if path.is_dir() else "no such file"
+        raise DataError(f"{path}: {what}. Give a CSV, TSV, Parquet or .npz file.")
+
+
 def open_table(
     path: Path | str, *, id_column: str | None = None, patient_column: str | None = None
 ) -> RawTable:
@@ -169,9 +176,7 @@ def open_table(
     Raises DataError on a missing or damaged file, one without rows, and columns of one name.
     """
     path = Path(path)
-    if not path.is_file():
-        what = "is a folder" if path.is_dir() else "no such file"
-        raise DataError(f"{path}: {what}. Give a CSV, TSV, Parquet or .npz file.")
+    check_file(path)
     if path.suffix in (".parquet", ".pq"):
         table, info = read_parquet(path, b"cxr_alignbench")
     elif path.suffix in (".npz", ".npy"):

@@ -9,9 +9,9 @@ from typing import Any
 from benchmark import __version__
 from benchmark.core.files import write_text
 from benchmark.grid.params import Cell
+from benchmark.reporting import gallery, specificity
 from benchmark.reporting.examples import read_examples
 from benchmark.reporting.explain import Stories, explain_lines
-from benchmark.reporting.gallery import picture
 from benchmark.reporting.gather import Gathered
 from benchmark.reporting.joint import Scores
 from benchmark.reporting.outputs import PartReport, published
@@ -42,7 +42,7 @@ def write_site(report: PartReport) -> Path:
             "examples": read_examples(project.reports / "gallery", _weights(gathered)),
         },
         version=__version__,
-        pictures=[p for p in (picture(project),) if p is not None],
+        pictures=[p for p in (gallery.picture(project), specificity.picture(project)) if p is not None],
     )
     page = project.reports / "site" / "index.html"
     write_text(page, text)
