@@ -138,6 +138,29 @@ def understanding(as_json: JsonOption = False) -> None:
 
 
 @app.command()
+def transfer(
+    datasets: Annotated[
+        list[str] | None, typer.Option("--dataset", help="Repeatable; default: chestxray14.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Hold every trained main method beside a linear probe and fine-tuning with 1, 10 and 100% of the labels;
+    reports/transfer/."""
+    from benchmark.grid.asked import check_asked
+    from benchmark.reporting.claims import CLAIMS, load_claims, source_file
+    from benchmark.reporting.transfer import write_transfer
+    from benchmark.stages.entry import session
+    from benchmark.stages.transfer import transferred
+
+    for name in datasets or ():
+        check_asked(dataset=name)
+    now = session()
+    claims = load_claims(source_file(now.project, CLAIMS))
+    found = transferred(now, datasets or ["chestxray14"])
+    _say(write_transfer(found, claims, now.project.reports / "transfer", now.params), as_json)
+
+
+@app.command()
 def gallery(as_json: JsonOption = False) -> None:
     """Choose maps of the main methods, and example images of every class, by rule; reports/gallery/."""
     from benchmark.core.errors import BenchError

@@ -240,8 +240,11 @@ def _synthetic(rows: pd.DataFrame) -> bool:
     return bool((rows["origin"] == "twin").any())
 
 
-def verdicts(found: Answers, claims: Sequence[Claim], params: Params) -> Table:
-    """The claims of the family UNDERSTANDING, held against these rows as `bench verify` would."""
+def verdicts(
+    found: Answers, claims: Sequence[Claim], params: Params, family: str = UNDERSTANDING,
+    command: str = COMMAND,
+) -> Table:  # fmt: skip
+    """The claims of one family, held against these rows as `bench verify` would."""
     import pandas as pd
 
     frame = found.rows.assign(name=found.rows["run_id"])
@@ -265,8 +268,8 @@ def verdicts(found: Answers, claims: Sequence[Claim], params: Params) -> Table:
         recipe=params.recipe,
         level=params.statistics.level,
     )
-    own = [claim for claim in claims if claim.family == UNDERSTANDING]
-    return replace(claims_table(judge(own, evidence, lambda *_: None)), command=COMMAND)
+    own = [claim for claim in claims if claim.family == family]
+    return replace(claims_table(judge(own, evidence, lambda *_: None)), command=command)
 
 
 def section(tables: Sequence[Table]) -> list[str]:

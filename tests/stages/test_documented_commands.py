@@ -50,6 +50,7 @@ NOT_RUN = {
     'bench map data/twins/ct_rate/dataset/…/NAME.nii.gz "There is consolidation" --method carzero': (
         "needs a training on volumes; tests/evaluation/test_volume_maps.py does its parts"
     ),
+    "bench stage transfer": "needs every trained method; tests/stages/test_tasks.py runs it",
     "bench stage gallery": "needs every trained method; tests/stages/test_tasks.py runs it",
     "make smoke": "builds the environment from the package index; a job of CI of its own",
     "pip install 'cxr-alignbench[cluster]'": "needs the package index",

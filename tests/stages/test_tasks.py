@@ -163,6 +163,34 @@ def test_a_map_of_one_image_says_score_truth_and_kind(task_project, bench, tmp_p
         assert said in err
 
 
+def test_transfer_stands_beside_zero_shot_and_evaluates_no_labelled_patient(task_project, bench) -> None:
+    stages(bench, task_project, "clip")
+    code, _, err = bench(task_project, "stage", "transfer")
+    assert code == 0, err
+    folder = task_project / "results/clip-main/seed-0/chestxray14"
+    rows, _ = read_table(folder / "transfer.parquet")
+    macro = rows[(rows["class"] == "macro") & (rows["stratum"] == "all")].set_index("metric")["value"]
+    whole, _ = read_table(folder / "metrics.parquet")
+    whole = whole[(whole["class"] == "macro") & (whole["stratum"] == "all") & (whole["metric"] == "auroc")]
+    assert macro["auroc_zero_shot"] == pytest.approx(whole["value"].iloc[0])
+    assert macro["images_1"] < macro["images_10"] < macro["images_100"]
+    assert {f"auroc_{kind}_{share}" for kind in ("probe", "tuned") for share in (1, 10, 100)} <= set(
+        macro.index
+    )
+    table = (task_project / "reports" / "transfer" / "transfer.md").read_text()
+    assert "SYNTHETIC TWIN" in table
+    assert "gloria-main" in table, "named as not trained"
+    claims = (task_project / "reports" / "transfer" / "claims.csv").read_text()
+    assert "not run" in claims, "no CARZero here"
+    stamp = (folder / "transfer.parquet").stat().st_mtime_ns
+    assert bench(task_project, "stage", "transfer")[0] == 0
+    assert (folder / "transfer.parquet").stat().st_mtime_ns == stamp
+    for more, said in ((("--dataset", "openi"), "no labelled images"), (("--dataset", "opeli"), "openi")):
+        code, _, err = bench(task_project, "stage", "transfer", *more)
+        assert code == 2
+        assert said in err.strip().splitlines()[-1]
+
+
 def test_a_gallery_is_made_of_twins_only(task_project, bench) -> None:
     stages(bench, task_project, "clip", "gloria")
     code, _, err = bench(task_project, "stage", "gallery")
