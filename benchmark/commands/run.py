@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -54,6 +55,14 @@ def command(
     layout: Annotated[
         str | None,
         typer.Option(help="chexzero: what --checkpoint is, where its tensors are also those of open_clip."),
+    ] = None,
+    official: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--official",
+            help="Setting of --checkpoint: size=224 (radzero), pooling=all_positions (medclip), head=linear "
+            "or features=local (carzero), member=FILE (CheXzero's ensemble). Repeatable.",
+        ),
     ] = None,
     protocol: Annotated[str | None, typer.Option(help="Evaluation protocol of the dataset's card.")] = None,
     seeds: Annotated[str | None, typer.Option(help="Comma-separated; default: seeds of params.yaml.")] = None,
@@ -125,6 +134,11 @@ def command(
         )
     check_model(model, architecture, checkpoint, tokenizer)
     check_layout(layout, checkpoint)
+    if official and checkpoint is None:
+        raise ParamsError("--official says how --checkpoint is evaluated; give both.")
+    from benchmark.official.settings import parse_settings
+
+    settings = parse_settings(str(method), official or ())
     request = Request(
         method=method or MODELS_METHOD,
         dataset=dataset,
@@ -156,7 +170,10 @@ def command(
         return _submit(request, cluster, asked, dry_run, as_json)
     if model is not None:
         return _model(request, model, architecture, as_json)
-    return carry(request, as_json, checkpoint=checkpoint, tokenizer=tokenizer, layout=layout, jobs=jobs)
+    return carry(
+        request, as_json, checkpoint=checkpoint, tokenizer=tokenizer, layout=layout, settings=settings,
+        jobs=jobs,
+    )  # fmt: skip
 
 
 def _model(request: Request, model: str, architecture: str | None, as_json: bool) -> int:
@@ -181,6 +198,7 @@ def carry(
     checkpoint: str | None = None,
     tokenizer: str | None = None,
     layout: str | None = None,
+    settings: Mapping[str, Any] | None = None,
     jobs: int = 1,
 ) -> int:
     """Carry a request out, alone, in a pool or on the ranks of torchrun, and print its table once."""
@@ -200,7 +218,7 @@ def carry(
     else:
         report, code = with_ranks(
             lambda group, said: carry_out_checkpoint(
-                project, request, checkpoint, tokenizer, said, group, layout
+                project, request, checkpoint, tokenizer, said, group, layout, settings or {}
             ),
             say,
         )

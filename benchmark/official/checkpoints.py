@@ -79,6 +79,7 @@ def load_official(
     method's official options. heads: attention heads of the encoders, width / 64 where not given.
     settings: `pooling` (medclip), `mean`, `std`, `size` (radzero), `layout` (clip: `chexzero`, since the
     tensors of open_clip and CheXzero have the same names, and differ in activation and preprocessing).
+    `official.ensemble.load_with` takes the settings of `bench run`.
     Raises BenchError where the file does not fit, listing missing and surplus names.
     """
     if method not in _BUILDERS:
@@ -189,14 +190,19 @@ def _radzero(source: _Source) -> tuple[ImageEncoder, TextEncoder, set[str]]:
 
     state, where = source.state, str(source.path)
     mean, std = _processor(source)
+    size = source.settings.get("size", 518)
     image = OfficialDino(
         take(state, "vision_model."),
         where,
         mean,
         std,
-        source.settings.get("size", 518),
+        size,
         source.settings["heads"],
     )
+    if size % image.network.patch:
+        raise BenchError(
+            f"{where}: images of {size} px are no multiple of its patches of {image.network.patch} px."
+        )
     text = MPNetText(take(state, "text_model."), source.tokenizer, where)
     known = ("vision_model.", "text_model.", "align_transformer.", "loss_fns.RadZeroLoss.")
     _refuse_others(state, known, source.path)

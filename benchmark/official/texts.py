@@ -156,6 +156,10 @@ class MedCLIPText(TextEncoder):
         self.model, self.tokenizer, self.pooling = model, loaded, pooling
         self.width = int(model.config.hidden_size)
 
+    def vocabulary(self) -> str:
+        """What the card does not say of the features, so that no pooling is taken for another one's."""
+        return "" if self.pooling == "masked" else self.pooling
+
     def tokenize(self, texts: Sequence[str]) -> TokenBatch:
         return token_batch(self.tokenizer, texts, self.card.max_length)
 

@@ -67,12 +67,18 @@ class Gathered:
         main = {method: main_cell(self.params, method) for method in self.params.methods}
         found = [*main.values(), *(ablation_cell(self.params, name) for name in self.params.cells)]
         known = {cell.name: cell for cell in found}
-        for name in self.project.evaluated_cells("*-official"):
-            base = main.get(method_of(name.removesuffix("-official")))
+        checkpoints = (
+            *self.project.evaluated_cells("*-official"),
+            *self.project.evaluated_cells("*-official@*"),
+        )
+        for name in checkpoints:
+            release, _, settings = name.partition("-official")
+            base = main.get(method_of(release))
             if base is not None and name not in known and self._read_here(name):
-                known[name] = base.model_copy(
-                    update={"name": name, "variant": "official", "table": "official"}
-                )
+                own = {"name": name, "variant": "official", "table": "official"}
+                if settings:
+                    own["label"] = f"official, {settings.removeprefix('@')}"
+                known[name] = base.model_copy(update=own)
         for name in self.project.evaluated_cells("*-model") if self.part != VOLUMES else ():
             own = {"name": name, "variant": "model", "table": "models", "label": name.removesuffix("-model")}
             known.setdefault(name, main_cell(self.params, "clip").model_copy(update=own))
@@ -152,7 +158,7 @@ class Gathered:
     def _exposure(self, cell: Cell) -> Exposure:
         """What the weights of a cell were fitted to, those of its encoders among them."""
         if cell.variant == "official":
-            return SEEN.get(cell.name.removesuffix("-official"), NOT_SAID)
+            return SEEN.get(cell.name.partition("-official")[0], NOT_SAID)
         if cell.variant == "model":
             path = self.project.run(cell.name, 0) / "source.json"
             with parsing(path, "a record of a model", "Run `bench run --model` again."):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmark.core.errors import ParamsError
 from benchmark.core.files import write_json
-from benchmark.core.hashing import hash_file
+from benchmark.core.hashing import hash_file, hash_value
 from benchmark.core.tables import TWIN_NOTICE
 from benchmark.core.tasks import CLASSIFICATION
 from benchmark.data.cards import load_card
@@ -93,26 +93,35 @@ def _of_encoders(params: Params) -> Exposure:
 
 def carry_out_checkpoint(
     project: Project, request: Request, checkpoint: str, tokenizer: str | None, say: Say,
-    group: Group | None = None, layout: str | None = None,
+    group: Group | None = None, layout: str | None = None, settings: Mapping[str, Any] | None = None,
 ) -> RunReport | None:  # fmt: skip
-    """Evaluate an official checkpoint with its own encoders, preprocessing and prompts."""
-    from benchmark.official.checkpoints import load_official
+    """Evaluate an official checkpoint with its own encoders, preprocessing and prompts.
+
+    settings: of `official.settings.parse_settings`; a checkpoint under other settings is a row of its own.
+    """
+    from benchmark.official.ensemble import load_with
     from benchmark.official.seen import SEEN
+    from benchmark.official.settings import as_recorded, settings_name
 
     todo = plan(project, request)
-    model = load_official(request.method, checkpoint, tokenizer=tokenizer, layout=layout)
+    model = load_with(request.method, checkpoint, settings or {}, tokenizer=tokenizer, layout=layout)
     asked = {"style": "official"} if model.pair is None else {"style": "pos-neg", "template": "official"}
-    cell = _named(todo.cells[0], f"{model.release}-official", "official")
+    recorded, identities = as_recorded(settings or {})
+    own = settings_name(recorded)
+    name = f"{model.release}-official" + (f"@{own}" if own else "")
+    cell = _named(todo.cells[0], name, "official")
     cell = cell.model_copy(update={"prompts": todo.params.prompts.model_copy(update=asked)})
     _same_modality(f"official {model.release} checkpoint", model.image.modality, todo.datasets)
     digest = hash_file(checkpoint)
-    say(f"{model.release}: official checkpoint {digest[:12]}, {len(model.unused)} tensors that it never uses")
+    if identities:
+        digest = hash_value([digest, *identities])
+    say(f"{name}: official checkpoint {digest[:12]}, {len(model.unused)} tensors that it never uses")
     encoders = (model.image, model.text)
     if model.pair is None:
         session = Session(project, todo.params, say, request.protocol, encoders, group)
     else:
         session = PairedSession(project, todo.params, say, request.protocol, encoders, group, pair=model.pair)
-    return _published(session, todo, cell, model.method, digest, SEEN[model.release])
+    return _published(session, todo, cell, model.method, digest, SEEN[model.release], recorded)
 
 
 def carry_out_model(
@@ -143,9 +152,10 @@ def _named(cell: Cell, name: str, variant: str) -> Cell:
 
 
 def _published(
-    session: Session, todo: Plan, cell: Cell, method: Method, identity: str, exposure: Exposure
-) -> RunReport | None:
-    """Evaluate weights that were not trained here, under the name of `cell`."""
+    session: Session, todo: Plan, cell: Cell, method: Method, identity: str, exposure: Exposure,
+    settings: Mapping[str, Any] | None = None,
+) -> RunReport | None:  # fmt: skip
+    """Evaluate weights that were not trained here, under the name of `cell`. settings: as asked for."""
     import torch
 
     from benchmark.stages.features import device
@@ -168,9 +178,14 @@ def _published(
     if session.processes.first:
         write_json(
             session.project.run(cell.name, 0) / "source.json",
-            {**{k: run[k] for k in ("identity", "trained_on")}, "seen": as_records(exposure)},
-        )
-    return _report(session, Plan(todo.params, (cell,), (0,), todo.datasets, ((cell, 0),)), tasks, exposure)
+            {**{k: run[k] for k in ("identity", "trained_on")}, "seen": as_records(exposure),
+             "settings": dict(settings or {})},
+        )  # fmt: skip
+    done = Plan(todo.params, (cell,), (0,), todo.datasets, ((cell, 0),))
+    report = _report(session, done, tasks, exposure)
+    if report is None or not settings:
+        return report
+    return RunReport({**report.value, "settings": dict(settings)}, report.text)
 
 
 def _same_modality(what: str, reads: str, datasets: Sequence[str]) -> None:
