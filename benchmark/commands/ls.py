@@ -236,9 +236,17 @@ def _encoder_text(name: str, row: dict[str, Any]) -> str:
         return f"{name}: plug-in. {row['note']}"
     return (
         f"{name}: {row['kind']}, {row['source']} {row['architecture']}\n"
-        f"  weights: {row['weights']}\n  licence: {row['licence']}\n  seen: {_seen_text(row['seen'])}\n"
-        f"  {row['note']}"
+        f"  weights: {row['weights']}{_pin_text(row)}\n  licence: {row['licence']}\n"
+        f"  seen: {_seen_text(row['seen'])}\n  {row['note']}"
     ).rstrip()
+
+
+def _pin_text(row: dict[str, Any]) -> str:
+    """Which file it is, to the byte; of the hub without that, that it must be downloaded first."""
+    if row["weights"].startswith("hub:") and not (row["revision"] and row["sha256"]):
+        return " (not pinned: no commit and hash were verified; download it and give its folder)"
+    pins = [f"{key} {row[key][:12]}…" for key in ("revision", "sha256") if row[key]]
+    return f" ({', '.join(pins)})" if pins else ""
 
 
 def _seen_text(seen: Any) -> str:
