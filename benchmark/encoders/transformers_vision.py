@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmark.core.errors import CardError
 from benchmark.core.features import ImageFeatures
 from benchmark.encoders.base import ImageEncoder
 from benchmark.encoders.cards import ImageCard
@@ -37,7 +38,9 @@ class TransformersImage(ImageEncoder):
         self.network: Any = tower.network
         self.project = tower.projection if card.pooling == "model" else None
         self.norm_after = tower.norm_after
-        self.interpolate = "interpolate_pos_encoding" in inspect.signature(self.network.forward).parameters
+        takes = inspect.signature(self.network.forward).parameters
+        self.interpolate = "interpolate_pos_encoding" in takes
+        self.patched = "spatial_shapes" in takes
         config = self.network.config
         self.patch = getattr(config, "patch_size", None)
         side = card.preprocessing.side
@@ -58,9 +61,13 @@ class TransformersImage(ImageEncoder):
 
     def _read(self, images: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None, tuple[int, int]]:
         """Patch tokens (B, P, D), class token and the network's own pooled output, if any, and the grid."""
-        options = {"interpolate_pos_encoding": True} if self.interpolate else {}
+        options: dict[str, Any] = {"interpolate_pos_encoding": True} if self.interpolate else {}
         try:
-            output = self.network(pixel_values=images, **options)
+            if self.patched:
+                options = in_patches(images, int(self.patch))
+            else:
+                options["pixel_values"] = images
+            output = self.network(**options)
         except (ValueError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:160]
             raise WeightsError(
@@ -110,7 +117,10 @@ class TransformersImage(ImageEncoder):
 
     def _check_processor(self, folder: Any) -> None:
         """Raises WeightsError where the folder's image processor normalises otherwise than the card."""
-        theirs, steps = folder_preprocessing(folder), self.card.preprocessing
+        try:
+            theirs, steps = folder_preprocessing(folder), self.card.preprocessing
+        except CardError:  # steps that nothing here carries out, in whose place the card has its own
+            return
         if theirs is None:
             return
         for name in ("mean", "std"):
@@ -122,3 +132,18 @@ class TransformersImage(ImageEncoder):
                     f"encoder {self.card.name}: its card says {name} {list(ours)}, the image processor in "
                     f"{folder} {list(own)}; correct the card's `preprocessing.{name}`."
                 )
+
+
+def in_patches(images: Tensor, patch: int) -> dict[str, Tensor]:
+    """Square images (B, C, S, S) as SigLIP2's network of native resolutions takes them: patches in rows,
+    (B, P, patch · patch · C), all attended, and their grid. Raises ValueError where patches do not fit."""
+    batch, _, side, _ = images.shape
+    if side % patch:
+        raise ValueError(f"no multiple of the patches' {patch}")
+    rows = side // patch
+    cut = images.unflatten(3, (rows, patch)).unflatten(2, (rows, patch))  # (B, C, r, p, r, p)
+    return {
+        "pixel_values": cut.permute(0, 2, 4, 3, 5, 1).reshape(batch, rows * rows, -1),
+        "pixel_attention_mask": images.new_ones(batch, rows * rows, dtype=torch.int64),
+        "spatial_shapes": torch.full((batch, 2), rows, device=images.device),
+    }

@@ -78,6 +78,29 @@ def siglip(folder: Path) -> Any:
     )
 
 
+def siglip2(folder: Path) -> Any:
+    """The network of native resolutions, which takes patches; of 4 x 4 positions."""
+    from transformers import Siglip2Config, Siglip2Model
+
+    def build(text: dict[str, Any], image: dict[str, Any]) -> Any:
+        text["vocab_size"] += 8  # its tokenizer adds words of its own
+        image["num_patches"] = (image.pop("image_size") // image["patch_size"]) ** 2
+        return Siglip2Model(Siglip2Config(text_config=text, vision_config=image))
+
+    return _two_towers(folder, build)
+
+
+def altclip(folder: Path) -> Any:
+    from transformers import AltCLIPConfig, AltCLIPModel
+
+    def build(text: dict[str, Any], image: dict[str, Any]) -> Any:
+        text |= {"project_dim": 12, "max_position_embeddings": 20}
+        image["projection_dim"] = 12
+        return AltCLIPModel(AltCLIPConfig(text_config=text, vision_config=image, projection_dim=12))
+
+    return _two_towers(folder, build)
+
+
 def pair(folder: Path) -> Any:
     """A DINOv2 and a BERT with a projection each."""
     from transformers import BertConfig, BertModel, Dinov2Config, Dinov2Model, VisionTextDualEncoderModel

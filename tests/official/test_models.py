@@ -22,7 +22,7 @@ def noise() -> torch.Tensor:
     return torch.randint(0, 256, (3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
-@pytest.mark.parametrize("kind", ["clip", "siglip", "pair"])
+@pytest.mark.parametrize("kind", ["clip", "siglip", "siglip2", "altclip", "pair"])
 def test_a_folder_of_transformers(kind: str, tmp_path: Path) -> None:
     folder = tmp_path / "tiny.model"
     model = tiny.pair(folder) if kind == "pair" else getattr(tiny, kind)(folder)
@@ -30,14 +30,22 @@ def test_a_folder_of_transformers(kind: str, tmp_path: Path) -> None:
     assert found.name == "tiny"
     pixels = found.image.normalise(noise())
     batch = found.text.tokenizer(TEXTS, padding="max_length", max_length=12, return_tensors="pt")
-    mask = {} if kind == "siglip" else {"attention_mask": batch["attention_mask"]}
+    pooled_by_attention = kind.startswith("siglip")
+    mask = {} if pooled_by_attention else {"attention_mask": batch["attention_mask"]}
+    seen = {"pixel_values": pixels}
+    if kind == "siglip2":  # as the library's own processor gives a square image to the network
+        from transformers.models.siglip2.image_processing_siglip2 import convert_image_to_patches
+
+        seen = {"pixel_values": torch.stack([convert_image_to_patches(image, 8) for image in pixels]),
+                "pixel_attention_mask": torch.ones(3, 16, dtype=torch.int64),
+                "spatial_shapes": torch.full((3, 2), 4)}  # fmt: skip
     with torch.no_grad():
-        said = model(pixel_values=pixels, input_ids=batch["input_ids"], **mask).logits_per_image
+        said = model(**seen, input_ids=batch["input_ids"], **mask).logits_per_image
         image, text = found.image.encode(noise()), found.text.encode(TEXTS)
         scores = found.method(image, text)
         maps = found.method.similarity_map(image, text)
     torch.testing.assert_close(scores, said, rtol=1e-3, atol=1e-4)
-    assert (maps is not None) == (kind != "siglip"), "SigLIP pools by attention: its tokens are elsewhere"
+    assert (maps is None) == pooled_by_attention, "SigLIP pools by attention: its tokens are elsewhere"
     if kind == "clip":
         with torch.no_grad():
             tower = model.vision_model

@@ -82,6 +82,32 @@ def test_a_map_of_a_model_of_two_towers(root, tmp_path, bench) -> None:
         assert said in err
 
 
+def test_a_checkpoint_under_settings_of_its_own_is_a_row_of_its_own(fresh_copy, bench) -> None:
+    import torch
+
+    from tests.official import official_checkpoints as made
+
+    words = made.tokenizer(fresh_copy / "words", 60)
+    torch.save({"state_dict": made.carzero_state(60)}, fresh_copy / "w.ckpt")
+    code, out, err = bench(
+        fresh_copy, "run", "--method", "carzero", "--dataset", "chestxray14", "--checkpoint", "w.ckpt",
+        "--tokenizer", str(words), "--official", "features=local", "--json",
+    )  # fmt: skip
+    assert code == 0, err
+    assert json.loads(out)["settings"] == {"features": "local"}
+    name = "carzero-official@features-local"
+    said = json.loads((fresh_copy / "runs" / name / "seed-0" / "source.json").read_text())
+    assert said["settings"] == {"features": "local"}
+    assert (fresh_copy / "results" / name / "seed-0" / "chestxray14" / "metrics.parquet").is_file()
+    for more, text in (
+        (("--official", "features=local"), "give both"),
+        (("--official", "sise=3", "--checkpoint", "no/such"), "no setting of an official carzero checkpoint"),
+    ):
+        code, _, err = bench(fresh_copy, "run", "--method", "carzero", "--dataset", "chestxray14", *more)
+        assert (code, err.count("\n")) == (2, 1), err
+        assert text in err
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
