@@ -64,7 +64,7 @@ def test_radzero_at_another_size(tmp_path: Path) -> None:
     state |= {f"text_model.{k}": v for k, v in reads.state_dict().items()}
     norm = {"weight": torch.ones(24), "bias": torch.zeros(24)}
     state |= {f"loss_fns.RadZeroLoss.layer_norm.{k}": v for k, v in norm.items()}
-    state["loss_fns.RadZeroLoss.loss_temperature"] = torch.tensor(-2.6)
+    state["loss_fns.RadZeroLoss.loss_temperature"] = torch.tensor([-2.6])
     torch.save({f"base_model.model.{k}": v for k, v in state.items()}, tmp_path / "w.pt")
     (tmp_path / "preprocessor_config.json").write_text('{"image_mean": [0.5], "image_std": [0.2]}')
     words = made.tokenizer(tmp_path / "words", 40)
