@@ -121,13 +121,12 @@ def _of_folder(source: str, folder: Path) -> tuple[EncoderCard, EncoderCard]:
     if source == "open_clip":
         return _open_clip_cards(folder, f"local-dir:{folder.resolve()}", _open_clip_steps(folder))
     config = read_config(folder)
-    for part, tower in (("vision_config", "vision"), ("text_config", "text")):
-        if not isinstance(config.get(part), Mapping):
-            kind = config.get("model_type", "?")
-            raise BenchError(
-                f"{folder}: a model of type '{kind}' has no {tower} tower. --model needs both; as an encoder "
-                "it is named by --set encoders.image=FOLDER or encoders.text=FOLDER."
-            )
+    if not all(isinstance(config.get(part), Mapping) for part in ("vision_config", "text_config")):
+        kind = config.get("model_type", "?")
+        raise BenchError(
+            f"{folder}: a model of type '{kind}' has no vision and text tower, and --model needs both; as an "
+            "encoder it is named by --set encoders.image=FOLDER or encoders.text=FOLDER."
+        )
     return folder_card(folder, "image", "model"), folder_card(folder, "text", "model")
 
 

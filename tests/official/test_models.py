@@ -99,13 +99,17 @@ def test_what_is_no_model_of_two_towers_is_one_line(tmp_path: Path) -> None:
     tiny.open_clip_folder(tmp_path / "oc")
     shutil.copytree(tmp_path / "clip", tmp_path / "blind")
     (tmp_path / "blind" / "preprocessor_config.json").unlink()
+    shutil.copytree(tmp_path / "clip", tmp_path / "mute")
+    for file in (*(tmp_path / "mute").glob("tokenizer*"), tmp_path / "mute" / "vocab.txt"):
+        file.unlink()
     (tmp_path / "empty").mkdir()
     for spec, said in (
-        (f"hf:{tmp_path / 'dino'}", "a model of type 'dinov2' has no vision tower|has no text tower"),
+        (f"hf:{tmp_path / 'dino'}", "a model of type 'dinov2' has no vision and text tower"),
         (f"hf:{tmp_path / 'oc'}", "give open_clip:"),
         (f"open_clip:{tmp_path / 'clip'}", "give hf:"),
         (f"hf:{tmp_path / 'empty'}", r"no config\.json"),
         (f"hf:{tmp_path / 'blind'}", r"no preprocessor_config\.json"),
+        (f"hf:{tmp_path / 'mute'}", r"no tokenizer\.json"),
         (f"hf:{tmp_path / 'clip' / 'model.safetensors'}", "give the folder"),
         ("hf:someone/model", "unknown model 'someone/model'.*downloaded first"),
         ("hf:biomedclip", "is of source 'open_clip'"),
