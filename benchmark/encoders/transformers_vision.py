@@ -64,7 +64,7 @@ class TransformersImage(ImageEncoder):
         options: dict[str, Any] = {"interpolate_pos_encoding": True} if self.interpolate else {}
         try:
             if self.patched:
-                options = in_patches(images, int(self.patch))
+                options = in_patches(images, int(self.patch or 1))
             else:
                 options["pixel_values"] = images
             output = self.network(**options)
@@ -141,7 +141,7 @@ def in_patches(images: Tensor, patch: int) -> dict[str, Tensor]:
     if side % patch:
         raise ValueError(f"no multiple of the patches' {patch}")
     rows = side // patch
-    cut = images.unflatten(3, (rows, patch)).unflatten(2, (rows, patch))  # (B, C, r, p, r, p)
+    cut = images.reshape(batch, -1, rows, patch, rows, patch)
     return {
         "pixel_values": cut.permute(0, 2, 4, 3, 5, 1).reshape(batch, rows * rows, -1),
         "pixel_attention_mask": images.new_ones(batch, rows * rows, dtype=torch.int64),

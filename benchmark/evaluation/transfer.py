@@ -145,7 +145,7 @@ def tuned(
         torch.manual_seed(seed)
 
         def scores(chosen: NDArray[np.int64]) -> Tensor:
-            return own(images.get(rows[chosen]).to(device), text) @ of_class  # (B, C)
+            return own(images.get(rows[chosen]).to(device), text) @ of_class  # type: ignore[no-any-return]
 
         def log_odds(chosen: NDArray[np.int64]) -> Tensor:
             return gain.exp() * (scores(chosen) - mean) / std + bias
@@ -173,7 +173,7 @@ def tuned(
                 step = order[k : k + batch]
                 loss = _cross_entropy(log_odds(step), truth[step])
                 optimiser.zero_grad()
-                loss.backward()
+                loss.backward()  # type: ignore[no-untyped-call]
                 nn.utils.clip_grad_norm_(inner, 1.0)
                 optimiser.step()
                 own.after_step()

@@ -56,8 +56,8 @@ def transfer_table(found: Answers, params: Params) -> Table:
                         "seen": level(seen, str(dataset)),
                         "seeds": int(own["seed"].nunique()),
                         "share": f"{percent}%",
-                        "images": None if images is None else round(images.value),
-                        "classes": None if classes is None else round(classes.value),
+                        "images": _whole(images),
+                        "classes": _whole(classes),
                         "zero_shot": _mean(own, ZERO_SHOT, params),
                         **{kind: _mean(own, f"auroc_{kind}_{percent}", params) for kind in _KINDS},
                         "origin": str(own["origin"].iloc[0]),
@@ -106,3 +106,7 @@ def _mean(rows: pd.DataFrame, metric: str, params: Params) -> Measured | None:
     share = task_named("transfer").is_share(metric)
     mean = seed_mean(own.to_dict("records"), params.statistics.level, share=share)
     return Measured(mean["value"], mean["low"], mean["high"])
+
+
+def _whole(mean: Measured | None) -> int | None:
+    return None if mean is None or mean.value is None else round(mean.value)

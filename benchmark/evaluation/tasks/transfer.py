@@ -75,7 +75,7 @@ class Transfer(Task):
         how = given.settings
         assert isinstance(how, TransferSettings)
         other = held_out_data(data, how.labelled)
-        if other is None or not label_draws(other.chosen.patients, 1.0, 1):
+        if other is None or not label_draws(other.chosen.patients, 1.0, 1):  # type: ignore[arg-type]
             return None
         zero = predict(method, data, prompts, given)
         if given.helper:
@@ -84,7 +84,7 @@ class Transfer(Task):
         x, shown = (pooled_inputs(data.images, own.rows) for own in (other, data))
         rows = averaged([_rows(zero, data, given)], "auroc_zero_shot", given.statistics.level)
         for share in how.shares:
-            draws = label_draws(other.chosen.patients, share, how.draws)
+            draws = label_draws(other.chosen.patients, share, how.draws)  # type: ignore[arg-type]
             percent = f"{100 * share:g}"
             scores = {"probe": [linear_probe(x, labels, draw)(shown) for draw in draws]}
             if has_weights(method):
