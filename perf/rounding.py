@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -90,13 +90,19 @@ def macro_rows(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[own & (frame["class"] == "macro") & (frame["metric"] == "auroc") & frame["value"].notna()]
 
 
-def one_run(base: Session, cell: Cell, seed: int, run: int, work: Path) -> Iterator[dict[str, Any]]:
-    """Rows of COLUMNS but `change`; trained and evaluated where that was not done."""
+def one_run(
+    base: Session, cell: Cell, seed: int, run: int, place: Path
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The record of the training, and rows of COLUMNS but `change`; made where that was not done.
+
+    place: the folder of this training and its evaluations, its own for other settings of the cell.
+    """
     from benchmark.training.loop import seeded_method, train
 
-    project = Project(work / f"run-{run}")
+    project = Project(place)
+    place.mkdir(parents=True, exist_ok=True)
     data = base.inputs(cell)
-    with tempfile.TemporaryDirectory(dir=work) as folder:
+    with tempfile.TemporaryDirectory(dir=place) as folder:
         own = moved_data(data, run, Path(folder))
         method = seeded_method(cell.method, cell.options, data.images.width, data.text.width, seed)
         result = train(method, own, cell.training, project.run(cell.name, seed), seed)
@@ -104,10 +110,12 @@ def one_run(base: Session, cell: Cell, seed: int, run: int, work: Path) -> Itera
         base.evaluation_data(dataset)  # By the project that was given; the folder of a run holds no data.
     about = {**result.run, "trained_on": base.params.data.train}
     found = evaluate_cell(replace(base, project=project), cell, seed, about)
+    rows = []
     for (_, dataset), frame in found.items():
         for row in macro_rows(frame).to_dict("records"):
             head = {"cell": cell.name, "dataset": dataset, "stratum": row["stratum"]}
-            yield {**head, "metric": "auroc", "run": run, "value": float(row["value"])}
+            rows.append({**head, "metric": "auroc", "run": run, "value": float(row["value"])})
+    return result.run, rows
 
 
 def changes(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
@@ -170,6 +178,21 @@ def table(rows: Sequence[Spread]) -> str:
     return markdown(header, lines)
 
 
+def portable_session(folder: Path, module: str, argv: list[str] | None) -> Session:
+    """A session of the project in this folder. Where it is portable and this process is not, runs the module
+    in one that is and leaves with its status: kernels are chosen when libraries are loaded."""
+    project = Project(folder.resolve())
+    params = load_params(project.params)
+    if params.numerics == "portable" and not numerics.pinned():
+        numerics.pin("portable")
+        given = sys.argv[1:] if argv is None else argv
+        raise SystemExit(subprocess.run([sys.executable, "-m", module, *given]).returncode)
+    import torch
+
+    torch.set_num_threads(1)
+    return Session(project, params, lambda line: None)
+
+
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m perf.rounding", description=__doc__,
@@ -183,36 +206,27 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--reports", type=Path, default=Path(ROUNDING))
     parser.add_argument("--docs", type=Path, default=Path("docs"), help="folder of reproducibility.md")
     options = parser.parse_args(argv)
-    project = Project(options.project.resolve())
-    params = load_params(project.params)
-    if params.numerics == "portable" and not numerics.pinned():
-        numerics.pin("portable")  # Kernels are chosen when libraries are loaded, so another process runs.
-        given = sys.argv[1:] if argv is None else argv
-        raise SystemExit(subprocess.run([sys.executable, "-m", "perf.rounding", *given]).returncode)
-    import torch
-
-    torch.set_num_threads(1)
-    base = Session(project, params, lambda line: None)
+    base = portable_session(options.project, "perf.rounding", argv)
     alone = {"tasks": (), "more_prompts": ()}
-    cells = [cell_named(params, name).model_copy(update=alone) for name in options.cells]
+    cells = [cell_named(base.params, name).model_copy(update=alone) for name in options.cells]
     options.work.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []
     for run in range(options.runs + 1):
         for cell in cells:
             start = time.monotonic()
-            rows += one_run(base, cell, options.seed, run, options.work.resolve())
+            rows += one_run(base, cell, options.seed, run, options.work.resolve() / f"run-{run}")[1]
             print(f"run {run} {cell.name}: {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
         if run:
-            write(project, base, changes(rows), options)
+            write(base, changes(rows), options)
 
 
-def write(project: Project, base: Session, found: pd.DataFrame, options: argparse.Namespace) -> None:
+def write(base: Session, found: pd.DataFrame, options: argparse.Namespace) -> None:
     """The table after every run, so that what was measured before a stop is there."""
     origins = {d: base.manifest(d).origin for d in dict.fromkeys(found["dataset"])}
     write_csv(options.reports, found, "%.6f")
     page = options.docs / "reproducibility.md"
-    text = fill(page.read_text(encoding="utf-8"), "rounding", table(spreads(project, found, origins)), page)
-    write_text(page, text)
+    made = table(spreads(base.project, found, origins))
+    write_text(page, fill(page.read_text(encoding="utf-8"), "rounding", made, page))
 
 
 if __name__ == "__main__":

@@ -64,6 +64,7 @@ NOT_RUN = {
     "mlflow ui --backend-store-uri sqlite:///mlflow.db": "a server that runs until it is stopped",
     "bench prompts align REPORTS --aligner llm --out aligned.parquet": "needs a local language model",
     "pytest -m llm": "needs a local language model",
+    "python -m perf.averaging": "seven trainings; tests/perf runs its parts",
     "python -m perf.rounding": "twenty-two trainings; tests/perf runs its parts",
     "python -m perf.simulate_plans": "simulates for minutes; tests/evaluation runs it small",
     "python -m perf.simulate_statistics": "simulates for an hour; tests/evaluation runs it small",
