@@ -17,6 +17,16 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
 OFFICIAL = ROOT / "tests" / "official" / "fixtures"
+OPT_IN = ("llm", "slurm")
+"""Markers of tests that run only where `-m` names them: they need more than CI has."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    asked = config.getoption("-m")
+    for item in items:
+        for name in OPT_IN:
+            if name not in asked and item.get_closest_marker(name):
+                item.add_marker(pytest.mark.skip(reason=f"switched on by -m {name}"))
 
 
 @pytest.fixture(autouse=True)

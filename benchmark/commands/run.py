@@ -11,7 +11,7 @@ from benchmark.commands.common import JsonOption, emit
 
 if TYPE_CHECKING:
     from benchmark.grid.request import Request
-    from benchmark.stages.processes import Resources
+    from benchmark.stages.cluster import Resources
 
 EPILOG = (
     "bench run --method carzero --dataset padchest · "
@@ -164,7 +164,7 @@ def command(
     if dry_run and cluster is None:
         raise ParamsError("--dry-run says what --cluster would submit; add --cluster slurm.")
     if cluster is not None:
-        from benchmark.stages.processes import Resources
+        from benchmark.stages.cluster import Resources
 
         asked = Resources(shards, minutes, gpus, cpus, memory_gb, partition)
         return _submit(request, cluster, asked, dry_run, as_json)
@@ -230,12 +230,12 @@ def carry(
 def _submit(request: Request, cluster: str, asked: Resources, dry_run: bool, as_json: bool) -> int:
     from benchmark.core.errors import ParamsError
     from benchmark.grid.layout import Project
-    from benchmark.stages.processes import submit, words_of
+    from benchmark.stages.cluster import submit, words_of
 
     if cluster not in ("slurm", "local"):
         raise ParamsError(f"--cluster {cluster}: expected slurm or local.")
     project = Project.find()
-    done = submit(project, request, cluster, asked, dry_run)  # type: ignore[arg-type]
+    done = submit(project, request, cluster, asked, dry_run)
     settings = ", ".join(f"{key} {value}" for key, value in done.asked.items() if key != "name")
     verb = "would submit" if dry_run else "submitted"
     lines = [f"{verb} {len(done.commands)} jobs to {cluster}: {settings}"]

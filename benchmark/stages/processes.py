@@ -1,4 +1,4 @@
-"""A run past one process: the ranks of torchrun, a pool on this machine, or an array of cluster jobs."""
+"""A run past one process: the ranks of torchrun, or a pool on this machine."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ import os
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from benchmark.core.errors import BenchError
 from benchmark.grid.layout import Project
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from benchmark.training.distributed import Group
 
 Say = Callable[[str], None]
-Cluster = Literal["slurm", "local"]
 
 
 class ShardFailed(BenchError):
@@ -105,97 +103,3 @@ def command_of(request: Request, index: int, count: int) -> list[str]:
 
 def _absolute(folder: str | None) -> str | None:
     return None if folder is None else str(Path(folder).expanduser().resolve())
-
-
-@dataclass(frozen=True)
-class Resources:
-    """What each job of an array asks for. minutes: its time limit, after which it is queued again."""
-
-    shards: int | None = None
-    minutes: int = 240
-    gpus: int = 0
-    cpus: int = 4
-    memory_gb: int = 16
-    partition: str | None = None
-
-
-@dataclass(frozen=True)
-class Shard:
-    """One job: a command, run from the project. Slurm queues it again at its time limit or when it is
-    preempted, and training goes on from the last saved state."""
-
-    command: tuple[str, ...]
-    home: str
-
-    def __call__(self) -> None:
-        done = subprocess.run(self.command, env={**os.environ, "CXR_ALIGNBENCH_HOME": self.home})
-        if done.returncode:
-            raise RuntimeError(f"exit code {done.returncode}")
-
-    def checkpoint(self) -> Any:
-        import submitit
-
-        return submitit.helpers.DelayedSubmission(self)
-
-
-@dataclass(frozen=True)
-class Submission:
-    """jobs: ids, empty for a dry run. commands: what each job runs. logs: folder of their output."""
-
-    cluster: Cluster
-    jobs: tuple[str, ...]
-    commands: tuple[tuple[str, ...], ...]
-    asked: dict[str, Any]
-    logs: Path
-
-
-def submit(
-    project: Project, request: Request, cluster: Cluster, resources: Resources, dry_run: bool = False
-) -> Submission:
-    """Submit the cells of a request as one array of jobs, and return at once.
-
-    Raises BenchError where submitit is missing or the cluster's commands are not on this machine.
-    """
-    jobs = len(plan(project, request).jobs)
-    count = min(resources.shards or jobs, jobs)
-    commands = tuple(tuple(command_of(request, index, count)) for index in range(count))
-    logs = project.root / "runs" / "jobs"
-    asked: dict[str, Any] = {
-        "name": "bench",
-        "timeout_min": resources.minutes,
-        "gpus_per_node": resources.gpus,
-        "cpus_per_task": resources.cpus,
-        "mem_gb": resources.memory_gb,
-    }
-    if resources.partition is not None:
-        asked["slurm_partition"] = resources.partition
-    if dry_run:
-        return Submission(cluster, (), commands, asked, logs)
-    executor = _executor(logs, cluster)
-    executor.update_parameters(**asked)
-    with executor.batch():
-        submitted = [executor.submit(Shard(command, str(project.root))) for command in commands]
-    return Submission(cluster, tuple(str(job.job_id) for job in submitted), commands, asked, logs)
-
-
-def _executor(logs: Path, cluster: Cluster) -> Any:
-    try:
-        import submitit
-    except ImportError:
-        raise BenchError(
-            "--cluster needs the package submitit: pip install 'cxr-alignbench[cluster]', "
-            "or use --jobs for a pool on this machine."
-        ) from None
-    try:
-        return submitit.AutoExecutor(folder=logs, cluster=cluster)
-    except RuntimeError as error:
-        raise BenchError(
-            f"--cluster {cluster}: {str(error).rstrip('.')}. Run this where sbatch is, or use --jobs."
-        ) from None
-
-
-def words_of(command: Sequence[str]) -> str:
-    """A command line for people: `bench run …`, with quotes where a shell needs them."""
-    import shlex
-
-    return f"bench {shlex.join(command[3:])}"

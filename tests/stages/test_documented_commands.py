@@ -65,6 +65,8 @@ NOT_RUN = {
     "bench prompts align REPORTS --aligner llm --out aligned.parquet": "needs a local language model",
     "pytest -m llm": "needs a local language model",
     "python -m perf.averaging": "seven trainings; tests/perf runs its parts",
+    "pytest -m slurm": "needs Debian's slurm-wlm and munge",
+    "python -m tests.stages.slurm_node FOLDER": "needs Debian's slurm-wlm and munge",
     "python -m perf.rounding": "twenty-two trainings; tests/perf runs its parts",
     "python -m perf.simulate_plans": "simulates for minutes; tests/evaluation runs it small",
     "python -m perf.simulate_statistics": "simulates for an hour; tests/evaluation runs it small",
