@@ -22,8 +22,16 @@ from benchmark.evaluation.statistics.reach import within_reach
 from perf.simulated_tests import CROSS, Design, Replicates, averages, identity, key, true_auroc
 
 
+EXPERIMENTS, SEED = 4000, 14
+"""Declared before any design was run with them, as one of twelve had missed by 6.0 points in one thousand
+experiments and by 4.7 in another: every design is run with this seed, and keeps its promise where the share
+found is within `simulation_report.PROMISE` of what was predicted, at the estimate itself. The Monte Carlo
+error (one standard error) of 4,000 experiments is 0.7 points."""
+
+
 def powered() -> tuple[tuple[Design, str], ...]:
-    """For the power of tests, with the mean that is tested."""
+    """For the power of tests, with the mean that is tested. The last seven designs were named before any of
+    them was run, to check on designs that shaped no rule what had been settled on the others."""
     picks = [
         ("PadChest, 179 classes", 0, "all"), ("PadChest, 179 classes", 0, "tail"),
         ("PadChest20", 0, "all"), ("PadChest20", 1, "all"),
@@ -31,6 +39,9 @@ def powered() -> tuple[tuple[Design, str], ...]:
         ("ChestX-Det10", 1, "all"), ("ChestX-Det10", 3, "all"),
         ("4 classes of 36 to 240", 1, "all"), ("4 classes of 36 to 240", 2, "all"),
         ("9 classes of one", 0, "all"),
+        ("Open-I", 0, "all"), ("Open-I", 7, "all"), ("Open-I", 1, "tail"),
+        ("CheXpert", 1, "all"), ("CheXpert", 3, "all"),
+        ("6 classes of one", 6, "all"), ("PadChest20", 3, "all"),
     ]  # fmt: skip
     return tuple((Design(counts, *CROSS[i]), what) for counts, i, what in picks)
 

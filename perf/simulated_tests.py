@@ -45,6 +45,8 @@ SETS: dict[str, tuple[int, tuple[int, ...]]] = {
     "3 classes of one": (400, (1, 1, 1)),
     "6 classes of one": (400, (1,) * 6),
     "9 classes of one": (400, (1,) * 9),
+    "Open-I": (800, (2, 4, 8, 12, 12, 13, 14, 19, 20, 25, 25, 26, 29, 38, 42, 56, 69)),
+    "CheXpert": (588, (20, 44, 53, 62, 67)),
 }
 
 
