@@ -1,9 +1,11 @@
 """Do intervals cover, do tests hold their level, do they find what they promise? Renews docs/statistics.md.
 
-    python -m perf.simulate_statistics [--experiments 1000] [--docs docs] [--work .cache/simulations]
+    python -m perf.simulate_statistics [--only 'power *'] [--experiments 1000] [--docs docs]
 
-Every part is kept in the work folder under a key of its settings and of the code that computes it, so that a
-run that was stopped goes on where it was, and a changed statistic is simulated again.
+Every part is kept in docs/statistics/simulations.json under a key of its settings, its design and the code
+that computes it. A run that was stopped goes on where it was, a changed statistic is simulated again, and one
+design more simulates that design alone. With `--only`, parts of other names stay as they are there, whatever
+code made them.
 """
 
 from __future__ import annotations
@@ -11,17 +13,19 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from benchmark.core.errors import BenchError
 from benchmark.core.files import read_json, write_json
-from benchmark.core.reuse import key_of, reuse, source
+from benchmark.core.reuse import key_of, source
 from perf import simulated_intervals, simulated_power, simulated_tests
-from perf.simulated_power import powered
-from perf.simulated_tests import Design, designs
-from perf.simulation_report import write_report
+from perf.designs import POWER_EXPERIMENTS, POWER_SEED, designs, powered
+from perf.simulation_report import RESULTS, Parts, write_report
 
 CODE: dict[str, ModuleType] = {
     "size": simulated_tests,
@@ -32,60 +36,80 @@ CODE: dict[str, ModuleType] = {
 """Kind of a part → the module that computes it; its source, with all that it imports, is in the key."""
 
 
-def parts(options: argparse.Namespace) -> list[tuple[str, str, Callable[[], Any]]]:
-    """(kind, name, what computes a list of rows)."""
+@dataclass(frozen=True)
+class Part:
+    """make: its rows. settings: all that they depend on but the code."""
+
+    kind: str
+    what: str
+    settings: dict[str, Any]
+    make: Callable[[], list[dict[str, Any]]]
+
+    @property
+    def name(self) -> str:
+        return f"{self.kind} {self.what}".strip()
+
+    @property
+    def key(self) -> str:
+        return key_of(kind=self.kind, settings=self.settings, code=source(CODE[self.kind].__name__)).digest
+
+
+def parts(options: argparse.Namespace) -> Iterator[Part]:
     n, seed = options.experiments, options.seed
-    found: list[tuple[str, str, Callable[[], Any]]] = [
-        ("size", _name(d), lambda d=d: simulated_tests.size(d, n, seed)) for d in designs()
-    ]
-    found += [
-        ("power", f"{_name(d)}-{what}", lambda d=d, what=what: [simulated_power.power(d, what, n, seed)])
-        for d, what in powered()
-    ]
-    found.append(("macro", "macro", lambda: list(simulated_intervals.macro_coverage(n, seed))))
+    for d in designs():
+        about = {"design": d.content, "experiments": n, "seed": seed}
+        yield Part("size", str(d), about, lambda d=d: simulated_tests.size(d, n, seed))
+    many, other = options.power_experiments, POWER_SEED + seed
+    for d, what in powered():
+        about = {"design": d.content, "average": what, "experiments": many, "seed": other}
+        yield Part(
+            "power", f"{d}-{what}", about,
+            lambda d=d, what=what: [simulated_power.power(d, what, many, other)],
+        )  # fmt: skip
+    about = {"experiments": n, "seed": seed}
+    yield Part("macro", "", about, lambda: list(simulated_intervals.macro_coverage(n, seed)))
     cells = (options.data_sets, options.resampled, options.draws, seed)
-    found.append(("coverage", "coverage", lambda: list(simulated_intervals.coverage(*cells))))
-    return found
+    about = dict(zip(("data_sets", "resampled", "draws", "seed"), cells, strict=True))
+    yield Part("coverage", "", about, lambda: list(simulated_intervals.coverage(*cells)))
 
 
-def _name(d: Design) -> str:
-    words = d.counts.replace(",", "").replace(" ", "-")
-    kind = "correlated" if d.correlated else "independent"
-    uneven = "-uneven" if d.uneven else ""
-    return f"{words}-{d.seeds}-{d.spread:g}-{d.per_patient}-{kind}-{d.crowd:g}{uneven}"
-
-
-def run(options: argparse.Namespace) -> dict[str, Any]:
-    """All parts, made or reused; progress to stderr."""
-    code = {kind: source(module.__name__) for kind, module in CODE.items()}
-    asked = parts(options)
-    settings = {k: v for k, v in vars(options).items() if k not in ("docs", "work")}
-    results: dict[str, Any] = {"settings": settings, "size": [], "power": [], "macro": [], "coverage": []}
-    for number, (kind, name, make) in enumerate(asked, 1):
-        path = options.work / f"{kind}-{name}.json"
+def run(options: argparse.Namespace) -> Parts:
+    """All parts, made or kept; written after each, and progress to stderr."""
+    path = options.docs / RESULTS
+    known: Parts = read_json(path) if path.is_file() else {}
+    asked = list(parts(options))
+    lacking = [p.name for p in asked if p.name not in known and not fnmatchcase(p.name, options.only)]
+    if lacking:
+        raise BenchError(f"{path}: holds no part {lacking[0]!r}. Run again without --only.")
+    for number, part in enumerate(asked, 1):
         start = time.monotonic()
-        done = reuse(
-            path.with_suffix(".mark.json"),
-            key_of(kind=kind, name=name, settings=settings, code=code[kind]),
-            [path],
-            lambda path=path, make=make: write_json(path, make()),
-        )
-        results[kind] += read_json(path)
-        took = "reused" if done.reused else f"{time.monotonic() - start:.0f} s"
-        print(f"{number}/{len(asked)} {kind} {name}: {took}", file=sys.stderr, flush=True)
-    return results
+        took = "kept"
+        if fnmatchcase(part.name, options.only) and known.get(part.name, {}).get("key") != part.key:
+            known[part.name] = {"key": part.key, "rows": part.make()}
+            write_json(path, known)
+            took = f"{time.monotonic() - start:.0f} s"
+        print(f"{number}/{len(asked)} {part.name}: {took}", file=sys.stderr, flush=True)
+    return {part.name: known[part.name] for part in asked}
 
 
-def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m perf.simulate_statistics", description=__doc__)
+def arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m perf.simulate_statistics", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument("--only", default="*", help="parts that may be made anew, a pattern")
     parser.add_argument("--docs", type=Path, default=Path("docs"), help="folder of statistics.md")
-    parser.add_argument("--work", type=Path, default=Path(".cache/simulations"), help="folder of parts")
     parser.add_argument("--experiments", type=int, default=1000, help="data sets a design")
+    parser.add_argument("--power-experiments", type=int, default=POWER_EXPERIMENTS, help="the same, of power")
     parser.add_argument("--data-sets", type=int, default=400, help="data sets a coverage cell")
     parser.add_argument("--resampled", type=int, default=100, help="of these, with a bootstrap")
     parser.add_argument("--draws", type=int, default=500, help="bootstrap draws")
     parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args(argv)
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    options = arguments(argv)
     write_report(run(options), options.docs)
 
 

@@ -2,7 +2,7 @@
 that occur, compared as in a table: Holm's test over the three pairs.
 
 A minimum detectable effect is printed by one study, from its own standard error, degrees of freedom and
-level. So what the studies of a design promise is the mean of the power that each of them predicts for the
+level. So what the studies of a design promise is the mean of the power that each of them foresees for the
 planted difference; the power at their mean variance is another number where few patients make the variance.
 """
 
@@ -10,53 +10,35 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy import optimize
+from scipy import optimize, special, stats
 
 from benchmark.core.settings import StatisticsConfig
 from benchmark.evaluation.statistics.multiplicity import holm_levels
-from benchmark.evaluation.statistics.paired import contrasts, minimum_detectable, predicted_power
+from benchmark.evaluation.statistics.paired import contrasts, minimum_detectable
 from benchmark.evaluation.statistics.reach import within_reach
-from perf.simulated_tests import CROSS, Design, Replicates, averages, identity, key, true_auroc
+from perf.simulated_tests import Replicates, averages, true_auroc
 
+if TYPE_CHECKING:
+    from perf.designs import Design
 
-EXPERIMENTS, SEED = 4000, 14
-"""Declared before any design was run with them, as one of twelve had missed by 6.0 points in one thousand
-experiments and by 4.7 in another: every design is run with this seed, and keeps its promise where the share
-found is within `simulation_report.PROMISE` of what was predicted, at the estimate itself. The Monte Carlo
-error (one standard error) of 4,000 experiments is 0.7 points."""
-
-
-def powered() -> tuple[tuple[Design, str], ...]:
-    """For the power of tests, with the mean that is tested. The last seven designs were named before any of
-    them was run, to check on designs that shaped no rule what had been settled on the others."""
-    picks = [
-        ("PadChest, 179 classes", 0, "all"), ("PadChest, 179 classes", 0, "tail"),
-        ("PadChest20", 0, "all"), ("PadChest20", 1, "all"),
-        ("ChestX-ray14", 0, "all"), ("ChestX-ray14", 7, "all"), ("ChestX-ray14", 1, "tail"),
-        ("ChestX-Det10", 1, "all"), ("ChestX-Det10", 3, "all"),
-        ("4 classes of 36 to 240", 1, "all"), ("4 classes of 36 to 240", 2, "all"),
-        ("9 classes of one", 0, "all"),
-        ("Open-I", 0, "all"), ("Open-I", 7, "all"), ("Open-I", 1, "tail"),
-        ("CheXpert", 1, "all"), ("CheXpert", 3, "all"),
-        ("6 classes of one", 6, "all"), ("PadChest20", 3, "all"),
-    ]  # fmt: skip
-    return tuple((Design(counts, *CROSS[i]), what) for counts, i, what in picks)
+NODES = 50
+"""Equally likely values of a standard error around what it estimates, over which power is averaged."""
 
 
 def power(design: Design, what: str, experiments: int, seed: int) -> dict[str, Any]:
     """Three methods, one of them better by the minimum detectable effect that a pilot names: how often Holm's
     test over the three pairs finds it against another one, and how often the studies promise to.
 
-    withheld: share of the studies that print no minimum detectable effect. mde: the median one that is
-    printed; predicted: the mean power that the studies predict. Both are None where the pilot's median effect
-    is more than is left to an AUROC of 1, so that the typical table prints none. printing: predicted and
-    found of the studies that print one; low values of the other method make it more likely that they do, and
-    a large difference too.
+    promised: whether the difference that the typical study of the pilot would find with the wanted power is
+    no more than is left to an AUROC of 1, the rule by which a table prints one (`within_reach`): a larger one
+    cannot be planted, so less is, and nothing was promised of less. withheld: share of the studies that print
+    none. mde: the median one that is printed, None where nothing is promised. predicted: the mean power that
+    the studies foresee; corrected: the same less the bias that their own standard errors bring (`foreseen`).
     """
-    rng = np.random.default_rng([seed, 1, what == "tail", *key(design)])
+    rng = np.random.default_rng([seed, 1, what == "tail", *design.key])
     pilot = list(_studies(design, 0.0, what, max(40, experiments // 10), rng))
     weights = pilot[0].weights
     least = float(np.median([s.least for s in pilot]))
@@ -64,23 +46,47 @@ def power(design: Design, what: str, experiments: int, seed: int) -> dict[str, A
     studies = list(_studies(design, effect, what, experiments, rng))
     before, after = (true_auroc(design.skill + e, design.spread) for e in (0.0, effect))
     truth = float(weights @ (after - before))
-    printed = np.array([s.printed for s in studies])
+    se, df, level, printed = (
+        np.array([getattr(s, name) for s in studies]) for name in ("se", "df", "level", "printed")
+    )
+    predicted, corrected = foreseen(truth, se, df, level)
+    found = np.array([s.found for s in studies])
     prints = ~np.isnan(printed)
     promised = least <= float(weights @ (1 - before))
-    predicted = np.array([predicted_power(truth, s.se, s.df, 1 - s.level) for s in studies])
-    found = np.array([s.found for s in studies])
     return {
-        **identity(design),
+        **design.identity,
         "average": what,
         "experiments": len(studies),
         "true_difference": truth,
+        "promised": promised,
         "withheld": float(1 - prints.mean()),
         "mde": float(np.median(printed[prints])) if promised else None,
-        "predicted": float(predicted.mean()) if promised else None,
+        "predicted": float(predicted.mean()),
+        "corrected": float(corrected.mean()),
         "found": float(found.mean()),
-        "printing": [float(predicted[prints].mean()), float(found[prints].mean())] if prints.any() else None,
-        "marked": float(np.mean([s.few for s in studies])),
+        "marked": float(np.mean([s.few for s in pilot])),
     }
+
+
+def foreseen(
+    difference: float, se: np.ndarray, df: np.ndarray, level: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The power of a two-sided t test of size `level` for a true difference, as each of (N,) studies sees it:
+    with its standard error taken for the true one, and corrected for the error of that. Shapes (N,).
+
+    Power bends: taken at standard errors that scatter around the true one it is on average too high where it
+    is below 80% (with four degrees of freedom 60% for a true 50%). The bias is what the same step makes of
+    the estimate, drawing standard errors around the one of the study, and is taken off: 2 g(se) - E g(se*)
+    with se* = se √(χ²/df), which may leave [0, 1] by a little (Efron & Tibshirani 1993, chapter 10). That a
+    difference is found in the wrong direction is left out.
+    """
+    critical = stats.t.ppf(1 - level / 2, df)[:, None]
+    shift = (difference / se)[:, None]
+    middle = (np.arange(NODES) + 0.5) / NODES
+    scatter = np.sqrt(stats.chi2.ppf(middle, df[:, None]) / df[:, None])
+    plain = special.ndtr(shift - critical * scatter).mean(axis=1)
+    again = [special.ndtr(shift / scatter[:, [k]] - critical * scatter).mean(axis=1) for k in range(NODES)]
+    return plain, 2 * plain - np.mean(again, axis=0)
 
 
 @dataclass(frozen=True)

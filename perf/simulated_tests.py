@@ -1,15 +1,15 @@
 """Do tests hold their level and find what they promise, in designs that occur? Scores with a known truth.
 
-A design fixes the positives of every class, the images a patient, the seeds, how much trainings of a method
-differ, and whether two methods err on the same images. Its replicates go through the code that makes the
-tables and `bench score`: `build_panels`, `summarise`, `contrasts`.
+A design (`perf.designs`) fixes the positives of every class, the images a patient, the seeds, how much
+trainings of a method differ, and whether two methods err on the same images. Its replicates go through the
+code that makes the tables and `bench score`: `build_panels`, `summarise`, `contrasts`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import special
@@ -20,6 +20,9 @@ from benchmark.evaluation.statistics.paired import Difference, contrasts
 from benchmark.evaluation.statistics.panel import Panel, build_panels, resolve_strata, strata_contrast
 from benchmark.evaluation.statistics.seeds import SeedSummary, summarise
 
+if TYPE_CHECKING:
+    from perf.designs import Design
+
 NOISE = (0.6, 0.6, 0.5)
 """Standard deviation of what a patient, an image, and an image under one training add to a score."""
 COMMON = 0.3
@@ -27,86 +30,6 @@ COMMON = 0.3
 LABELS = 10
 """Replicates that share their labels."""
 LEVELS = (0.05, 0.01)
-
-TAIL = (
-    [1] * 17 + [2] * 16 + [3] * 19 + [4] * 19 + [5] * 13 + [6] * 11 + [7] * 8 + [8] * 7 + [9] * 4 + [10] * 3
-)
-HEAD = (
-    [11] * 6 + [12] * 4 + [13] * 4 + [14] + [16] * 3 + [18] * 2 + [19] + [21] * 2 + [22] * 3
-    + [23, 24, 25, 27, 28, 32, 35, 36, 37, 38, 41, 42, 42, 43, 49, 50, 53, 61, 65, 74, 76, 81, 83, 91, 93, 95]
-    + [102, 105, 107, 108, 116, 134, 136, 185, 191, 229]
-)  # fmt: skip
-SETS: dict[str, tuple[int, tuple[int, ...]]] = {
-    "PadChest, 179 classes": (1000, tuple(TAIL + HEAD)),
-    "PadChest20": (1000, (1, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 4, 7)),
-    "ChestX-ray14": (1180, (1, 3, 7, 7, 10, 10, 12, 12, 14, 20, 20, 25, 32, 79)),
-    "ChestX-Det10": (512, (9, 9, 13, 13, 20, 21, 25, 68, 68, 148)),
-    "4 classes of 36 to 240": (1200, (36, 60, 120, 240)),
-    "3 classes of one": (400, (1, 1, 1)),
-    "6 classes of one": (400, (1,) * 6),
-    "9 classes of one": (400, (1,) * 9),
-    "Open-I": (800, (2, 4, 8, 12, 12, 13, 14, 19, 20, 25, 25, 26, 29, 38, 42, 56, 69)),
-    "CheXpert": (588, (20, 44, 53, 62, 67)),
-}
-
-
-@dataclass(frozen=True)
-class Design:
-    """One row of the simulation. spread: standard deviation of a training's skill; the skill of a class runs
-    from 0.7 (rarest) to 1.7 (AUROC 0.69 to 0.89). crowd: share of the patients who have the rare findings.
-    uneven: the second method's trainings do not differ."""
-
-    counts: str
-    seeds: int
-    spread: float
-    per_patient: int
-    correlated: bool
-    crowd: float = 0.3
-    uneven: bool = False
-
-    @property
-    def images(self) -> int:
-        return SETS[self.counts][0]
-
-    @property
-    def positives(self) -> np.ndarray:
-        return np.array(SETS[self.counts][1])
-
-    @property
-    def skill(self) -> np.ndarray:
-        return np.linspace(0.7, 1.7, len(self.positives))
-
-    @property
-    def strata(self) -> dict[str, list[str]]:
-        """Classes 0, 3, 6, … are those that no training report names."""
-        return {"never-named": [str(j) for j in range(0, len(self.positives), 3)]}
-
-
-CROSS = (
-    (1, 0.0, 1, True), (3, 0.05, 1, False), (5, 0.0, 4, False), (3, 0.0, 4, True), (1, 0.05, 4, True),
-    (5, 0.05, 1, True), (1, 0.0, 4, False), (3, 0.05, 4, True), (5, 0.05, 4, True),
-)  # fmt: skip
-"""Seeds, spread, images a patient, correlated: of these each set has some, so that levels of any two meet."""
-CROSSED = {
-    "PadChest20": (0, 1, 2, 3, 4),
-    "ChestX-ray14": (0, 6, 5, 7),
-    "ChestX-Det10": (6, 3, 1, 5),
-    "4 classes of 36 to 240": (0, 1, 2, 8, 4),
-    "3 classes of one": (0, 1, 7, 2),
-    "6 classes of one": (6, 3, 5),
-    "9 classes of one": (0, 1, 8),
-    "PadChest, 179 classes": (0, 1, 8),
-}
-
-
-def designs() -> tuple[Design, ...]:
-    """For the size of tests; the last two: rare findings in the same few patients, one erratic method."""
-    crossed = [Design(counts, *CROSS[i]) for counts, chosen in CROSSED.items() for i in chosen]
-    return (
-        *crossed,
-        Design("PadChest, 179 classes", 1, 0.0, 1, True, crowd=0.1),
-        Design("4 classes of 36 to 240", 3, 0.2, 1, True, uneven=True),
-    )
 
 
 @dataclass
@@ -237,7 +160,7 @@ def size(design: Design, experiments: int, seed: int) -> list[dict[str, Any]]:
     how often it is called different from 0.
     """
     config = StatisticsConfig()
-    made = Replicates(design, np.random.default_rng([seed, *key(design)]))
+    made = Replicates(design, np.random.default_rng([seed, *design.key]))
     seen: dict[str, _Seen] = {}
     for _ in range(experiments):
         found = averages(made.trained((0.0, 0.0)))
@@ -259,7 +182,7 @@ def size(design: Design, experiments: int, seed: int) -> list[dict[str, Any]]:
                     upper = f"to {high}" if high < 10**6 else "or more"
                     name = f"classes of {low} {upper} patients"
                     seen.setdefault(name, _Seen()).add(test, float(gap[k]))
-    return [{**identity(design), "average": what, **own.row()} for what, own in seen.items()]
+    return [{**design.identity, "average": what, **own.row()} for what, own in seen.items()]
 
 
 @dataclass
@@ -294,12 +217,3 @@ class _Seen:
             "covered": float(np.mean(self.covered)) if self.covered else None,
             "marked": self.few / self.all,
         }
-
-
-def key(design: Design) -> list[int]:
-    return [list(SETS).index(design.counts), design.seeds, int(1000 * design.spread), design.per_patient,
-            int(design.correlated), int(100 * design.crowd), int(design.uneven)]  # fmt: skip
-
-
-def identity(design: Design) -> dict[str, Any]:
-    return {k: getattr(design, k) for k in Design.__dataclass_fields__}

@@ -15,40 +15,49 @@ import pandas as pd
 from benchmark.core.errors import BenchError
 from benchmark.core.files import atomic_path, write_json, write_text
 
+RESULTS = "statistics/simulations.json"
+Parts = dict[str, dict[str, Any]]
+"""Name of a part, which begins with its kind → the key it was made under, and its rows."""
 NOMINAL, ACCEPTED = 0.95, (0.93, 0.97)
 PROMISE = 0.05
-"""By how much the share of found differences may miss the predicted power."""
+"""By how much the share of found differences may miss the predicted power, at the estimate."""
 
 
-def write_report(results: dict[str, Any], docs: Path) -> None:
+def rows_of(parts: Parts, kind: str) -> list[dict[str, Any]]:
+    """The rows of all parts of a kind, in their order."""
+    return [row for name, part in parts.items() if name.split()[0] == kind for row in part["rows"]]
+
+
+def write_report(parts: Parts, docs: Path) -> None:
     """Raises BenchError where statistics.md lacks a marker `<!-- name -->` … `<!-- /name -->`."""
-    coverage = pd.DataFrame(results["coverage"])
-    folder = docs / "statistics"
+    coverage = pd.DataFrame(rows_of(parts, "coverage"))
     page = docs / "statistics.md"
     text = page.read_text(encoding="utf-8")
-    for name, table in report_tables(results).items():
+    for name, table in report_tables(parts).items():
         text = fill(text, name, table, page)
-    write_json(folder / "simulations.json", results)
+    write_json(docs / RESULTS, parts)
+    folder = docs / "statistics"
     coverage_figure(coverage[coverage.metric == "auroc"], folder / "coverage.png")
-    comparison_figure(pd.DataFrame(results["size"]), pd.DataFrame(results["power"]), folder / "tests.png")
+    size, power = (pd.DataFrame(rows_of(parts, kind)) for kind in ("size", "power"))
+    comparison_figure(size, power, folder / "tests.png")
     write_text(page, text)
 
 
-def report_tables(results: dict[str, Any]) -> dict[str, str]:
+def report_tables(parts: Parts) -> dict[str, str]:
     """Marker → Markdown table."""
-    coverage = pd.DataFrame(results["coverage"])
+    coverage = pd.DataFrame(rows_of(parts, "coverage"))
     auroc = coverage[coverage.metric == "auroc"]
-    size = pd.DataFrame(results["size"])
+    size = pd.DataFrame(rows_of(parts, "size"))
     return {
         "coverage": coverage_table(auroc),
         "shapes": shape_table(auroc[auroc.method == "moderated"]),
         "precision": coverage_table(coverage[coverage.metric == "average_precision"]),
-        "macro": macro_table(pd.DataFrame(results["macro"])),
+        "macro": macro_table(pd.DataFrame(rows_of(parts, "macro"))),
         "means": design_table(size, _covered),
         "size": design_table(size, _rejected),
         "classes": class_table(size),
         "one-seed": one_seed_table(size),
-        "power": power_table(results["power"]),
+        "power": power_table(rows_of(parts, "power")),
     }
 
 
@@ -174,29 +183,31 @@ def one_seed_table(frame: pd.DataFrame) -> str:
 
 
 def power_table(rows: list[dict[str, Any]]) -> str:
-    """Designs whose typical study prints no minimum detectable effect promise nothing."""
+    """Where nothing is promised, what was predicted of the smaller difference stands in brackets."""
     shown = [
         [
             *_design(r),
             r["average"],
             f"{r['true_difference']:.3f}",
-            *(["withheld", "–"] if r["mde"] is None else [f"{r['mde']:.3f}", f"{100 * r['predicted']:.1f}%"]),
+            f"{r['mde']:.3f}" if r["promised"] else "withheld",
+            *(_promise(r, r[k]) for k in ("predicted", "corrected")),
             f"{100 * r['found']:.1f}%{_few(r)}" + ("" if keeps_promise(r) else " ✗"),
             f"{100 * r['withheld']:.0f}%",
         ]
         for r in rows
     ]
-    return markdown(
-        [*HEAD, "mean", "planted", "MDE (median)", "predicted", "found", "studies without"], shown
-    )
+    end = ["mean", "planted", "MDE (median)", "predicted", "corrected", "found", "studies without"]
+    return markdown([*HEAD, *end], shown)
+
+
+def _promise(row: dict[str, Any], power: float) -> str:
+    return f"{100 * power:.1f}%" if row["promised"] else f"({100 * power:.1f}%)"
 
 
 def keeps_promise(row: dict[str, Any]) -> bool:
-    """Whether a planted difference is found as often as predicted, within PROMISE and two standard errors."""
-    if row["predicted"] is None:
-        return True
-    error = (row["found"] * (1 - row["found"]) / row["experiments"]) ** 0.5
-    return bool(abs(row["found"] - row["predicted"]) <= PROMISE + 2 * error)
+    """Whether a planted difference is found as often as predicted, within PROMISE; true of what promises
+    nothing."""
+    return not row["promised"] or bool(abs(row["found"] - row["predicted"]) <= PROMISE)
 
 
 def coverage_figure(frame: pd.DataFrame, path: Path) -> None:
@@ -240,8 +251,10 @@ def comparison_figure(size: pd.DataFrame, power: pd.DataFrame, path: Path) -> No
     axes[0].set_ylim(bottom=0)
     axes[0].legend(fontsize=8)
     axes[1].plot([0, 1], [0, 1], color="0.7", linewidth=0.8)
-    promised = power[power.predicted.notna()]
-    axes[1].plot(promised.predicted.astype(float), promised.found, "o")
+    for promised, marker, label in ((True, "o", "promised"), (False, "x", "MDE out of reach")):
+        part = power[power.promised == promised]
+        axes[1].plot(part.predicted, part.found, marker, color="C0", label=label)
+    axes[1].legend(fontsize=8)
     axes[1].set_xlabel("predicted power")
     axes[1].set_ylabel("planted difference found")
     _save(figure, path)
