@@ -17,6 +17,7 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from benchmark.cli import main
+from benchmark.core.errors import BenchError
 from benchmark.grid.layout import Project
 from benchmark.reporting.examples import write_examples
 from benchmark.reporting.explain import explain, explain_lines
@@ -24,6 +25,7 @@ from benchmark.reporting.joint import Scores
 from benchmark.reporting.outputs import PartReport
 from benchmark.reporting.site.content import write_site
 from benchmark.reporting.site.explore import confusions
+from benchmark.reporting.site.volumes import read_volumes
 from benchmark.reporting.site.words import with_terms
 from benchmark.stages.examples import Example, SetExamples, chosen_examples
 
@@ -165,6 +167,30 @@ def test_names_cannot_inject_markup(project, tmp_path):
     text = write_site(PartReport(Project(work))).read_text(encoding="utf-8")
     assert "<script>alert(1)" not in text
     assert text.count("<script") == 6
+
+
+def test_volumes_stand_on_the_page_as_their_files_say(page, project, root, tmp_path):
+    """The tables of reports/ct, bold where they are, and both pictures; without them there is no section."""
+    assert 'id="ct"' not in page
+    work = tmp_path / "work"
+    shutil.copytree(project, work)
+    shutil.copytree(root / "reports" / "ct", work / "reports" / "ct")
+    (work / "docs").mkdir(exist_ok=True)
+    shutil.copy(root / "docs" / "ct-twin.jpg", work / "docs")
+    made = write_site(PartReport(Project(work))).read_text(encoding="utf-8")
+    section = html.unescape(made[made.index('<section id="ct"') : made.index('<section id="verdicts"')])
+    csv_rows = (root / "reports" / "ct" / "overview.csv").read_text(encoding="utf-8").count("\n") - 1
+    table = section[section.index('id="ct-overview"') : section.index('id="ct-claims"')]
+    assert table.count("<tr>") == csv_rows + 1
+    for line in (root / "reports" / "ct" / "summarisation.md").read_text(encoding="utf-8").splitlines():
+        for bold in re.findall(r"\*\*([\d.]+ [^*]*)\*\* \|", line):
+            assert f"<strong>{bold}</strong>" in section
+    assert "\\" not in re.sub(r'src="[^"]*"', "", section)
+    assert section.count("data:image/webp;base64,") == 2
+    assert len(made) - len(page) < 400_000
+    (work / "reports" / "ct" / "bank.md").write_text("# Bank\n\n| a | b |\n")
+    with pytest.raises(BenchError, match=r"bank\.md"):
+        read_volumes(Project(work))
 
 
 def test_command(inside, capsys):

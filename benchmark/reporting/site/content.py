@@ -18,6 +18,7 @@ from benchmark.reporting.outputs import PartReport, published
 from benchmark.reporting.provenance import mlflow_runs, reproduce, run_records, seed_facts
 from benchmark.reporting.site.explore import explorer
 from benchmark.reporting.site.page import CellPage, render
+from benchmark.reporting.site.volumes import read_volumes
 from benchmark.reporting.tables import claims
 
 
@@ -43,6 +44,7 @@ def write_site(report: PartReport) -> Path:
         },
         version=__version__,
         pictures=[p for p in (gallery.picture(project), specificity.picture(project)) if p is not None],
+        volumes=read_volumes(project),
     )
     page = project.reports / "site" / "index.html"
     write_text(page, text)

@@ -15,6 +15,7 @@ from benchmark.reporting.gallery import Picture
 from benchmark.reporting.numbers import missing
 from benchmark.reporting.published import Published
 from benchmark.reporting.site.explore import answers, packed, plotly
+from benchmark.reporting.site.volumes import Volumes
 from benchmark.reporting.site.words import GLOSSARY, bibtex, slug, term_of, with_terms, would_change
 from benchmark.reporting.table import Table, comma_separated, is_best
 from benchmark.reporting.verdicts import Judgement
@@ -50,9 +51,10 @@ def render(
     *,
     version: str,
     pictures: Sequence[Picture] = (),
+    volumes: Volumes | None = None,
 ) -> str:
     """The page. prompts: dataset → class → the text that it was scored with. explored: as `explore.explorer`
-    makes it. pictures: figures that are files already."""
+    makes it. pictures: figures that are files already. volumes: what there is of chest CT."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -87,6 +89,7 @@ def render(
             *[{"drawing": p, "source": p.source, "id": f"figure-{slug(p.name)}"} for p in pictures],
         ],
         cells=cells,
+        volumes=volumes,
         filters=_filters(evidence, tables),
         published=published,
         data=_packed(_per_class(evidence, prompts)),
