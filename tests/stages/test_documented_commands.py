@@ -32,7 +32,6 @@ NOT_RUN = {
     "make reproduce": "builds the environment from the package index, then takes half an hour",
     "make grid": "builds the environment from the package index, then takes an hour",
     "make test": "builds the environment from the package index, then runs this very suite",
-    "make test-all": "as above",
     "make fuzz": "tries a hundred thousand inputs; tests/fuzz tries some",
     'make fuzz FUZZ="--inputs 1000000 --processes 8 --minutes 60"': "as above, for an hour",
     'make fuzz FUZZ="--only DICOM JPEG --inputs 20000"': "as above, for minutes",
