@@ -14,10 +14,6 @@ from benchmark.core.preprocessing import Preprocessing
 from benchmark.encoders.cards import EncoderCard, ImageCard, TextCard
 
 PROCESSORS = ("preprocessor_config.json", "processor_config.json")
-VOCABULARIES = (
-    "tokenizer.json", "vocab.json", "vocab.txt", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model",
-)  # fmt: skip
-"""Files of which a folder of texts has one; without any the library makes up an empty vocabulary."""
 _RESAMPLING = {2: "bilinear", 3: "bicubic"}
 
 
@@ -25,8 +21,7 @@ def folder_card(folder: Path, kind: str, pooling: str | None = None) -> EncoderC
     """A card of the model in a folder; what its files do not state is `unknown`.
 
     kind: image or text. pooling: `model`, of towers that share a space, else `cls` for images with a class
-    token and `mean` for texts. Raises CardError where there is no model, no image processor for images or no
-    vocabulary for texts.
+    token and `mean` for texts. Raises CardError where there is no model, or no image processor for images.
     """
     config = read_config(folder)
     fields: dict[str, Any] = {
@@ -37,8 +32,6 @@ def folder_card(folder: Path, kind: str, pooling: str | None = None) -> EncoderC
         "seen": "unknown",
     }
     if kind == "text":
-        if not any((folder / name).is_file() for name in VOCABULARIES):
-            raise CardError(f"{folder}: no {VOCABULARIES[0]}, which says how texts become ids. Add it.")
         length = _text_config(config).get("max_position_embeddings")
         fields |= {"pooling": pooling or "mean"}
         if isinstance(length, int) and length > 2:

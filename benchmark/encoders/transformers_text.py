@@ -40,6 +40,9 @@ class TransformersText(TextEncoder):
         self.tokenizer = from_folder("AutoTokenizer", words)
         if not self.tokenizer.is_fast:
             raise WeightsError(f"encoder {card.name}: '{words}' has no tokenizer.json, which is needed.")
+        if not set(self.tokenizer.get_vocab()) - set(self.tokenizer.all_special_tokens):
+            # The library makes a tokenizer of nothing, to which every word is unknown.
+            raise WeightsError(f"encoder {card.name}: '{words}' has no vocabulary; add its tokenizer.json.")
         known = max(self.tokenizer.get_vocab().values(), default=0)
         embedded = self.model.get_input_embeddings().num_embeddings
         if known >= embedded:
