@@ -92,7 +92,7 @@ class Gathered:
             folder.name for _, results in self.project.evaluations(cell) for folder in results.iterdir()
         }
         names = {name.removesuffix("-official") for name in folders} & set(card_names())
-        return any((load_card(name).modality == "ct") == (self.part == VOLUMES) for name in names)
+        return ("ct" in {load_card(name).modality for name in names}) == (self.part == VOLUMES)
 
     @cached_property
     def evidence(self) -> Evidence:
