@@ -87,8 +87,7 @@ def submit(
         return Submission((), commands, asked, logs)
     with _refusal(cluster):
         executor = _executor(logs, cluster)
-        # Since Slurm 22.05 srun does not take this from the job and would bind it to one core.
-        executor.update_parameters(**asked, slurm_srun_args=[f"--cpus-per-task={resources.cpus}"])
+        executor.update_parameters(**asked)
         with executor.batch():
             submitted = [executor.submit(Shard(command, str(project.root))) for command in commands]
     return Submission(tuple(str(job.job_id) for job in submitted), commands, asked, logs)
