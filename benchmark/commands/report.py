@@ -84,6 +84,19 @@ def site(part: Latest = None, as_json: JsonOption = False) -> None:
     emit({"page": page}, page, as_json)
 
 
+@app.command(
+    epilog="bench stage cells attribution · bench stage summarise all · bench report attribution --json"
+)
+def attribution(as_json: JsonOption = False) -> None:
+    """Write reports/attribution/: what each ingredient of a method is worth, as a table and a figure."""
+    from benchmark.grid.layout import Project
+    from benchmark.reporting.outputs import write_attribution
+
+    project = Project.find()
+    paths = [project.relative(path) for path in write_attribution(project)]
+    emit({"files": paths}, "\n".join(p for p in paths if p.endswith((".md", ".png"))), as_json)
+
+
 @app.command("all")
 def everything(part: Latest = None, as_json: JsonOption = False) -> None:
     """Write tables, figures and the page from one reading of the results."""

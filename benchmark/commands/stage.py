@@ -54,7 +54,7 @@ def cell(name: CellName, seeds: Seeds = None, as_json: JsonOption = False) -> No
 
 @app.command()
 def cells(
-    group: Annotated[str, typer.Argument(help="main, ablations, ct, or a `table` of cells in params.yaml.")],
+    group: Annotated[str, typer.Argument(help="main, ablations, ct, attribution, or a `table` of cells.")],
     jobs: Annotated[int | None, typer.Option("--jobs", min=1, help="Processes; default: one a core.")] = None,
     as_json: JsonOption = False,
 ) -> None:

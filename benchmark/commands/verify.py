@@ -13,7 +13,8 @@ EPILOG = "bench verify · bench verify cross-attention-beats-cosine · bench ver
 
 def command(
     claims: Annotated[
-        list[str] | None, typer.Argument(help="Ids of reports/claims.yaml; default: all.", metavar="[CLAIM]…")
+        list[str] | None,
+        typer.Argument(help="Ids of claims and predictions; default: all.", metavar="[CLAIM]…"),
     ] = None,
     as_json: JsonOption = False,
 ) -> int:
@@ -21,7 +22,8 @@ def command(
 
     p values are corrected over all claims of a declared family, run or not. A result on synthetic twins is
     never one about patients, nor a result with shared encoders one about the published recipe; both are
-    worded so. Exit 1 if a required claim is contradicted.
+    worded so. Then, how many signs of each prediction are those found here. Exit 1 if a required claim is
+    contradicted.
     """
     from benchmark.grid.layout import Project
     from benchmark.reporting.claims import claims_of
@@ -29,10 +31,17 @@ def command(
     if claims:
         claims_of(Project.find(), claims)
     from benchmark.reporting.outputs import verify
+    from benchmark.reporting.predictions import predictions_text
     from benchmark.reporting.verdicts import report_text
 
-    judgements = verify(Project.find(), claims or [])
+    judgements, predicted = verify(Project.find(), claims or [])
     failed = [j.claim for j in judgements if j.fails]
-    value = {"claims": [j.as_json() for j in judgements], "required_contradicted": failed}
-    emit(value, report_text(judgements), as_json)
+    value = {
+        "claims": [j.as_json() for j in judgements],
+        "predictions": [own.as_json() for own in predicted],
+        "required_contradicted": failed,
+    }
+    said = [predictions_text(predicted)] if predicted else []
+    said += [report_text(judgements)] if judgements or not predicted else []
+    emit(value, "\n\n".join(said), as_json)
     return 1 if failed else 0

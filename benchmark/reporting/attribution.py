@@ -25,6 +25,23 @@ def family_size(declared: Mapping[str, AttributionParams], cells: Mapping[str, C
     return size
 
 
+def lacking(
+    declared: Mapping[str, AttributionParams],
+    cells: Mapping[str, CellInfo],
+    there: Callable[[str, str], bool],
+) -> Iterator[str]:
+    """What params.yaml plans and cannot be told apart yet, with the cells that lack results.
+
+    there: (cell, dataset) → whether it has predictions.
+    """
+    for own in declared.values():
+        names = dict.fromkeys(own.cells.values())
+        plans = [cells[name].evaluate for name in names]
+        for dataset in (d for d in plans[0] if all(d in plan for plan in plans)):
+            if absent := [name for name in names if not there(name, dataset)]:
+                yield f"{own.label} on {dataset}: no results of {', '.join(absent)}"
+
+
 def contributions(
     declared: Mapping[str, AttributionParams],
     datasets: Sequence[str],

@@ -292,7 +292,7 @@ def _performance(g: Gathered) -> Facts:
 
 
 def _claims(g: Gathered) -> Facts:
-    return [f"{j.claim}: {j.verdict}" for j in judge_all(g.project, gathered=g)]
+    return [f"{j.claim}: {j.verdict}" for j in judge_all(g.project, g)]
 
 
 def _span(values: Any) -> str:

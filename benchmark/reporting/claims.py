@@ -94,15 +94,48 @@ class Claim(Strict):
     required: bool = False
 
 
+class PredictedSet(Strict):
+    """order: cells, best first, as `a > b > c`. seed_sd: how far printed values of one method lie apart over
+    trainings, as the paper measured it."""
+
+    dataset: str
+    stratum: str = "all"
+    order: Annotated[str, Field(pattern=r"^[\w-]+( > [\w-]+)+$")]
+    seed_sd: float = Field(gt=0)
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        return tuple(self.order.split(" > "))
+
+
+class Prediction(Strict):
+    """An order of cells that a paper leads one to expect. published: the source of its values in
+    published.yaml. rows: cell → the method that it stands for there."""
+
+    id: str
+    statement: str
+    source: Source
+    published: str
+    rows: dict[str, str]
+    sets: tuple[PredictedSet, ...]
+
+
 class Ledger(Strict):
     """families: name → what question its claims ask together. All claims of a family count in the correction
-    of each, run or not, so that no p depends on which results are there."""
+    of each, run or not, so that no p depends on which results are there. predictions: each a family of its
+    own."""
 
     families: dict[str, str]
     claims: tuple[Claim, ...]
+    predictions: tuple[Prediction, ...] = ()
 
 
 def load_claims(path: Path) -> tuple[Claim, ...]:
+    """The claims of a ledger. Raises as `load_ledger`."""
+    return load_ledger(path).claims
+
+
+def load_ledger(path: Path) -> Ledger:
     """Raises BenchError in one line that names the file, the line, the claim and the key."""
     file = read_located(path, BenchError)
     try:
@@ -110,10 +143,11 @@ def load_claims(path: Path) -> tuple[Claim, ...]:
     except ValidationError as error:
         place, loc, reason = file.first_fault(error, KINDS)
         where = ".".join(map(str, loc))
-        if len(loc) > 1 and loc[0] == "claims":
-            item = file.value["claims"][int(loc[1])]
+        if len(loc) > 1 and loc[0] in ("claims", "predictions"):
+            item = file.value[loc[0]][int(loc[1])]
             name = item.get("id", f"number {int(loc[1]) + 1}") if isinstance(item, dict) else loc[1]
-            where = f"claim '{name}': {'.'.join(map(str, loc[2:])) or 'entry'}"
+            kind = str(loc[0]).removesuffix("s")
+            where = f"{kind} '{name}': {'.'.join(map(str, loc[2:])) or 'entry'}"
         raise BenchError(f"{place}: {where or 'file'}: {reason}.") from None
     seen: set[str] = set()
     for number, claim in enumerate(ledger.claims):
@@ -127,7 +161,15 @@ def load_claims(path: Path) -> tuple[Claim, ...]:
             raise BenchError(
                 f"{place}: claim '{claim.id}' is of family '{claim.family}', not one of families.{guess}"
             )
-    return ledger.claims
+    for number, own in enumerate(ledger.predictions):
+        place = file.place(("predictions", number, "id"))
+        if own.id in seen:
+            raise BenchError(f"{place}: two entries have the id '{own.id}'.")
+        seen.add(own.id)
+        for at in own.sets:
+            if unknown := sorted(set(at.cells) - set(own.rows)):
+                raise BenchError(f"{place}: the order on {at.dataset} names '{unknown[0]}', not one of rows.")
+    return ledger
 
 
 def source_file(project: Project, name: str) -> Path:
@@ -137,11 +179,12 @@ def source_file(project: Project, name: str) -> Path:
     return own if own.is_file() or not shipped.is_file() else shipped
 
 
-def claims_of(project: Project, wanted: Sequence[str]) -> tuple[Claim, ...]:
-    """The whole ledger of a project. Raises UnknownName for a wanted claim that it does not hold."""
-    claims = load_claims(source_file(project, CLAIMS))
-    known = [claim.id for claim in claims]
+def claims_of(project: Project, wanted: Sequence[str]) -> Ledger:
+    """The whole ledger of a project. Raises UnknownName for a wanted claim or prediction that it does not
+    hold."""
+    ledger = load_ledger(source_file(project, CLAIMS))
+    known = [own.id for own in (*ledger.claims, *ledger.predictions)]
     for name in wanted:
         if name not in known:
             raise UnknownName("claim", name, known, "See reports/claims.yaml.")
-    return claims
+    return ledger

@@ -161,7 +161,8 @@ class Evidence:
     task_sets: the same of the other tasks, by (task, dataset).
     frequency: dataset → class → training studies that name it. trends: (name, dataset) → AUROC over it.
     factor_effects: of the training text, per method and dataset. contributions: of the ingredients that
-    params.yaml tells apart, of which it plans `contributions_planned`. task_plan: task → the sets that
+    params.yaml tells apart, of which it plans `contributions_planned`; contributions_lacking: what of them
+    cannot be told yet, and why. task_plan: task → the sets that
     params.yaml plans for it. recipe: how the methods are trained. rounding: by how much macro values of
     trainings differ that differ in the last bit of their features, (name, dataset, stratum, metric) → (V,),
     where measured. references, floor: of the summary, what stands below and above the methods and whether
@@ -183,6 +184,7 @@ class Evidence:
     factor_effects: tuple[FactorEffect, ...] = ()
     contributions: tuple[Contribution, ...] = ()
     contributions_planned: int = 0
+    contributions_lacking: tuple[str, ...] = ()
     trained_on: dict[str, str] = field(default_factory=dict)
     task_plan: dict[str, tuple[str, ...]] = field(default_factory=dict)
     recipe: str = "equal-budget"

@@ -27,7 +27,7 @@ from benchmark.evaluation.statistics.effects import Effect
 from benchmark.evaluation.statistics.multiplicity import holm
 from benchmark.evaluation.statistics.paired import difference
 from benchmark.evaluation.statistics.panel import Panel, strata_contrast
-from benchmark.evaluation.statistics.seeds import summarise
+from benchmark.evaluation.statistics.seeds import SeedSummary, summarise
 from benchmark.evaluation.statistics.trend import frequency_trend
 from benchmark.grid.layout import Project, source_name
 from benchmark.grid.modality import on_volumes
@@ -36,7 +36,7 @@ from benchmark.grid.params_file import load_params
 from benchmark.grid.parts import VOLUMES
 from benchmark.official.seen import SEEN, method_of
 from benchmark.prompts.named import Named
-from benchmark.reporting.attribution import contributions, family_size
+from benchmark.reporting.attribution import contributions, family_size, lacking
 from benchmark.reporting.evidence import SEPARATOR, CellInfo, Curve, Evidence
 from benchmark.reporting.factor_effects import factor_effects
 from benchmark.reporting.joint import Scores, panels_of
@@ -172,18 +172,25 @@ class Gathered:
         """The evidence with what needs predictions: trends over training frequency of the main cells, and
         the effects of what the training text is made of."""
         return replace(
-            self.evidence,
+            self.attributed,
             trends=dict(self._trends(self.evidence)),
             model_effects=self._model_effects(self.evidence),
             factor_effects=tuple(factor_effects(self.evidence, self.panels, self.config)),
-            contributions=tuple(
-                contributions(self.params.attribution, self.evidence.datasets, self.panels, self.config)
-                if self.part == "all"
-                else ()
+        )
+
+    @cached_property
+    def attributed(self) -> Evidence:
+        """The evidence with what each ingredient of a difference is worth, of the part that has ablations."""
+        if self.part != "all":
+            return self.evidence
+        declared, cells = self.params.attribution, self.evidence.cells
+        return replace(
+            self.evidence,
+            contributions=tuple(contributions(declared, self.evidence.datasets, self.panels, self.config)),
+            contributions_planned=family_size(declared, cells),
+            contributions_lacking=tuple(
+                lacking(declared, cells, lambda name, dataset: self.scores(name, dataset) is not None)
             ),
-            contributions_planned=family_size(self.params.attribution, self.evidence.cells)
-            if self.part == "all"
-            else 0,
         )
 
     @property
@@ -272,6 +279,12 @@ class Gathered:
         own = self.scores(name, dataset)
         return [] if own is None else panels_of(own)
 
+    @lru_cache(maxsize=64)  # noqa: B019
+    def summary(self, name: str, dataset: str) -> SeedSummary | None:
+        """AUROC over the seeds of a name; None without predictions."""
+        panels = self.panels(name, dataset)
+        return summarise(panels) if panels else None
+
     def _model_effects(self, evidence: Evidence) -> dict[tuple[str, str], tuple[float, float, float, float]]:
         """(model, dataset) → difference to the main cell of CLIP with its limits, and p, corrected over the
         models of a set; nothing where either has no predictions of the same images."""
@@ -296,10 +309,9 @@ class Gathered:
         for name in evidence.mains:
             for dataset in evidence.datasets:
                 counts = evidence.frequency.get(dataset, {})
-                panels = self.panels(name, dataset) if counts else []
-                if not panels:
+                summary = self.summary(name, dataset) if counts else None
+                if summary is None:
                     continue
-                summary = summarise(panels)
                 ks = [k for k, c in enumerate(summary.columns) if c.single and c.name in counts]
                 x = np.array([counts[summary.columns[k].name] for k in ks])
                 try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +18,10 @@ from benchmark.grid.layout import Project
 from benchmark.grid.params_file import load_params
 from benchmark.grid.parts import VOLUMES
 from benchmark.reporting.changes import Reproduced, Stages, compare_locks, compare_tables
-from benchmark.reporting.claims import CLAIMS, Claim, claims_of, load_claims, source_file
+from benchmark.reporting.claims import CLAIMS, Claim, Prediction, claims_of, load_ledger, source_file
+from benchmark.reporting.gains import gains
 from benchmark.reporting.gather import PARTS, Gathered, gather
+from benchmark.reporting.predictions import Held, held
 from benchmark.reporting.published import Published, load_published
 from benchmark.reporting.table import Table, save
 from benchmark.reporting.tables import Material, all_tables
@@ -52,7 +55,17 @@ class PartReport:
     def tables(self) -> list[Table]:
         """Every table; the ledger of claims too, of which the main part has those on ablations as not run."""
         rows = submitted_rows(self.project.root)
-        return all_tables(Material(self.gathered.traced, published(self.project), self.judgements, rows))
+        expected = load_ledger(source_file(self.project, CLAIMS)).predictions
+        return all_tables(
+            Material(
+                self.gathered.traced,
+                published(self.project),
+                self.judgements,
+                rows,
+                predictions_held(self.project, self.gathered, expected),
+                gains(self.gathered),
+            )
+        )
 
     @cached_property
     def drawings(self) -> list[Drawing]:
@@ -62,7 +75,7 @@ class PartReport:
 
     @cached_property
     def judgements(self) -> list[Judgement]:
-        return judge_all(self.project, gathered=self.gathered)
+        return judge_all(self.project, self.gathered)
 
 
 def write_tables(report: PartReport) -> list[Path]:
@@ -79,6 +92,26 @@ def write_tables(report: PartReport) -> list[Path]:
     numerics.apply(load_params(report.project.params).numerics)
     write_json(folder / processor.FINGERPRINT, processor.current())
     return paths
+
+
+def write_attribution(project: Project) -> list[Path]:
+    """reports/attribution/: what each ingredient of a difference is worth, as a table and a figure, of the
+    comparisons whose cells all have results. Raises BenchError where none has."""
+    from benchmark.reporting.figures.attribution import attribution as draw
+    from benchmark.reporting.figures.style import save as save_figure
+    from benchmark.reporting.tables.attribution import attribution
+
+    evidence = gather(project, "all").attributed
+    drawing = draw(evidence)
+    if drawing is None:
+        why = "; ".join(evidence.contributions_lacking) or "params.yaml names none under attribution"
+        raise BenchError(
+            f"nothing to attribute: {why}. Run `bench stage cells attribution`, then "
+            "`bench stage summarise all`."
+        )
+    folder = project.reports / "attribution"
+    table = replace(attribution(evidence), command="bench report attribution", commit=evidence.commit)
+    return [*save(table, folder), *save_figure(drawing, folder)]
 
 
 def figure_folder(project: Project) -> Path:
@@ -127,40 +160,49 @@ def where(project: Project) -> list[str]:
     return lines
 
 
-def verify(project: Project, wanted: Sequence[str]) -> list[Judgement]:
-    """Judge the whole ledger (its claims are corrected together) and return those asked for.
+def verify(project: Project, wanted: Sequence[str]) -> tuple[list[Judgement], list[Held]]:
+    """Judge the whole ledger (its claims are corrected together) and return the claims and predictions asked
+    for; no prediction where nothing was summarised.
 
     Raises UnknownName for a claim that the ledger does not hold.
     """
-    claims = claims_of(project, wanted)
-    judgements = judge_all(project, claims)
-    return [j for j in judgements if not wanted or j.claim in wanted]
+    ledger = claims_of(project, wanted)
+    gathered, on_ct = _gathered(project, volumes=False), _gathered(project, volumes=True)
+    asked = [own for own in ledger.predictions if not wanted or own.id in wanted]
+    predicted = [] if gathered is None else predictions_held(project, gathered, asked)
+    found = [*_judged(ledger.claims, False, gathered), *_judged(ledger.claims, True, on_ct)]
+    kept = {j.claim: j for j in found if not wanted or j.claim in wanted}
+    return [kept[claim.id] for claim in ledger.claims if claim.id in kept], predicted
 
 
-def judge_all(
-    project: Project, claims: Sequence[Claim] | None = None, gathered: Gathered | None = None
-) -> list[Judgement]:
-    """Every claim; `not run` throughout where nothing was summarised.
-
-    gathered: the part whose claims are judged, those on CT volumes or all others; None: both, each by its own
-    part.
-    """
-    claims = claims or load_claims(source_file(project, CLAIMS))
-    parts = [False, True] if gathered is None else [gathered.part == VOLUMES]
-    found = {j.claim: j for volumes in parts for j in _judged(project, claims, volumes, gathered)}
-    return [found[claim.id] for claim in claims if claim.id in found]
+def predictions_held(project: Project, gathered: Gathered, predictions: Sequence[Prediction]) -> list[Held]:
+    """Predictions, which are about radiographs, against the results of a part."""
+    if gathered.part == VOLUMES:
+        return []
+    cells = gathered.evidence.cells
+    return held(predictions, published(project), cells, gathered.summary, gathered.config)
 
 
-def _judged(
-    project: Project, claims: Sequence[Claim], volumes: bool, gathered: Gathered | None
-) -> list[Judgement]:
+def judge_all(project: Project, gathered: Gathered) -> list[Judgement]:
+    """Every claim of the ledger that is about these results: those on CT volumes, or all others."""
+    claims = load_ledger(source_file(project, CLAIMS)).claims
+    return _judged(claims, gathered.part == VOLUMES, gathered)
+
+
+def _judged(claims: Sequence[Claim], volumes: bool, gathered: Gathered | None) -> list[Judgement]:
+    """Claims on CT volumes or all others; `not run` throughout where nothing was summarised."""
     own = [claim for claim in claims if (claim.family == CT_FAMILY) == volumes]
-    parts = [part for part in PARTS if (part == VOLUMES) == volumes]
     if gathered is None:
-        if not any((project.summary(part) / "metrics.parquet").is_file() for part in parts):
-            return judge(own, None, lambda *_: None)
-        gathered = gather(project, VOLUMES if volumes else None)
+        return judge(own, None, lambda *_: None)
     return judge(own, gathered.evidence, gathered.interaction)
+
+
+def _gathered(project: Project, volumes: bool) -> Gathered | None:
+    """The results on volumes or on radiographs; None where these were not summarised."""
+    parts = [part for part in PARTS if (part == VOLUMES) == volumes]
+    if not any((project.summary(part) / "metrics.parquet").is_file() for part in parts):
+        return None
+    return gather(project, VOLUMES if volumes else None)
 
 
 def changes(

@@ -86,19 +86,22 @@ def features_stage() -> str:
 
 def cell_stage(name: str, seeds: Sequence[int] | None) -> str:
     """Train and evaluate one cell with these seeds, its own, or those of the grid; what is done is reused."""
-    from benchmark.stages.pool import carry_out_job
+    from benchmark.stages.pool import Job, carry_out_job, row_lines
 
     now = session()
     cell = cell_named(now.params, name)
     seeds = seeds or cell.seeds or now.params.seeds
+    done = {}
     for seed in seeds:
-        carry_out_job(now, cell, seed)
+        done[f"seed-{seed}"] = carry_out_job(now, cell, seed)
+        for line in row_lines(now.params, Job(cell.name, seed), done, len(seeds)):
+            now.say(line)
     return f"{cell.name}: {len(seeds)} seed(s) trained and evaluated"
 
 
 def cells_stage(group: str, processes: int | None) -> str:
-    """Train and evaluate the main cells (`main`), all ablation cells (`ablations`), those of one table, or
-    all cells on CT volumes (`ct`), one a core at a time."""
+    """Train and evaluate the main cells (`main`), all ablation cells (`ablations`), those that `attribution`
+    names, those of one table, or all cells on CT volumes (`ct`), one a core at a time."""
     from benchmark.stages.pool import carry_out_cells
 
     now = session(group)

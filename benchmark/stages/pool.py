@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 from benchmark.core.files import write_json
 from benchmark.core.hashing import hash_file
 from benchmark.core.progress import QUIET, watched
+from benchmark.core.tables import TWIN_NOTICE
 from benchmark.core.workers import worker_pool
 from benchmark.grid.layout import Project
 from benchmark.grid.modality import on_volumes
@@ -26,9 +27,9 @@ Say = Callable[[str], None]
 Headline = dict[str, Any]
 
 
-MAIN, ABLATIONS = "main", "ablations"
-"""Groups of cells beside VOLUMES, the main and ablation cells on CT; any other name is that of an ablation
-table."""
+MAIN, ABLATIONS, ATTRIBUTION = "main", "ablations", "attribution"
+"""Groups of cells beside VOLUMES, the main and ablation cells on CT; ATTRIBUTION: those that `attribution` of
+params.yaml names. Any other name is that of an ablation table."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,9 @@ def jobs_of(params: Params, group: str) -> list[Job]:
     every = {own.table for own in params.cells.values()} - {FLOOR}
     wanted = {MAIN: {FLOOR}, ABLATIONS: every, VOLUMES: every}.get(group, {group})
     cells += [ablation_cell(params, name) for name, own in params.cells.items() if own.table in wanted]
+    if group == ATTRIBUTION:
+        named = dict.fromkeys(name for own in params.attribution.values() for name in own.cells.values())
+        cells = [cell_named(params, name) for name in named]
     jobs = [(cell, Job(cell.name, seed)) for cell in cells for seed in cell.seeds or params.seeds]
     jobs.sort(key=lambda pair: (pair[0].texts.unit != "report", pair[1].seed))
     return [job for _, job in jobs]
@@ -58,8 +62,9 @@ def index_file(project: Project, group: str) -> Path:
 
 
 def carry_out_cells(project: Project, params: Params, group: str, processes: int | None, say: Say) -> str:
-    """Train and evaluate the cells of `group`; results/index/main.json, ablations.json or ct.json holds the
-    hashes of their weights and their headline numbers.
+    """Train and evaluate the cells of `group`, saying the numbers of each as it ends;
+    results/index/main.json, ablations.json or ct.json holds the hashes of their weights and their headline
+    numbers.
 
     params: of the file, or those of its CT volumes where `group` is VOLUMES. processes: None, one a core.
     Finished cells are reused. The first error of a job is raised once the jobs that had begun have ended.
@@ -74,7 +79,10 @@ def carry_out_cells(project: Project, params: Params, group: str, processes: int
     with watched(f"cells: {group}") as report:
         done = _alone(project, params, jobs, say) if count == 1 else _pool(project, group, jobs, count, say)
         for number, (job, found) in enumerate(done, 1):
-            numbers.setdefault(job.cell, {})[f"seed-{job.seed}"] = found
+            own = numbers.setdefault(job.cell, {})
+            own[f"seed-{job.seed}"] = found
+            for line in row_lines(params, job, own, sum(j.cell == job.cell for j in cells)):
+                say(line)
             report(number, len(jobs))
     if group in (MAIN, ABLATIONS, VOLUMES):
         write_json(index_file(project, group), numbers)
@@ -82,6 +90,28 @@ def carry_out_cells(project: Project, params: Params, group: str, processes: int
         return f"{group}: params.yaml has no such cell"
     beside = f", {len(others)} references beside them" if others else ""
     return f"{group}: {len(numbers) - len(others)} cells, {len(cells)} runs trained and evaluated{beside}"
+
+
+def row_lines(params: Params, job: Job, of_seed: Mapping[str, Headline], planned: int) -> list[str]:
+    """The macro AUROC of one seed that has just finished, on each set, and with the last of the `planned`
+    seeds of a cell their mean; nothing of a reference.
+
+    of_seed: `seed-N` → headline numbers by dataset, of the seeds so far.
+    """
+    last = of_seed[f"seed-{job.seed}"]
+    sets = [d for d, own in last.items() if isinstance(own, dict) and own.get("auroc_all") is not None]
+    if not sets:
+        return []
+    twin = f"  {TWIN_NOTICE}" if any(d not in params.data.roots for d in sets) else ""
+
+    def line(title: str, seeds: Sequence[Headline]) -> str:
+        means = {d: sum(own[d]["auroc_all"] for own in seeds) / len(seeds) for d in sets}
+        return f"{title}: macro AUROC {', '.join(f'{d} {v:.3f}' for d, v in means.items())}{twin}"
+
+    said = [line(f"{job.cell} seed {job.seed}", [last])]
+    if len(of_seed) == planned > 1:
+        said.append(line(f"{job.cell}, mean of {planned} seeds", list(of_seed.values())))
+    return said
 
 
 def _carry_out(session: Session, job: Job) -> Headline:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
+from benchmark.cli import main
 from benchmark.evaluation.statistics.seeds import summarise
 from benchmark.grid.layout import Project
 from benchmark.grid.params import AttributionParams
 from benchmark.grid.params_file import load_params
-from benchmark.reporting.attribution import contributions, family_size
+from benchmark.reporting.attribution import contributions, family_size, lacking
 from benchmark.reporting.factor_effects import MACRO
 from benchmark.reporting.figures.attribution import attribution as figure
 from benchmark.reporting.gather import Gathered
@@ -69,3 +73,35 @@ def test_a_set_that_lacks_a_cell_has_no_contributions(gathered):
 def test_every_combination_has_one_cell(cells, said):
     with pytest.raises(ValidationError, match=said):
         AttributionParams(label="x", factors=("a", "b"), cells=cells)
+
+
+def test_what_lacks_results_is_named(gathered):
+    cells = {**CELLS, "a": "carzero-local"}
+    declared = {"x": AttributionParams(label="A against B", factors=("a", "b"), cells=cells)}
+    known = gathered.evidence.cells
+    planned = {**known, "carzero-local": known["carzero-global"]}
+    said = list(lacking(declared, planned, lambda name, dataset: name != "carzero-local"))
+    assert said == [f"A against B on {d}: no results of carzero-local" for d in ("chestxray14", "chexpert")]
+    assert list(lacking(declared, planned, lambda *_: True)) == []
+    shown = table(replace(gathered.evidence, contributions_lacking=tuple(said)))
+    assert f"Not here: {said[0]}." in shown.notes
+
+
+def test_the_command_writes_a_table_and_a_figure_or_says_what_to_run(inside, capsys):
+    assert main(["report", "attribution"]) == 2
+    assert "bench stage cells attribution" in capsys.readouterr().err
+    own = inside / "params.yaml"
+    before = own.read_text(encoding="utf-8")
+    cells = "{none: clip-main, a: carzero-global, b: clip-main, a + b: carzero-main}"
+    more = f"attribution: {{x: {{label: CARZero against CLIP, factors: [a, b], cells: {cells}}}}}\n"
+    own.write_text(before + more, encoding="utf-8")
+    try:
+        assert main(["report", "attribution", "--json"]) == 0
+        files = json.loads(capsys.readouterr().out)["files"]
+        assert {Path(f).suffix for f in files} == {".md", ".csv", ".tex", ".svg", ".pdf", ".png"}
+        text = (inside / "reports" / "attribution" / "attribution.md").read_text(encoding="utf-8")
+        assert "SYNTHETIC TWIN" in text
+        assert "bench report attribution" in text
+    finally:
+        own.write_text(before, encoding="utf-8")
+        shutil.rmtree(inside / "reports" / "attribution", ignore_errors=True)

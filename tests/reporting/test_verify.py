@@ -14,7 +14,7 @@ from benchmark.cli import main
 from benchmark.core.errors import BenchError
 from benchmark.grid.layout import Project
 from benchmark.grid.params_file import load_params
-from benchmark.reporting.claims import Claim, load_claims
+from benchmark.reporting.claims import Claim, load_claims, load_ledger
 from benchmark.reporting.effects import dataset_effect, mean_effect, seed_values
 from benchmark.reporting.gather import gather
 from benchmark.reporting.outputs import PartReport
@@ -280,8 +280,11 @@ def test_every_cell_of_the_ledger_is_in_the_grid(root):
     grid = {f"{method}-main" for method in params.methods} | set(params.cells)
     grid |= {f"{method}-{end}" for method in params.methods for end in ("official", "ct")}
     grid |= set(params.ct.cells)
-    for one in load_claims(root / "reports" / "claims.yaml"):
+    ledger = load_ledger(root / "reports" / "claims.yaml")
+    for one in ledger.claims:
         assert {one.contrast.a, getattr(one.contrast, "b", one.contrast.a)} <= grid, one.id
+    for own in ledger.predictions:
+        assert set(own.rows) <= grid, own.id
 
 
 def test_required_and_contradicted_is_exit_1(inside, capsys):

@@ -81,6 +81,9 @@ NOT_RUN = {
     "bench plan carzero clip --dataset padchest --stratum tail --difference 0.05 --figure power.png": (
         "plans from results of another set; tests/reporting/test_plan.py does it"
     ),
+    "bench report attribution": (
+        "needs a cell for each combination of ingredients; tests/reporting/test_attribution.py runs it"
+    ),
     "bench report checklist > checklist.md": "writes by the shell; tests/reporting/test_checklist.py runs it",
     "python perf/check.py": "a measurement of minutes",
     "python perf/curves.py": "trainings of hours",

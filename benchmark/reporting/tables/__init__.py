@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 from benchmark.exchange.registry import SubmittedRow
 from benchmark.reporting.columns import on_planes, seen_note
 from benchmark.reporting.evidence import Evidence
+from benchmark.reporting.gains import Gain
+from benchmark.reporting.predictions import Held
 from benchmark.reporting.published import Published
 from benchmark.reporting.table import Table
 from benchmark.reporting.verdicts import Judgement
@@ -22,12 +24,14 @@ from benchmark.reporting.verdicts import Judgement
 @dataclass(frozen=True)
 class Material:
     """What tables are made of. judgements: of the claims; none where they were not asked for. submitted: rows
-    that others computed."""
+    that others computed. predictions: held against the results. gains: by size of lesions and by prompt."""
 
     evidence: Evidence
     published: Published
     judgements: Sequence[Judgement] = ()
     submitted: Sequence[SubmittedRow] = ()
+    predictions: Sequence[Held] = ()
+    gains: Sequence[Gain] = ()
 
 
 def all_tables(material: Material) -> list[Table]:

@@ -51,7 +51,9 @@ def attribution(evidence: Evidence) -> Table:
             "contribution is the mean, over all orders of adding the ingredients, of what adding it changes "
             "(Shapley value); the contributions of a comparison sum to its whole difference.",
             "Brackets hold 95% intervals over patients (all cells on the same images) and, for cells with "
-            "several seeds, trainings.",
+            "several seeds, trainings; the variance between trainings of a cell with one seed is taken from "
+            "the others.",
+            *(f"Not here: {why}." for why in evidence.contributions_lacking),
         ),
         family=f"the {size} ingredients and whole differences that params.yaml plans, on every set, whether "
         "or not they were run.",

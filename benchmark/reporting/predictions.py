@@ -1,0 +1,216 @@
+"""Orders of methods that papers lead one to expect, held against the results (`predictions`, claims.yaml).
+
+Every pair of rows that print apart by more than two trainings of one method do is one predicted sign. A pair
+agrees where our difference has the printed sign. The interval of the count rests on Holm's tests of all
+pairs of the prediction: those that are significantly of the printed sign agree, those significantly of the
+other one do not, and of all others either may be true, so that the interval holds the true count with the
+nominal level (as the rank intervals of `statistics.ranks`). With C pairs that agree and D that do not,
+Kendall's τ of the orders within the sets is (C - D) / (C + D), and its limits are those of the count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import combinations
+from typing import Any, Literal
+
+import numpy as np
+
+from benchmark.core.errors import BenchError
+from benchmark.core.settings import StatisticsConfig
+from benchmark.evaluation.statistics.multiplicity import holm
+from benchmark.evaluation.statistics.paired import Difference, difference
+from benchmark.evaluation.statistics.seeds import SeedSummary
+from benchmark.reporting.claims import PredictedSet, Prediction
+from benchmark.reporting.evidence import CellInfo
+from benchmark.reporting.numbers import signed_text
+from benchmark.reporting.published import Published
+
+SummaryOf = Callable[[str, str], SeedSummary | None]
+"""(cell, dataset) → its AUROC over seeds; None without predictions."""
+APART = 1.96 * np.sqrt(2)
+"""Standard deviations of one training by which two printed values must differ to predict a sign."""
+Agreement = Literal["same sign", "opposite sign"]
+
+
+@dataclass(frozen=True)
+class PredictedPair:
+    """better, worse: cells, as printed. published: their printed difference, positive. ours: the same
+    difference here. p_holm: over all pairs of the prediction. separable: whether that is below 1 - level."""
+
+    dataset: str
+    stratum: str
+    better: str
+    worse: str
+    published: float
+    ours: Difference
+    p_holm: float = float("nan")
+    separable: bool = False
+
+    @property
+    def agrees(self) -> bool:
+        return self.ours.value > 0
+
+    @property
+    def said(self) -> str:
+        sign: Agreement = "same sign" if self.agrees else "opposite sign"
+        return sign if self.separable else f"{sign}, not separable"
+
+
+@dataclass(frozen=True)
+class Count:
+    """How many of `pairs` agree, with the least and the most that the tests leave possible."""
+
+    pairs: int
+    agree: int
+    least: int
+    most: int
+
+    def tau(self) -> tuple[float, float, float]:
+        """Kendall's τ within the sets, with its limits."""
+        one, low, high = (2 * n / self.pairs - 1 for n in (self.agree, self.least, self.most))
+        return one, low, high
+
+
+@dataclass(frozen=True)
+class Held:
+    """One prediction held against results. sets: those that params.yaml plans for all of their cells;
+    values: (dataset, stratum, cell) → (printed, ours). close: pairs whose printed values are too near to
+    predict a sign. missing: cells without results, of which nothing is then counted."""
+
+    prediction: Prediction
+    sets: tuple[PredictedSet, ...]
+    pairs: tuple[PredictedPair, ...] = ()
+    values: Mapping[tuple[str, str, str], tuple[float, float]] | None = None
+    close: int = 0
+    missing: tuple[str, ...] = ()
+
+    def count(self, at: PredictedSet | None = None) -> Count:
+        """On one set, or on all."""
+        own = [p for p in self.pairs if at is None or (p.dataset, p.stratum) == (at.dataset, at.stratum)]
+        against = sum(p.separable and not p.agrees for p in own)
+        return Count(
+            len(own),
+            sum(p.agrees for p in own),
+            sum(p.separable and p.agrees for p in own),
+            len(own) - against,
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        whole = self.count()
+        tau = whole.tau() if whole.pairs else None
+        opposite = [
+            {"dataset": p.dataset, "stratum": p.stratum, "better": p.better, "worse": p.worse, "said": p.said}
+            for p in self.pairs
+            if not p.agrees
+        ]
+        counts = {} if self.missing else {**asdict(whole), "tau": tau, "opposite": opposite}
+        return {"prediction": self.prediction.id, "missing": list(self.missing), **counts}
+
+
+def predictions_text(found: Sequence[Held]) -> str:
+    """For people: a block a prediction, with every pair that has the opposite sign."""
+    lines = []
+    for own in found:
+        source = own.prediction.source
+        whole = own.count()
+        if own.missing:
+            lines.append(f"{own.prediction.id}: NOT RUN, no results of {', '.join(own.missing)}")
+        else:
+            tau, low, high = whole.tau()
+            lines.append(
+                f"{own.prediction.id}: {whole.agree} of {whole.pairs} published signs found "
+                f"[{whole.least}, {whole.most}]  Kendall's τ {tau:.2f} [{low:.2f}, {high:.2f}]"
+            )
+        lines.append(f"  predicted {own.prediction.statement}")
+        for p in (p for p in own.pairs if not p.agrees):
+            place = p.dataset if p.stratum == "all" else f"{p.dataset} ({p.stratum})"
+            lines.append(
+                f"  {p.said}: {p.better} minus {p.worse} on {place}, published {p.published:+.3f}, "
+                f"here {signed_text(p.ours.value, p.ours.low, p.ours.high)}"
+            )
+        lines.append(f"  source    {source.paper}, {source.where}")
+    return "\n".join(lines)
+
+
+def held(
+    predictions: Sequence[Prediction],
+    published: Published,
+    cells: Mapping[str, CellInfo],
+    summary: SummaryOf,
+    config: StatisticsConfig,
+) -> list[Held]:
+    """Every prediction of which params.yaml plans a set. Raises BenchError where an order is not that of the
+    printed values."""
+    found = []
+    for prediction in predictions:
+        printed = {at: _printed(prediction, at, published) for at in prediction.sets}
+        planned = [
+            at
+            for at in prediction.sets
+            if all(c in cells and at.dataset in cells[c].evaluate for c in at.cells)
+        ]
+        if planned:
+            found.append(_held(prediction, planned, printed, summary, config))
+    return found
+
+
+def _printed(prediction: Prediction, at: PredictedSet, published: Published) -> dict[str, float]:
+    """Cell → printed value, in the order of the prediction."""
+    values = {
+        (row.method, row.dataset, row.stratum): row.value
+        for row in published.rows
+        if row.source == prediction.published and row.metric == "auroc_macro"
+    }
+    where = f"reports/claims.yaml: prediction '{prediction.id}'"
+    found = {}
+    for cell in at.cells:
+        key = (prediction.rows[cell], at.dataset, at.stratum)
+        if key not in values:
+            raise BenchError(f"{where}: published.yaml has no value of {key[0]} on {at.dataset}.")
+        found[cell] = values[key]
+    if sorted(found.values(), reverse=True) != list(found.values()):
+        raise BenchError(f"{where}: the order on {at.dataset} is not that of the printed values.")
+    return found
+
+
+def _held(
+    prediction: Prediction,
+    planned: Sequence[PredictedSet],
+    printed: Mapping[PredictedSet, Mapping[str, float]],
+    summary: SummaryOf,
+    config: StatisticsConfig,
+) -> Held:
+    summaries = {(cell, at.dataset): summary(cell, at.dataset) for at in planned for cell in at.cells}
+    lacking = dict.fromkeys(cell for (cell, _), own in summaries.items() if own is None)
+    if lacking:
+        return Held(prediction, tuple(planned), missing=tuple(lacking))
+    there = {key: own for key, own in summaries.items() if own is not None}
+    pairs, values, close = [], {}, 0
+    for at in planned:
+        column = {c: _macro(there[c, at.dataset], at.stratum) for c in at.cells}
+        for cell, k in column.items():
+            values[at.dataset, at.stratum, cell] = (
+                printed[at][cell],
+                float(there[cell, at.dataset].mean[k]),
+            )
+        for better, worse in combinations(at.cells, 2):
+            gap = printed[at][better] - printed[at][worse]
+            if gap < APART * at.seed_sd:
+                close += 1
+                continue
+            one, other = there[better, at.dataset], there[worse, at.dataset]
+            ours = difference(one, other, column[better], config.level, config.power)
+            pairs.append(PredictedPair(at.dataset, at.stratum, better, worse, gap, ours))
+    corrected = holm(np.array([p.ours.p for p in pairs], dtype=float), len(pairs))
+    tested = tuple(
+        replace(p, p_holm=float(q), separable=bool(q < 1 - config.level))
+        for p, q in zip(pairs, corrected, strict=True)
+    )
+    return Held(prediction, tuple(planned), tested, values, close)
+
+
+def _macro(summary: SeedSummary, stratum: str) -> int:
+    """The column of the macro mean over a stratum."""
+    return [(c.name, c.stratum) for c in summary.columns].index(("macro", stratum))

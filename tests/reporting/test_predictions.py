@@ -1,0 +1,151 @@
+"""Published orders against results whose truth is known: CARZero is better than CLIP on both sets."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmark.core.errors import BenchError
+from benchmark.grid.layout import Project
+from benchmark.grid.params_file import load_params
+from benchmark.reporting.claims import Prediction, load_ledger
+from benchmark.reporting.gather import Gathered
+from benchmark.reporting.predictions import held, predictions_text
+from benchmark.reporting.published import Published, load_published
+from benchmark.reporting.tables.predictions import orders, signs
+
+VALUES = {"carzero-main": 0.80, "carzero-global": 0.79, "clip-main": 0.70}
+ROWS = {"carzero-main": "A", "carzero-global": "B", "clip-main": "C"}
+RIGHT = "carzero-main > clip-main"
+
+
+@pytest.fixture(scope="module")
+def gathered(project):
+    return Gathered(Project(project), load_params(project / "params.yaml"), "all")
+
+
+def prediction(*orders: str, sd: float = 0.001, name="x", rows=ROWS) -> Prediction:
+    """One order a set."""
+    sets = [
+        {"dataset": d, "order": order, "seed_sd": sd}
+        for d, order in zip(("chestxray14", "chexpert"), orders, strict=False)
+    ]
+    source = {"paper": "P", "where": "Table 5"}
+    return Prediction.model_validate(
+        {"id": name, "statement": "S.", "source": source, "published": "t", "rows": rows, "sets": sets}
+    )
+
+
+def printed(*orders: str) -> Published:
+    """Values of A, B and C that fall in the order of each set."""
+    sets = zip(("chestxray14", "chexpert"), orders, strict=False)
+    rows = [
+        {"method": ROWS[cell], "dataset": d, "task": "classification", "stratum": "all", "setting": "s",
+         "metric": "auroc_macro", "value": value, "source": "t"}
+        for d, order in sets
+        for cell, value in zip(order.split(" > "), sorted(VALUES.values(), reverse=True), strict=False)
+    ]  # fmt: skip
+    return Published.model_validate({"sources": {"t": "T"}, "notes": {}, "images": {}, "rows": rows})
+
+
+def judged(gathered, *orders: str, **more):
+    (found,) = held(
+        [prediction(*orders, **more)],
+        printed(*orders),
+        gathered.evidence.cells,
+        gathered.summary,
+        gathered.config,
+    )
+    return found
+
+
+def test_what_is_found_and_what_is_not_is_counted_with_its_limits(gathered):
+    wrong = "clip-main > carzero-main"
+    both, neither, half = (judged(gathered, *own) for own in ((RIGHT,) * 2, (wrong,) * 2, (RIGHT, wrong)))
+    assert [(c.pairs, c.agree, c.least, c.most) for c in (both.count(), neither.count(), half.count())] == [
+        (2, 2, 2, 2), (2, 0, 0, 0), (2, 1, 1, 1),
+    ]  # fmt: skip
+    assert [own.count().tau()[0] for own in (both, neither, half)] == [1, -1, 0]
+    assert [p.said for p in half.pairs] == ["same sign", "opposite sign"]
+    for p in both.pairs:
+        row = gathered.evidence.pair("carzero-main", "clip-main", p.dataset)
+        assert p.ours.value == pytest.approx(row["delta"], abs=1e-6)
+        assert p.ours.p <= p.p_holm <= 2 * p.ours.p
+    assert "opposite sign: clip-main minus carzero-main on chexpert" in predictions_text([half])
+
+
+def test_what_the_tests_cannot_tell_apart_may_be_either(gathered):
+    same = {**ROWS, "copy": "B"}
+
+    def summary(cell, dataset):
+        return gathered.summary("clip-main" if cell == "copy" else cell, dataset)
+
+    values = printed("clip-main > carzero-global")
+    cells = {**gathered.evidence.cells, "copy": gathered.evidence.cells["clip-main"]}
+    own = prediction("clip-main > copy", rows=same)
+    (found,) = held([own], values, cells, summary, gathered.config)
+    count = found.count()
+    assert (count.agree, count.least, count.most) == (0, 0, 1)
+    assert count.tau() == (-1, -1, 1)
+    assert found.pairs[0].said == "opposite sign, not separable"
+
+
+def test_printed_values_nearer_than_two_trainings_predict_nothing(gathered):
+    order = "carzero-main > carzero-global > clip-main"
+    found = judged(gathered, order, sd=0.01)
+    assert found.close == 1
+    assert {(p.better, p.worse) for p in found.pairs} == {
+        ("carzero-main", "clip-main"), ("carzero-global", "clip-main"),
+    }  # fmt: skip
+    assert len(judged(gathered, order, sd=0.001).pairs) == 3
+
+
+def test_a_cell_without_results_leaves_the_prediction_open(gathered):
+    def summary(cell, dataset):
+        return None if cell == "clip-main" else gathered.summary(cell, dataset)
+
+    cells = gathered.evidence.cells
+    (found,) = held([prediction(RIGHT)], printed(RIGHT), cells, summary, gathered.config)
+    assert found.missing == ("clip-main",)
+    assert not found.pairs
+    assert "NOT RUN, no results of clip-main" in predictions_text([found])
+    assert found.as_json() == {"prediction": "x", "missing": ["clip-main"]}
+    assert orders([found], gathered.evidence).rows == ()
+    few = {name: cell for name, cell in cells.items() if name != "clip-main"}
+    assert held([prediction(RIGHT)], printed(RIGHT), few, summary, gathered.config) == []
+
+
+def test_tables_have_a_row_a_set_and_a_row_a_sign(gathered):
+    found = judged(gathered, RIGHT, RIGHT)
+    table = orders([found], gathered.evidence)
+    assert [row["place"] for row in table.rows] == ["chestxray14", "chexpert", "all"]
+    assert [row["range"] for row in table.rows] == [(1, 1), (1, 1), (2, 2)]
+    assert {row["origin"] for row in table.rows} == {"twin"}
+    assert table.rows[0]["printed"] == "CARZero 0.800 > CLIP 0.790"
+    assert [row["said"] for row in signs([found], gathered.evidence).rows] == ["same sign"] * 2
+
+
+def test_an_order_that_is_not_printed_is_one_line(gathered, root):
+    cells = gathered.evidence.cells
+    with pytest.raises(BenchError, match="prediction 'x': the order on chestxray14 is not that"):
+        held(
+            [prediction("clip-main > carzero-main")], printed(RIGHT), cells, gathered.summary, gathered.config
+        )
+    with pytest.raises(BenchError, match="no value of B on chestxray14"):
+        held([prediction("carzero-main > carzero-global")], printed(RIGHT), cells, gathered.summary,
+             gathered.config)  # fmt: skip
+    ledger = load_ledger(root / "reports" / "claims.yaml")
+    values = load_published(root / "reports" / "published.yaml")
+    assert held(ledger.predictions, values, {}, gathered.summary, gathered.config) == []
+
+
+def test_a_ledger_with_an_unknown_row_names_it(tmp_path, root):
+    text = (root / "reports" / "claims.yaml").read_text(encoding="utf-8")
+    path = tmp_path / "claims.yaml"
+    path.write_text(
+        text.replace("order: radzero-main > carzero-main", "order: radzero-main > carzer-main", 1)
+    )
+    with pytest.raises(BenchError, match=r"claims\.yaml:\d+: the order on openi names 'carzer-main'"):
+        load_ledger(path)
+    path.write_text(text.replace("seed_sd: 0.0016", "seed_sd: none", 1), encoding="utf-8")
+    with pytest.raises(BenchError, match=r"claims\.yaml:\d+: prediction 'published-order': sets\.0\.seed_sd"):
+        load_ledger(path)
