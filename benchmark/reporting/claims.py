@@ -183,7 +183,7 @@ def claims_of(project: Project, wanted: Sequence[str]) -> Ledger:
     """The whole ledger of a project. Raises UnknownName for a wanted claim or prediction that it does not
     hold."""
     ledger = load_ledger(source_file(project, CLAIMS))
-    known = [own.id for own in (*ledger.claims, *ledger.predictions)]
+    known = [claim.id for claim in ledger.claims] + [own.id for own in ledger.predictions]
     for name in wanted:
         if name not in known:
             raise UnknownName("claim", name, known, "See reports/claims.yaml.")

@@ -71,7 +71,7 @@ def orders(found: Sequence[Held], evidence: Evidence) -> Table:
 
 def signs(found: Sequence[Held], evidence: Evidence) -> Table:
     """A row a predicted sign, in the order of the prediction."""
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "prediction": own.prediction.id,
             "place": place_title(p.dataset, p.stratum),
