@@ -13,7 +13,6 @@ from benchmark.core.tables import TWIN_NOTICE, read_table
 from benchmark.reporting.effects import seed_mean
 from benchmark.reporting.figures.style import new_figure
 from benchmark.reporting.questions import question_tables, section, verdicts
-from benchmark.reporting.specificity import Matrix, write_matrices
 from benchmark.reporting.table import save
 from methods.base import METHODS
 
@@ -64,8 +63,8 @@ def write_understanding(
     folder: Path,
     params: Params,
 ) -> str:
-    """understanding.md, findings.csv (a row a method, metric and class) and specificity-<method>.png; the
-    picture of all matrices for the page; and the tables of the tasks and of the claims that they settle.
+    """understanding.md, findings.csv (a row a method, metric and class) and specificity-<method>.png; and the
+    tables of the tasks and of the claims that they settle.
 
     found: cell → folders of its seeds with rows.parquet and specificity.npz.
     """
@@ -83,7 +82,6 @@ def write_understanding(
         save(table, folder)
     lines = [f"**{TWIN_NOTICE}.** {INTRODUCTION}", *_main_table(means), "", *section(tables), ""]
     lines += [*_companions(means), ""]
-    matrices = []
     for cell, own in found.items():
         arrays = [np.load(seed / "specificity.npz") for seed in own]
         names = [str(n) for n in arrays[0]["findings"]]
@@ -92,10 +90,6 @@ def write_understanding(
         title = METHODS.get(str(frame.loc[frame["run_id"] == cell, "method"].iloc[0])).title
         draw_matrix(changes, names, prompts, title, folder / f"specificity-{cell}.png")
         worst = confusions(changes, names, prompts, related_to(prompts))
-        part = changes[:, [prompts.index(name) for name in names]]
-        own_number = means[(means["cell"] == cell) & (means["metric"] == "specificity")]
-        number = float(own_number.loc[own_number["class"] == "macro", "value"].iloc[0])
-        matrices.append(Matrix(title, part, number, worst[0][:2] if worst else None))
         lines += [
             f"## {title}",
             "",
@@ -110,7 +104,6 @@ def write_understanding(
             polarity_errors(means[(means["cell"] == cell) & (means["metric"] == "denial_auroc")], level),
             "",
         ]
-    write_matrices(matrices, folder)
     write_text(folder / "understanding.md", "\n".join(lines))
     count = means[(means["metric"] == "causal_auroc") & (means["class"] != "macro")]["class"].nunique()
     return f"{len(found)} methods, {count} findings, {folder}"
