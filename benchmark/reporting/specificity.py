@@ -18,8 +18,8 @@ from methods.base import METHODS
 COLUMNS = 3
 SIDE = 3.4
 """Inches of one matrix; at 100 dots an inch nearly two dots a finding, and the page stays small."""
-COLOURED = 12
-"""Of 255, by how much the channels of a pixel of a matrix differ at least; labels are grey."""
+COLOURED = 30
+"""Of 255, by how much the channels of a pixel of a matrix differ at least; ink and ticks are greyer."""
 
 
 def picture(project: Project) -> Picture | None:
@@ -65,7 +65,7 @@ def picture(project: Project) -> Picture | None:
         "diagonal alone. The number is its specificity, how often the finding's own prompt rises more than "
         "an unrelated one, 0.5 by chance. With names, worst confusions, denials, sides, severities and "
         "shortcuts: reports/understanding/understanding.md.",
-        f"Square matrices of changes, a red diagonal in each. Specificity: {values}.",
+        f"Square matrices, red where a prompt rises. Specificity: {values}.",
         f"data:image/webp;base64,{base64.b64encode(written.getvalue()).decode()}",
         True,
         "",
