@@ -22,10 +22,15 @@ class Part(StrEnum):
     main = "main"
     all = "all"
     ct = "ct"
+    encoders = "encoders"
 
 
 PartOption = Annotated[
-    Part, typer.Option("--part", help="main cells, all with the ablation cells, or ct: cells on CT volumes.")
+    Part,
+    typer.Option(
+        "--part",
+        help="main cells, all with the ablation cells, ct: on CT volumes, encoders: cells with their own.",
+    ),
 ]
 Latest = Annotated[
     Part | None, typer.Option("--part", help="main or all; default: all where it was summarised.")
@@ -50,7 +55,7 @@ def report(
 
 @app.command()
 def tables(part: PartOption = Part.main, as_json: JsonOption = False) -> None:
-    """Write reports/tables/ (main), reports/grid/ (all) or reports/ct/ (ct) as Markdown, CSV and LaTeX."""
+    """Write reports/tables/ (main), reports/grid/ (all), reports/ct/ or reports/encoders/."""
     from benchmark.grid.layout import Project
     from benchmark.reporting.outputs import PartReport, write_tables
 

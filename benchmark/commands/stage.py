@@ -77,15 +77,16 @@ def tune(
 
 @app.command()
 def summarise(
-    part: Annotated[str, typer.Argument(help="main, all with the ablation cells, or ct.")],
+    part: Annotated[str, typer.Argument(help="main, all with the ablation cells, ct or encoders.")],
     as_json: JsonOption = False,
 ) -> None:
     """Means over seeds, paired comparisons and ranks of what was evaluated."""
     from benchmark.core.errors import ParamsError
+    from benchmark.grid.parts import PARTS
     from benchmark.stages.entry import summarise_stage
 
-    if part not in ("main", "all", "ct"):
-        raise ParamsError(f"bench stage summarise {part}: expected main, all or ct.")
+    if part not in PARTS:
+        raise ParamsError(f"bench stage summarise {part}: expected {', '.join(PARTS)}.")
     _say(summarise_stage(part), as_json)
 
 
@@ -107,6 +108,24 @@ def ct(
     files = write_tables(report)
     files += write_gap(projections(now), now.project.reports / "ct", report.gathered.evidence.synthetic())
     said += [now.project.relative(f) for f in files if f.suffix in (".md", ".png")]
+    _say("\n".join(said), as_json)
+
+
+@app.command()
+def encoders(
+    jobs: Annotated[int | None, typer.Option("--jobs", min=1, help="Processes; default: one a core.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Cells with encoders of their own, frozen and trained, beside the main cells of their methods: train,
+    evaluate and write reports/encoders/. What is done is reused."""
+    from benchmark.grid.parts import ENCODERS, OF_ENCODERS
+    from benchmark.reporting.outputs import PartReport, write_tables
+    from benchmark.stages.entry import cells_stage, context, summarise_stage
+
+    said = [cells_stage(table, jobs) for table in OF_ENCODERS]
+    said.append(summarise_stage(ENCODERS))
+    project, _ = context()
+    said += [project.relative(f) for f in write_tables(PartReport(project, ENCODERS)) if f.suffix == ".md"]
     _say("\n".join(said), as_json)
 
 

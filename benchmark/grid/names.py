@@ -97,14 +97,20 @@ def _encoders(params: Params) -> Iterator[tuple[Loc, str]]:
     from benchmark.encoders.card_files import encoder_entry, encoder_names
     from benchmark.encoders.cards import EncoderCard, ImageCard, TextCard
 
-    kinds: tuple[tuple[Loc, str | EncoderCard, type], ...] = (
+    kinds: list[tuple[Loc, str | EncoderCard | None, type]] = [
         (("encoders", "image"), params.encoders.image, TextCard),
         (("encoders", "text"), params.encoders.text, ImageCard),
         (("ct", "image"), params.ct.image, TextCard),
-    )
+    ]
+    for at, cells in ((("cells",), params.cells), (("ct", "cells"), params.ct.cells)):
+        for cell, own in cells.items():
+            kinds += [
+                ((*at, cell, "encoders", "image"), own.encoders.image, TextCard),
+                ((*at, cell, "encoders", "text"), own.encoders.text, ImageCard),
+            ]
     for loc, name, other in kinds:
         kind = loc[-1]
-        if isinstance(name, EncoderCard):
+        if name is None or isinstance(name, EncoderCard):
             continue
         if name not in encoder_names():
             yield from _unknown(loc, "encoder", name, encoder_names(), "See `bench ls encoders`.")

@@ -7,24 +7,22 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
     Field,
     PositiveInt,
     SerializeAsAny,
+    SerializerFunctionWrapHandler,
     ValidationInfo,
     field_validator,
+    model_serializer,
     model_validator,
 )
 
-from benchmark.core.errors import BenchError, ParamsError, UnknownName, closest
+from benchmark.core.errors import ParamsError, UnknownName, closest
 from benchmark.core.numerics import Numerics
 from benchmark.core.settings import (
     EQUAL_BUDGET,
     FINE_TUNING,
     MethodConfig,
-    Precision,
     Recipe,
     StatisticsConfig,
     TrainConfig,
@@ -35,7 +33,8 @@ from benchmark.core.shapley import subsets
 from benchmark.core.tasks import TaskSettings, check_task, task_settings
 from benchmark.core.validation import complaint_at
 from benchmark.data.cards import View, load_card
-from benchmark.encoders.cards import EncoderCard, ImageCard, TextCard
+from benchmark.grid.encoder_params import EncoderChanges, EncoderParams
+from benchmark.grid.strict import Strict
 from benchmark.prompts.settings import PromptParams, Style, TextChanges, TextParams
 from benchmark.twins.ct.catalogue import DEFAULT_VOLUMES
 from benchmark.twins.ct.catalogue import SITES as CT_SITES
@@ -47,12 +46,6 @@ TRAINED_ELSEWHERE = ("official", "model")
 LARGEST_SEED = 2**32 - 1
 """What NumPy's legacy generator takes, the smallest bound of all that are seeded."""
 Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
-
-
-class Strict(BaseModel):
-    """Unknown keys are errors; values never change."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class DataParams(Strict):
@@ -87,44 +80,6 @@ class TwinParams(Strict):
         return {"images": self.images.get(dataset), "size": self.size, "seed": self.seed}
 
 
-def _encoder(kind: str) -> Any:
-    """A name stays a name; a path, or a mapping of a card's fields, becomes the card."""
-
-    def read(value: object) -> object:
-        from benchmark.encoders.card_files import card_at, card_of, given_as_path
-
-        try:
-            if isinstance(value, str) and given_as_path(value):
-                return card_at(value, kind)
-            return card_of(value, kind) if isinstance(value, Mapping) else value
-        except BenchError as error:
-            raise complaint_at((), str(error), value) from None
-
-    return BeforeValidator(read)
-
-
-ImageSpec = Annotated[str | ImageCard, _encoder("image")]
-TextSpec = Annotated[str | TextCard, _encoder("text")]
-
-
-def encoder_name(spec: str | EncoderCard) -> str:
-    """The name of an encoder that is given by name or as a card."""
-    return spec.name if isinstance(spec, EncoderCard) else spec
-
-
-class EncoderParams(Strict):
-    """The encoders every method shares: a name of `bench ls encoders`, a path of a card or of a model's
-    folder, or a card's fields (`card: NAME` with those that differ)."""
-
-    image: ImageSpec = "efficientnet-lite0"
-    text: TextSpec = "minilm-l6"
-    precision: Precision = "float16"
-
-    @property
-    def names(self) -> str:
-        return f"{encoder_name(self.image)}+{encoder_name(self.text)}"
-
-
 class PromptAblation(Strict):
     """Further inference prompts, evaluated with the models that are there anyway."""
 
@@ -155,7 +110,7 @@ def _refuse_fine_tuning(training: TrainConfig) -> TrainConfig:
 
 
 FrozenTraining = Annotated[TrainConfig, AfterValidator(_refuse_fine_tuning)]
-"""Settings of a training on frozen encoders; what would be accepted and change nothing is refused."""
+"""Settings of a training on volumes, whose encoders are frozen; what would change nothing is refused."""
 
 
 class MethodChanges(Strict):
@@ -163,7 +118,7 @@ class MethodChanges(Strict):
 
     method: str = Field(description="a registered method; under `method` it is the key")
     options: SerializeAsAny[MethodConfig] = Field(default={}, validate_default=True)
-    training: FrozenTraining = TrainConfig()
+    training: TrainConfig = TrainConfig()
 
     @field_validator("method")
     @classmethod
@@ -192,6 +147,7 @@ class CellParams(MethodChanges):
 
     table: str = Field(description="the ablation table this cell belongs to")
     label: str = Field(description="how the table names the row")
+    encoders: EncoderChanges = EncoderChanges()
     texts: TextChanges = TextChanges()
     evaluate: tuple[str, ...] | None = None
     tasks: tuple[str, ...] = Field(
@@ -285,11 +241,11 @@ class Params(Strict):
     encoders: EncoderParams
     texts: TextParams
     prompts: PromptParams
-    training: FrozenTraining = TrainConfig()
+    training: TrainConfig = TrainConfig()
     ct: VolumeParams = VolumeParams()
     method: dict[str, MethodChanges]
-    cells: dict[str, CellParams] = {}
-    attribution: dict[str, AttributionParams] = {}
+    cells: dict[str, CellParams] = Field({})
+    attribution: dict[str, AttributionParams] = Field({})
     prompt_ablation: PromptAblation = PromptAblation()
     tasks: dict[str, SerializeAsAny[TaskSettings]] = Field(
         {}, description="tasks beside classification: the datasets of each, or its settings"
@@ -325,7 +281,7 @@ class Cell(Strict):
     """One thing to train and evaluate, fully resolved.
 
     variant: `main`, or what tells the cell from its method's main cell. table, label: where its row stands
-    and what it is called. seeds: None, those of the grid.
+    and what it is called. seeds: None, those of the grid. encoders: of its own.
     """
 
     name: str
@@ -342,6 +298,15 @@ class Cell(Strict):
     seeds: tuple[int, ...] | None = None
     table: str = "zero_shot"
     label: str = ""
+    encoders: EncoderChanges = EncoderChanges()
+
+    @model_serializer(mode="wrap")
+    def _without_shared(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A cell under the shared encoders is what it was before any could have its own."""
+        found: dict[str, Any] = plain(self)
+        if self.encoders == EncoderChanges():
+            del found["encoders"]
+        return found
 
     @property
     def trained_elsewhere(self) -> bool:
@@ -365,7 +330,7 @@ def main_cell(params: Params, method: str) -> Cell:
     own = params.method.get(method) or MethodChanges(method=method)
     official = params.recipe == "official"
     recipe: Recipe = kind.recipe("official") if official else EQUAL_BUDGET
-    return Cell(
+    cell = Cell(
         name=main_name(params, method),
         method=method,
         variant="main",
@@ -378,6 +343,24 @@ def main_cell(params: Params, method: str) -> Cell:
         evaluate=params.data.evaluate,
         tasks=tuple(params.tasks),
     )
+    return _consumed(params, cell)
+
+
+def _consumed(params: Params, cell: Cell) -> Cell:
+    """Raises ParamsError for settings of a training that act on encoders which the cell does not train."""
+    for name in FINE_TUNING if not encoders_of(params, cell).train.trains else ():
+        if getattr(cell.training, name) is not None:
+            raise ParamsError(
+                f"training.{name}: acts on encoders that are fine-tuned; those of {cell.name} are frozen. "
+                "Leave it out, or set encoders.train."
+            )
+    return cell
+
+
+def encoders_of(params: Params, cell: Cell) -> EncoderParams:
+    """The encoders of a cell: its own, and the shared ones where it names none."""
+    own = {name: value for name, value in set_fields(cell.encoders).items() if value is not None}
+    return params.encoders.model_copy(update=own)
 
 
 def main_name(params: Params, method: str) -> str:
@@ -395,7 +378,7 @@ def ablation_cell(params: Params, name: str) -> Cell:
 
     change = params.cells[name]
     base = main_cell(params, change.method)
-    return Cell(
+    cell = Cell(
         name=name,
         method=change.method,
         variant=name.removeprefix(f"{change.method}-"),
@@ -410,7 +393,9 @@ def ablation_cell(params: Params, name: str) -> Cell:
         seeds=change.seeds,
         table=change.table,
         label=change.label,
+        encoders=change.encoders,
     )
+    return _consumed(params, cell)
 
 
 def cell_named(params: Params, name: str) -> Cell:

@@ -34,7 +34,7 @@ class CellInfo:
     """One cell of params.yaml. title: of its method; table: the ablation table it belongs to; label: its row
     there; changes: the options it sets; evaluate: the sets that it is planned to be evaluated on;
     more_prompts: how many other inference prompts it is planned to be scored with, prompted_on: on which
-    sets."""
+    sets; encoders: names of its image and its text encoder; trains: whether it trains one of them."""
 
     name: str
     method: str
@@ -48,6 +48,8 @@ class CellInfo:
     evaluate: tuple[str, ...] = ()
     more_prompts: int = 0
     prompted_on: tuple[str, ...] = ()
+    encoders: tuple[str, str] = ("", "")
+    trains: bool = False
 
     @property
     def row(self) -> str:

@@ -31,9 +31,9 @@ from benchmark.evaluation.statistics.seeds import SeedSummary, summarise
 from benchmark.evaluation.statistics.trend import frequency_trend
 from benchmark.grid.layout import Project, source_name
 from benchmark.grid.modality import on_volumes
-from benchmark.grid.params import Cell, Params, ablation_cell, main_cell
+from benchmark.grid.params import Cell, Params, ablation_cell, encoders_of, main_cell
 from benchmark.grid.params_file import load_params
-from benchmark.grid.parts import VOLUMES
+from benchmark.grid.parts import ENCODERS, PARTS, VOLUMES
 from benchmark.official.seen import SEEN, method_of
 from benchmark.prompts.named import Named
 from benchmark.reporting.attribution import contributions, family_size, lacking
@@ -48,7 +48,6 @@ from methods.base import METHODS
 if TYPE_CHECKING:
     import pandas as pd
 
-PARTS = ("all", "main", VOLUMES)
 CLIP_CELL = "clip-main"
 """What models of two towers are compared with: the method that scores as they do."""
 
@@ -67,6 +66,8 @@ class Gathered:
         main = {method: main_cell(self.params, method) for method in self.params.methods}
         found = [*main.values(), *(ablation_cell(self.params, name) for name in self.params.cells)]
         known = {cell.name: cell for cell in found}
+        if self.part == ENCODERS:
+            return known
         checkpoints = (
             *self.project.evaluated_cells("*-official"),
             *self.project.evaluated_cells("*-official@*"),
@@ -119,6 +120,8 @@ class Gathered:
                 tuple(cell.evaluate),
                 len(cell.more_prompts),
                 tuple(cell.more_prompts_on),
+                encoders_of(self.params, cell).both,
+                encoders_of(self.params, cell).train.trains,
             )
             for name, cell in self.cells.items()
         }
@@ -163,7 +166,7 @@ class Gathered:
             path = self.project.run(cell.name, 0) / "source.json"
             with parsing(path, "a record of a model", "Run `bench run --model` again."):
                 return tuple(Seen.model_validate(row) for row in read_json(path)["seen"])
-        encoders = self.params.encoders
+        encoders = encoders_of(self.params, cell)
         own = [exposure_of_encoder(encoders.image, "image"), exposure_of_encoder(encoders.text, "text")]
         return joined([*own, trained_on(self.params.data.train)])
 
@@ -368,16 +371,16 @@ class Gathered:
 
 
 def gather(project: Project, part: str | None = None) -> Gathered:
-    """part: main, all or ct; None takes all where it was summarised, else main. Raises BenchError for others
-    and where nothing was summarised."""
+    """part: one of PARTS; None takes all where it was summarised, else main. Raises BenchError for others and
+    where nothing was summarised."""
     params = load_params(project.params)
     if part is None:
-        there = [p for p in PARTS if p != VOLUMES and (project.summary(p) / "metrics.parquet").is_file()]
+        there = [p for p in ("all", "main") if (project.summary(p) / "metrics.parquet").is_file()]
         if not there:
             raise BenchError(
                 "results/summary: nothing was summarised. Run `bench stage summarise main` first."
             )
         part = there[0]
     elif part not in PARTS:
-        raise BenchError(f"--part {part}: expected main, all or ct.")
+        raise BenchError(f"--part {part}: expected {', '.join(PARTS)}.")
     return Gathered(project, on_volumes(params) if part == VOLUMES else params, part)

@@ -16,11 +16,11 @@ from benchmark.core.guard import parse_yaml
 from benchmark.exchange.registry import submitted_rows
 from benchmark.grid.layout import Project
 from benchmark.grid.params_file import load_params
-from benchmark.grid.parts import VOLUMES
+from benchmark.grid.parts import ENCODERS, OF_ENCODERS, PARTS, VOLUMES
 from benchmark.reporting.changes import Reproduced, Stages, compare_locks, compare_tables
 from benchmark.reporting.claims import CLAIMS, Claim, Prediction, claims_of, load_ledger, source_file
 from benchmark.reporting.gains import gains
-from benchmark.reporting.gather import PARTS, Gathered, gather
+from benchmark.reporting.gather import Gathered, gather
 from benchmark.reporting.predictions import Held, held
 from benchmark.reporting.published import Published, load_published
 from benchmark.reporting.table import Table, save
@@ -36,8 +36,9 @@ CT_FAMILY = "volumes"
 
 
 def table_folder(project: Project, part: str) -> Path:
-    """reports/tables: the main tables. reports/grid: those with the ablations. reports/ct: those on CT."""
-    return project.reports / {"main": "tables", VOLUMES: "ct"}.get(part, "grid")
+    """reports/tables: the main tables. reports/grid: those with the ablations. reports/ct: those on CT.
+    reports/encoders: those of cells with encoders of their own."""
+    return project.reports / {"main": "tables", VOLUMES: "ct", ENCODERS: "encoders"}.get(part, "grid")
 
 
 def published(project: Project) -> Published:
@@ -53,7 +54,11 @@ class PartReport:
 
     @cached_property
     def tables(self) -> list[Table]:
-        """Every table; the ledger of claims too, of which the main part has those on ablations as not run."""
+        """Every table; the ledger of claims too, of which the main part has those on ablations as not run. Of
+        cells with encoders of their own the tables that are about encoders."""
+        if self.gathered.part == ENCODERS:
+            made = all_tables(Material(self.gathered.evidence, published(self.project)))
+            return [table for table in made if table.name.startswith(OF_ENCODERS)]
         rows = submitted_rows(self.project.root)
         expected = load_ledger(source_file(self.project, CLAIMS)).predictions
         return all_tables(
@@ -79,7 +84,7 @@ class PartReport:
 
 
 def write_tables(report: PartReport) -> list[Path]:
-    """reports/tables/ (main), reports/grid/ (all) or reports/ct/: every table as Markdown, CSV and LaTeX.
+    """The tables of a part as Markdown, CSV and LaTeX, in its folder under reports/.
 
     Tables of an earlier run go. fingerprint.json says which bits the processor computed, so that `bench
     doctor` can tell whether another one will make the same tables.
@@ -137,11 +142,12 @@ def remove_others(folder: Path, kept: Sequence[Path], suffixes: Sequence[str]) -
 def where(project: Project) -> list[str]:
     """Where the reports lie, for people; what is missing says how to make it."""
     lines = []
-    for part in ("main", "all", VOLUMES):
+    for part in PARTS:
         folder = table_folder(project, part)
         count = len(list(folder.glob("*.md")))
-        if not count and part == VOLUMES:
-            lines.append("tables   none on CT volumes. Run `bench stage ct`.")
+        if not count and part in (VOLUMES, ENCODERS):
+            of = {VOLUMES: "on CT volumes", ENCODERS: "of encoders"}[part]
+            lines.append(f"tables   none {of}. Run `bench stage {part}`.")
         elif count:
             lines.append(f"tables   {project.relative(folder)}/ ({count} tables as .md, .csv and .tex)")
         else:
@@ -199,7 +205,7 @@ def _judged(claims: Sequence[Claim], volumes: bool, gathered: Gathered | None) -
 
 def _gathered(project: Project, volumes: bool) -> Gathered | None:
     """The results on volumes or on radiographs; None where these were not summarised."""
-    parts = [part for part in PARTS if (part == VOLUMES) == volumes]
+    parts = [VOLUMES] if volumes else ["all", "main"]
     if not any((project.summary(part) / "metrics.parquet").is_file() for part in parts):
         return None
     return gather(project, VOLUMES if volumes else None)
@@ -213,7 +219,7 @@ def changes(
 
     Raises BenchError where there are no tables, no git, or no such commit.
     """
-    folders = {name: table_folder(project, name) for name in ("main", "all", VOLUMES)}
+    folders = {name: table_folder(project, name) for name in PARTS}
     now = {name: _tables(project, folder, until) for name, folder in folders.items()}
     made = [name for name, found in now.items() if found]
     wanted = made if part is None else [part]

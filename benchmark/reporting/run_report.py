@@ -30,9 +30,10 @@ from benchmark.reporting.on_disk import training_record
 from benchmark.reporting.task_results import TaskResults, value_text
 from benchmark.stages.evaluate import evaluate_task
 from benchmark.stages.features import shared_image_encoder, shared_text_encoder
+from benchmark.stages.own_encoders import Sessions, check_encoders, trained
 from benchmark.stages.references import probes, referred
 from benchmark.stages.released import PairedSession
-from benchmark.stages.run import Say, Session, train_one
+from benchmark.stages.run import Say, Session
 from benchmark.stages.summarise import Summary, summarise
 from benchmark.stages.texts import texts_used
 from benchmark.stages.tracked_results import record_results
@@ -70,18 +71,19 @@ def carry_out(project: Project, request: Request, say: Say, group: Group | None 
     todo = plan(project, request)
     shared_image_encoder(todo.params.encoders.image)  # refused, if at all, before any data is prepared
     shared_text_encoder(todo.params.encoders.text)
+    check_encoders(todo.params, todo.cells)
     session = Session(project, todo.params, say, protocol=request.protocol, group=group)
-    tasks = TaskResults(session)
+    sessions, tasks = Sessions(session), TaskResults(session)
     for cell, seed in todo.jobs:
-        run = train_one(session, cell, seed)
+        run, own = trained(sessions, cell, seed)
         found = {}
         for dataset in todo.datasets:
-            rows = evaluate_task(session, CLASSIFICATION, cell, seed, dataset, run)
+            rows = evaluate_task(own, CLASSIFICATION, cell, seed, dataset, run)
             if rows is not None:
                 found[CLASSIFICATION, dataset] = rows
-            tasks.add(cell, seed, dataset, run)
+            tasks.add(cell, seed, dataset, run, session=own)
         if session.processes.first:
-            record_results(session, cell, seed, run, found)
+            record_results(own, cell, seed, run, found)
     train = trained_on(todo.params.data.train)
     return _report(session, todo, tasks, joined([_of_encoders(todo.params), train]))
 
@@ -350,9 +352,11 @@ def _trained(session: Session, cells: Sequence[Cell]) -> str:
     manifest = session.manifest(session.params.data.train)
     kind = TWIN_NOTICE if manifest.origin == "twin" else "official files"
     texts = texts_used(cells[0].texts, manifest)
+    encoders = session.params.encoders
+    frozen = "" if encoders.train.trains else ", frozen"
     return (
         f"Trained on {manifest.dataset} ({kind}), texts: {texts.name}, encoders "
-        f"{session.params.encoders.names.replace('+', ' + ')}, frozen. "
+        f"{encoders.names.replace('+', ' + ')}{frozen}. "
         "Intervals: 95%, patients resampled; with several seeds they include the spread of training."
     )
 

@@ -37,13 +37,15 @@ class TaskResults:
     _frames: dict[tuple[str, str], list[pd.DataFrame]] = field(default_factory=dict)
 
     def add(
-        self, cell: Cell, seed: int, dataset: str, run: dict[str, Any], method: Method | None = None
-    ) -> None:
-        """Evaluate the task of the dataset's protocol, or take it from disk; nothing where it has none."""
+        self, cell: Cell, seed: int, dataset: str, run: dict[str, Any], method: Method | None = None,
+        session: Session | None = None,
+    ) -> None:  # fmt: skip
+        """Evaluate the task of the dataset's protocol, or take it from disk; nothing where it has none.
+        session: in which the cell is evaluated, where it has features of its own."""
         own = self._task(dataset)
         if own is None:
             return
-        rows = evaluate_task(self.session, own.name, cell, seed, dataset, run, method)
+        rows = evaluate_task(session or self.session, own.name, cell, seed, dataset, run, method)
         if rows is not None:
             self._frames.setdefault((dataset, cell.name), []).append(rows)
 

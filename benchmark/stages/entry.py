@@ -12,11 +12,11 @@ from benchmark.core.reuse import reuse
 from benchmark.core.settings import set_fields
 from benchmark.grid.layout import Project, source_name
 from benchmark.grid.modality import on_volumes
-from benchmark.grid.params import FLOOR, Params, ablation_cell, cell_named, main_cell
+from benchmark.grid.params import FLOOR, Cell, Params, ablation_cell, cell_named, main_cell
 from benchmark.grid.params_file import load_params
-from benchmark.grid.parts import VOLUMES
-from benchmark.stages.evaluate import find_evaluations
+from benchmark.grid.parts import ENCODERS, OF_ENCODERS, VOLUMES
 from benchmark.stages.features import image_store, text_store
+from benchmark.stages.own_encoders import Sessions, check_encoders, found
 from benchmark.stages.prepare import note_official, source_of
 from benchmark.stages.run import Session
 from benchmark.stages.summarise import FILES, Summary, contents, summarise, summary_key
@@ -90,10 +90,11 @@ def cell_stage(name: str, seeds: Sequence[int] | None) -> str:
 
     now = session()
     cell = cell_named(now.params, name)
+    check_encoders(now.params, [cell])
     seeds = seeds or cell.seeds or now.params.seeds
-    done = {}
+    sessions, done = Sessions(now), {}
     for seed in seeds:
-        done[f"seed-{seed}"] = carry_out_job(now, cell, seed)
+        done[f"seed-{seed}"] = carry_out_job(sessions, cell, seed)
         for line in row_lines(now.params, Job(cell.name, seed), done, len(seeds)):
             now.say(line)
     return f"{cell.name}: {len(seeds)} seed(s) trained and evaluated"
@@ -137,7 +138,7 @@ def tune_stage(method: str) -> str:
 
 def summarise_stage(part: str) -> str:
     """results/summary/<part>: means over seeds, comparisons and ranks of the main cells, of all, or of those
-    on CT volumes, with the references beside them.
+    on CT volumes, with the references beside them; or of those with encoders of their own.
 
     Only results that would be made now count; those of other settings, data or code are named and left out.
     """
@@ -145,18 +146,19 @@ def summarise_stage(part: str) -> str:
 
     now = session(part)
     project, params = now.project, now.params
-    cells = [main_cell(params, m) for m in params.methods]
-    wanted = [n for n, own in params.cells.items() if part in ("all", VOLUMES) or own.table == FLOOR]
-    cells += [ablation_cell(params, name) for name in wanted]
+    cells = cells_of(params, part)
+    sessions = Sessions(now)
     for cell in cells:
         for seed in cell.seeds or params.seeds:
-            missing = find_evaluations(now, cell, seed)
+            missing = found(sessions, cell, seed)
             if missing:
                 now.say(f"{cell.name} seed {seed}: left out, not up to date: {', '.join(missing)}. "
                         f"`bench stage cell {cell.name}` makes it.")  # fmt: skip
-    datasets = dict.fromkeys([*params.data.evaluate, *(d for cell in cells for d in cell.evaluate)])
+    datasets = dict.fromkeys(d for cell in cells for d in cell.evaluate)
+    if part != ENCODERS:
+        datasets = dict.fromkeys([*params.data.evaluate, *datasets])
     sets = [now.evaluation_data(dataset) for dataset in datasets]
-    beside = referred(now, params.data.evaluate, reference_names())
+    beside = {} if part == ENCODERS else referred(now, params.data.evaluate, reference_names())
     files = contents(project, now)
     folder = project.summary(part)
     tables = [folder / f"{name}.parquet" for name in FILES]
@@ -174,6 +176,21 @@ def summarise_stage(part: str) -> str:
     summary = Summary.load(folder)
     record_summary(project, part, summary, cells)
     return f"{len(summary.metrics):,} values and {len(summary.comparisons):,} comparisons, {done}"
+
+
+def cells_of(params: Params, part: str) -> list[Cell]:
+    """The cells of a part, main cells first; of ENCODERS those of the methods and sets of its other cells."""
+    mains = [main_cell(params, m) for m in params.methods]
+    if part != ENCODERS:
+        wanted = [n for n, own in params.cells.items() if part in ("all", VOLUMES) or own.table == FLOOR]
+        return mains + [ablation_cell(params, name) for name in wanted]
+    cells = [ablation_cell(params, name) for name, own in params.cells.items() if own.table in OF_ENCODERS]
+    sets = {dataset for cell in cells for dataset in cell.evaluate}
+    methods = {cell.method for cell in cells}
+    beside = [cell for cell in mains if cell.method in methods]
+    own = [tuple(dataset for dataset in cell.evaluate if dataset in sets) for cell in beside]
+    shared = (c.model_copy(update={"evaluate": e, "tasks": ()}) for c, e in zip(beside, own, strict=True))
+    return [*shared, *cells]
 
 
 def _means(summary: Summary) -> dict[str, dict[str, float]]:

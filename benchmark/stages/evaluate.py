@@ -70,8 +70,11 @@ def find_evaluations(session: Session, cell: Cell, seed: int) -> list[str]:
     """Enter what is on disk of a cell into `session.evaluated`, where it is what would be made now; returns
     the others as `dataset (task)`, or `all` where the training itself is another one."""
     run = find_run(session.project, cell, seed, session.inputs(cell))
-    if run is None:
-        return ["all"]
+    return ["all"] if run is None else enter_evaluations(session, cell, seed, run)
+
+
+def enter_evaluations(session: Session, cell: Cell, seed: int, run: Mapping[str, Any]) -> list[str]:
+    """`find_evaluations` of a run that was found."""
     missing = []
     for name, dataset in tasks_of(session.params, cell):
         todo = evaluation(session, name, cell, seed, dataset, run)

@@ -12,7 +12,7 @@ from benchmark.core.cells import is_blank
 from benchmark.core.errors import BenchError, DataError, UnknownName
 from benchmark.evaluation.localisation import Measured, measured
 from benchmark.grid.layout import Project, source_name
-from benchmark.grid.params import Params, cell_named
+from benchmark.grid.params import Params, cell_named, encoders_of
 from benchmark.stages.features import (
     device,
     encode_texts,
@@ -83,7 +83,8 @@ def trained_model(project: Project, params: Params, name: str, seed: int | None)
         )
     chosen = done[0] if seed is None else seed
     method = load_method(project.run(cell.name, chosen))
-    encoders = shared_image_encoder(params.encoders.image), shared_text_encoder(params.encoders.text)
+    own = encoders_of(params, cell)
+    encoders = shared_image_encoder(own.image), shared_text_encoder(own.text)
     return Model(f"{cell.name} seed {chosen}", method, *encoders)
 
 

@@ -20,7 +20,8 @@ from benchmark.grid.params import FLOOR, Cell, Params, ablation_cell, cell_named
 from benchmark.grid.params_file import load_params
 from benchmark.grid.parts import VOLUMES
 from benchmark.stages.evaluate import evaluate_cell, headlines
-from benchmark.stages.run import Session, train_one
+from benchmark.stages.own_encoders import Sessions, check_encoders, trained
+from benchmark.stages.run import Session
 from benchmark.stages.tracked_results import record_results
 
 Say = Callable[[str], None]
@@ -72,6 +73,7 @@ def carry_out_cells(project: Project, params: Params, group: str, processes: int
     from benchmark.stages.references import reference_names
 
     cells = jobs_of(params, group)
+    check_encoders(params, [cell_named(params, job.cell) for job in cells])
     others = [Job(name, 0) for name in reference_names()] if group in (MAIN, VOLUMES) else []
     jobs = [*cells, *others]
     count = min(processes or os.cpu_count() or 1, max(len(jobs), 1))
@@ -114,27 +116,28 @@ def row_lines(params: Params, job: Job, of_seed: Mapping[str, Headline], planned
     return said
 
 
-def _carry_out(session: Session, job: Job) -> Headline:
+def _carry_out(sessions: Sessions, job: Job) -> Headline:
     from benchmark.stages.references import PREFIX, referred
 
+    session = sessions.shared
     if job.cell.startswith(PREFIX):
         made = referred(session, session.params.data.evaluate, [job.cell])
         return {dataset: {"scores": [hash_file(r.path) for r in own]} for dataset, own in made.items()}
-    return carry_out_job(session, cell_named(session.params, job.cell), job.seed)
+    return carry_out_job(sessions, cell_named(session.params, job.cell), job.seed)
 
 
-def carry_out_job(session: Session, cell: Cell, seed: int) -> Headline:
-    """Train and evaluate one seed of one cell, or reuse it."""
-    run = train_one(session, cell, seed)
+def carry_out_job(sessions: Sessions, cell: Cell, seed: int) -> Headline:
+    """Train and evaluate one seed of one cell under its encoders, or reuse it."""
+    run, session = trained(sessions, cell, seed)
     found = evaluate_cell(session, cell, seed, run)
     record_results(session, cell, seed, run, found)
     return {"weights": run["model_sha256"], **headlines(found)}
 
 
 def _alone(project: Project, params: Params, jobs: list[Job], say: Say) -> Iterator[tuple[Job, Headline]]:
-    session = Session(project, params, say)
+    sessions = Sessions(Session(project, params, say))
     for job in jobs:
-        yield job, _carry_out(session, job)
+        yield job, _carry_out(sessions, job)
 
 
 def _pool(
@@ -155,23 +158,24 @@ def _pool(
             raise
 
 
-_session: Session
+_sessions: Sessions
 _lines: list[str] = []
 
 
 def _start(root: Path, group: str) -> None:
     """A process of the pool: one thread, one session for all of its jobs."""
-    global _session
+    global _sessions
     import torch
 
     os.environ[QUIET] = "1"
     torch.set_num_threads(1)
     project = Project(root)
     params = load_params(project.params)
-    _session = Session(project, on_volumes(params) if group == VOLUMES else params, _lines.append)
+    params = on_volumes(params) if group == VOLUMES else params
+    _sessions = Sessions(Session(project, params, _lines.append))
 
 
 def _work(job: Job) -> tuple[Headline, list[str]]:
     _lines.clear()
-    found = _carry_out(_session, job)
+    found = _carry_out(_sessions, job)
     return found, [line for line in _lines if line.startswith(job.cell)]

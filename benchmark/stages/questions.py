@@ -19,7 +19,8 @@ from methods.base import METHODS
 if TYPE_CHECKING:
     import pandas as pd
 
-    from benchmark.stages.run import Session
+    from benchmark.stages.own_encoders import Sessions
+from benchmark.stages.run import Session
 
 ASKED = ("negation", "paraphrase", "underdiagnosis")
 GROUNDING = "grounding"
@@ -48,6 +49,7 @@ def answers(session: Session) -> Answers:
     cells += [ablation_cell(params, name) for name in params.cells]
     cells = [cell for cell in cells if set(cell.tasks) & set(ASKED)]
     frames, untrained = [], []
+    sessions = Sessions(session)
     for cell in cells:
         seeds = [s for s in cell.seeds or params.seeds if trained(session, cell, s)]
         if not seeds:
@@ -56,7 +58,7 @@ def answers(session: Session) -> Answers:
             run = read_json(session.project.run(cell.name, seed) / "run.json")
             for task in (t for t in (*ASKED, GROUNDING) if t in cell.tasks):
                 for dataset in params.tasks.get(task, TaskSettings()).datasets:
-                    rows = evaluate_task(session, task, cell, seed, dataset, run)
+                    rows = evaluate_task(sessions.of(cell), task, cell, seed, dataset, run)
                     if rows is not None:
                         frames.append(rows.assign(run_id=cell.name))
             session.say(f"{cell.name} seed {seed}: {', '.join(t for t in ASKED if t in cell.tasks)}")
@@ -78,5 +80,5 @@ def trained(session: Session, cell: Cell, seed: int) -> bool:
         texts = TextParams.model_validate(before["texts"])
     except (BenchError, KeyError, ValidationError):
         return False
-    now = (cell.method, cell.options, cell.training, cell.texts)
-    return (str(before["method"]), options, training, texts) == now
+    now = (cell.method, cell.options, cell.training, cell.texts, cell.model_dump(mode="json").get("encoders"))
+    return (str(before["method"]), options, training, texts, before.get("encoders")) == now

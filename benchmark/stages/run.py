@@ -18,7 +18,7 @@ from benchmark.grid.params import Cell, Params
 from benchmark.stages.evaluation_sets import evaluation_data
 from benchmark.stages.prepare import prepare_dataset, source_of
 from benchmark.stages.texts import align_texts, read_named, texts_folder, unanswered
-from benchmark.stages.train import train_cell, training_inputs
+from benchmark.stages.train import Trainer, train_cell, training_inputs
 
 if TYPE_CHECKING:
     from benchmark.encoders.base import ImageEncoder, TextEncoder
@@ -135,13 +135,16 @@ class Session:
         return self._evaluated[dataset, protocol]
 
 
-def train_one(session: Session, cell: Cell, seed: int) -> dict[str, Any]:
+def train_one(
+    session: Session, cell: Cell, seed: int, data: TrainingData | None = None, trainer: Trainer | None = None
+) -> dict[str, Any]:
     """Train or reuse; returns the run record with what it was trained on.
 
-    Where another process trains the same cell and seed, waits for it and reuses its run.
+    Where another process trains the same cell and seed, waits for it and reuses its run. data, trainer: in
+    place of the cell's inputs and of `loop.train`, for encoders that are trained too.
     """
     manifest = session.manifest(session.params.data.train)
-    data = session.inputs(cell)
+    data = data or session.inputs(cell)
     source = {
         "trained_on": manifest.dataset,
         "trained_origin": manifest.origin,
@@ -149,7 +152,9 @@ def train_one(session: Session, cell: Cell, seed: int) -> dict[str, Any]:
     }
     folder = session.project.run(cell.name, seed)
     with session.writing(f"{cell.name} seed {seed}", folder):
-        result = train_cell(session.project, session.params, cell, seed, manifest, data, session.group)
+        result = train_cell(
+            session.project, session.params, cell, seed, manifest, data, session.group, trainer
+        )
         if session.processes.first and not (result.reused and (folder / "source.json").is_file()):
             write_json(folder / "source.json", source)
     again = f" again ({', '.join(result.why)} changed)" if result.why else ""

@@ -15,8 +15,9 @@ from benchmark.core.hashing import hash_file
 from benchmark.core.reuse import Key, key_of, source
 from benchmark.core.tables import METRIC_COLUMNS, Predictions, read_table, write_table
 from benchmark.core.tasks import CLASSIFICATION
+from benchmark.grid.encoder_params import EncoderChanges
 from benchmark.grid.layout import Project
-from benchmark.grid.params import FLOOR, Cell, Params, ablation_cell, main_cell
+from benchmark.grid.params import FLOOR, Cell, Params, ablation_cell, encoders_of, main_cell
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -174,7 +175,7 @@ def summarise(
             "origin": at.manifest.origin,
             "split": at.chosen.info["protocol"],
         }
-        identity = {file.name: {**place, **_identity(at.encoder, file)} for file in files}
+        identity = {file.name: {**place, **_identity(_encoder(session, at, file), file)} for file in files}
         own = Comparison({n: comparison.summaries[n] for n in identity}, comparison.grouped)
         means.append(over_seeds(own, identity=identity, config=config))
         if others:
@@ -269,6 +270,12 @@ def held_to_floor(files: Sequence[Scored]) -> list[str]:
     its own prompts, as a variant of them is no method."""
     own = list(dict.fromkeys(file.name for file in files if file.name == file.cell.name))
     return families_of(files).get(MAINS, own)
+
+
+def _encoder(session: Session, at: EvaluationData, file: Scored) -> str:
+    """The names of the encoders of a file's cell: its own, or those under which the set was read."""
+    own = file.cell.encoders != EncoderChanges()
+    return encoders_of(session.params, file.cell).names if own else at.encoder
 
 
 def _identity(encoder: str, file: Scored) -> dict[str, Any]:

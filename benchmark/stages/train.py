@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from methods.base import Method
 
 FEW_VALIDATION_IMAGES = 64
+Trainer = Callable[..., "TrainingResult"]
+"""A function of the parameters of `training.loop.train`."""
 
 
 @dataclass(frozen=True)
@@ -133,19 +135,19 @@ def find_run(project: Project, cell: Cell, seed: int, data: TrainingData) -> dic
 
 def train_cell(
     project: Project, params: Params, cell: Cell, seed: int, manifest: Manifest, data: TrainingData,
-    group: Group | None = None,
+    group: Group | None = None, trainer: Trainer | None = None,
 ) -> TrainingResult:  # fmt: skip
     """Train one cell with one seed, or find that a finished run with the same identity is there.
 
-    The processes of `group` share each batch. Every run that is trained is an MLflow run. Raises ParamsError
-    for options the method lacks.
+    The processes of `group` share each batch. Every run that is trained is an MLflow run. trainer: in place
+    of `loop.train`, for encoders that are trained too. Raises ParamsError for options the method lacks.
     """
     from benchmark.training.loop import train
 
     follower = _Follower(project, cell, seed, manifest)
     try:
         folder = project.run(cell.name, seed)
-        result = train(
+        result = (trainer or train)(
             untrained(cell, seed, data), data, cell.training, folder, seed, group=group, observer=follower
         )
     except BaseException:

@@ -27,14 +27,17 @@ from benchmark.grid.params import Params, cell_named, main_cell
 from benchmark.grid.params_file import load_params
 from benchmark.stages.evaluate import evaluation
 from benchmark.stages.features import image_store
+from benchmark.stages.own_encoders import Sessions
 from benchmark.stages.pool import ABLATIONS, MAIN, jobs_of
 from benchmark.stages.prepare import manifest_key, source_of, twin_key
 from benchmark.stages.run import Session
 from benchmark.stages.texts import texts_key
 from benchmark.stages.train import untrained
+from benchmark.stages.trained_encoders import encoders_key
+from benchmark.training.augment import OFFICIAL, Augmentation
 from benchmark.training.loop import training_key
 from methods.base import METHODS, configure
-from tests.encoders.tiny import Pixels, Words
+from tests.encoders.tiny import Blocks, Layers
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -82,6 +85,8 @@ ACTS_ON: dict[str, set[str]] = {
     "training": BOTH,
     "method.training": BOTH,
     "method.options": BOTH,
+    "encoders.train": BOTH,
+    "cells.encoders": {"own"},
     "cells.texts": {"own"},
     "cells.training": {"own"},
     "cells.options": {"own"},
@@ -122,6 +127,14 @@ VALUES: dict[str, Any] = {
     "twins.images": {TRAIN: 60, EVALUATE: 20},
     "encoders.image": "other-images",
     "encoders.text": "other-texts",
+    "encoders.train.image": "full",
+    "encoders.train.text": "full",
+    "encoders.train.layer_decay": 0.5,
+    "encoders.train.lora.rank": 2,
+    "encoders.train.lora.alpha": 4,
+    "encoders.train.lora.image": ["blocks.1.0"],
+    "encoders.train.lora.text": ["layer.1"],
+    "encoders.train.augment": "official",
     "texts.wording": "raw",
     "texts.rule": "impression",
     "prompts.style": "name",
@@ -151,7 +164,25 @@ VALUES: dict[str, Any] = {
     "statistics.level": 0.9,
 }
 """Another value, where it cannot be told from the type."""
+TRAINED = {
+    "layer_decay": ["image=full"],
+    "lora.rank": ["image=lora"],
+    "lora.alpha": ["image=lora"],
+    "lora.image": ["image=lora"],
+    "lora.text": ["text=lora"],
+    "augment": ["image=full"],
+}
+"""Setting of a training of encoders → what must be trained for it to have an effect."""
 ALSO: dict[str, list[str]] = {
+    **{f"encoders.train.{k}": [f"encoders.train.{i}" for i in items] for k, items in TRAINED.items()},
+    **{
+        f"cells.encoders.train.{k}": [f"cells.own.encoders.train.{i}" for i in items]
+        for k, items in TRAINED.items()
+    },
+    **{
+        f"ct.cells.encoders.train.{k}": [f"ct.cells.volumes.encoders.train.{i}" for i in items]
+        for k, items in TRAINED.items()
+    },
     "data.train": ["texts.wording=labels", f"twins.images.{EVALUATE}=90", "data.validation=0.45"],
     "texts.bare_names": ["texts.wording=raw", "cells.own.texts.wording=raw"],
     "texts.llm_file": ["texts.wording=llm", "texts.llm_file=one.parquet"],
@@ -214,10 +245,10 @@ def another(annotation: Any, now: Any) -> Any:
 
 
 TINY = {
-    "images": Pixels,
-    "other-images": partial(Pixels, seed=1),
-    "texts": Words,
-    "other-texts": partial(Words, seed=1),
+    "images": Blocks,
+    "other-images": partial(Blocks, seed=1),
+    "texts": Layers,
+    "other-texts": partial(Layers, seed=1),
 }
 FIELDS = dict(leaves())
 FULL = {
@@ -257,6 +288,7 @@ def project(root: Path, tmp_path_factory) -> Iterator[Project]:
     with pytest.MonkeyPatch.context() as patch:
         for name, encoder in TINY.items():
             patch.setitem(ENCODERS._registered, name, [encoder])
+        patch.setitem(OFFICIAL, "clip", Augmentation("test", flip=0.5))
         patch.setattr("benchmark.data.decoded.cores", lambda: 1)  # others start for longer than this decodes
         found = Project(home)
         now = Session(found, load_params(found.params), _silent)
@@ -293,15 +325,19 @@ def keys_of(project: Project):
         made["texts"] = texts_key(now.manifest(train), params.texts.rule).digest
         for dataset in (TRAIN, EVALUATE):
             made[f"images {dataset}"] = image_store(project, params, now.manifest(dataset)).key
+        sessions = Sessions(now)
         for name in ("clip-main", "own"):
             cell = cell_named(params, name)
-            data = now.inputs(cell)
+            session = sessions.of(cell)
+            data = session.inputs(cell)
             if name == "clip-main":
                 made["training images"], made["text features"] = data.images.key, data.text.key
             method = untrained(cell, 0, data)
-            made[name] = training_key(method, data, cell.training, 0).digest
+            trains = session.params.encoders.train.trains
+            key = encoders_key(session, cell, 0) if trains else training_key(method, data, cell.training, 0)
+            made[name] = key.digest
             run = {"model_sha256": made[name], "options": method.config.model_dump(mode="json")}
-            wanted = evaluation(now, "classification", cell, 0, EVALUATE, run)
+            wanted = evaluation(session, "classification", cell, 0, EVALUATE, run)
             made[f"{name} on {EVALUATE}"] = wanted.key.digest
             if name == "clip-main":
                 wanted = evaluation(now, "retrieval", cell, 0, TRAIN, run)
@@ -383,6 +419,15 @@ def test_a_field_changes_what_it_acts_on_and_nothing_upstream(project: Project, 
         assert wanted, f"say in ACTS_ON what {field} acts on"
         assert wanted <= changed, f"not made again: {sorted(wanted - changed)}"
         assert changed <= downstream(wanted), f"upstream: {sorted(changed - downstream(wanted))}"
+
+
+@pytest.mark.parametrize("name", FINE_TUNING)
+def test_a_setting_of_fine_tuning_acts_where_encoders_train(project: Project, keys_of, name: str) -> None:
+    trains = "cells.own.encoders.train.image=full"
+    other = another(FIELDS[f"training.{name}"], None)
+    before, after = keys_of(trains), keys_of(trains, f"cells.own.training.{name}={other}")
+    changed = {made for made in before if before[made] != after[made]}
+    assert changed == {"own", f"own on {EVALUATE}"}
 
 
 @pytest.mark.parametrize("name", METHODS.names())

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from benchmark.evaluation.statistics.effects import Effect
+from benchmark.grid.parts import OF_ENCODERS
 from benchmark.reporting import columns as common
 from benchmark.reporting.effects import dataset_effect, mean_effect
 from benchmark.reporting.evidence import SEPARATOR, Evidence
@@ -25,6 +26,8 @@ TITLES = {
     "summarisation": "Ablation: semantic summarisation of the training reports",
 }
 AVERAGE = "average"
+APART = ("text_factors", *OF_ENCODERS)
+"""Tables of their own kind: `tables/text_factors.py`, `tables/encoders.py`."""
 
 
 def tables(material: Material) -> Iterable[Table | None]:
@@ -33,7 +36,7 @@ def tables(material: Material) -> Iterable[Table | None]:
 
 
 def kinds(evidence: Evidence) -> list[str]:
-    own = dict.fromkeys(c.table for c in evidence.cells.values() if c.ablation and c.table != "text_factors")
+    own = dict.fromkeys(c.table for c in evidence.cells.values() if c.ablation and c.table not in APART)
     return list(own | {"prompt_alignment": None})
 
 
@@ -49,7 +52,7 @@ def ablation(evidence: Evidence, table: str) -> Table | None:
                 row = _row(evidence, name, names, dataset, rank)
                 if row is None:
                     continue
-                effect, undefined = _to_main(evidence, name, names[0], dataset)
+                effect, undefined = to_main(evidence, name, names[0], dataset)
                 row |= common.ranks(rank)
                 row |= {"mde": None, "mde_undefined": None}
                 if effect is not None:
@@ -185,7 +188,7 @@ def _shared_with(evidence: Evidence, name: str, main: str) -> list[str]:
     return [d for d in evidence.datasets if evidence.value(name, d) and evidence.value(main, d)]
 
 
-def _to_main(evidence: Evidence, name: str, main: str, dataset: str) -> tuple[Effect | None, Measured | None]:
+def to_main(evidence: Evidence, name: str, main: str, dataset: str) -> tuple[Effect | None, Measured | None]:
     """The difference to the main row, or the value that has no honest test, with the reason. An average has a
     test where every set has one."""
     sets = _shared_with(evidence, name, main) if dataset == AVERAGE else [dataset]

@@ -1,0 +1,73 @@
+"""Cells with encoders of their own: a session for each choice of encoders, over the same manifests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+from benchmark.core.hashing import hash_value
+from benchmark.grid.encoder_params import EncoderParams
+from benchmark.grid.params import Cell, Params, encoders_of
+from benchmark.stages.evaluate import enter_evaluations, find_evaluations
+from benchmark.stages.features import shared_image_encoder, shared_text_encoder
+from benchmark.stages.run import Session, train_one
+
+
+class Sessions:
+    """The session of each cell. Manifests, aligned texts and what was evaluated are those of the shared one;
+    features, and what is made of them, are of the cell's encoders."""
+
+    def __init__(self, shared: Session) -> None:
+        self.shared = shared
+        self._made: dict[str, Session] = {}
+
+    def of(self, cell: Cell) -> Session:
+        """The session in which a cell is trained and evaluated."""
+        encoders = encoders_of(self.shared.params, cell)
+        if encoders == self.shared.params.encoders:
+            return self.shared
+        key = hash_value(encoders.model_dump(mode="json"))
+        if key not in self._made:
+            params = self.shared.params.model_copy(update={"encoders": encoders})
+            self._made[key] = replace(self.shared, params=params, _inputs={}, _evaluated={})
+        return self._made[key]
+
+
+def trained(sessions: Sessions, cell: Cell, seed: int) -> tuple[dict[str, Any], Session]:
+    """Train a cell, with its encoders where it trains them, or reuse it: the run record, and the session in
+    which it is evaluated."""
+    session = sessions.of(cell)
+    if not session.params.encoders.train.trains:
+        return train_one(session, cell, seed), session
+    from benchmark.stages.trained_encoders import train_encoders
+
+    return train_encoders(session, cell, seed)
+
+
+def found(sessions: Sessions, cell: Cell, seed: int) -> list[str]:
+    """`find_evaluations` of a cell under its encoders, trained or not."""
+    session = sessions.of(cell)
+    if not session.params.encoders.train.trains:
+        return find_evaluations(session, cell, seed)
+    from benchmark.stages.trained_encoders import find_trained
+
+    run, own = find_trained(session, cell, seed)
+    return ["all"] if run is None else enter_evaluations(own, cell, seed, run)
+
+
+def check_encoders(params: Params, cells: Iterable[Cell]) -> None:
+    """Build the encoders that cells have for themselves or train, so that one that does not exist or cannot
+    be trained is refused before any data is prepared. Raises BenchError in one line."""
+    known: list[tuple[EncoderParams, str]] = []
+    for cell in cells:
+        encoders = encoders_of(params, cell)
+        if (encoders == params.encoders and not encoders.train.trains) or (encoders, cell.method) in known:
+            continue
+        known.append((encoders, cell.method))
+        shared_image_encoder(encoders.image)
+        shared_text_encoder(encoders.text)
+        if encoders.train.trains:
+            from benchmark.stages.trained_encoders import trainable_encoders
+
+            trainable_encoders(encoders, cell.method, 0)
