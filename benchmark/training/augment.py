@@ -48,7 +48,8 @@ class Augmentation:
         if self.light != (1.0, 1.0):
             own = functional.adjust_brightness(own, float(brightness))
             own = functional.adjust_contrast(own, float(contrast))
-        return own[0]
+        lit: Tensor = own[0]
+        return lit
 
 
 OFFICIAL = {

@@ -167,10 +167,13 @@ def encoded_now(live: TrainingData, frozen: TrainingData) -> TrainingData:
     if isinstance(live.images, PixelStore):
         held = live.image_rows[live.val]
         parts = [live.images.get(held[n : n + AT_ONCE]) for n in range(0, len(held), AT_ONCE)]
-        both = [torch.cat([getattr(p, name) for p in parts]).float().cpu() for name in ("pooled", "local")]
+        pooled = torch.cat([p.pooled for p in parts]).float().cpu()
+        local = torch.cat([p.local for p in parts]).float().cpu()
         rows = np.zeros_like(live.image_rows)
         rows[live.val] = np.arange(len(held))
-        now = replace(now, images=FeatureStore.of(ImageFeatures(*both, parts[0].grid)), image_rows=rows)
+        now = replace(
+            now, images=FeatureStore.of(ImageFeatures(pooled, local, parts[0].grid)), image_rows=rows
+        )
     if not isinstance(live.text, TextStore):
         now = replace(now, text=_texts_now(live))
     return now
