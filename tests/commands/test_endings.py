@@ -78,12 +78,14 @@ def test_an_end_of_file_that_typer_takes_for_an_interrupt(monkeypatch, capsys) -
     assert ends(monkeypatch, capsys, typer.Abort())[0] == 130
 
 
-def test_an_interrupt_inside_a_command_says_that_it_can_be_resumed(monkeypatch, capsys) -> None:
+def test_an_interrupt_inside_a_command_says_that_it_can_be_resumed(monkeypatch, capsys, tmp_path) -> None:
     def interrupted(_request) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("benchmark.score.files.score_files", interrupted)
-    assert cli.main(["score", "a.csv", "--labels", "b.csv"]) == 130
+    scores = tmp_path / "a.csv"
+    scores.write_text("image,Edema\n")
+    assert cli.main(["score", str(scores), "--labels", str(scores)]) == 130
     assert "Run the same command again" in capsys.readouterr().err
 
 

@@ -97,7 +97,7 @@ def test_each_task_notices_what_it_reads_and_nothing_else(protocol) -> None:
         (replace(own, frame=said), {"retrieval"}),
         (replace(own, frame=own.frame.assign(sex=own.frame["sex"][::-1].to_numpy())),
          {"classification", "grounding", "segmentation", "negation", "paraphrase", "underdiagnosis",
-          "brgsa_rules"}),
+          "brgsa_rules", "transfer"}),
     ):  # fmt: skip
         found = {n: task_named(n).reads(data_of(changed, protocol), statistics) for n in NAMES}
         assert {n for n in found if found[n] != before[n]} == readers
@@ -165,7 +165,7 @@ def test_editing_what_makes_strata_subgroups_or_metrics_is_another_key(
         ("benchmark.evaluation.statistics.strata", every),
         ("benchmark.evaluation.statistics.subgroups", every),
         ("benchmark.evaluation.pixelwise", {"grounding", "segmentation"}),
-        ("benchmark.evaluation.operating_point", {"paraphrase", "underdiagnosis"}),
+        ("benchmark.evaluation.operating_point", {"paraphrase", "underdiagnosis", "transfer"}),
         ("benchmark.evaluation.tasks.negation", {"negation"}),
         ("benchmark.evaluation.tasks.grounding", {"grounding"}),
         ("methods.clip", every),

@@ -86,6 +86,8 @@ NOT_RUN = {
     ),
     "bench report checklist > checklist.md": "writes by the shell; tests/reporting/test_checklist.py runs it",
     "python perf/check.py": "a measurement of minutes",
+    "python perf/answers.py --times 2": "a measurement of minutes",
+    "bench explain carzero padchest": "a row of a table of times; the page of the guide's set is run",
     "python perf/curves.py": "trainings of hours",
     "python perf/numerics.py": "a measurement of minutes",
     "python perf/numerics.py --fingerprint --emulate Haswell EPYC": "needs qemu-user",
@@ -100,6 +102,7 @@ NOT_RUN = {
         "--protocol ct-clip --data-root DIR"
     ): "needs volumes; tests/official/test_ct_clip.py runs it",
     "bench run --method brgsa --dataset ct_rate": "trains for minutes on hundreds of volumes",
+    "bench run --method carzero --dataset ct_rate": "as above",
     "bench run --method all --dataset rad_chestct --seeds 0": "as above, six times",
     "make ct": "builds the environment from the package index, then trains for most of an hour",
     "bench stage ct": "trains for most of an hour; tests/stages/test_places.py runs it small",
@@ -115,7 +118,7 @@ NOT_RUN = {
 }
 NAMES = {
     "bench submit", "bench submit BUNDLE --quoted",
-    "bench run", "bench score", "bench parity", "bench prompts show",
+    "bench run", "bench map", "bench score", "bench parity", "bench prompts show",
     "bench run --set training.epochs=3", "bench init",
     "bench data check", "bench data check NAME --data-root DIR", "bench check method",
     "bench check method NAME",

@@ -179,7 +179,8 @@ def test_transfer_stands_beside_zero_shot_and_evaluates_no_labelled_patient(task
     )
     table = (task_project / "reports" / "transfer" / "transfer.md").read_text()
     assert "SYNTHETIC TWIN" in table
-    assert "gloria-main" in table, "named as not trained"
+    trained = (task_project / "runs" / "gloria-main" / "seed-0" / "model.safetensors").is_file()
+    assert ("gloria-main" in table) != trained, "named where it is not trained"
     claims = (task_project / "reports" / "transfer" / "claims.csv").read_text()
     assert "not run" in claims, "no CARZero here"
     stamp = (folder / "transfer.parquet").stat().st_mtime_ns
