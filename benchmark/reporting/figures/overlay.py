@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from benchmark.stages.look import Looked
+    from benchmark.stages.look_volume import LookedVolume
 
 STRONGEST = 0.55
 """Opacity of the highest value; the lowest is clear."""
@@ -41,7 +42,14 @@ def overlay(looked: Looked) -> Figure:
     known = looked.known
     paint(axis, looked.grey, looked.pixels, None if known is None else known.mask)
     axis.set_title(f"{looked.text}\n{looked.model}: {looked.kind} map, score {looked.score:.3f}", fontsize=8)
+    footer(figure, looked)
+    return figure
+
+
+def footer(figure: Figure, looked: Looked | LookedVolume) -> None:
+    """The mark of twins or of official data, and what the truth says of the map, under the picture."""
     said = []
+    known = looked.known
     if known is not None:
         said.append(TWIN_NOTICE if known.origin == "twin" else f"official data, {known.dataset}")
     if looked.measures is not None:
@@ -49,4 +57,3 @@ def overlay(looked: Looked) -> Figure:
         cnr = "undefined" if found.cnr is None else f"{found.cnr:.2f}"
         said.append(f"{'hit' if found.hit else 'miss'}, CNR {cnr}, best IoU {found.iou:.2f}")
     figure.supxlabel("  ·  ".join(said), fontsize=7, x=0.02, ha="left")
-    return figure

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmark.core.tables import TWIN_NOTICE
 from benchmark.evaluation.grounding import UNSEEN
 from benchmark.evaluation.volume_maps import fullest_voxel, highest_voxel, sample
-from benchmark.reporting.figures.overlay import STRONGEST
+from benchmark.reporting.figures.overlay import STRONGEST, footer
 from benchmark.reporting.figures.style import new_figure
 
 if TYPE_CHECKING:
@@ -38,16 +37,7 @@ def planes(looked: LookedVolume) -> Figure:
             axis.set_title(f"{PLANES[number]}, {where}", fontsize=7)
     title = f"{looked.text}\n{looked.model}: {looked.kind} map, score {looked.score:.3f}"
     figure.suptitle(title, x=0.02, ha="left", fontsize=8)
-    said = []
-    if looked.known is not None:
-        said.append(
-            TWIN_NOTICE if looked.known.origin == "twin" else f"official data, {looked.known.dataset}"
-        )
-    if looked.measures is not None:
-        found = looked.measures
-        cnr = "undefined" if found.cnr is None else f"{found.cnr:.2f}"
-        said.append(f"{'hit' if found.hit else 'miss'}, CNR {cnr}, best IoU {found.iou:.2f}")
-    figure.supxlabel("  ·  ".join(said), fontsize=7, x=0.02, ha="left")
+    footer(figure, looked)
     return figure
 
 
