@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import comb
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from benchmark.evaluation.statistics.stability import UNSTABLE_ERROR, Trainings,
 from benchmark.grid.params import TRAINED_ELSEWHERE
 from benchmark.prompts.settings import TextParams
 from benchmark.reporting.numbers import missing
+from benchmark.reporting.rows import MetricRow, PairRow, RankRow, SetFacts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -130,7 +131,7 @@ class Reference:
     name: str
     title: str
     kind: str
-    values: dict[tuple[str, str, str, str], dict[str, Any]] = field(default_factory=dict)
+    values: dict[tuple[str, str, str, str], MetricRow] = field(default_factory=dict)
     about: dict[str, list[str]] = field(default_factory=dict)
 
     @property
@@ -139,7 +140,7 @@ class Reference:
 
     def value(
         self, dataset: str, stratum: str = "all", cls: str = "macro", metric: str = "auroc"
-    ) -> dict[str, Any] | None:
+    ) -> MetricRow | None:
         """The metric row, or None where there is none or its value is undefined."""
         row = self.values.get((dataset, stratum, cls, metric))
         return None if row is None or row["value"] != row["value"] else row
@@ -179,8 +180,8 @@ class Evidence:
     cells: dict[str, CellInfo]
     seeds: pd.DataFrame
     runs: pd.DataFrame
-    sets: dict[str, dict[str, Any]]
-    task_sets: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+    sets: dict[str, SetFacts]
+    task_sets: dict[tuple[str, str], SetFacts] = field(default_factory=dict)
     frequency: dict[str, dict[str, int]] = field(default_factory=dict)
     trends: dict[tuple[str, str], Curve] = field(default_factory=dict)
     factor_effects: tuple[FactorEffect, ...] = ()
@@ -206,9 +207,9 @@ class Evidence:
         return "" if about is None else level(own, str(about.get("dataset", dataset)))
 
     @cached_property
-    def _values(self) -> dict[tuple[str, str, str, str, str], dict[str, Any]]:
+    def _values(self) -> dict[tuple[str, str, str, str, str], MetricRow]:
         keys = ["name", "dataset", "stratum", "class", "metric"]
-        found: dict[tuple[str, str, str, str, str], dict[str, Any]] = {}
+        found: dict[tuple[str, str, str, str, str], MetricRow] = {}
         for row in self.metrics.to_dict("records"):
             found.setdefault(tuple(row[k] for k in keys), row)  # type: ignore[arg-type]
         for name in self.mains:
@@ -241,7 +242,7 @@ class Evidence:
             own = found.setdefault(name, Reference(name, str(row["title"]), str(row["variant"])))
             own.values.setdefault(
                 (row["dataset"], row["stratum"], row["class"], row["metric"]),
-                {str(k): v for k, v in row.items()},
+                row,  # type: ignore[arg-type]
             )
             own.about.setdefault(str(row["about"]), []).append(str(row["dataset"]))
         return sorted(found.values(), key=lambda r: r.kind != "floor")
@@ -257,7 +258,7 @@ class Evidence:
         return ""
 
     @cached_property
-    def _pairs(self) -> dict[tuple[str, str, str, str, str, str], dict[str, Any]]:
+    def _pairs(self) -> dict[tuple[str, str, str, str, str, str], PairRow]:
         keys = ["method_a", "method_b", "dataset", "stratum", "class", "metric"]
         return {tuple(r[k] for k in keys): r for r in self.comparisons.to_dict("records")}  # type: ignore[misc]
 
@@ -322,14 +323,14 @@ class Evidence:
 
     def value(
         self, name: str, dataset: str, stratum: str = "all", cls: str = "macro", metric: str = "auroc"
-    ) -> dict[str, Any] | None:
+    ) -> MetricRow | None:
         """The metric row, or None where there is none or its value is undefined."""
         row = self._values.get((name, dataset, stratum, cls, metric))
         return None if row is None or row["value"] != row["value"] else row
 
     def pair(
         self, a: str, b: str, dataset: str, stratum: str = "all", cls: str = "macro", metric: str = "auroc"
-    ) -> dict[str, Any] | None:
+    ) -> PairRow | None:
         """The paired comparison, turned so that delta is a - b; None where it was not made."""
         row = self._pairs.get((a, b, dataset, stratum, cls, metric))
         if row is not None:
@@ -337,18 +338,20 @@ class Evidence:
         row = self._pairs.get((b, a, dataset, stratum, cls, metric))
         if row is None:
             return None
-        swapped = {
+        return {
+            **row,
             "method_a": a,
             "method_b": b,
+            "value_a": row["value_b"],
+            "value_b": row["value_a"],
+            "n_seeds_a": row["n_seeds_b"],
+            "n_seeds_b": row["n_seeds_a"],
             "delta": -row["delta"],
             "low": -row["high"],
             "high": -row["low"],
         }
-        for one, two in (("value_a", "value_b"), ("n_seeds_a", "n_seeds_b")):
-            swapped |= {one: row[two], two: row[one]}
-        return {**row, **swapped}
 
-    def ranking(self, names: Sequence[str], planned: int = 0) -> dict[tuple[str, str, str], dict[str, Any]]:
+    def ranking(self, names: Sequence[str], planned: int = 0) -> dict[tuple[str, str, str], RankRow]:
         """(name, dataset, stratum) → rank row by AUROC among `names`, Holm-corrected within each ranking.
 
         planned: how many rows the ranking has once everything was run, where that is more than `names`."""

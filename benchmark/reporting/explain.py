@@ -63,7 +63,7 @@ class Stories:
         """The record of one cell on one dataset: of one class, or the macro mean."""
         evidence = self._gathered.evidence
         column = cls or "macro"
-        row = evidence.value(cell, dataset, cls=column) or {}
+        row: Mapping[str, Any] = evidence.value(cell, dataset, cls=column) or {}
         prompts = self._gathered.cells[cell].prompts
         shared = self._of_set(cell, dataset)
         return {

@@ -251,7 +251,8 @@ class Gathered:
         from benchmark.data.cards import load_card
         from benchmark.data.dataset import evaluation_set
 
-        if self.evidence.sets.get(dataset, {}).get("dataset", dataset) != dataset:
+        facts = self.evidence.sets.get(dataset)
+        if facts is not None and facts["dataset"] != dataset:
             return None
         cell, _, prompts = name.partition(SEPARATOR)
         place = source_name(dataset, self.origin(dataset))

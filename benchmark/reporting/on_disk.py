@@ -18,6 +18,7 @@ from benchmark.core.tasks import CLASSIFICATION, TASKS
 from benchmark.grid.layout import Project
 from benchmark.grid.params import Cell, Params
 from benchmark.reporting.evidence import SEPARATOR
+from benchmark.reporting.rows import RunRecord, SetFacts
 from benchmark.stages.evaluate import METRICS, slug
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ RUN_RECORD = "a record of a training"
 HISTORY = ("epoch", "step", "learning_rate", "train_loss", "val_loss", "seconds")
 
 
-def training_record(path: Path) -> dict[str, Any]:
+def training_record(path: Path) -> RunRecord:
     """What one training recorded, its RECORDED fields in their types. Raises DataError, naming the file,
     where one is missing that every record has, or is of another type. An installed package has no commit: its
     version stands there, `v0.1.0`."""
@@ -55,7 +56,8 @@ def training_record(path: Path) -> dict[str, Any]:
         lost = [k for k in RECORDED if run.get(k) is None and k not in SINCE_LATER]
         if lost:
             raise DataError(f"{path}: no '{lost[0]}' in the record of a training. Train the cell again.")
-        return dict(run) | {k: kind(run[k]) for k, kind in RECORDED.items() if run.get(k) is not None}
+        typed = {k: kind(run[k]) for k, kind in RECORDED.items() if run.get(k) is not None}
+        return RunRecord(**{**run, **typed})  # type: ignore[typeddict-item]
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ class OnDisk:
 
     def averages(
         self, datasets: Sequence[str]
-    ) -> tuple[pd.DataFrame, dict[str, dict[str, Any]], list[pd.DataFrame]]:
+    ) -> tuple[pd.DataFrame, dict[str, SetFacts], list[pd.DataFrame]]:
         """Averages of every seed, the evaluation sets, and all rows of official checkpoints.
 
         Official files of a dataset whose twin is configured are a set of their own, NAME-official; only
@@ -110,7 +112,7 @@ class OnDisk:
         import pandas as pd
 
         frames, checkpoints = [], []
-        sets: dict[str, dict[str, Any]] = {}
+        sets: dict[str, SetFacts] = {}
         for name, seed, folder in self._folders():
             frame, about = _results(folder / METRICS)
             dataset, origin = about["dataset"], about["origin"]
@@ -133,7 +135,7 @@ class OnDisk:
         ordered = {d: sets[d] for d in [*[d for d in datasets if d in sets], *sets]}
         return pd.concat(frames, ignore_index=True), ordered, checkpoints
 
-    def task_rows(self) -> tuple[list[pd.DataFrame], dict[tuple[str, str], dict[str, Any]]]:
+    def task_rows(self) -> tuple[list[pd.DataFrame], dict[tuple[str, str], SetFacts]]:
         """Rows of the other tasks, one frame a cell, seed, task and dataset, and what was evaluated by (task,
         dataset).
 
@@ -142,7 +144,7 @@ class OnDisk:
         configured; those rows stand under NAME-official, so that the two are never mixed."""
         frames = []
         tasks = set(TASKS.names()) - {CLASSIFICATION}
-        sets: dict[tuple[str, str], dict[str, Any]] = {}
+        sets: dict[tuple[str, str], SetFacts] = {}
         for name, cell in self.cells.items():
             found = [
                 (seed, path)
@@ -225,7 +227,7 @@ class OnDisk:
         return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=["cell", "seed"])
 
 
-def _results(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
+def _results(path: Path) -> tuple[pd.DataFrame, SetFacts]:
     """Rows of one evaluation and what was evaluated. Raises DataError where no evaluation wrote the file."""
     frame, meta = read_table(path)
     with parsing(path, "results of an evaluation", "Evaluate the cell again."):
@@ -233,7 +235,7 @@ def _results(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
         return frame, _about(frame, meta, str(first["dataset"]), str(first["origin"]))
 
 
-def _about(frame: pd.DataFrame, meta: Mapping[str, Any], dataset: str, origin: str) -> dict[str, Any]:
+def _about(frame: pd.DataFrame, meta: Mapping[str, Any], dataset: str, origin: str) -> SetFacts:
     info = meta["evaluation"]
     classes = frame[(frame["stratum"] == "all") & ~frame["class"].isin(["macro", "micro", "weighted"])]
     return {

@@ -5,23 +5,23 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 from benchmark.core.errors import BenchError
 from benchmark.grid.layout import Project
 from benchmark.grid.params import Cell
 from benchmark.reporting.gather import Gathered
 from benchmark.reporting.on_disk import training_record
+from benchmark.reporting.rows import RunRecord
 from benchmark.stages.evaluation_sets import prompt_set
 from benchmark.stages.tracking import tracking_uri
 
 
-def run_records(project: Project, cell: str) -> list[tuple[int, dict[str, Any]]]:
+def run_records(project: Project, cell: str) -> list[tuple[int, RunRecord]]:
     """(seed, run.json) of every finished run of a cell, by seed."""
     return [(seed, training_record(folder / "run.json")) for seed, folder in project.trainings(cell)]
 
 
-def seed_facts(cell: str, seed: int, run: dict[str, Any], runs: dict[str, str]) -> dict[str, str]:
+def seed_facts(cell: str, seed: int, run: RunRecord, runs: dict[str, str]) -> dict[str, str]:
     """What identifies one training, as text."""
     return {
         "seed": str(seed),

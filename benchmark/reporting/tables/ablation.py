@@ -42,7 +42,8 @@ def kinds(evidence: Evidence) -> list[str]:
 
 def ablation(evidence: Evidence, table: str) -> Table | None:
     """Rows of params.yaml's cells with this `table`, and for prompt alignment the inference prompts too."""
-    rows: list[dict[str, Any]] = []
+    rows: list[Row] = []
+    values: list[float] = []
     effects: list[Effect | None] = []
     for names in _groups(evidence, table):
         ranking = evidence.ranking(names, _planned_rows(evidence, names[0], table))
@@ -50,23 +51,21 @@ def ablation(evidence: Evidence, table: str) -> Table | None:
             for name in names:
                 rank = ranking.get((name, dataset, "all"))
                 row = _row(evidence, name, names, dataset, rank)
-                if row is None:
+                measured = None if row is None else row["ours"]
+                if row is None or not isinstance(measured, Measured):
                     continue
                 effect, undefined = to_main(evidence, name, names[0], dataset)
-                row |= common.ranks(rank)
-                row |= {"mde": None, "mde_undefined": None}
                 if effect is not None:
-                    row["difference"] = Measured(effect.value, effect.low, effect.high)
-                elif undefined is not None:
-                    row["difference"] = undefined
-                rows.append(row)
+                    undefined = Measured(effect.value, effect.low, effect.high)
+                own = {"difference": undefined, "mde": None, "mde_undefined": None}
+                rows.append({**row, **common.ranks(rank), **own})
+                values.append(float("nan") if measured.value is None else measured.value)
                 effects.append(effect)
     if not rows:
         return None
     size = family_size(evidence, table)
-    values = [row["ours"].value for row in rows]
-    for row, corrected in zip(rows, _corrected(effects, values, size, evidence.level), strict=True):
-        row |= corrected
+    corrections = _corrected(effects, values, size, evidence.level)
+    rows = [{**row, **corrected} for row, corrected in zip(rows, corrections, strict=True)]
     return Table(
         name=table,
         title=TITLES.get(table, f"Ablation: {table.replace('_', ' ')}"),
@@ -154,7 +153,7 @@ def _shared(evidence: Evidence, names: Sequence[str]) -> list[str]:
 
 def _row(
     evidence: Evidence, name: str, names: Sequence[str], dataset: str, rank: Mapping[str, Any] | None
-) -> dict[str, Any] | None:
+) -> Row | None:
     cell, main = evidence.cell(name), names[0]
     label = label_of(evidence, name) if name != main else main_label(evidence, main, names)
     head = {"method": cell.title, "dataset": dataset, "cell": name, "row": label}
@@ -163,20 +162,22 @@ def _row(
     ours = evidence.value(name, dataset)
     if ours is None:
         return None
-    return head | {
+    return {
+        **head,
         "ours": common.measured(ours, rank, letters=False),
         **common.counts(evidence.sets[dataset], ours),
     }
 
 
-def _average(evidence: Evidence, name: str, main: str, head: dict[str, Any]) -> dict[str, Any] | None:
+def _average(evidence: Evidence, name: str, main: str, head: Row) -> Row | None:
     """The mean over the datasets that this row and the main cell share; the difference has an interval."""
     shared = _shared_with(evidence, name, main)
     if len(shared) < 2:
         return None
     values = [evidence.value(name, d)["value"] for d in shared]  # type: ignore[index]
     about = [evidence.sets[d] for d in shared]
-    return head | {
+    return {
+        **head,
         "ours": Measured(float(np.mean(values))),
         "images": sum(int(a["images"]) for a in about),
         "patients": sum(int(a["patients"]) for a in about),

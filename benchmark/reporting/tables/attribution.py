@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 
 from benchmark.evaluation.statistics.multiplicity import holm
 from benchmark.reporting import columns as common
 from benchmark.reporting.evidence import Evidence
-from benchmark.reporting.table import Measured, Table, change, probability, words
+from benchmark.reporting.table import Measured, Row, Table, change, probability, words
 from benchmark.reporting.tables import Material
 
 PLACE = 12
@@ -25,7 +24,7 @@ def attribution(evidence: Evidence) -> Table:
     found = evidence.contributions
     size = max(evidence.contributions_planned, len(found))
     adjusted = holm(np.array([c.p for c in found], dtype=float), size)
-    rows: list[dict[str, Any]] = [
+    rows: list[Row] = [
         {
             "comparison": own.label,
             "dataset": own.dataset,

@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmark.reporting import columns as common
 from benchmark.reporting.evidence import Evidence
-from benchmark.reporting.table import Table, TableColumn, count, real, words
+from benchmark.reporting.table import Row, Table, TableColumn, count, real, words
 from benchmark.reporting.tables import Material
 
 PLACE = 70
@@ -28,7 +28,7 @@ def cost(evidence: Evidence) -> Table | None:
     """One row a cell: means over its seeds."""
     if evidence.runs.empty:
         return None
-    rows: list[dict[str, Any]] = []
+    rows: list[Row] = []
     for name, part in evidence.runs.groupby("cell", sort=False):
         if str(name) not in evidence.cells:
             continue

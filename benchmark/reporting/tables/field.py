@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from benchmark.grid.parts import VOLUMES
 from benchmark.reporting import columns as common
 from benchmark.reporting.published import Published
-from benchmark.reporting.table import Table, real, words
+from benchmark.reporting.table import Row, Table, real, words
 from benchmark.reporting.tables import Material
 
 PLACE = 90
@@ -22,7 +21,7 @@ def tables(material: Material) -> Iterable[Table | None]:
 
 def field(published: Published, datasets: Iterable[str]) -> Table:
     """One row a printed value of these sets."""
-    rows: list[dict[str, Any]] = [
+    rows: list[Row] = [
         {
             "dataset": row.dataset,
             "method": row.method,

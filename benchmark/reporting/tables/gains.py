@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from benchmark.evaluation.statistics.paired import Difference
 from benchmark.reporting import columns as common
 from benchmark.reporting.evidence import Evidence
 from benchmark.reporting.gains import OVER, Gain
-from benchmark.reporting.table import Measured, Table, change, count, words
+from benchmark.reporting.table import Measured, Row, Table, change, count, words
 from benchmark.reporting.tables import Material
 
 PLACE = 45
@@ -21,7 +20,7 @@ def tables(material: Material) -> Iterable[Table | None]:
 
 def gains_table(found: Sequence[Gain], evidence: Evidence) -> Table:
     """One row a dataset and method."""
-    rows: list[dict[str, Any]] = [
+    rows: list[Row] = [
         {
             "dataset": own.dataset,
             "cell": own.name,
@@ -32,7 +31,7 @@ def gains_table(found: Sequence[Gain], evidence: Evidence) -> Table:
             "verbatim": own.verbatim and _measured(own.verbatim[1]),
             "others_classes": own.others and own.others[0],
             "others": own.others and _measured(own.others[1]),
-            "apart": own.apart and _measured(own.apart),
+            "apart": None if own.apart is None else _measured(own.apart),
             "origin": evidence.origin(own.dataset),
         }
         for own in found

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from benchmark.reporting import columns as common
 from benchmark.reporting.evidence import Evidence
-from benchmark.reporting.table import Table, change, probability, words
+from benchmark.reporting.table import Row, Table, change, probability, words
 from benchmark.reporting.tables import Material
 
 PLACE = 5
@@ -19,7 +18,7 @@ def tables(material: Material) -> Iterable[Table | None]:
 
 def models(evidence: Evidence) -> Table:
     """One row a dataset and model."""
-    rows: list[dict[str, Any]] = []
+    rows: list[Row] = []
     for dataset in evidence.datasets:
         for name, cell in evidence.cells.items():
             ours = evidence.value(name, dataset) if cell.variant == "model" else None

@@ -11,6 +11,7 @@ from benchmark.reporting.evidence import Evidence
 from benchmark.reporting.predictions import Count, Held
 from benchmark.reporting.table import (
     Measured,
+    Row,
     Table,
     TableColumn,
     change,
@@ -35,7 +36,7 @@ def tables(material: Material) -> Iterable[Table | None]:
 
 def orders(found: Sequence[Held], evidence: Evidence) -> Table:
     """A row a prediction and set, then one for all of its sets."""
-    rows: list[dict[str, Any]] = []
+    rows: list[Row] = []
     for own in found:
         if own.missing:
             continue
@@ -71,7 +72,7 @@ def orders(found: Sequence[Held], evidence: Evidence) -> Table:
 
 def signs(found: Sequence[Held], evidence: Evidence) -> Table:
     """A row a predicted sign, in the order of the prediction."""
-    rows: list[dict[str, Any]] = [
+    rows: list[Row] = [
         {
             "prediction": own.prediction.id,
             "place": place_title(p.dataset, p.stratum),

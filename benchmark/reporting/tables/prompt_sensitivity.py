@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmark.reporting import columns as common
 from benchmark.reporting.evidence import Evidence
-from benchmark.reporting.table import Table, count, real, words
+from benchmark.reporting.table import Row, Table, count, real, words
 from benchmark.reporting.tables import Material
 from benchmark.reporting.tables.ablation import label_of
 
@@ -21,7 +21,7 @@ def tables(material: Material) -> Iterable[Table | None]:
 
 def sensitivity(evidence: Evidence) -> Table:
     """Spread of the macro AUROC over paraphrased templates, per method and dataset."""
-    rows = []
+    rows: list[Row] = []
     for name in [n for n in evidence.cells if n in set(evidence.metrics["name"])]:
         own = [name, *[n for n in evidence.prompt_names(name) if is_template(evidence, n)]]
         for dataset in evidence.datasets:

@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmark.reporting import columns as common
 from benchmark.reporting.evidence import Evidence
-from benchmark.reporting.table import Measured, Table, change, estimate, real, words
+from benchmark.reporting.table import Measured, Row, Table, change, estimate, real, words
 from benchmark.reporting.tables import Material
 
 PLACE = 40
@@ -32,7 +32,7 @@ def rare_disease(evidence: Evidence) -> Table:
     """One row a dataset and method; a column a stratum, then the trend over training frequency."""
     names = evidence.mains
     ranking = evidence.ranking(evidence.declared_mains)
-    rows: list[dict[str, Any]] = []
+    rows: list[Row] = []
     for dataset in evidence.datasets:
         here = set(evidence.metrics.loc[evidence.metrics["dataset"] == dataset, "stratum"])
         if not here & {"tail", "never-named", "padchest20"}:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from benchmark.reporting import columns as common
 from benchmark.reporting.effects import seed_mean
 from benchmark.reporting.evidence import Evidence
 from benchmark.reporting.numbers import interval_text, is_few, missing
-from benchmark.reporting.table import Measured, Table, change, estimate, words
+from benchmark.reporting.rows import MetricRow
+from benchmark.reporting.table import Measured, Row, Table, change, estimate, words
 from benchmark.reporting.tables import Material
 
 PLACE = 80
@@ -21,7 +22,7 @@ def tables(material: Material) -> Iterable[Table | None]:
 
 def subgroups(evidence: Evidence) -> Table:
     """One row a dataset, division and method."""
-    rows: list[dict[str, Any]] = []
+    rows: list[Row] = []
     known: dict[str, None] = {}
     for dataset in evidence.datasets:
         for group, levels in _divisions(evidence, dataset).items():
@@ -75,7 +76,7 @@ def _divisions(evidence: Evidence, dataset: str) -> dict[str, list[str]]:
     return found
 
 
-def _in_words(levels: dict[str, dict[str, Any]]) -> str:
+def _in_words(levels: Mapping[str, MetricRow]) -> str:
     return "; ".join(
         f"{level}: {interval_text(row['value'], row['low'], row['high'])}"
         + (f" ({row['note']})" if is_few(row) else "")

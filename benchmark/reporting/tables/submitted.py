@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from benchmark.reporting import columns as common
-from benchmark.reporting.table import Measured, Table, count, estimate, words
+from benchmark.reporting.table import Measured, Row, Table, count, estimate, words
 from benchmark.reporting.tables import Material
 
 PLACE = 75
 
 
 def tables(material: Material) -> Iterable[Table]:
-    rows: list[dict[str, Any]] = []
+    rows: list[Row] = []
     for row in material.submitted:
         record, made = row.record, row.record.provenance
         rows.append(

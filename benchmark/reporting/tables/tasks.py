@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from benchmark.core.tasks import CLASSIFICATION, task_named
 from benchmark.reporting import columns as common
@@ -11,7 +10,7 @@ from benchmark.reporting.effects import seed_mean
 from benchmark.reporting.evidence import Evidence
 from benchmark.reporting.numbers import missing
 from benchmark.reporting.published import Published
-from benchmark.reporting.table import Table, count, words
+from benchmark.reporting.table import Row, Table, count, words
 from benchmark.reporting.tables import Material
 
 PLACE = 60
@@ -28,7 +27,7 @@ def task_table(evidence: Evidence, published: Published, task: str) -> Table:
     """One row a dataset, method and metric; macro rows and rows over all classes."""
     frame = evidence.seeds[evidence.seeds["task"] == task]
     keys = ["dataset", "name", "class", "stratum", "metric"]
-    rows: list[dict[str, Any]] = []
+    rows: list[Row] = []
     for key, part in frame.groupby(keys, sort=False, dropna=False):
         dataset, name, cls, stratum, metric = (str(k) for k in key)
         about = evidence.task_sets.get((task, dataset))

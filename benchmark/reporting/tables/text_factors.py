@@ -11,7 +11,8 @@ from benchmark.reporting import columns as common
 from benchmark.reporting.evidence import Evidence
 from benchmark.reporting.factors import FACTORS, SCORINGS, datasets_of, designs, family_size, scored
 from benchmark.reporting.numbers import missing
-from benchmark.reporting.table import Measured, Table, change, count, estimate, probability, words
+from benchmark.reporting.rows import MetricRow
+from benchmark.reporting.table import Measured, Row, Table, change, count, estimate, probability, words
 from benchmark.reporting.tables import Material
 
 PLACE = 30
@@ -29,7 +30,7 @@ def tables(material: Material) -> Iterable[Table | None]:
 
 def text_factors(evidence: Evidence) -> Table:
     """One row a method, dataset and combination, with positive and with positive-negative prompts."""
-    rows: list[dict[str, Any]] = []
+    rows: list[Row] = []
     for cells in designs(evidence).values():
         for dataset in datasets_of(evidence):
             for levels, cell in cells.items():
@@ -83,7 +84,7 @@ def text_factor_effects(evidence: Evidence) -> Table:
     effects = evidence.factor_effects
     size = family_size(evidence)
     adjusted = holm(np.array([e.p for e in effects], dtype=float), size)
-    rows: list[dict[str, Any]] = [
+    rows: list[Row] = [
         {
             "method": evidence.title(effect.method),
             "dataset": effect.dataset,
@@ -132,7 +133,7 @@ def factor_label(name: str) -> str:
     return f"{name}: {first} → {second}"
 
 
-def against_chance(row: dict[str, Any]) -> str:
+def against_chance(row: MetricRow) -> str:
     """below, above or open: where the interval lies."""
     if missing(row["low"]) or missing(row["high"]):
         return "–"

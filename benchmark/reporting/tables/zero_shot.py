@@ -10,7 +10,7 @@ from typing import Any
 from benchmark.reporting import columns as common
 from benchmark.reporting.evidence import Evidence
 from benchmark.reporting.published import Published
-from benchmark.reporting.table import Measured, Table, TableColumn, estimate, words
+from benchmark.reporting.table import Measured, Row, Table, TableColumn, estimate, words
 from benchmark.reporting.tables import Material
 from benchmark.reporting.tables.cost import FACTS, TRAINING, training_facts
 
@@ -92,7 +92,7 @@ def zero_shot(evidence: Evidence, published: Published) -> Table:
     """One row a dataset and method."""
     names = rows_of(evidence)
     ranking = evidence.ranking(evidence.declared_mains)
-    rows: list[dict[str, Any]] = []
+    rows: list[Row] = []
     for dataset, stratum in places(evidence):
         for name in names:
             ours = evidence.value(name, dataset, stratum)
