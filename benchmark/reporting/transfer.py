@@ -25,7 +25,12 @@ if TYPE_CHECKING:
 FAMILY = "transfer"
 COMMAND = "bench stage transfer"
 ZERO_SHOT = "auroc_zero_shot"
-_KINDS = {"probe": "Linear probe", "tuned": "Fine-tuned"}
+_KINDS = {
+    "probe": "Linear probe",
+    "encoder_last_stage": "Encoder tuned, last stage",
+    "encoder_full": "Encoder tuned, all",
+    "tuned": "Alignment tuned",
+}
 
 
 def write_transfer(found: Answers, claims: Sequence[Claim], folder: Path, params: Params) -> str:
@@ -67,12 +72,13 @@ def transfer_table(found: Answers, params: Params) -> Table:
         "Macro AUROC of the same images, mean over draws of labelled patients and over seeds; no labelled "
         "patient is evaluated. The interval joins patients, draws and seeds, and is conservative.",
         "Linear probe: logistic regression of the frozen image encoder's pooled vector, its C chosen on "
-        "held-out patients of the draw; the same for all methods, which share the encoder. Fine-tuned: all "
-        "weights of the alignment, asked with the class prompts; both encoders stay frozen, so this is no "
-        "fine-tuning of an encoder as papers report it.",
+        "held-out patients of the draw. Encoder tuned: that probe and the last stage, or all weights, of the "
+        "image encoder, trained on, as papers fine-tune; no text takes part. Both are the same for all "
+        "methods, which share the encoder. Alignment tuned: all weights of the alignment, asked with the "
+        "class prompts; both encoders stay frozen.",
         "Images: labelled ones of a draw, a fifth of whose patients choose penalty or epoch. Classes: how "
-        "many a draw both shows and lacks, so that they can be fitted; every other one scores 0.5 with the "
-        "probe.",
+        "many a draw both shows and lacks, so that they can be fitted; every other one scores 0.5 with "
+        "the probe and a tuned encoder.",
     ]
     if found.untrained:
         notes.append(f"Not trained with the settings of params.yaml here: {', '.join(found.untrained)}.")

@@ -1,4 +1,5 @@
-"""Task `transfer` of every trained main cell, from runs that lie on disk: what labels add to each of them."""
+"""Task `transfer` of every trained main cell, from runs that lie on disk, and of the encoder that they share:
+what labels add to each of them."""
 
 from __future__ import annotations
 
@@ -7,11 +8,16 @@ from typing import TYPE_CHECKING
 
 from benchmark.core.errors import BenchError
 from benchmark.core.files import read_json
+from benchmark.evaluation.evaluate import IDENTITY
+from benchmark.evaluation.tasks.transfer import TransferSettings
 from benchmark.grid.params import main_cell
 from benchmark.stages.evaluate import evaluate_task
 from benchmark.stages.questions import Answers, trained
+from benchmark.stages.tuned_encoder import encoder_rows
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from benchmark.stages.run import Session
 
 TASK = "transfer"
@@ -26,6 +32,7 @@ def transferred(session: Session, datasets: Sequence[str]) -> Answers:
 
     params = session.params
     cells = tuple(main_cell(params, method) for method in params.methods)
+    beside: dict[str, pd.DataFrame] = {}
     frames, untrained = [], []
     for cell in cells:
         seeds = [s for s in params.seeds if trained(session, cell, s)]
@@ -37,8 +44,18 @@ def transferred(session: Session, datasets: Sequence[str]) -> Answers:
                 rows = evaluate_task(session, TASK, cell, seed, dataset, run)
                 if rows is None:
                     raise BenchError(f"{dataset}: no labelled images of two patients beside those evaluated.")
-                frames.append(rows.assign(run_id=cell.name))
+                if dataset not in beside:
+                    beside[dataset] = _of_encoder(session, dataset)
+                own = rows.assign(run_id=cell.name)
+                identity = {name: own[name].iloc[0] for name in IDENTITY}
+                frames += [own, beside[dataset].assign(**identity)]
             session.say(f"{cell.name} seed {seed}: {TASK}")
     if not frames:
         raise BenchError("no finished training of a main cell. Run `bench stage cells main` first.")
     return Answers(cells, pd.concat(frames, ignore_index=True), tuple(untrained))
+
+
+def _of_encoder(session: Session, dataset: str) -> pd.DataFrame:
+    how = session.params.tasks.get(TASK) or TransferSettings()
+    assert isinstance(how, TransferSettings)
+    return encoder_rows(session, dataset, how)
