@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from benchmark.commands.common import JsonOption, emit
+
+if TYPE_CHECKING:
+    from benchmark.grid.params import Params
 
 app = typer.Typer(no_args_is_help=True, help="Run one stage of the pipeline (what `dvc repro` calls).")
 
@@ -20,11 +23,18 @@ def profile(
     name: Annotated[str, typer.Argument(help="A key of `profiles` in params.yaml.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Write a profile's values into params.yaml."""
+    """Write a profile's values into params.yaml, and say which encoders each method then trains."""
     from benchmark.grid.layout import Project
+    from benchmark.grid.params import main_cell
+    from benchmark.grid.params_file import load_params
     from benchmark.grid.profiles import write_profile
+    from benchmark.stages.own_encoders import told
 
-    _say(write_profile(Project.find(), name), as_json)
+    project = Project.find()
+    said = write_profile(project, name)
+    params = load_params(project.params)
+    lines = [told(params, main_cell(params, method)) for method in params.methods]
+    _say("\n".join([said, *filter(None, lines)]), as_json)
 
 
 @app.command()
@@ -151,6 +161,7 @@ def understanding(as_json: JsonOption = False) -> None:
     from benchmark.stages.understanding import understanding as made
 
     now = session()
+    _refuse_trained(now.params, "understanding")
     folder = now.project.reports / "understanding"
     claims = load_claims(source_file(now.project, CLAIMS))
     _say(write_understanding(made(now), answers(now), claims, folder, now.params), as_json)
@@ -174,6 +185,7 @@ def transfer(
     for name in datasets or ():
         check_asked(dataset=name)
     now = session()
+    _refuse_trained(now.params, "transfer")
     claims = load_claims(source_file(now.project, CLAIMS))
     found = transferred(now, datasets or ["chestxray14"])
     _say(write_transfer(found, claims, now.project.reports / "transfer", now.params), as_json)
@@ -190,6 +202,7 @@ def gallery(as_json: JsonOption = False) -> None:
     from benchmark.stages.gallery import gallery as choose
 
     now = session()
+    _refuse_trained(now.params, "gallery")
     found = choose(now)
     if not found:
         raise BenchError("no main method has maps; there is nothing to show.")
@@ -206,6 +219,17 @@ def code(as_json: JsonOption = False) -> None:
     from benchmark.stages.code import write_code_index
 
     _say(write_code_index(Project.find()), as_json)
+
+
+def _refuse_trained(params: Params, stage: str) -> None:
+    """Raises ParamsError where a main cell trains its encoders: this stage reads features of frozen ones."""
+    from benchmark.core.errors import ParamsError
+    from benchmark.grid.params import main_cell
+    from benchmark.stages.own_encoders import told
+
+    for method in params.methods:
+        if said := told(params, main_cell(params, method)):
+            raise ParamsError(f"bench stage {stage} reads features of frozen encoders, but {said}")
 
 
 def _say(done: str, as_json: bool) -> None:

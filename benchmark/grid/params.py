@@ -114,11 +114,13 @@ FrozenTraining = Annotated[TrainConfig, AfterValidator(_refuse_fine_tuning)]
 
 
 class MethodChanges(Strict):
-    """What is changed of a method: options of its own Config, and fields of the training recipe."""
+    """What is changed of a method: options of its own Config, fields of the training recipe, its encoders,
+    which on CT volumes are the shared ones all the same."""
 
     method: str = Field(description="a registered method; under `method` it is the key")
     options: SerializeAsAny[MethodConfig] = Field(default={}, validate_default=True)
     training: TrainConfig = TrainConfig()
+    encoders: EncoderChanges = EncoderChanges()
 
     @field_validator("method")
     @classmethod
@@ -147,7 +149,6 @@ class CellParams(MethodChanges):
 
     table: str = Field(description="the ablation table this cell belongs to")
     label: str = Field(description="how the table names the row")
-    encoders: EncoderChanges = EncoderChanges()
     texts: TextChanges = TextChanges()
     evaluate: tuple[str, ...] | None = None
     tasks: tuple[str, ...] = Field(
@@ -342,6 +343,7 @@ def main_cell(params: Params, method: str) -> Cell:
         more_prompts_on=params.prompt_ablation.datasets,
         evaluate=params.data.evaluate,
         tasks=tuple(params.tasks),
+        encoders=own.encoders,
     )
     return _consumed(params, cell)
 
@@ -393,7 +395,7 @@ def ablation_cell(params: Params, name: str) -> Cell:
         seeds=change.seeds,
         table=change.table,
         label=change.label,
-        encoders=change.encoders,
+        encoders=base.encoders.model_copy(update=set_fields(change.encoders)),
     )
     return _consumed(params, cell)
 

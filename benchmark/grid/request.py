@@ -13,7 +13,7 @@ from benchmark.core.settings import ENGINE, train_config
 from benchmark.core.tasks import CLASSIFICATION, TASKS, TaskSettings
 from benchmark.grid.layout import Project
 from benchmark.grid.modality import for_datasets, modality_of
-from benchmark.grid.params import LARGEST_SEED, Cell, Params, main_cell
+from benchmark.grid.params import LARGEST_SEED, Cell, Params, encoders_of, main_cell
 from benchmark.grid.params_file import load_params
 
 ALL, MAIN = "all", "main"
@@ -172,7 +172,7 @@ def _training(params: Params, cell: Cell, train: str) -> dict[str, Any]:
         "options": cell.options.model_dump(mode="json"),
         "training": cell.training.identity(),
         "texts": cell.texts.model_dump(mode="json"),
-        "encoders": params.encoders.model_dump(mode="json"),
+        "encoders": encoders_of(params, cell).model_dump(mode="json"),
         "images": [data.train_views, data.train_images, data.validation],
         "twin": None if train in data.roots else params.twins.of(train),
     }

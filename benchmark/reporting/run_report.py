@@ -23,14 +23,14 @@ from benchmark.encoders.exposure import (
 )
 from benchmark.grid.layout import Project
 from benchmark.grid.modality import KINDS
-from benchmark.grid.params import Cell, Params
+from benchmark.grid.params import Cell, encoders_of
 from benchmark.grid.request import Plan, Request, plan
 from benchmark.reporting.numbers import p_text, signed_text
 from benchmark.reporting.on_disk import training_record
 from benchmark.reporting.task_results import TaskResults, value_text
 from benchmark.stages.evaluate import evaluate_task
 from benchmark.stages.features import shared_image_encoder, shared_text_encoder
-from benchmark.stages.own_encoders import Sessions, check_encoders, trained
+from benchmark.stages.own_encoders import Sessions, check_encoders, told, trained
 from benchmark.stages.references import probes, referred
 from benchmark.stages.released import PairedSession
 from benchmark.stages.run import Say, Session
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from benchmark.evaluation.evaluation_data import EvaluationData
+    from benchmark.grid.encoder_params import EncoderParams
     from benchmark.training.distributed import Group
     from methods.base import Method
 
@@ -72,6 +73,8 @@ def carry_out(project: Project, request: Request, say: Say, group: Group | None 
     shared_image_encoder(todo.params.encoders.image)  # refused, if at all, before any data is prepared
     shared_text_encoder(todo.params.encoders.text)
     check_encoders(todo.params, todo.cells)
+    for line in filter(None, (told(todo.params, cell) for cell in todo.cells)):
+        say(line)
     session = Session(project, todo.params, say, protocol=request.protocol, group=group)
     sessions, tasks = Sessions(session), TaskResults(session)
     for cell, seed in todo.jobs:
@@ -85,11 +88,11 @@ def carry_out(project: Project, request: Request, say: Say, group: Group | None 
         if session.processes.first:
             record_results(own, cell, seed, run, found)
     train = trained_on(todo.params.data.train)
-    return _report(session, todo, tasks, joined([_of_encoders(todo.params), train]))
+    seen = [_of_encoders(encoders_of(todo.params, cell)) for cell in todo.cells]
+    return _report(session, todo, tasks, joined([*seen, train]))
 
 
-def _of_encoders(params: Params) -> Exposure:
-    encoders = params.encoders
+def _of_encoders(encoders: EncoderParams) -> Exposure:
     return joined([exposure_of_encoder(encoders.image, "image"), exposure_of_encoder(encoders.text, "text")])
 
 
@@ -352,11 +355,11 @@ def _trained(session: Session, cells: Sequence[Cell]) -> str:
     manifest = session.manifest(session.params.data.train)
     kind = TWIN_NOTICE if manifest.origin == "twin" else "official files"
     texts = texts_used(cells[0].texts, manifest)
-    encoders = session.params.encoders
-    frozen = "" if encoders.train.trains else ", frozen"
+    own = (encoders_of(session.params, cell) for cell in cells)
+    names = (e.names.replace("+", " + ") + ("" if e.train.trains else ", frozen") for e in own)
     return (
         f"Trained on {manifest.dataset} ({kind}), texts: {texts.name}, encoders "
-        f"{encoders.names.replace('+', ' + ')}{frozen}. "
+        f"{' or '.join(dict.fromkeys(names))}. "
         "Intervals: 95%, patients resampled; with several seeds they include the spread of training."
     )
 

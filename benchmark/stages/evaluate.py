@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchmark.core.errors import ParamsError
 from benchmark.core.hashing import hash_strings, hash_value
 from benchmark.core.reuse import Key, is_made, key_of, record, source
 from benchmark.core.settings import StatisticsConfig
 from benchmark.core.tables import METRIC_COLUMNS, Predictions, read_table, write_table
 from benchmark.core.tasks import CLASSIFICATION, Task, TaskContext, TaskSettings, ordered, task_named
 from benchmark.grid.layout import source_name
-from benchmark.grid.params import Cell, Params
+from benchmark.grid.params import Cell, Params, encoders_of
 from benchmark.stages.evaluation_sets import prompt_set, task_data
 from benchmark.stages.features import device
 from benchmark.stages.train import find_run
@@ -210,7 +211,13 @@ class Evaluation:
 def evaluation(
     session: Session, name: str, cell: Cell, seed: int, dataset: str, run: Mapping[str, Any]
 ) -> Evaluation:
-    """Raises ParamsError where the dataset offers no such task."""
+    """Raises ParamsError where the dataset offers no such task, or the cell's encoders are trained and
+    `session` reads the features of frozen ones."""
+    if session.encoders is None and encoders_of(session.params, cell).train.trains:
+        raise ParamsError(
+            f"{cell.name}: its encoders are trained, and {name} of this command reads features of frozen "
+            "ones. Leave encoders.train out."
+        )
     wanted = task_named(name)
     data = task_data(session, wanted, dataset)
     protocol = str(data.chosen.info["protocol"])

@@ -16,8 +16,6 @@ from benchmark.grid.params import Params, cell_named, encoders_of
 from benchmark.stages.features import (
     device,
     encode_texts,
-    shared_image_encoder,
-    shared_text_encoder,
 )
 from benchmark.stages.prepare import source_of
 
@@ -71,6 +69,7 @@ class Looked:
 
 def trained_model(project: Project, params: Params, name: str, seed: int | None) -> Model:
     """A finished training of this project. Raises BenchError where there is none."""
+    from benchmark.stages.trained_encoders import trained_pair
     from benchmark.training.finished import load_method
 
     cell = cell_named(params, name)
@@ -83,8 +82,7 @@ def trained_model(project: Project, params: Params, name: str, seed: int | None)
         )
     chosen = done[0] if seed is None else seed
     method = load_method(project.run(cell.name, chosen))
-    own = encoders_of(params, cell)
-    encoders = shared_image_encoder(own.image), shared_text_encoder(own.text)
+    encoders = trained_pair(encoders_of(params, cell), cell.method, project.run(cell.name, chosen), chosen)
     return Model(f"{cell.name} seed {chosen}", method, *encoders)
 
 

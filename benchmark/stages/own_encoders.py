@@ -56,6 +56,32 @@ def found(sessions: Sessions, cell: Cell, seed: int) -> list[str]:
     return ["all"] if run is None else enter_evaluations(own, cell, seed, run)
 
 
+def told(params: Params, cell: Cell) -> str:
+    """What of its encoders a cell trains, in one line; "" where they are frozen.
+
+    `carzero-main trains vit-b16 (full) and bioclinicalbert (full), learning rate 5e-05 in every layer, images
+    augmented (CARZero configs/…); settings: CARZero configs/….`
+    """
+    encoders = encoders_of(params, cell)
+    how, training = encoders.train, cell.training
+    if not how.trains:
+        return ""
+    names = [name for name, what in zip(encoders.both, (how.image, how.text), strict=True) if what != "none"]
+    where = (
+        "in every layer" if how.layer_decay == 1 else f"in the top layer, times {how.layer_decay:g} a layer"
+    )
+    augmented = ""
+    if how.augment == "official":
+        from benchmark.training.augment import augmentation_of
+
+        augmented = f", images augmented ({augmentation_of(cell.method).source})"
+    return (
+        f"{cell.name} trains {' and '.join(names)}, learning rate "
+        f"{training.encoder_learning_rate or training.learning_rate:g} {where}{augmented}; "
+        f"settings: {training.source}."
+    )
+
+
 def check_encoders(params: Params, cells: Iterable[Cell]) -> None:
     """Build the encoders that cells have for themselves or train, so that one that does not exist or cannot
     be trained is refused before any data is prepared. Raises BenchError in one line."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark.core.errors import ParamsError
@@ -106,19 +107,27 @@ def encoders_key(session: Session, cell: Cell, seed: int) -> Key:
     return reads.key(untrained(cell, seed, reads.live), cell.training, seed)
 
 
-def _evaluating(session: Session, cell: Cell, seed: int) -> EncoderSession:
-    shared = session.params.encoders
-    trained = trainable_encoders(shared, cell.method, seed)
-    folder = session.project.run(cell.name, seed)
+def trained_pair(
+    encoders: EncoderParams, method: str, folder: Path, seed: int
+) -> tuple[ImageEncoder, TextEncoder]:
+    """Image and text encoder of a finished training in `folder`: those that it trained with its weights, the
+    shared ones where they were frozen."""
+    trained = trainable_encoders(encoders, method, seed) if encoders.train.trains else {}
     for kind, encoder in trained.items():
         own = load_encoder(folder, kind, encoder)
-        own.card = own.card.model_copy(update={"name": f"{own.card.name} ({getattr(shared.train, kind)})"})
-    image = trained.get("image") or shared_image_encoder(shared.image)
-    text = trained.get("text") or shared_text_encoder(shared.text)
+        own.card = own.card.model_copy(update={"name": f"{own.card.name} ({getattr(encoders.train, kind)})"})
+    image = trained.get("image") or shared_image_encoder(encoders.image)
+    text = trained.get("text") or shared_text_encoder(encoders.text)
     assert isinstance(image, ImageEncoder)
     assert isinstance(text, TextEncoder)
+    return image, text
+
+
+def _evaluating(session: Session, cell: Cell, seed: int) -> EncoderSession:
+    folder = session.project.run(cell.name, seed)
+    encoders = trained_pair(session.params.encoders, cell.method, folder, seed)
     fields = {f.name: getattr(session, f.name) for f in dataclasses.fields(Session)}
-    return EncoderSession(**fields | {"encoders": (image, text), "_evaluated": {}})
+    return EncoderSession(**fields | {"encoders": encoders, "_evaluated": {}})
 
 
 def _reads(session: Session, cell: Cell, encoders: Mapping[str, Encoder]) -> TrainedEncoders:
