@@ -15,7 +15,7 @@ from benchmark.core.files import write_text
 from benchmark.core.guard import parse_yaml, read_text
 from benchmark.core.located import read_located
 from benchmark.grid.layout import Project
-from benchmark.grid.params_file import KEEP, apply_profile, load_params
+from benchmark.grid.params_file import KEEP, apply_profile, load_params, merge
 
 HEADER = "# Written by `bench stage profile {name}`; `git checkout params.yaml` brings the default back.\n"
 
@@ -60,4 +60,4 @@ def _merge_into(document: CommentedMap, over: Mapping[str, Any]) -> None:
         elif isinstance(value, Mapping) and isinstance(document.get(key), Mapping):
             _merge_into(document[key], value)
         else:
-            document[key] = copy.deepcopy(value)
+            document[key] = copy.deepcopy(merge({}, value) if isinstance(value, Mapping) else value)

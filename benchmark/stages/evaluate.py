@@ -109,11 +109,17 @@ def evaluate_task(
 
     Writes <file of the task>.parquet, and predictions where the task keeps scores, under results/. Under
     torchrun the processes share the scoring, the first one does the rest, and the others return None.
+    Raises ParamsError where the cell's encoders are trained and `session` reads features of frozen ones.
     """
     import pandas as pd
 
     from benchmark.training.finished import load_method
 
+    if session.encoders is None and encoders_of(session.params, cell).train.trains:
+        raise ParamsError(
+            f"{cell.name}: its encoders are trained, and {name} of this command reads features of frozen "
+            "ones. Leave encoders.train out."
+        )
     todo = evaluation(session, name, cell, seed, dataset, run)
     wanted, data, prompts, folder = todo.task, todo.data, todo.prompts, todo.folder
     table, *predictions = todo.files
@@ -211,13 +217,7 @@ class Evaluation:
 def evaluation(
     session: Session, name: str, cell: Cell, seed: int, dataset: str, run: Mapping[str, Any]
 ) -> Evaluation:
-    """Raises ParamsError where the dataset offers no such task, or the cell's encoders are trained and
-    `session` reads the features of frozen ones."""
-    if session.encoders is None and encoders_of(session.params, cell).train.trains:
-        raise ParamsError(
-            f"{cell.name}: its encoders are trained, and {name} of this command reads features of frozen "
-            "ones. Leave encoders.train out."
-        )
+    """Raises ParamsError where the dataset offers no such task."""
     wanted = task_named(name)
     data = task_data(session, wanted, dataset)
     protocol = str(data.chosen.info["protocol"])

@@ -11,7 +11,7 @@ from benchmark.core.errors import ParamsError
 from benchmark.core.settings import EQUAL_BUDGET, TrainConfig, train_config
 from benchmark.grid.layout import Project
 from benchmark.grid.params import ablation_cell, cell_named, main_cell
-from benchmark.grid.params_file import load_params
+from benchmark.grid.params_file import load_params, merge
 from benchmark.grid.profiles import write_profile
 from benchmark.grid.request import parse_seeds, parse_shard
 
@@ -366,3 +366,7 @@ def test_a_shard_is_two_plain_numbers(text) -> None:
     assert parse_shard("2/4") == (1, 4)
     with pytest.raises(ParamsError, match="expected i/n"):
         parse_shard(text)
+
+
+def test_what_a_profile_removes_of_a_section_that_is_not_there_is_not_left_as_null() -> None:
+    assert merge({"a": 1}, {"b": {"c": None, "d": {"e": None, "f": 2}}}) == {"a": 1, "b": {"d": {"f": 2}}}

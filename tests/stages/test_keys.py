@@ -85,6 +85,9 @@ ACTS_ON: dict[str, set[str]] = {
     "training": BOTH,
     "method.training": BOTH,
     "method.options": BOTH,
+    "method.encoders.image": {"training images"},
+    "method.encoders.text": {"text features"},
+    "method.encoders.train": BOTH,
     "encoders.train": BOTH,
     "cells.encoders": {"own"},
     "cells.texts": {"own"},
@@ -175,6 +178,10 @@ TRAINED = {
 """Setting of a training of encoders → what must be trained for it to have an effect."""
 ALSO: dict[str, list[str]] = {
     **{f"encoders.train.{k}": [f"encoders.train.{i}" for i in items] for k, items in TRAINED.items()},
+    **{
+        f"method.encoders.train.{k}": [f"method.clip.encoders.train.{i}" for i in items]
+        for k, items in TRAINED.items()
+    },
     **{
         f"cells.encoders.train.{k}": [f"cells.own.encoders.train.{i}" for i in items]
         for k, items in TRAINED.items()
