@@ -106,7 +106,7 @@ def _probe(inputs: Tensor, labels: Labels, draw: LabelDraw) -> tuple[Tensor, Ten
     std[std == 0] = 1.0
     offset = probe(mean[None])[0]
     weights = probe(mean + np.diag(std)) - offset  # (D, C): the probe is affine
-    head = nn.utils.skip_init(nn.Linear, inputs.shape[1], labels.shape[1])
+    head = nn.Linear(inputs.shape[1], labels.shape[1])
     with torch.no_grad():
         head.weight.copy_(torch.from_numpy(weights.T))
         head.bias.copy_(torch.from_numpy(offset))

@@ -96,7 +96,7 @@ def _make(
     with watched(f"tune the encoder, {tuned}") as report:
         for done, share in enumerate(how.shares):
             percent, scored = f"{100 * share:g}", []
-            for number, draw in enumerate(label_draws(other.chosen.patients, share, how.draws)):
+            for number, draw in enumerate(label_draws(other.chosen.patients.tolist(), share, how.draws)):
                 encoder = image_encoder(spec)
                 make_trainable(encoder, tuned)
                 score = tuned_encoder(
