@@ -97,7 +97,7 @@ def test_each_task_notices_what_it_reads_and_nothing_else(protocol) -> None:
         (replace(own, frame=said), {"retrieval"}),
         (replace(own, frame=own.frame.assign(sex=own.frame["sex"][::-1].to_numpy())),
          {"classification", "grounding", "segmentation", "negation", "paraphrase", "underdiagnosis",
-          "brgsa_rules", "transfer"}),
+          "brgsa_rules", "reconstructions", "transfer"}),
     ):  # fmt: skip
         found = {n: task_named(n).reads(data_of(changed, protocol), statistics) for n in NAMES}
         assert {n for n in found if found[n] != before[n]} == readers

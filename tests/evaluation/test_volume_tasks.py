@@ -15,6 +15,7 @@ from benchmark.core.tables import write_table
 from benchmark.data.volume_grid import Volume
 from benchmark.data.volume_steps import VolumeSteps, apply_steps
 from benchmark.evaluation.tasks.brgsa_rules import DRAWS, draws, rule_values
+from benchmark.evaluation.tasks.reconstructions import Scored, mean_of_scan
 from benchmark.evaluation.tasks.volume_grounding import hits
 from benchmark.evaluation.tasks.volume_retrieval import label_overlap, overlap_rows
 from benchmark.evaluation.volume_masks import OUTSIDE, DrawnMasks, cells_of_voxels
@@ -147,3 +148,19 @@ def test_the_plane_keeps_what_two_axes_hold():
     whole = both - both.mean(0)
     assert shown == pytest.approx((np.concatenate([left, right]) ** 2).sum() / (whole**2).sum())
     assert abs(left[:, 0].mean() - right[:, 0].mean()) > 0.5
+
+
+def test_a_scan_of_several_reconstructions_is_the_mean_of_their_scores():
+    """Scans b and a of one patient, b of three volumes whose first is not the first row, and c alone."""
+    known = Scored(
+        scores=np.array([[3.0, 0.0], [1.0, 8.0], [5.0, 1.0], [2.0, 2.0], [7.0, 7.0]]),
+        labels=np.array([[1, 0], [0, 1], [1, 0], [1, 0], [0, 0]]),
+        patients=np.array(["p", "p", "p", "p", "q"]),
+        scans=np.array(["b", "a", "b", "b", "c"]),
+    )
+    first = np.array([False, True, True, False, True])
+    found = mean_of_scan(known, first)
+    assert found.scans.tolist() == ["a", "b", "c"]
+    np.testing.assert_allclose(found.scores, [[1, 8], [10 / 3, 1], [7, 7]])
+    assert found.labels.tolist() == [[0, 1], [1, 0], [0, 0]]
+    assert found.patients.tolist() == ["p", "p", "q"]
