@@ -140,6 +140,31 @@ def encoders(
 
 
 @app.command()
+def robustness(
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--setting", help="Repeatable; a key of robustness.settings. Default: all of them."),
+    ] = None,
+    report: Annotated[
+        bool, typer.Option("--report", help="Train nothing; write the tables of what is there.")
+    ] = False,
+    jobs: Annotated[int | None, typer.Option("--jobs", min=1, help="Processes; default: one a core.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Does the ranking survive? Every method under other encoders, widths and training sets, beside the main
+    cells; reports/robustness/. What is done is reused; what was not run is named."""
+    from benchmark.reporting.outputs import write_robustness
+    from benchmark.stages.entry import session
+    from benchmark.stages.robustness import carry_out_settings
+
+    now = session()
+    wanted = [] if report else list(settings or now.params.robustness.settings)
+    said = carry_out_settings(now.project, now.params, wanted, jobs, now.say)
+    said += [now.project.relative(f) for f in write_robustness(now) if f.suffix in (".md", ".png")]
+    _say("\n".join(said), as_json)
+
+
+@app.command()
 def difficulty(as_json: JsonOption = False) -> None:
     """Compare zero-shot results with a supervised probe of the same features; reports/difficulty/."""
     from benchmark.reporting.difficulty import write_difficulty

@@ -8,6 +8,7 @@ from benchmark.core.errors import ParamsError
 from benchmark.core.settings import FINE_TUNING, TrainConfig, set_fields
 from benchmark.grid.encoder_params import EncoderChanges
 from benchmark.grid.params import MethodChanges, Params, PromptAblation
+from benchmark.grid.robustness import RobustnessParams
 
 KINDS = {"cxr": "plane radiographs", "ct": "CT volumes"}
 
@@ -49,6 +50,7 @@ def on_volumes(params: Params) -> Params:
             "tasks": ct.tasks,
             "cells": ct.cells,
             "attribution": {},
+            "robustness": RobustnessParams(),
             "prompt_ablation": PromptAblation(),
         }
     )

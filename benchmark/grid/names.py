@@ -54,6 +54,7 @@ def _datasets(params: Params) -> Iterator[tuple[Loc, str]]:
         yield from ((("data", field, name), name) for name in keys)
     yield from ((("twins", "images", name), name) for name in params.twins.images)
     yield from _listed(("prompt_ablation", "datasets"), params.prompt_ablation.datasets)
+    yield from _listed(("robustness", "evaluate"), params.robustness.evaluate)
     for task, settings in params.tasks.items():
         yield from _listed(("tasks", task), settings.datasets)
     for task, settings in params.ct.tasks.items():
@@ -108,6 +109,9 @@ def _encoders(params: Params) -> Iterator[tuple[Loc, str]]:
                 ((*at, cell, "encoders", "image"), own.encoders.image, TextCard),
                 ((*at, cell, "encoders", "text"), own.encoders.text, ImageCard),
             ]
+    for setting, changed in params.robustness.settings.items():
+        at = ("robustness", "settings", setting)
+        kinds += [((*at, "image"), changed.image, TextCard), ((*at, "text"), changed.text, ImageCard)]
     for loc, name, other in kinds:
         kind = loc[-1]
         if name is None or isinstance(name, EncoderCard):

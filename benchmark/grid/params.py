@@ -34,6 +34,7 @@ from benchmark.core.tasks import TaskSettings, check_task, task_settings
 from benchmark.core.validation import complaint_at
 from benchmark.data.cards import View, load_card
 from benchmark.grid.encoder_params import EncoderChanges, EncoderParams
+from benchmark.grid.robustness import RobustnessParams
 from benchmark.grid.strict import Strict
 from benchmark.prompts.settings import PromptParams, Style, TextChanges, TextParams
 from benchmark.twins.ct.catalogue import DEFAULT_VOLUMES
@@ -247,6 +248,7 @@ class Params(Strict):
     method: dict[str, MethodChanges]
     cells: dict[str, CellParams] = Field({})
     attribution: dict[str, AttributionParams] = Field({})
+    robustness: RobustnessParams = RobustnessParams()
     prompt_ablation: PromptAblation = PromptAblation()
     tasks: dict[str, SerializeAsAny[TaskSettings]] = Field(
         {}, description="tasks beside classification: the datasets of each, or its settings"

@@ -18,6 +18,7 @@ from benchmark.core.validation import first_complaint
 from benchmark.grid.modality import on_volumes
 from benchmark.grid.names import wrong_names
 from benchmark.grid.params import Params, ablation_cell, main_cell
+from benchmark.grid.robust_cells import under_setting
 
 KEEP = "keep_cells"
 """Key of a profile: the cells of the file that it keeps; without it, all. With it, nothing is attributed,
@@ -179,6 +180,7 @@ def _validated(raw: Mapping[str, Any], source: _Source) -> Params:
         *((params, ("method", method), main_cell) for method in params.methods),
         *((params, ("cells", cell), ablation_cell) for cell in params.cells),
         *((volumes, ("ct", "cells", cell), ablation_cell) for cell in volumes.cells),
+        *((params, ("robustness", "settings", name), under_setting) for name in params.robustness.settings),
     ):
         try:
             make(own, loc[-1])

@@ -29,6 +29,7 @@ from benchmark.reporting.verdicts import Judgement, judge
 
 if TYPE_CHECKING:
     from benchmark.reporting.figures.style import Drawing
+    from benchmark.stages.run import Session
 
 PUBLISHED = "published.yaml"
 CT_FAMILY = "volumes"
@@ -117,6 +118,24 @@ def write_attribution(project: Project) -> list[Path]:
     folder = project.reports / "attribution"
     table = replace(attribution(evidence), command="bench report attribution", commit=evidence.commit)
     return [*save(table, folder), *save_figure(drawing, folder)]
+
+
+def write_robustness(session: Session) -> list[Path]:
+    """reports/robustness/: ranks, agreement and swaps as tables, and a figure, of the settings whose cells
+    are all there; the others are named. Raises BenchError where the main cells lack results."""
+    from benchmark.reporting.figures.robustness import robustness as draw
+    from benchmark.reporting.figures.style import save as save_figure
+    from benchmark.reporting.robustness import standings
+    from benchmark.reporting.tables.robustness import robustness_tables
+    from benchmark.stages.robustness import study
+
+    found = study(session)
+    ranked = standings(found)
+    if not ranked:
+        raise BenchError(f"no default to compare with: {found.lacking['']}. Run `bench stage cells main`.")
+    folder = session.project.reports / "robustness"
+    tables = robustness_tables(found, ranked)
+    return [*(p for table in tables for p in save(table, folder)), *save_figure(draw(found, ranked), folder)]
 
 
 def figure_folder(project: Project) -> Path:

@@ -11,10 +11,10 @@ from benchmark.core.progress import watched
 from benchmark.core.reuse import reuse
 from benchmark.core.settings import set_fields
 from benchmark.grid.layout import Project, source_name
-from benchmark.grid.modality import on_volumes
 from benchmark.grid.params import FLOOR, Cell, Params, ablation_cell, cell_named, main_cell
 from benchmark.grid.params_file import load_params
 from benchmark.grid.parts import ENCODERS, OF_ENCODERS, VOLUMES
+from benchmark.grid.robust_cells import params_of
 from benchmark.stages.features import image_store, text_store
 from benchmark.stages.own_encoders import Sessions, check_encoders, found
 from benchmark.stages.prepare import note_official, source_of
@@ -32,10 +32,9 @@ def context() -> tuple[Project, Params]:
 
 
 def session(part: str = "") -> Session:
-    """part: `ct` for the settings of CT volumes."""
+    """part: `ct` for the settings of CT volumes, or the group of a setting of `robustness`."""
     project, params = context()
-    params = on_volumes(params) if part == VOLUMES else params
-    return Session(project, params, lambda line: print(line, file=sys.stderr))
+    return Session(project, params_of(params, part), lambda line: print(line, file=sys.stderr))
 
 
 def prepare_stage(dataset: str) -> str:

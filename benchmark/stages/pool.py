@@ -15,10 +15,10 @@ from benchmark.core.progress import QUIET, watched
 from benchmark.core.tables import TWIN_NOTICE
 from benchmark.core.workers import worker_pool
 from benchmark.grid.layout import Project
-from benchmark.grid.modality import on_volumes
 from benchmark.grid.params import FLOOR, Cell, Params, ablation_cell, cell_named, main_cell
 from benchmark.grid.params_file import load_params
 from benchmark.grid.parts import VOLUMES
+from benchmark.grid.robust_cells import params_of
 from benchmark.stages.evaluate import evaluate_cell, headlines
 from benchmark.stages.own_encoders import Sessions, check_encoders, trained
 from benchmark.stages.run import Session
@@ -67,7 +67,7 @@ def carry_out_cells(project: Project, params: Params, group: str, processes: int
     results/index/main.json, ablations.json or ct.json holds the hashes of their weights and their headline
     numbers.
 
-    params: of the file, or those of its CT volumes where `group` is VOLUMES. processes: None, one a core.
+    params: of the group (`grid.robust_cells.params_of`). processes: None, one a core.
     Finished cells are reused. The first error of a job is raised once the jobs that had begun have ended.
     """
     from benchmark.stages.references import reference_names
@@ -170,8 +170,7 @@ def _start(root: Path, group: str) -> None:
     os.environ[QUIET] = "1"
     torch.set_num_threads(1)
     project = Project(root)
-    params = load_params(project.params)
-    params = on_volumes(params) if group == VOLUMES else params
+    params = params_of(load_params(project.params), group)
     _sessions = Sessions(Session(project, params, _lines.append))
 
 

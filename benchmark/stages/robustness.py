@@ -1,0 +1,108 @@
+"""Stage robustness: every method trained and evaluated under each setting of `robustness`, beside its main cell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from benchmark.core.files import read_json
+from benchmark.core.tables import Predictions
+from benchmark.core.tasks import CLASSIFICATION
+from benchmark.evaluation.evaluation_data import EvaluationData
+from benchmark.grid.layout import Project
+from benchmark.grid.params import Cell, Params, ablation_cell, main_cell
+from benchmark.grid.robust_cells import BEFORE, params_of
+from benchmark.stages.own_encoders import Sessions, found
+from benchmark.stages.pool import carry_out_cells
+from benchmark.stages.run import Session
+from benchmark.stages.summarise import aligned_scores
+from benchmark.training.finished import RUN
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """Every method under one setting, with its scores on every set of the study.
+
+    setting: its key in params.yaml; empty for the default. scores: (method, dataset) → (S, N, C), of its
+    seeds. rising: methods of which a run still gained when its budget ended. commits: of the trainings.
+    """
+
+    setting: str
+    scores: Mapping[tuple[str, str], np.ndarray]
+    rising: tuple[str, ...]
+    commits: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Study:
+    """What the report reads. ranked: the default first, then the settings whose cells are all there and as
+    they would be made now; lacking: setting (empty: the default) → why not."""
+
+    params: Params
+    sets: Mapping[str, EvaluationData]
+    ranked: tuple[Ranked, ...]
+    lacking: Mapping[str, str]
+
+
+def carry_out_settings(
+    project: Project,
+    params: Params,
+    settings: Sequence[str],
+    processes: int | None,
+    say: Callable[[str], None],
+) -> list[str]:
+    """Train and evaluate every method under these settings, one setting after the other; what is done is
+    reused. Returns a line a setting. Raises ParamsError for a setting that is not there."""
+    groups = {name: params_of(params, f"{BEFORE}{name}") for name in settings}
+    return [carry_out_cells(project, own, f"{BEFORE}{name}", processes, say) for name, own in groups.items()]
+
+
+def study(now: Session) -> Study:
+    """The results of the default and of every setting. Nothing is trained or encoded for a setting of which a
+    training is missing."""
+    params = now.params
+    sets = {d: now.evaluation_data(d) for d in params.robustness.evaluate or params.data.evaluate}
+    default = _ranked(now, "", [main_cell(params, method) for method in params.methods], sets)
+    if isinstance(default, str):
+        return Study(params, sets, (), {"": default})
+    ranked, lacking = [default], {}
+    for name in params.robustness.settings:
+        own = params_of(params, f"{BEFORE}{name}")
+        there = replace(now, params=own, evaluated={}, _inputs={}, _evaluated={})
+        result = _ranked(there, name, [ablation_cell(own, cell) for cell in own.cells], sets)
+        if isinstance(result, str):
+            lacking[name] = result
+        else:
+            ranked.append(result)
+    return Study(params, sets, tuple(ranked), lacking)
+
+
+def _ranked(
+    session: Session, setting: str, cells: Sequence[Cell], sets: Mapping[str, EvaluationData]
+) -> Ranked | str:
+    """The scores of these cells, or which of them is not trained, or not evaluated as it would be now."""
+    project, params = session.project, session.params
+    jobs = [(cell, seed) for cell in cells for seed in cell.seeds or params.seeds]
+    for cell, seed in jobs:
+        if not (project.run(cell.name, seed) / RUN).is_file():
+            return f"{cell.name} seed {seed} is not trained"
+    sessions = Sessions(session)
+    for cell, seed in jobs:
+        missing = set(found(sessions, cell, seed)) & {"all", *(f"{d} ({CLASSIFICATION})" for d in sets)}
+        if missing:
+            return f"{cell.name} seed {seed} is not up to date: {', '.join(sorted(missing))}"
+    scores: dict[tuple[str, str], list[np.ndarray]] = {}
+    rising, commits = [], []
+    for cell, seed in jobs:
+        run = read_json(project.run(cell.name, seed) / RUN)
+        rising += [cell.method] if run.get("converged") is False else []
+        commits.append(str(run["commit"]))
+        for dataset, at in sets.items():
+            _, predictions, *_ = session.evaluated[cell.name, seed, dataset, CLASSIFICATION]
+            scores.setdefault((cell.method, dataset), []).append(
+                aligned_scores(Predictions.load(predictions), at)
+            )
+    stacked = {key: np.stack(own) for key, own in scores.items()}
+    return Ranked(setting, stacked, tuple(dict.fromkeys(rising)), tuple(dict.fromkeys(commits)))
