@@ -1,4 +1,4 @@
-"""Stage robustness: every method trained and evaluated under each setting of `robustness`, beside its main cell."""
+"""Stage robustness: every method under each setting of `robustness`, beside its main cell."""
 
 from __future__ import annotations
 

@@ -19,8 +19,8 @@ from methods.base import METHODS
 FAMILY = "all pairs of methods on all sets, by default and under one setting."
 HOW = (
     "The default is the mean of the main cells over their seeds, a setting one seed of every method, whose "
-    "variance between trainings is taken from the main cells. The row of the default with one seed shows what "
-    "another training alone does."
+    "variance between trainings is taken from the main cells. The row of the default with one seed shows "
+    "what another training alone does."
 )
 
 
