@@ -2,8 +2,8 @@
 setting, Kendall's τ to the default, and which pairs change places.
 
 Under each setting every pair of methods on every set is tested, by default and in the setting. The setting
-has one seed as a rule, whose variance between trainings is taken from the main cells. Holm's correction is over
-all of these tests of one setting, so that with the nominal level every sign that is separable is the true one.
+has one seed as a rule, whose variance between trainings is taken from the main cells. Holm's correction is
+over all of these tests of one setting, so that with the nominal level every separable sign is the true one.
 Pairs that are separable in both with one sign agree, those separable with opposite signs do not, and of all
 others either may be true: the limits of the count and of τ = (C - D) / (C + D) within the sets are those of
 `reporting.predictions`.

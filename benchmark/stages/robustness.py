@@ -7,17 +7,18 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from benchmark.core.files import read_json
 from benchmark.core.tables import Predictions
 from benchmark.core.tasks import CLASSIFICATION
 from benchmark.evaluation.evaluation_data import EvaluationData
 from benchmark.grid.layout import Project
 from benchmark.grid.params import Cell, Params, ablation_cell, main_cell
 from benchmark.grid.robust_cells import BEFORE, params_of
-from benchmark.stages.own_encoders import Sessions, found
+from benchmark.stages.evaluate import evaluation
+from benchmark.stages.own_encoders import Sessions
 from benchmark.stages.pool import carry_out_cells
 from benchmark.stages.run import Session
 from benchmark.stages.summarise import aligned_scores
+from benchmark.stages.train import find_run
 from benchmark.training.finished import RUN
 
 
@@ -89,20 +90,21 @@ def _ranked(
         if not (project.run(cell.name, seed) / RUN).is_file():
             return f"{cell.name} seed {seed} is not trained"
     sessions = Sessions(session)
-    for cell, seed in jobs:
-        missing = set(found(sessions, cell, seed)) & {"all", *(f"{d} ({CLASSIFICATION})" for d in sets)}
-        if missing:
-            return f"{cell.name} seed {seed} is not up to date: {', '.join(sorted(missing))}"
     scores: dict[tuple[str, str], list[np.ndarray]] = {}
     rising, commits = [], []
     for cell, seed in jobs:
-        run = read_json(project.run(cell.name, seed) / RUN)
+        there = sessions.of(cell)
+        run = find_run(project, cell, seed, there.inputs(cell))
+        if run is None:
+            return f"{cell.name} seed {seed} is trained under other settings or code"
         rising += [cell.method] if run.get("converged") is False else []
-        commits.append(str(run["commit"]))
+        commits += [run["commit"]] if run.get("commit") else []
         for dataset, at in sets.items():
-            _, predictions, *_ = session.evaluated[cell.name, seed, dataset, CLASSIFICATION]
+            done = evaluation(there, CLASSIFICATION, cell, seed, dataset, run)
+            if done.on_disk() != "rows":
+                return f"{cell.name} seed {seed} is not evaluated on {dataset} as it would be now"
             scores.setdefault((cell.method, dataset), []).append(
-                aligned_scores(Predictions.load(predictions), at)
+                aligned_scores(Predictions.load(done.files[1]), at)
             )
     stacked = {key: np.stack(own) for key, own in scores.items()}
     return Ranked(setting, stacked, tuple(dict.fromkeys(rising)), tuple(dict.fromkeys(commits)))
