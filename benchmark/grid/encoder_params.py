@@ -39,6 +39,8 @@ def _encoder(kind: str) -> Any:
 
 ImageSpec = Annotated[str | ImageCard, _encoder("image")]
 TextSpec = Annotated[str | TextCard, _encoder("text")]
+ImageChange = Annotated[str | ImageCard | None, _encoder("image")]
+TextChange = Annotated[str | TextCard | None, _encoder("text")]
 Trains = Literal["none", "last stage", "lora", "full"]
 """Which weights of an encoder are trained with the method: none, those of its last stage or layer, matrices
 of low rank beside its layers, or all."""
@@ -135,6 +137,6 @@ class EncoderParams(Strict):
 class EncoderChanges(Strict):
     """Encoders of a cell's own; those that are not set are the shared ones."""
 
-    image: Annotated[str | ImageCard | None, _encoder("image")] = None
-    text: Annotated[str | TextCard | None, _encoder("text")] = None
+    image: ImageChange = None
+    text: TextChange = None
     train: EncoderTraining | None = None

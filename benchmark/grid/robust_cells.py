@@ -76,7 +76,9 @@ def _cell(params: Params, setting: SettingParams, method: str, name: str) -> Cel
         table=f"{BEFORE}{name}",
         label=setting.label,
         options=options,
-        encoders=EncoderChanges(image=setting.image, text=setting.text),
+        encoders=EncoderChanges.model_validate(
+            {k: own for k in ("image", "text") if (own := getattr(setting, k)) is not None}
+        ),
         evaluate=params.robustness.evaluate or params.data.evaluate,
         seeds=params.robustness.seeds,
     )

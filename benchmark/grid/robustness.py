@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field, PositiveInt, model_validator
 
-from benchmark.grid.encoder_params import ImageSpec, TextSpec
+from benchmark.grid.encoder_params import ImageChange, TextChange
 from benchmark.grid.strict import Strict
 
 FACTORS = {
@@ -23,8 +23,8 @@ class SettingParams(Strict):
     """What one setting changes for all methods alike; a cell METHOD-SETTING is trained for each of them."""
 
     label: str = Field(description="how tables name the setting")
-    image: ImageSpec | None = None
-    text: TextSpec | None = None
+    image: ImageChange = None
+    text: TextChange = None
     width: PositiveInt | None = Field(
         None, description="of every method; heads of attention keep 64 channels, where width has as many"
     )

@@ -31,7 +31,7 @@ from benchmark.reporting.task_results import TaskResults, value_text
 from benchmark.stages.evaluate import evaluate_task
 from benchmark.stages.features import shared_image_encoder, shared_text_encoder
 from benchmark.stages.own_encoders import Sessions, check_encoders, told, trained
-from benchmark.stages.references import probes, referred
+from benchmark.stages.references import floor_on_disk, probes, referred
 from benchmark.stages.released import PairedSession
 from benchmark.stages.run import Say, Session
 from benchmark.stages.summarise import Summary, summarise
@@ -208,8 +208,11 @@ def _report(session: Session, todo: Plan, tasks: TaskResults, exposure: Exposure
     sets = [session.evaluation_data(dataset) for dataset in todo.datasets]
     if not session.processes.first:
         return None
+    below = floor_on_disk(session, todo.seeds, todo.datasets)
     beside = referred(session, todo.datasets, probes("floor"))
-    summary = summarise(session, todo.cells, todo.seeds, sets, beside)
+    beside = {dataset: [*below.untrained.get(dataset, ()), *own] for dataset, own in beside.items()}
+    others = [cell for cell in below.cells if cell not in todo.cells]
+    summary = summarise(session, [*todo.cells, *others], todo.seeds, sets, beside)
     abouts = [{**_about(data), "seen": level(exposure, data.manifest.dataset)} for data in sets]
     trained = _trained(session, todo.cells)
     value: dict[str, Any] = {
@@ -224,6 +227,7 @@ def _report(session: Session, todo: Plan, tasks: TaskResults, exposure: Exposure
         "ranks": _records(summary.ranks),
         "references": _records(summary.references),
         "floor": _records(summary.floor),
+        "floor_not_run": dict(below.missing),
         "tasks": tasks.rows(),
     }
     lines = []
@@ -235,6 +239,7 @@ def _report(session: Session, todo: Plan, tasks: TaskResults, exposure: Exposure
         lines += [*_heading(data, about), *(shown or own), ""]
     if "]*" in "".join(lines):
         lines.append("* few positive patients carry the value: its interval is not assured to cover")
+    lines += [f"floor: {what} does not count, {how} makes it" for what, how in below.missing.items()]
     lines += [f"{cell}: not converged; more epochs would change its values" for cell in _rising(value)]
     lines.append(trained)
     return RunReport(value, "\n".join(lines))

@@ -8,7 +8,7 @@ the table `floor` (trained on shuffled pairs) is a cell like any other and shown
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ import numpy as np
 
 from benchmark.core import numerics
 from benchmark.core.hashing import hash_array
-from benchmark.core.reuse import key_of, reuse, source
+from benchmark.core.reuse import Key, is_made, key_of, reuse, source
 from benchmark.core.tables import Manifest, Predictions
 from benchmark.core.tasks import CLASSIFICATION, TaskContext, TaskSettings
 from benchmark.data.decoded import decoded
@@ -26,12 +26,13 @@ from benchmark.encoders.volume_encoder import VolumeEncoder
 from benchmark.evaluation.references.base import REFERENCES, Images, Kind, Labels, Reference, crossed, enough
 from benchmark.evaluation.scoring import score
 from benchmark.evaluation.tasks.classification import predict
-from benchmark.grid.params import FLOOR, Cell, main_cell
+from benchmark.grid.params import FLOOR, Cell, ablation_cell, main_cell
 from benchmark.prompts.lexicon import load_lexicon
-from benchmark.stages.evaluate import TILE
+from benchmark.stages.evaluate import TILE, evaluation
 from benchmark.stages.evaluation_sets import prompt_set
 from benchmark.stages.features import device, image_store, shared_image_encoder
-from benchmark.stages.train import training_source
+from benchmark.stages.train import find_run, training_source
+from benchmark.training.finished import RUN
 from benchmark.training.loop import seeded_method
 from benchmark.twins.build import truth_path
 from methods.base import METHODS
@@ -103,6 +104,55 @@ def floor_cells(
     return found
 
 
+@dataclass(frozen=True)
+class Floor:
+    """What the main tables' stage made of the floor. cells: of the table `floor`, entered into
+    `Session.evaluated`; untrained: dataset → scores; missing: name → how to make what is not there."""
+
+    cells: tuple[Cell, ...] = ()
+    untrained: Mapping[str, Sequence[Referred]] = field(default_factory=dict)
+    missing: Mapping[str, str] = field(default_factory=dict)
+
+
+def floor_on_disk(session: Session, seeds: Sequence[int], datasets: Sequence[str]) -> Floor:
+    """The floor cells of params.yaml and the untrained methods, as they would be made now on these sets.
+
+    Nothing is trained or scored. Of a checkpoint with encoders of its own there is none: the cells are
+    trained under the shared ones.
+    """
+    if session.encoders is not None:
+        return Floor()
+    wanted = [name for name, own in session.params.cells.items() if own.table == FLOOR]
+    cells, missing = [ablation_cell(session.params, name) for name in wanted], {}
+    for cell in cells:
+        for seed in cell.seeds or seeds:
+            there = _evaluated(session, cell, seed, datasets)
+            session.evaluated.update(there)
+            if len(there) < len(datasets):
+                missing[cell.label] = f"`bench stage cell {cell.name}`"
+    mains = [main_cell(session.params, method) for method in session.params.methods]
+    untrained = {dataset: _untrained(session, [dataset])[dataset] for dataset in datasets
+                 if all(is_made(*_initial(session, cell, dataset)) for cell in mains)}  # fmt: skip
+    if len(untrained) < len(datasets):
+        missing["untrained methods"] = "`bench stage cells main`"
+    return Floor(tuple(cells), untrained, missing)
+
+
+def _evaluated(
+    session: Session, cell: Cell, seed: int, datasets: Sequence[str]
+) -> dict[tuple[str, int, str, str], tuple[Path, ...]]:
+    """Entries of `Session.evaluated` for the sets on which a cell is evaluated as it would be now."""
+    if not (session.project.run(cell.name, seed) / RUN).is_file():
+        return {}
+    run = find_run(session.project, cell, seed, session.inputs(cell))
+    found = {}
+    for dataset in datasets if run is not None else ():
+        done = evaluation(session, CLASSIFICATION, cell, seed, dataset, run)
+        if done.on_disk() == "rows":
+            found[cell.name, seed, dataset, CLASSIFICATION] = done.files
+    return found
+
+
 def _fitted(session: Session, datasets: Sequence[str], name: str) -> dict[str, list[Referred]]:
     """Scores of one registered reference; one that is fitted on all classes at once is fitted once."""
     reference = REFERENCES.get(name.removeprefix(PREFIX))()
@@ -171,13 +221,13 @@ def _untrained(session: Session, datasets: Sequence[str]) -> dict[str, list[Refe
     for number, method in enumerate(session.params.methods):
         cell = main_cell(session.params, method)
         for dataset in datasets:
-            path = _initial(session, cell, dataset)
+            path = _scored_untrained(session, cell, dataset)
             found[dataset].append(Referred(UNTRAINED, title, "floor", note, number, path))
     return found
 
 
-def _initial(session: Session, cell: Cell, dataset: str) -> Path:
-    """Scores of one untrained method on one set."""
+def _initial(session: Session, cell: Cell, dataset: str) -> tuple[Path, Key, list[Path]]:
+    """Mark, key and file of the scores of one untrained method on one set."""
     at = session.evaluation_data(dataset)
     prompts = prompt_set(at.card, str(at.chosen.info["protocol"]), cell.prompts)
     data = session.inputs(cell)
@@ -193,9 +243,17 @@ def _initial(session: Session, cell: Cell, dataset: str) -> Path:
         encoder=at.encoder,
     )
     folder = session.project.cache / "references" / key.digest
-    path = folder / f"{dataset}.parquet"
+    return folder / "made.json", key, [folder / f"{dataset}.parquet"]
+
+
+def _scored_untrained(session: Session, cell: Cell, dataset: str) -> Path:
+    """Scores of one untrained method on one set, made where they are missing."""
+    at = session.evaluation_data(dataset)
+    mark, key, (path,) = _initial(session, cell, dataset)
 
     def make() -> None:
+        prompts = prompt_set(at.card, str(at.chosen.info["protocol"]), cell.prompts)
+        data = session.inputs(cell)
         method = seeded_method(cell.method, cell.options, data.images.width, data.text.width, SEED)
         examples = data.train[:: max(1, len(data.train) // SAMPLE)]
         rows = np.unique(np.concatenate([data.sentences(int(n)) for n in examples]))
@@ -203,8 +261,8 @@ def _initial(session: Session, cell: Cell, dataset: str) -> Path:
         scoring = TaskContext(session.params.statistics, TaskSettings(), _score, device())
         _save(path, UNTRAINED, at, predict(method, at, prompts, scoring))
 
-    with session.writing(f"untrained {cell.method} on {dataset}", folder):
-        done = reuse(folder / "made.json", key, [path], make)
+    with session.writing(f"untrained {cell.method} on {dataset}", mark.parent):
+        done = reuse(mark, key, [path], make)
     session.say(f"untrained {cell.method} on {dataset}: {done}")
     return path
 

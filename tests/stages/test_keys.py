@@ -25,6 +25,7 @@ from benchmark.grid.layout import Project
 from benchmark.grid.modality import for_datasets
 from benchmark.grid.params import Params, cell_named, main_cell
 from benchmark.grid.params_file import load_params
+from benchmark.grid.robust_cells import BEFORE, params_of
 from benchmark.stages.evaluate import evaluation
 from benchmark.stages.features import image_store
 from benchmark.stages.own_encoders import Sessions
@@ -106,7 +107,9 @@ ACTS_ON: dict[str, set[str]] = {
 CHOOSES = (
     "methods", "seeds", "data.evaluate", "data.ablate_on", "cells.table", "cells.label", "cells.evaluate",
     "cells.tasks", "cells.seeds", "method.method", "attribution.label", "attribution.factors",
-    "attribution.cells", "tasks.datasets", "tuning.trials", "tuning.seed",
+    "attribution.cells", "tasks.datasets", "tuning.trials", "tuning.seed", "robustness.evaluate",
+    "robustness.seeds", "robustness.settings.label", "robustness.settings.image", "robustness.settings.text",
+    "robustness.settings.width", "robustness.settings.train_images",
 )  # fmt: skip
 """Fields that choose which cells, sets and seeds are made and where they are shown, not what they are."""
 WORDS = ("profile", "training.source", "method.training.source", "cells.training.source")
@@ -150,6 +153,10 @@ VALUES: dict[str, Any] = {
     "ct.evaluate": ["ct_rate"],
     "ct.image": "other-images",
     "cells.method": "medclip",
+    "robustness.evaluate": [TRAIN],
+    "robustness.settings.label": "another label",
+    "robustness.settings.image": "other-images",
+    "robustness.settings.text": "other-texts",
     "attribution.label": "another label",
     "attribution.factors": ["two", "one"],
     "attribution.cells": {"none": "own", "one": "own", "two": "own", "one + two": "clip-main"},
@@ -262,6 +269,7 @@ FULL = {
     "method": "method.clip",
     "cells": "cells.own",
     "attribution": "attribution.some",
+    "robustness.settings": "robustness.settings.some",
     "tasks": "tasks.retrieval",
     "ct.cells": "ct.cells.volumes",
     "ct.tasks": "ct.tasks.retrieval",
@@ -288,6 +296,7 @@ def project(root: Path, tmp_path_factory) -> Iterator[Project]:
     params["ct"]["tasks"] = params["tasks"]
     between = {"none": "clip-main", "one": "own", "two": "own", "one + two": "own"}
     params["attribution"] = {"some": {"label": "some", "factors": ["one", "two"], "cells": between}}
+    params["robustness"] = {"settings": {"some": {"label": "some", "width": 64, "train_images": 40}}}
     prompts = {"methods": ["clip"], "datasets": [EVALUATE], "prompts": [{"style": "name"}]}
     params["prompt_ablation"] = prompts
     params["method"]["clip"].pop("training")  # it would stand before `training`
@@ -362,7 +371,9 @@ def chosen(project: Project, *sets: str) -> str:
     shown = [cell.model_dump(mode="json", exclude={"training"}) for cell in cells]
     tasks = {name: own.datasets for name, own in params.tasks.items()}
     between = {name: own.model_dump() for name, own in params.attribution.items()}
-    return json.dumps([shown, jobs, tasks, between, params.tuning.model_dump()], sort_keys=True)
+    settings = [params_of(params, f"{BEFORE}{name}") for name in params.robustness.settings]
+    robust = [own.model_dump(mode="json", include={"cells", "data"}) for own in settings]
+    return json.dumps([shown, jobs, tasks, between, params.tuning.model_dump(), robust], sort_keys=True)
 
 
 def run_on(project: Project, dataset: str, *sets: str) -> dict[str, Any]:

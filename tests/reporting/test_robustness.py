@@ -1,0 +1,91 @@
+"""Whether a ranking survives a setting: signs of pairs, τ and its limits, and the tables that show them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from benchmark.grid.params_file import load_params
+from benchmark.reporting.figures.robustness import robustness
+from benchmark.reporting.robustness import ONE_SEED, standings
+from benchmark.reporting.tables.robustness import agreement, ranks, robustness_tables, swaps
+from benchmark.stages.robustness import Ranked, Study
+
+METHODS = ("clip", "carzero", "radzero")
+
+
+@pytest.fixture(scope="module")
+def study():
+    """Skill of the methods: far apart by default; under width-32 two of them change places."""
+    rng = np.random.default_rng(0)
+    labels = (rng.random((500, 2)) < 0.3).astype(np.int8)
+    patients = np.array([f"p{i}" for i in range(500)])
+    shared = rng.normal(size=labels.shape)
+
+    def scores(skills, seeds):
+        return {
+            (method, "padchest"): np.stack(
+                [labels * skill + shared + 0.3 * rng.normal(size=labels.shape) for _ in range(seeds)]
+            )
+            for method, skill in zip(METHODS, skills, strict=True)
+        }
+
+    params = load_params(Path(__file__).resolve().parents[2] / "params.yaml")
+    params = params.model_copy(update={"methods": METHODS})
+    chosen = SimpleNamespace(labels=labels, patients=patients, classes=("a", "b"))
+    at = SimpleNamespace(chosen=chosen, manifest=SimpleNamespace(origin="twin"))
+    ranked = (
+        Ranked("", scores((0.5, 1.5, 3.0), 3), (), ("c0ffee0123456",)),
+        Ranked("lite2", scores((0.5, 1.5, 3.0), 1), ("carzero",), ("c0ffee0123456",)),
+        Ranked("width-32", scores((0.5, 3.0, 1.5), 1), (), ("badcafe012345",)),
+    )
+    return Study(params, {"padchest": at}, ranked, {"width-128": "clip-width-128 seed 0 is not trained"})
+
+
+def test_pairs_keep_or_change_places_and_tau_follows_with_its_limits(study):
+    found = {own.setting: own for own in standings(study)}
+    assert list(found) == ["", ONE_SEED, "lite2", "width-32"]
+    assert [found[""].rank(m, "padchest") for m in METHODS] == [3, 2, 1]
+    assert found["lite2"].count().tau() == (1.0, 1.0, 1.0)
+    assert found[ONE_SEED].count().tau()[0] == 1.0
+    turned = found["width-32"].count()
+    assert (turned.agree, turned.pairs) == (2, 3)
+    assert turned.tau() == pytest.approx((1 / 3, 1 / 3, 1 / 3)), "every sign is separable"
+    (swap,) = [p for p in found["width-32"].pairs if p.swapped]
+    assert (swap.methods, swap.separable) == (("carzero", "radzero"), True)
+
+
+def test_signs_that_are_not_separable_leave_tau_open(study):
+    """Scores without skill, whose order is chance."""
+    rng = np.random.default_rng(1)
+    chance = {key: rng.normal(size=(1, *own.shape[1:])) for key, own in study.ranked[0].scores.items()}
+    noisy = replace(study, ranked=(study.ranked[0], Ranked("lite2", chance, (), ())))
+    count = standings(noisy)[-1].count()
+    assert (count.least, count.most) == (0, 3)
+    assert count.tau()[1:] == (-1.0, 1.0)
+
+
+def test_tables_and_figure_hold_every_setting_and_name_those_that_were_not_run(study):
+    found = standings(study)
+    of_ranks = ranks(study, found)
+    assert [row["setting"] for row in of_ranks.rows] == ["default", ONE_SEED, "lite2", "width-32"]
+    assert of_ranks.rows[3]["carzero"][1] == 1
+    assert of_ranks.rows[2]["rising"] == "CARZero"
+    assert [row["swapped"] for row in agreement(study, found).rows][-1] == "CARZero/RadZero (padchest)"
+    (pair,) = [row for row in swaps(study, found).rows if row["swapped"]]
+    assert (pair["a"], pair["b"], pair["surely"], pair["where"]) == ("carzero", "radzero", 1, "width 32")
+    for table in robustness_tables(study, found):
+        assert table.synthetic
+        assert table.commit == "c0ffee0123, badcafe012"
+        assert any("width 128 (width-128): clip-width-128 seed 0 is not trained" in n for n in table.notes)
+    drawing = robustness(study, found)
+    assert len(drawing.figure.axes[0].lines) == 3
+    assert len(drawing.figure.axes[0].texts) == 3, "τ of every column but the default's"
+
+
+def test_without_the_default_there_is_nothing_to_compare_with(study):
+    assert standings(Study(study.params, study.sets, (), {"": "clip-main seed 0 is not trained"})) == []
