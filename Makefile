@@ -1,6 +1,6 @@
 # make reproduce   environment from the lock, the main tables and their page, then where they are
 # make grid        the same with every ablation
-# make robustness  how every method fares with more steps
+# make robustness  whether the ranking survives other encoders, widths, training sets and budgets
 # make ct          every method on volumes of chest CT (docs/ct.md): tables in reports/ct
 # make understanding   what the trained methods make of one changed finding (docs/understanding.md)
 # make test        environment from the lock, then every test but the slow ones
@@ -40,8 +40,11 @@ grid: $(VENV)/.installed
 ct: $(VENV)/.installed
 	dvc repro ct
 
-# How every method fares with 1, 2, 4 and 8 times 20 epochs: hours. Goes on where it was stopped.
+# Every method under other encoders, widths and training sets, then with 1, 2, 4 and 8 times 20 epochs: hours. Goes
+# on where it was stopped; the default is that of `make reproduce`.
 robustness: $(VENV)/.installed
+	bench stage cells main
+	bench stage robustness
 	$(BIN)/python perf/curves.py
 
 # From the trained main cells; what is done is reused.

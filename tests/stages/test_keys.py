@@ -157,6 +157,8 @@ VALUES: dict[str, Any] = {
     "robustness.settings.label": "another label",
     "robustness.settings.image": "other-images",
     "robustness.settings.text": "other-texts",
+    "robustness.settings.width": 128,
+    "robustness.settings.train_images": 20,
     "attribution.label": "another label",
     "attribution.factors": ["two", "one"],
     "attribution.cells": {"none": "own", "one": "own", "two": "own", "one + two": "clip-main"},
