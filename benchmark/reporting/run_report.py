@@ -208,7 +208,7 @@ def _report(session: Session, todo: Plan, tasks: TaskResults, exposure: Exposure
     sets = [session.evaluation_data(dataset) for dataset in todo.datasets]
     if not session.processes.first:
         return None
-    below = floor_on_disk(session, todo.seeds, todo.datasets)
+    below = floor_on_disk(session, todo.cells, todo.seeds, todo.datasets)
     beside = referred(session, todo.datasets, probes("floor"))
     beside = {dataset: [*below.untrained.get(dataset, ()), *own] for dataset, own in beside.items()}
     others = [cell for cell in below.cells if cell not in todo.cells]

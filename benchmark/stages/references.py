@@ -26,7 +26,7 @@ from benchmark.encoders.volume_encoder import VolumeEncoder
 from benchmark.evaluation.references.base import REFERENCES, Images, Kind, Labels, Reference, crossed, enough
 from benchmark.evaluation.scoring import score
 from benchmark.evaluation.tasks.classification import predict
-from benchmark.grid.params import FLOOR, Cell, ablation_cell, main_cell
+from benchmark.grid.params import FLOOR, Cell, ablation_cell, encoders_of, main_cell
 from benchmark.prompts.lexicon import load_lexicon
 from benchmark.stages.evaluate import TILE, evaluation
 from benchmark.stages.evaluation_sets import prompt_set
@@ -114,13 +114,17 @@ class Floor:
     missing: Mapping[str, str] = field(default_factory=dict)
 
 
-def floor_on_disk(session: Session, seeds: Sequence[int], datasets: Sequence[str]) -> Floor:
+def floor_on_disk(
+    session: Session, beside: Sequence[Cell], seeds: Sequence[int], datasets: Sequence[str]
+) -> Floor:
     """The floor cells of params.yaml and the untrained methods, as they would be made now on these sets.
 
-    Nothing is trained or scored. Of a checkpoint with encoders of its own there is none: the cells are
-    trained under the shared ones.
+    Nothing is trained or scored. beside: the cells that are held against it; there is none of cells or a
+    checkpoint with other encoders than the shared, frozen ones, under which the floor is made.
     """
-    if session.encoders is not None:
+    shared = session.params.encoders
+    own = any(encoders_of(session.params, cell) != shared for cell in beside)
+    if session.encoders is not None or own or shared.train.trains:
         return Floor()
     wanted = [name for name, own in session.params.cells.items() if own.table == FLOOR]
     cells, missing = [ablation_cell(session.params, name) for name in wanted], {}

@@ -8,10 +8,12 @@ from types import SimpleNamespace
 import pytest
 
 from benchmark.grid.layout import Project
+from benchmark.grid.params import ablation_cell, main_cell
 from benchmark.grid.params_file import load_params
 from benchmark.stages import references
 
 PARAMS = load_params(Path(__file__).resolve().parents[2] / "params.yaml")
+CLIP = [main_cell(PARAMS, "clip")]
 
 
 @pytest.fixture
@@ -35,7 +37,7 @@ def session(tmp_path, monkeypatch):
 
 
 def test_floor_cells_that_are_evaluated_count_and_what_is_missing_is_named(session):
-    found = references.floor_on_disk(session, [0, 1], ["padchest"])
+    found = references.floor_on_disk(session, CLIP, [0, 1], ["padchest"])
     assert [cell.name for cell in found.cells] == ["clip-shuffled"]
     assert set(session.evaluated) == {
         ("clip-shuffled", seed, "padchest", "classification") for seed in (0, 1)
@@ -47,13 +49,15 @@ def test_floor_cells_that_are_evaluated_count_and_what_is_missing_is_named(sessi
 
 
 def test_a_set_or_seed_that_lacks_the_floor_is_said(session):
-    found = references.floor_on_disk(session, [0, 1], ["openi"])
+    found = references.floor_on_disk(session, CLIP, [0, 1], ["openi"])
     assert found.missing["CLIP, shuffled pairs"] == "`bench stage cell clip-shuffled`"
     assert set(session.evaluated) == {("clip-shuffled", 0, "openi", "classification")}
-    found = references.floor_on_disk(session, [2], ["padchest"])
+    found = references.floor_on_disk(session, CLIP, [2], ["padchest"])
     assert "CLIP, shuffled pairs" in found.missing, "not trained at all"
 
 
-def test_a_checkpoint_has_no_floor_of_cells_under_other_encoders(session):
+def test_what_has_other_encoders_has_no_floor_of_cells_under_the_shared_ones(session):
+    other = [ablation_cell(PARAMS, "clip-lite2")]
+    assert references.floor_on_disk(session, other, [0], ["padchest"]) == references.Floor()
     session.encoders = ("image", "text")
-    assert references.floor_on_disk(session, [0], ["padchest"]) == references.Floor()
+    assert references.floor_on_disk(session, CLIP, [0], ["padchest"]) == references.Floor()
