@@ -110,8 +110,11 @@ def _encoders(params: Params) -> Iterator[tuple[Loc, str]]:
                 ((*at, cell, "encoders", "text"), own.encoders.text, ImageCard),
             ]
     for setting, changed in params.robustness.settings.items():
-        at = ("robustness", "settings", setting)
-        kinds += [((*at, "image"), changed.image, TextCard), ((*at, "text"), changed.text, ImageCard)]
+        above = ("robustness", "settings", setting)
+        kinds += [
+            ((*above, "image"), changed.image, TextCard),
+            ((*above, "text"), changed.text, ImageCard),
+        ]
     for loc, name, other in kinds:
         kind = loc[-1]
         if name is None or isinstance(name, EncoderCard):

@@ -71,14 +71,15 @@ def _cell(params: Params, setting: SettingParams, method: str, name: str) -> Cel
         options["width"] = setting.width
         if "heads" in METHODS.get(method).Config.model_fields:
             options["heads"] = max(setting.width // HEAD, 1)
-    return CellParams(
-        method=method,
-        table=f"{BEFORE}{name}",
-        label=setting.label,
-        options=options,
-        encoders=EncoderChanges.model_validate(
-            {k: own for k in ("image", "text") if (own := getattr(setting, k)) is not None}
-        ),
-        evaluate=params.robustness.evaluate or params.data.evaluate,
-        seeds=params.robustness.seeds,
+    encoders = {k: own for k in ("image", "text") if (own := getattr(setting, k)) is not None}
+    return CellParams.model_validate(
+        {
+            "method": method,
+            "table": f"{BEFORE}{name}",
+            "label": setting.label,
+            "options": options,
+            "encoders": EncoderChanges.model_validate(encoders),
+            "evaluate": params.robustness.evaluate or params.data.evaluate,
+            "seeds": params.robustness.seeds,
+        }
     )

@@ -26,9 +26,10 @@ class SettingParams(Strict):
     image: ImageChange = None
     text: TextChange = None
     width: PositiveInt | None = Field(
-        None, description="of every method; heads of attention keep 64 channels, where width has as many"
+        default=None,
+        description="of every method; heads of attention keep 64 channels, where width has as many",
     )
-    train_images: PositiveInt | None = Field(None, description="at most so many training images")
+    train_images: PositiveInt | None = Field(default=None, description="at most so many training images")
 
     @model_validator(mode="after")
     def _changes_something(self) -> SettingParams:
@@ -45,6 +46,6 @@ class SettingParams(Strict):
 class RobustnessParams(Strict):
     """The study: its settings, the sets that the methods are ranked on, and the seeds of each setting."""
 
-    evaluate: tuple[str, ...] = Field((), description="datasets that methods are ranked on")
-    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0,), min_length=1)
-    settings: dict[str, SettingParams] = Field({})
+    evaluate: tuple[str, ...] = Field(default=(), description="datasets that methods are ranked on")
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(0,), min_length=1)
+    settings: dict[str, SettingParams] = Field(default={})

@@ -149,8 +149,10 @@ def _evaluated(
     if not (session.project.run(cell.name, seed) / RUN).is_file():
         return {}
     run = find_run(session.project, cell, seed, session.inputs(cell))
+    if run is None:
+        return {}
     found = {}
-    for dataset in datasets if run is not None else ():
+    for dataset in datasets:
         done = evaluation(session, CLASSIFICATION, cell, seed, dataset, run)
         if done.on_disk() == "rows":
             found[cell.name, seed, dataset, CLASSIFICATION] = done.files
