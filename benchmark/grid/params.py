@@ -44,6 +44,7 @@ FLOOR = "floor"
 """The `table` of cells that stand below the methods of the main tables, and are run with them."""
 TRAINED_ELSEWHERE = ("official", "model")
 """Variants of cells whose weights were not trained here."""
+Labels = Literal["concepts", "chexpert14"]
 LARGEST_SEED = 2**32 - 1
 """What NumPy's legacy generator takes, the smallest bound of all that are seeded."""
 Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
@@ -122,6 +123,22 @@ class MethodChanges(Strict):
     options: SerializeAsAny[MethodConfig] = Field(default={}, validate_default=True)
     training: TrainConfig = TrainConfig()
     encoders: EncoderChanges = EncoderChanges()
+    labels: Labels = Field(
+        default="concepts",
+        description="what MedCLIP's targets compare: every finding that the training texts state, or the 14 "
+        "columns of CheXpert, as upstream",
+    )
+
+    @field_validator("labels")
+    @classmethod
+    def _are_compared(cls, labels: Labels, info: ValidationInfo) -> Labels:
+        from methods.base import METHODS
+        from methods.medclip import MedCLIP
+
+        method = info.data.get("method")
+        if labels != "concepts" and method is not None and not issubclass(METHODS.get(method), MedCLIP):
+            raise ValueError(f"acts on MedCLIP's targets; {method} compares no labels. Leave it out")
+        return labels
 
     @field_validator("method")
     @classmethod
@@ -302,13 +319,16 @@ class Cell(Strict):
     table: str = "zero_shot"
     label: str = ""
     encoders: EncoderChanges = EncoderChanges()
+    labels: Labels = "concepts"
 
     @model_serializer(mode="wrap")
     def _without_shared(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """A cell under the shared encoders is what it was before any could have its own."""
+        """A cell under the shared encoders, with the usual labels, is what it was before any could differ."""
         found: dict[str, Any] = plain(self)
         if self.encoders == EncoderChanges():
             del found["encoders"]
+        if self.labels == "concepts":
+            del found["labels"]
         return found
 
     @property
@@ -346,6 +366,7 @@ def main_cell(params: Params, method: str) -> Cell:
         evaluate=params.data.evaluate,
         tasks=tuple(params.tasks),
         encoders=own.encoders,
+        labels=own.labels,
     )
     return _consumed(params, cell)
 
@@ -398,6 +419,7 @@ def ablation_cell(params: Params, name: str) -> Cell:
         table=change.table,
         label=change.label,
         encoders=base.encoders.model_copy(update=set_fields(change.encoders)),
+        labels=set_fields(change).get("labels", base.labels),
     )
     return _consumed(params, cell)
 

@@ -173,6 +173,7 @@ def _training(params: Params, cell: Cell, train: str) -> dict[str, Any]:
         "training": cell.training.identity(),
         "texts": cell.texts.model_dump(mode="json"),
         "encoders": encoders_of(params, cell).model_dump(mode="json"),
+        "labels": cell.labels,
         "images": [data.train_views, data.train_images, data.validation],
         "twin": None if train in data.roots else params.twins.of(train),
     }

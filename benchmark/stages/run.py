@@ -97,7 +97,7 @@ class Session:
             self.say(align_texts(self.project, self.params, manifest, rule))
 
     def inputs(self, cell: Cell) -> TrainingData:
-        key = hash_value(cell.texts.model_dump())
+        key = hash_value([cell.texts.model_dump(), cell.labels])
         if key not in self._inputs:
             self.texts(cell.texts.rule)
             manifest = self.manifest(self.params.data.train)

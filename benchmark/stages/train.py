@@ -91,7 +91,12 @@ def training_inputs(project: Project, params: Params, cell: Cell, manifest: Mani
         texts = shuffled(texts)
     images = image_store(project, params, source.manifest)
     store = text_store(project, params, [text for own in texts for text in own])
-    findings = training_findings(texts, at_least=max(2, min(20, len(texts) // 20)))
+    if cell.labels == "chexpert14":
+        from benchmark.prompts.chexpert14 import chexpert14_findings
+
+        findings = chexpert14_findings(texts)
+    else:
+        findings = training_findings(texts, at_least=max(2, min(20, len(texts) // 20)))
     said = np.zeros((len(store), len(findings.concepts)), np.int8)
     said[store.rows(findings.sentences)] = findings.text
     return training_data(

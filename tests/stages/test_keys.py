@@ -421,6 +421,10 @@ def test_a_field_changes_what_it_acts_on_and_nothing_upstream(project: Project, 
         with pytest.raises(ParamsError):
             load_params(project.params, sets=["method.clip.method=medclip"])
         return
+    if name == "labels":
+        with pytest.raises(ParamsError, match="acts on MedCLIP's targets; clip compares no labels"):
+            load_params(project.params, sets=[item])
+        return
     if field.startswith("ct."):
         one, other = (run_on(project, EVALUATE, *sets) for sets in (also, [*also, item]))
         assert one == other, "it acts on a run on volumes alone"
@@ -448,6 +452,19 @@ def test_a_setting_of_fine_tuning_acts_where_encoders_train(project: Project, ke
     before, after = keys_of(trains), keys_of(trains, f"cells.own.training.{name}={other}")
     changed = {made for made in before if before[made] != after[made]}
     assert changed == {"own", f"own on {EVALUATE}"}
+
+
+def test_the_labels_of_medclip_act_on_its_training_and_on_no_other(project: Project) -> None:
+    def data(*sets: str) -> tuple[str, str, tuple[str, ...]]:
+        params = load_params(project.params, sets=sets)
+        now = Session(project, params, _silent)
+        own = now.inputs(main_cell(params, "medclip"))
+        return now.inputs(main_cell(params, "clip")).key, own.key, own.concepts
+
+    before, after = data(), data("method.medclip.labels=chexpert14")
+    assert before[0] == before[1] == after[0], "equal data, as long as the labels are"
+    assert after[1] != before[1]
+    assert len(after[2]) == 14
 
 
 @pytest.mark.parametrize("name", METHODS.names())

@@ -23,6 +23,7 @@ TITLES = {
     "prompt_alignment": "Ablation: prompt alignment in training and at inference",
     "positives": "Ablation: one sentence or several as positives of an image",
     "bank": "Ablation: knowledge bank",
+    "labels": "Ablation: labels that soft targets compare",
     "summarisation": "Ablation: semantic summarisation of the training reports",
 }
 AVERAGE = "average"
