@@ -36,6 +36,11 @@ def write_code_index(project: Project) -> str:
     return f"code of {', '.join(sorted(found))}"
 
 
+def code_digest() -> str:
+    """One hash of the package and its methods, as they are installed here."""
+    return hash_strings(_hash(_package(name)) for name in ("benchmark", "methods"))
+
+
 def _package(name: str) -> Path:
     """The folder of a package, or the file of a module."""
     spec = importlib.util.find_spec(name)

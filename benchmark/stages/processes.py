@@ -31,13 +31,15 @@ def with_ranks(work: Callable[[Group, Say], Any], say: Say) -> tuple[Any, int]:
     """Run `work` on every rank that torchrun started, or once without it; its result and an exit code.
 
     Only rank 0 speaks: an error that every rank meets is raised there, and gives the others their exit code.
-    Raises RankLost on each rank that is left when another one dies.
+    Raises RankLost on each rank that is left when another one dies, and BenchError where a rank is of another
+    version.
     """
     from benchmark.training.distributed import RankLost, process_group
 
     first = os.environ.get("RANK", "0") == "0"
     try:
         with process_group() as group:
+            _same_versions(group)
             return work(group, say if first else _silent), 0
     except RankLost:
         raise
@@ -45,6 +47,17 @@ def with_ranks(work: Callable[[Group, Say], Any], say: Say) -> tuple[Any, int]:
         if first:
             raise
         return None, error.exit_code
+
+
+def _same_versions(group: Group) -> None:
+    if group.size > 1:
+        import torch.distributed
+
+        from benchmark.stages.versions import check_ranks, versions
+
+        found: list[Any] = [None] * group.size
+        torch.distributed.all_gather_object(found, versions())
+        check_ranks(found)
 
 
 def _silent(line: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -21,6 +22,7 @@ from benchmark.core.tables import Predictions
 from benchmark.grid.layout import Project
 from benchmark.grid.request import Request, plan
 from benchmark.stages.processes import with_ranks
+from benchmark.stages.versions import check_ranks, difference, versions
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -108,6 +110,23 @@ def test_a_rank_that_dies_ends_the_command_and_the_run_goes_on_later(fresh_copy,
     assert code == 0, err
     run = json.loads((folder / "run.json").read_text())
     assert (run["processes"], run["epochs"]) == (1, 12)
+
+
+@pytest.mark.slow
+def test_a_rank_of_another_version_ends_all_with_one_line(fresh_copy) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
+    older = "import benchmark; benchmark.__version__ = '0.0'; from benchmark.cli import entry; entry()"
+    ranks = [
+        start(fresh_copy, *code, "run", *CELL, RANK=str(rank), LOCAL_RANK=str(rank), **common)
+        for rank, code in enumerate((("-m", "benchmark"), ("-c", older)))
+    ]
+    said = [rank.communicate(timeout=600) for rank in ranks]
+    assert [rank.returncode for rank in ranks] == [2, 2]
+    assert said[1] == ("", "")
+    assert said[0][0] == ""
+    assert re.fullmatch(r"rank 1 has cxr-alignbench 0\.0 .*, not .* as rank 0\..*\n", said[0][1])
 
 
 def test_only_the_first_rank_says_what_is_wrong(monkeypatch) -> None:
@@ -220,3 +239,11 @@ def test_submitted_jobs_make_the_table(fresh_copy, bench) -> None:
     code, out, err = bench(fresh_copy, *command)
     assert code == 0
     assert err.count("clip-main seed") == err.count("reused, best epoch") == 2
+
+
+def test_another_version_is_named() -> None:
+    assert difference(versions(), versions()) is None
+    assert difference({"torch": "2.7", "numpy": "2"}, {"torch": "2.6", "numpy": "2"}) == "torch 2.6, not 2.7"
+    check_ranks([versions()] * 3)
+    with pytest.raises(BenchError, match="rank 1 has torch 2.6, not 2.7 as rank 0"):
+        check_ranks([{"torch": "2.7"}, {"torch": "2.6"}])
