@@ -22,6 +22,9 @@ EXPERIMENT = "cxr-alignbench"
 METHODS_EXPERIMENT = "cxr-alignbench-methods"
 """One run a row of a summary, with the means over seeds that the tables print."""
 
+BEING_MADE = ("UniqueViolation", "already exists", "out-of-date database schema")
+"""What is said of an empty database whose tables another process is making at the moment."""
+
 Shape = tuple[int, ...]
 
 
@@ -64,8 +67,15 @@ class Tracker:
 
         uri = tracking_uri(root)
         try:
-            self._client = MlflowClient(tracking_uri=uri)
-            self.experiment = self._experiment(experiment, root, uri)
+            for waited in (1, 2, 4, 8, 16, 0):
+                try:
+                    self._client = MlflowClient(tracking_uri=uri)
+                    self.experiment = self._experiment(experiment, root, uri)
+                    break
+                except Exception as error:
+                    if not waited or not any(said in str(error) for said in BEING_MADE):
+                        raise
+                    time.sleep(waited)
             there = self._known(identity) if identity else []
             self._run = (
                 there[0]

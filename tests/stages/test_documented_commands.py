@@ -65,6 +65,7 @@ NOT_RUN = {
     "pytest -m llm": "needs a local language model",
     "python -m perf.calm curves": "two trainings; tests/perf runs its parts",
     "python -m perf.calm trainings": "four trainings; tests/perf runs its parts",
+    "pytest -m stores": "needs PostgreSQL, moto and dvc-s3",
     "pytest -m slurm": "needs Debian's slurm-wlm and munge",
     "python -m tests.stages.slurm_node FOLDER": "needs Debian's slurm-wlm and munge",
     "python -m perf.rounding": "twenty-two trainings; tests/perf runs its parts",
