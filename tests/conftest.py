@@ -17,7 +17,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
 OFFICIAL = ROOT / "tests" / "official" / "fixtures"
-OPT_IN = ("llm", "slurm", "stores")
+OPT_IN = ("llm", "slurm", "ray", "stores")
 """Markers of tests that run only where `-m` names them: they need more than CI has."""
 
 

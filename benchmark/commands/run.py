@@ -88,7 +88,15 @@ def command(
     cluster: Annotated[
         str | None,
         typer.Option(
-            help="slurm: submit the cells as an array of jobs and return; local: the same on this machine.",
+            help="slurm: submit the cells as an array of jobs and return; local: the same on this machine; "
+            "ray: cells as tasks of a Ray cluster, waited for.",
+            rich_help_panel=PAST_ONE,
+        ),
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            help="HOST:PORT of the head for --cluster ray; default: RAY_ADDRESS, or this machine's cluster.",
             rich_help_panel=PAST_ONE,
         ),
     ] = None,
@@ -99,9 +107,11 @@ def command(
         ),
     ] = None,
     minutes: Annotated[
-        int,
-        typer.Option(min=1, help="Time limit of a job; it is then queued again.", rich_help_panel=PAST_ONE),
-    ] = 240,
+        int | None,
+        typer.Option(
+            min=1, help="Time limit of a job, then queued again; default: 240.", rich_help_panel=PAST_ONE
+        ),
+    ] = None,
     gpus: Annotated[int, typer.Option(min=0, help="GPUs of a job.", rich_help_panel=PAST_ONE)] = 0,
     cpus: Annotated[int, typer.Option(min=1, help="Processor cores of a job.", rich_help_panel=PAST_ONE)] = 4,
     memory_gb: Annotated[
@@ -163,10 +173,16 @@ def command(
                           "without --shard, --checkpoint and --model.")  # fmt: skip
     if dry_run and cluster is None:
         raise ParamsError("--dry-run says what --cluster would submit; add --cluster slurm.")
+    if address is not None and cluster != "ray":
+        raise ParamsError("--address goes with --cluster ray.")
     if cluster is not None:
-        from benchmark.stages.cluster import Resources
+        from benchmark.stages.cluster import MINUTES, Resources
 
-        asked = Resources(shards, minutes, gpus, cpus, memory_gb, partition)
+        if cluster == "ray" and (minutes is not None or partition is not None):
+            raise ParamsError("--minutes and --partition are Slurm's; leave them out with --cluster ray.")
+        asked = Resources(shards, minutes or MINUTES, gpus, cpus, memory_gb, partition)
+        if cluster == "ray" and not dry_run:
+            return _ray(request, asked, address, as_json)
         return _submit(request, cluster, asked, dry_run, as_json)
     if model is not None:
         return _model(request, model, architecture, as_json)
@@ -227,18 +243,31 @@ def carry(
     return code
 
 
+def _ray(request: Request, asked: Resources, address: str | None, as_json: bool) -> int:
+    from benchmark.grid.layout import Project
+    from benchmark.stages.ray_tasks import run_ray
+
+    run_ray(Project.find(), request, asked, address, lambda line: typer.echo(line, err=True))
+    return carry(request, as_json)
+
+
 def _submit(request: Request, cluster: str, asked: Resources, dry_run: bool, as_json: bool) -> int:
     from benchmark.core.errors import ParamsError
     from benchmark.grid.layout import Project
     from benchmark.stages.cluster import submit, words_of
+    from benchmark.stages.ray_tasks import submission
 
-    if cluster not in ("slurm", "local"):
-        raise ParamsError(f"--cluster {cluster}: expected slurm or local.")
+    if cluster not in ("slurm", "local", "ray"):
+        raise ParamsError(f"--cluster {cluster}: expected slurm, local or ray.")
     project = Project.find()
-    done = submit(project, request, cluster, asked, dry_run)
+    if cluster == "ray":
+        done = submission(project, request, asked)
+    else:
+        done = submit(project, request, cluster, asked, dry_run)
     settings = ", ".join(f"{key} {value}" for key, value in done.asked.items() if key != "name")
     verb = "would submit" if dry_run else "submitted"
-    lines = [f"{verb} {len(done.commands)} jobs to {cluster}: {settings}"]
+    kind = "tasks" if cluster == "ray" else "jobs"
+    lines = [f"{verb} {len(done.commands)} {kind} to {cluster}: {settings}"]
     ids = done.jobs or ("",) * len(done.commands)
     lines += [f"  {job:<12}{words_of(command)}" for job, command in zip(ids, done.commands, strict=True)]
     if not dry_run:

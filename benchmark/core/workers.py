@@ -46,3 +46,13 @@ def _end_with_parent() -> None:
     if parent is not None:
         wait([parent.sentinel])
         os._exit(1)
+
+
+def end_with_writer(descriptor: int) -> None:
+    """End this process as soon as the other end of a pipe is closed, as it is when its holder dies."""
+
+    def wait_for_end() -> None:
+        os.read(descriptor, 1)
+        os._exit(1)
+
+    threading.Thread(target=wait_for_end, daemon=True).start()

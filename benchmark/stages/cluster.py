@@ -16,6 +16,8 @@ from benchmark.grid.layout import Project
 from benchmark.grid.request import Request, plan
 from benchmark.stages.processes import command_of
 
+MINUTES = 240
+"""The time limit of a job where none is given."""
 MOST_TIME_LIMITS = 100
 """How often a job that reaches its time limit is queued again. Each time it goes on from a saved state;
 submitit's own three would end a training of five time limits."""
@@ -26,7 +28,7 @@ class Resources:
     """What each job of an array asks for. minutes: its time limit, after which it is queued again."""
 
     shards: int | None = None
-    minutes: int = 240
+    minutes: int = MINUTES
     gpus: int = 0
     cpus: int = 4
     memory_gb: int = 16

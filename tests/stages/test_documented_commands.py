@@ -65,8 +65,9 @@ NOT_RUN = {
     "pytest -m llm": "needs a local language model",
     "python -m perf.calm curves": "two trainings; tests/perf runs its parts",
     "python -m perf.calm trainings": "four trainings; tests/perf runs its parts",
-    "pytest -m stores": "needs PostgreSQL, moto and dvc-s3",
     "pytest -m slurm": "needs Debian's slurm-wlm and munge",
+    "pytest -m ray": "needs ray",
+    "pytest -m stores": "needs PostgreSQL, moto and dvc-s3",
     "python -m tests.stages.slurm_node FOLDER": "needs Debian's slurm-wlm and munge",
     "python -m perf.rounding": "twenty-two trainings; tests/perf runs its parts",
     "python -m perf.simulate_plans": "simulates for minutes; tests/evaluation runs it small",
@@ -316,6 +317,8 @@ def test_documented_command(command, guide, official, monkeypatch, capfd, reques
     reason = NOT_RUN.get(command)
     if "--cluster slurm" in command and "--dry-run" not in command:
         reason = "needs a Slurm cluster"
+    if "--cluster ray" in command:
+        reason = "needs a Ray cluster"
     if reason is not None:
         pytest.skip(f"{COMMANDS[command]}: {command}: {reason}")
     monkeypatch.chdir(guide)

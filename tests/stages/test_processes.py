@@ -11,7 +11,9 @@ import socket
 import subprocess
 import sys
 import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -22,6 +24,7 @@ from benchmark.core.tables import Predictions
 from benchmark.grid.layout import Project
 from benchmark.grid.request import Request, plan
 from benchmark.stages.processes import with_ranks
+from benchmark.stages.ray_tasks import ask, run_logged
 from benchmark.stages.versions import check_ranks, difference, versions
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -224,7 +227,7 @@ def test_a_cluster_that_is_not_there_is_one_line(small_project, bench, monkeypat
         assert code == 2
         assert "give one of them" in err
     assert bench(small_project, *ARRAY[:-1], "--dry-run")[0] == 2
-    assert "expected slurm or local" in bench(small_project, *ARRAY, "pbs")[2]
+    assert "expected slurm, local or ray" in bench(small_project, *ARRAY, "pbs")[2]
 
 
 @pytest.mark.slow
@@ -241,9 +244,63 @@ def test_submitted_jobs_make_the_table(fresh_copy, bench) -> None:
     assert err.count("clip-main seed") == err.count("reused, best epoch") == 2
 
 
-def test_another_version_is_named() -> None:
+def test_a_ray_cluster_that_is_not_there_is_one_line(small_project, bench, monkeypatch) -> None:
+    def refused(*more: str) -> str:
+        code, out, err = bench(small_project, *ARRAY, "ray", *more)
+        assert (code, out) == (2, "")
+        assert err.count("\n") == 1
+        return err
+
+    code, out, err = bench(small_project, *ARRAY, "ray", "--gpus", "1", "--dry-run")
+    assert code == 0, err
+    assert out.splitlines()[0] == "would submit 4 tasks to ray: num_cpus 4, num_gpus 1, memory 17179869184"
+    assert "--minutes" in refused("--minutes", "5")
+    assert "--address goes with --cluster ray" in bench(small_project, *ARRAY, "local", "--address", "a:1")[2]
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert "pip install 'cxr-alignbench[cluster]'" in refused()
+
+
+def test_an_address_without_a_ray_head_is_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    with pytest.raises(BenchError, match="no Ray cluster answers .*refused"):
+        ask(f"127.0.0.1:{port}")
+    for wrong in ("here", "ray://a:10001", "a:b", ":6379"):
+        with pytest.raises(BenchError, match="expected HOST:PORT"):
+            ask(wrong)
+    with pytest.raises(BenchError, match="no Ray cluster answers"):
+        ask("127.0.0.1:99999")
+    with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as page:
+        Thread(target=page.handle_request, daemon=True).start()
+        with pytest.raises(BenchError, match="no Ray cluster"):
+            ask(f"127.0.0.1:{page.server_address[1]}")
+
+
+def test_another_version_on_a_node_is_named() -> None:
     assert difference(versions(), versions()) is None
     assert difference({"torch": "2.7", "numpy": "2"}, {"torch": "2.6", "numpy": "2"}) == "torch 2.6, not 2.7"
     check_ranks([versions()] * 3)
     with pytest.raises(BenchError, match="rank 1 has torch 2.6, not 2.7 as rank 0"):
         check_ranks([{"torch": "2.7"}, {"torch": "2.6"}])
+
+
+def test_a_task_ends_with_its_worker_and_keeps_its_last_line(tmp_path) -> None:
+    environment = {**os.environ, "CXR_ALIGNBENCH_HOME": str(tmp_path)}
+    log = tmp_path / "logs" / "ray-1.log"
+    for _ in range(2):
+        code, said = run_logged(["run", "--dataset", "padches"], log, "on a node", environment)
+        assert code == 2
+        assert "unknown dataset 'padches'" in said
+    assert log.read_text().splitlines() == ["on a node", said] * 2
+    code, said = run_logged([], tmp_path, "a folder where the log goes", environment)
+    assert (code, said[: len(str(tmp_path))]) == (2, str(tmp_path))
+    reading, writing = os.pipe()
+    waits = "import sys, time; from benchmark.core.workers import end_with_writer; "
+    waits += "end_with_writer(int(sys.argv[1])); print(flush=True); time.sleep(60)"
+    child = subprocess.Popen(
+        [sys.executable, "-c", waits, str(reading)], pass_fds=[reading], stdout=subprocess.PIPE
+    )
+    child.stdout.read(1)
+    os.close(writing)
+    assert child.wait(20) == 1
+    os.close(reading)
