@@ -46,6 +46,7 @@ def commands(folder: Path) -> dict[str, float]:
         "bench ls methods": 1.0,
         "bench run --method carzer --dataset padchest": 1.0,
         "bench run --method carzero --dataset padchst": 1.0,
+        "bench run --method carzero --dataset padchest --set training.epoch=3": 1.0,
         "bench explain carzer padchest": 1.0,
         "bench verify no-such-claim": 1.0,
         "bench ls methods carzer": 1.0,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,7 +11,6 @@ from benchmark.commands.common import JsonOption, emit
 if TYPE_CHECKING:
     from benchmark.core.registry import Registry
     from benchmark.data.cards import Card
-    from methods.base import Method
 
 EPILOG = "bench ls methods · bench ls methods carzero · bench ls encoders --json"
 KINDS = ("methods", "datasets", "encoders", "readers", "aligners", "tasks")
@@ -74,10 +72,6 @@ def _names(kind: str) -> list[str]:
 
 
 def _registry(kind: str) -> Registry[Any]:
-    if kind == "methods":
-        from methods.base import METHODS
-
-        return METHODS
     if kind == "readers":
         from benchmark.data.readers import READERS
 
@@ -105,36 +99,10 @@ def _callable_text(name: str, row: dict[str, Any]) -> str:
 
 
 def _method(name: str) -> dict[str, Any]:
-    """What a method says of itself; of this package's, kept in the cache under its source, as importing it
-    loads torch. Whether a plug-in still loads is found by loading it."""
-    from benchmark.core.errors import BenchError
-    from benchmark.core.files import read_json, write_json
-    from benchmark.core.hashing import hash_file
-    from benchmark.core.reuse import key_of, reuse, source
-    from benchmark.grid.asked import known_methods
-    from benchmark.grid.layout import Project
+    """Title, switches and the two named settings of a method, as its file declares them."""
+    from benchmark.grid.declared import about, declared
 
-    module = known_methods().module_of(name)
-    if module is None or not module.startswith("methods."):
-        return _described(name)
-    try:
-        project = Project.find()
-        file = project.cache / "described" / f"{name}.json"
-        key = key_of(source=source(module), said=hash_file(Path(__file__)))
-        reuse(project.mark("described", name), key, [file], lambda: write_json(file, _described(name)))
-        kept: dict[str, Any] = read_json(file)
-    except (BenchError, OSError, ImportError, SyntaxError):
-        # There is no project, its folder cannot be written, or the method is broken, which is said below.
-        return _described(name)
-    return kept
-
-
-def _described(name: str) -> dict[str, Any]:
-    """Title, switches and the two named settings of a method, from its class."""
-    import sys
-
-    kind: type[Method] = _registry("methods").get(name)
-    module = (sys.modules[kind.__module__].__doc__ or kind.__doc__ or "").strip()
+    kind = declared(name)
     official = kind.settings("official")
     switches = [
         {
@@ -148,7 +116,7 @@ def _described(name: str) -> dict[str, Any]:
     ]
     recipe = kind.OFFICIAL_RECIPE
     return {
-        "title": module.split("\n")[0],
+        "title": about(kind).split("\n")[0],
         "module": kind.__module__,
         "trains_on": "all" if kind.Config.model_fields["multi_positive"].default else "one",
         "switches": switches,

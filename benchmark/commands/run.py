@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -219,10 +220,14 @@ def carry(
 ) -> int:
     """Carry a request out, alone, in a pool or on the ranks of torchrun, and print its table once."""
     from benchmark.grid.layout import Project
-    from benchmark.reporting.run_report import carry_out, carry_out_checkpoint
-    from benchmark.stages.processes import run_pool, with_ranks
 
     project = Project.find()
+    if (request.sets or request.profile) and "RANK" not in os.environ:
+        from benchmark.grid.request import plan
+
+        plan(project, request)  # what is mistyped is told before torch is loaded
+    from benchmark.reporting.run_report import carry_out, carry_out_checkpoint
+    from benchmark.stages.processes import run_pool, with_ranks
 
     def say(line: str) -> None:
         typer.echo(line, err=True)

@@ -4,6 +4,7 @@ mistyped one is told at once. What passes here is checked again where it is used
 from __future__ import annotations
 
 import sys
+from functools import lru_cache
 from typing import Any
 
 from benchmark.core.errors import ParamsError, UnknownName
@@ -18,6 +19,11 @@ def known_methods() -> Registry[Any]:
         from methods.base import METHODS
 
         return METHODS
+    return _offered()
+
+
+@lru_cache(maxsize=1)
+def _offered() -> Registry[Any]:
     return Registry("method", package="methods")
 
 

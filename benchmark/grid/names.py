@@ -6,14 +6,13 @@ from collections.abc import Iterable, Iterator
 
 from benchmark.core.errors import UnknownName
 from benchmark.core.located import Loc
+from benchmark.grid.asked import known_methods
 from benchmark.grid.params import Params
 from benchmark.twins.ct.catalogue import SITES as CT_SITES
 
 
 def wrong_names(params: Params) -> Iterator[tuple[Loc, str]]:
     """Where an unknown name stands, and one line that says the nearest known one."""
-    from methods.base import METHODS
-
     for loc, name in _datasets(params):
         yield from _unknown(loc, "dataset", name, _cards(), "See `bench ls datasets`.")
     yield from _without_twin(params)
@@ -27,7 +26,7 @@ def wrong_names(params: Params) -> Iterator[tuple[Loc, str]]:
         (("prompt_ablation", "methods"), params.prompt_ablation.methods),
     ):
         for loc, name in _listed(field, names):
-            yield from _unknown(loc, "method", name, METHODS.names(), "See `bench ls methods`.")
+            yield from _unknown(loc, "method", name, known_methods().names(), "See `bench ls methods`.")
     yield from _attributed(params)
 
 

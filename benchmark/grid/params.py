@@ -30,9 +30,10 @@ from benchmark.core.settings import (
     train_config,
 )
 from benchmark.core.shapley import subsets
-from benchmark.core.tasks import TaskSettings, check_task, task_settings
+from benchmark.core.tasks import TaskSettings, check_task
 from benchmark.core.validation import complaint_at
 from benchmark.data.cards import View, load_card
+from benchmark.grid.declared import configure, declared, task_settings
 from benchmark.grid.encoder_params import EncoderChanges, EncoderParams
 from benchmark.grid.robustness import RobustnessParams
 from benchmark.grid.strict import Strict
@@ -92,10 +93,8 @@ class PromptAblation(Strict):
 
 def registered(method: str) -> str:
     """The name of a registered method. Raises ValidationError with the nearest name."""
-    from methods.base import METHODS
-
     try:
-        METHODS.get(method)
+        declared(method)
     except UnknownName as error:
         raise complaint_at((), str(error), method) from None
     return method
@@ -148,11 +147,10 @@ class MethodChanges(Strict):
     @field_validator("options", mode="before")
     @classmethod
     def _of_the_method(cls, options: Any, info: ValidationInfo) -> Any:
-        from methods.base import METHODS
-
         if "method" not in info.data:
             return MethodConfig()
-        return METHODS.get(info.data["method"]).Config.model_validate(options)
+        given = set_fields(options) if isinstance(options, MethodConfig) else options
+        return declared(info.data["method"]).Config.model_validate(given)
 
 
 class TuningParams(Strict):
@@ -347,9 +345,7 @@ def main_cell(params: Params, method: str) -> Cell:
 
     Raises UnknownName where there is no such method.
     """
-    from methods.base import METHODS, configure
-
-    kind = METHODS.get(method)
+    kind = declared(method)
     own = params.method.get(method) or MethodChanges(method=method)
     official = params.recipe == "official"
     recipe: Recipe = kind.recipe("official") if official else EQUAL_BUDGET
@@ -399,8 +395,6 @@ def ablation_cell(params: Params, name: str) -> Cell:
         near = closest(name, params.cells)
         hint = f" Did you mean '{near}'?" if near else ""
         raise ParamsError(f"params.yaml: no cell '{name}' under cells.{hint}")
-    from methods.base import configure
-
     change = params.cells[name]
     base = main_cell(params, change.method)
     cell = Cell(

@@ -15,6 +15,8 @@ from benchmark.core.located import Loc, Located, read_located
 from benchmark.core.settings import MethodConfig
 from benchmark.core.tasks import TASKS, TaskSettings
 from benchmark.core.validation import first_complaint
+from benchmark.grid.asked import known_methods
+from benchmark.grid.declared import declared, declared_task
 from benchmark.grid.modality import on_volumes
 from benchmark.grid.names import wrong_names
 from benchmark.grid.params import Params, ablation_cell, main_cell
@@ -211,7 +213,7 @@ def known_keys(raw: Mapping[str, Any], parent: Sequence[str]) -> list[str]:
         if named:
             named = False
             if model is TaskSettings:
-                return list(TASKS.get(key).Settings.model_fields) if key in TASKS.names() else []
+                return list(declared_task(key).Settings.model_fields) if key in TASKS.names() else []
             continue
         annotation = getattr(model.model_fields.get(key), "annotation", None)
         inner = _model_in(annotation)
@@ -229,10 +231,8 @@ def _model_in(annotation: object) -> type[BaseModel] | None:
 def _options_of(raw: Mapping[str, Any], parent: Sequence[str]) -> list[str]:
     """The options of the method that `method.<name>`, `cells.<name>` or `ct.cells.<name>` changes; none where
     there is none."""
-    from methods.base import METHODS
-
     entry: Any = raw
     for key in parent[:-1]:
         entry = entry.get(key) if isinstance(entry, dict) else None
     method = entry.get("method", parent[-2]) if isinstance(entry, dict) else parent[-2]
-    return list(METHODS.get(method).Config.model_fields) if method in METHODS.names() else []
+    return list(declared(method).Config.model_fields) if method in known_methods().names() else []

@@ -10,7 +10,8 @@ from typing import Any
 from benchmark.core.errors import BenchError, ParamsError
 from benchmark.core.hashing import hash_value
 from benchmark.core.settings import ENGINE, train_config
-from benchmark.core.tasks import CLASSIFICATION, TASKS, TaskSettings
+from benchmark.core.tasks import CLASSIFICATION, TaskSettings
+from benchmark.grid.declared import configure, declared, declared_task
 from benchmark.grid.layout import Project
 from benchmark.grid.modality import for_datasets, modality_of
 from benchmark.grid.params import LARGEST_SEED, Cell, Params, encoders_of, main_cell
@@ -106,7 +107,7 @@ def _tasks(params: Params, datasets: tuple[str, ...], protocol: str | None) -> d
     for dataset in datasets:
         task = protocol_task(params, dataset, protocol)
         if task is not None:
-            known = tasks.get(task) or TASKS.get(task).Settings()
+            known = tasks.get(task) or declared_task(task).Settings()
             listed = tuple(dict.fromkeys([*known.datasets, dataset]))
             tasks[task] = known.model_copy(update={"datasets": listed})
     return tasks
@@ -145,9 +146,7 @@ def _cell(configured: Params, params: Params, name: str, datasets: Sequence[str]
 def _resolved(configured: Params, params: Params, name: str, recipe: str) -> Cell:
     """With the official values, where they are asked for: what `--set` asks for stays, and how this machine
     computes; what was tuned does not."""
-    from methods.base import METHODS, configure
-
-    method, cell = METHODS.get(name), main_cell(params, name)
+    method, cell = declared(name), main_cell(params, name)
     if recipe == "equal-budget":
         return cell
     plain = main_cell(configured, name)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from benchmark.core.errors import ParamsError, closest
+from benchmark.grid.declared import declared
 from benchmark.grid.encoder_params import EncoderChanges
 from benchmark.grid.modality import on_volumes
 from benchmark.grid.params import CellParams, Params, ablation_cell
 from benchmark.grid.parts import VOLUMES
 from benchmark.grid.robustness import SettingParams
-from methods.base import METHODS
 
 BEFORE = "robustness/"
 """Before the name of a setting in the name of its group of cells, which is the `table` of those cells."""
@@ -69,7 +69,7 @@ def _cell(params: Params, setting: SettingParams, method: str, name: str) -> Cel
     options: dict[str, Any] = {}
     if setting.width is not None:
         options["width"] = setting.width
-        if "heads" in METHODS.get(method).Config.model_fields:
+        if "heads" in declared(method).Config.model_fields:
             options["heads"] = max(setting.width // HEAD, 1)
     encoders = {k: own for k in ("image", "text") if (own := getattr(setting, k)) is not None}
     return CellParams.model_validate(

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 from benchmark.core.files import atomic_path, read_json, write_text
 from benchmark.core.tables import TWIN_NOTICE
+from benchmark.grid.declared import declared
 from benchmark.grid.layout import Project
 from benchmark.reporting.figures.overlay import paint
 from benchmark.reporting.figures.style import new_figure
 from benchmark.stages.gallery import KINDS, RULE
-from methods.base import METHODS
 
 if TYPE_CHECKING:
     from benchmark.stages.gallery import Shown
@@ -54,7 +54,7 @@ def write_gallery(found: Sequence[Shown], folder: Path, synthetic: bool) -> str:
         "|---|---|---|---:|---|---|---:|",
     ]
     for s in found:
-        cells = (METHODS.get(s.method).title, s.map, s.kind, s.count, s.cls, s.image_id, f"{s.cnr:.2f}")
+        cells = (declared(s.method).title, s.map, s.kind, s.count, s.cls, s.image_id, f"{s.cnr:.2f}")
         lines.append(f"| {' | '.join(map(str, cells))} |")
     write_text(folder / "gallery.md", "\n".join(lines) + "\n")
     about = {"dataset": found[0].dataset, "synthetic": synthetic, "rule": RULE}
@@ -90,7 +90,7 @@ def _draw(found: Sequence[Shown], path: Path, synthetic: bool) -> None:
     for shown in found:
         axis = axes[methods.index(shown.method), KINDS.index(shown.kind)]
         paint(axis, shown.grey, shown.pixels, shown.mask)
-        title = METHODS.get(shown.method).title
+        title = declared(shown.method).title
         axis.set_title(f"{title}, {shown.kind}\n{shown.cls}, CNR {shown.cnr:.2f}", fontsize=5.5)
     figure.supxlabel(TWIN_NOTICE if synthetic else "official data", x=0.01, ha="left", fontsize=7)
     with atomic_path(path) as temporary:

@@ -29,6 +29,7 @@ from benchmark.evaluation.statistics.paired import difference
 from benchmark.evaluation.statistics.panel import Panel, strata_contrast
 from benchmark.evaluation.statistics.seeds import SeedSummary, summarise
 from benchmark.evaluation.statistics.trend import frequency_trend
+from benchmark.grid.declared import declared
 from benchmark.grid.layout import Project, source_name
 from benchmark.grid.modality import on_volumes
 from benchmark.grid.params import Cell, Params, ablation_cell, encoders_of, main_cell
@@ -43,7 +44,6 @@ from benchmark.reporting.joint import Scores, panels_of
 from benchmark.reporting.on_disk import OnDisk
 from benchmark.stages.summarise import Summary
 from benchmark.stages.texts import read_named, texts_folder
-from methods.base import METHODS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -110,7 +110,7 @@ class Gathered:
             name: CellInfo(
                 cell.name,
                 cell.method,
-                METHODS.get(cell.method).title,
+                declared(cell.method).title,
                 cell.variant,
                 cell.table,
                 cell.label,

@@ -15,6 +15,7 @@ from benchmark.core.guard import parsing
 from benchmark.core.hashing import hash_file
 from benchmark.core.tables import METRIC_COLUMNS, read_table
 from benchmark.core.tasks import CLASSIFICATION, TASKS
+from benchmark.grid.declared import declared_task
 from benchmark.grid.layout import Project
 from benchmark.grid.params import Cell, Params
 from benchmark.reporting.evidence import SEPARATOR
@@ -258,5 +259,5 @@ def _place(frame: pd.DataFrame, cells: Sequence[str]) -> tuple[int, str, str, in
     """Tasks in their order, then datasets, then cells as configured, then seeds."""
     first = frame.iloc[0]
     task = str(first["task"])
-    place = TASKS.get(task).order
+    place = declared_task(task).order
     return place, task, str(first["dataset"]), cells.index(first["name"]), int(first["seed"])

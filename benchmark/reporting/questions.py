@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from benchmark.core.tasks import task_named
+from benchmark.grid.declared import declared
 from benchmark.reporting import columns as common
 from benchmark.reporting.effects import seed_mean
 from benchmark.reporting.evidence import CellInfo, Evidence
@@ -14,7 +15,6 @@ from benchmark.reporting.numbers import interval_text, missing
 from benchmark.reporting.table import Measured, Row, Table, change, count, estimate, words
 from benchmark.reporting.tables.claims import claims_table
 from benchmark.reporting.verdicts import judge
-from methods.base import METHODS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -193,7 +193,7 @@ def _each(found: Answers, rows: pd.DataFrame) -> list[tuple[Cell, str, pd.DataFr
 
 
 def _head(cell: Cell, dataset: str, rows: pd.DataFrame) -> Row:
-    title = METHODS.get(cell.method).title
+    title = declared(cell.method).title
     return {
         "method": title if cell.variant == "main" else cell.label or cell.name,
         "cell": cell.name,
@@ -250,7 +250,7 @@ def verdicts(
     frame = found.rows.assign(name=found.rows["run_id"])
     origins = dict(zip(frame["dataset"], frame["origin"], strict=True))
     cells = {
-        c.name: CellInfo(c.name, c.method, METHODS.get(c.method).title, c.variant, c.table, c.label)
+        c.name: CellInfo(c.name, c.method, declared(c.method).title, c.variant, c.table, c.label)
         for c in found.cells
     }
     train = params.data.train

@@ -10,10 +10,10 @@ import numpy as np
 
 from benchmark.core.guard import parsing
 from benchmark.core.tables import TWIN_NOTICE
+from benchmark.grid.declared import declared
 from benchmark.grid.layout import Project
 from benchmark.reporting.figures.style import new_figure
 from benchmark.reporting.gallery import Picture
-from methods.base import METHODS
 
 COLUMNS = 3
 SIDE = 3.4
@@ -36,7 +36,7 @@ def picture(project: Project) -> Picture | None:
         rows = rows[rows["metric"] == "specificity"]
         whole = rows[rows["class"] == "macro"]
         found = [
-            (METHODS.get(method).title, float(value), folder / f"specificity-{cell}.png")
+            (declared(method).title, float(value), folder / f"specificity-{cell}.png")
             for cell, method, value in whole[["cell", "method", "value"]].itertuples(index=False)
         ]
     found = [item for item in found if item[2].is_file()]

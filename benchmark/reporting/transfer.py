@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from benchmark.core.tasks import task_named
 from benchmark.encoders.exposure import READING, exposure_of_encoder, joined, level, trained_on
+from benchmark.grid.declared import declared
 from benchmark.reporting import columns as common
 from benchmark.reporting.effects import seed_mean
 from benchmark.reporting.questions import verdicts
 from benchmark.reporting.table import Measured, Row, Table, count, estimate, save, words
-from methods.base import METHODS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,7 +55,7 @@ def transfer_table(found: Answers, params: Params) -> Table:
                 images, classes = (_mean(own, f"{what}_{percent}", params) for what in ("images", "classes"))
                 shown.append(
                     {
-                        "method": METHODS.get(cell.method).title,
+                        "method": declared(cell.method).title,
                         "cell": cell.name,
                         "dataset": str(dataset),
                         "seen": level(seen, str(dataset)),

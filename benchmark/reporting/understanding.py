@@ -10,11 +10,11 @@ import numpy as np
 
 from benchmark.core.files import atomic_path, write_csv, write_text
 from benchmark.core.tables import TWIN_NOTICE, read_table
+from benchmark.grid.declared import declared
 from benchmark.reporting.effects import seed_mean
 from benchmark.reporting.figures.style import new_figure
 from benchmark.reporting.questions import question_tables, section, verdicts
 from benchmark.reporting.table import save
-from methods.base import METHODS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,7 +87,7 @@ def write_understanding(
         names = [str(n) for n in arrays[0]["findings"]]
         prompts = [str(n) for n in arrays[0]["prompts"]]
         changes = np.mean([a["changes"] for a in arrays], axis=0)
-        title = METHODS.get(str(frame.loc[frame["run_id"] == cell, "method"].iloc[0])).title
+        title = declared(str(frame.loc[frame["run_id"] == cell, "method"].iloc[0])).title
         draw_matrix(changes, names, prompts, title, folder / f"specificity-{cell}.png")
         worst = confusions(changes, names, prompts, related_to(prompts))
         lines += [
@@ -186,7 +186,7 @@ def _means(frame: pd.DataFrame, level: float) -> pd.DataFrame:
 def _main_table(means: pd.DataFrame) -> list[str]:
     whole = means[means["class"].isin(["macro"])].set_index(["cell", "metric"])
     cells = list(dict.fromkeys(means["cell"]))
-    titles = [METHODS.get(str(means.loc[means["cell"] == c, "method"].iloc[0])).title for c in cells]
+    titles = [declared(str(means.loc[means["cell"] == c, "method"].iloc[0])).title for c in cells]
     lines = ["| | " + " | ".join(titles) + " |", "|---|" + "---:|" * len(cells)]
     for metric, title in {**SHARES, "score_change": "Change of score, deviations"}.items():
         shown = [_text(whole.loc[(cell, metric)]) if (cell, metric) in whole.index else "" for cell in cells]
@@ -206,7 +206,7 @@ def _companions(means: pd.DataFrame) -> list[str]:
     part = means[means["metric"].isin(CHANGES) & (means["class"] != "macro")]
     for (_, name), own in part.groupby(["cell", "class"], sort=False):
         by = own.set_index("metric")
-        title = METHODS.get(str(own["method"].iloc[0])).title
+        title = declared(str(own["method"].iloc[0])).title
         lines.append(
             f"| {title} | {name} | " + " | ".join(_text(by.loc[m].squeeze()) for m in CHANGES) + " |"
         )

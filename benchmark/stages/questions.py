@@ -11,10 +11,10 @@ from benchmark.core.errors import BenchError
 from benchmark.core.files import read_json
 from benchmark.core.settings import TrainConfig
 from benchmark.core.tasks import TaskSettings
+from benchmark.grid.declared import declared
 from benchmark.grid.params import Cell, ablation_cell, main_cell
 from benchmark.prompts.settings import TextParams
 from benchmark.stages.evaluate import evaluate_task
-from methods.base import METHODS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,11 +74,12 @@ def trained(session: Session, cell: Cell, seed: int) -> bool:
         return False
     before = read_json(folder / "source.json").get("cell", {})
     try:
-        kind = METHODS.get(str(before["method"]))
-        options = kind.Config.model_validate(before["options"])
+        kind = declared(str(before["method"]))
+        options = kind.Config.model_validate(before["options"]).model_dump()
         training = TrainConfig.model_validate(before["training"])
         texts = TextParams.model_validate(before["texts"])
     except (BenchError, KeyError, ValidationError):
         return False
-    now = (cell.method, cell.options, cell.training, cell.texts, cell.model_dump(mode="json").get("encoders"))
+    encoders = cell.model_dump(mode="json").get("encoders")
+    now = (cell.method, cell.options.model_dump(), cell.training, cell.texts, encoders)
     return (str(before["method"]), options, training, texts, before.get("encoders")) == now

@@ -31,9 +31,8 @@ from benchmark.prompts.lexicon import load_lexicon
 from benchmark.stages.evaluate import TILE, evaluation
 from benchmark.stages.evaluation_sets import prompt_set
 from benchmark.stages.features import device, image_store, shared_image_encoder
-from benchmark.stages.train import find_run, training_source
+from benchmark.stages.train import find_run, training_source, untrained
 from benchmark.training.finished import RUN
-from benchmark.training.loop import seeded_method
 from benchmark.twins.build import truth_path
 from methods.base import METHODS
 
@@ -260,7 +259,7 @@ def _scored_untrained(session: Session, cell: Cell, dataset: str) -> Path:
     def make() -> None:
         prompts = prompt_set(at.card, str(at.chosen.info["protocol"]), cell.prompts)
         data = session.inputs(cell)
-        method = seeded_method(cell.method, cell.options, data.images.width, data.text.width, SEED)
+        method = untrained(cell, SEED, data)
         examples = data.train[:: max(1, len(data.train) // SAMPLE)]
         rows = np.unique(np.concatenate([data.sentences(int(n)) for n in examples]))
         method.fit_inputs(data.images.get(data.image_rows[examples]), data.text.get(rows))

@@ -125,7 +125,7 @@ def untrained(cell: Cell, seed: int, data: TrainingData) -> Method:
     """The method of a cell with its initial weights."""
     from benchmark.training.loop import seeded_method
 
-    return seeded_method(cell.method, cell.options, data.images.width, data.text.width, seed)
+    return seeded_method(cell.method, cell.options.model_dump(), data.images.width, data.text.width, seed)
 
 
 def find_run(project: Project, cell: Cell, seed: int, data: TrainingData) -> dict[str, Any] | None:

@@ -6,12 +6,9 @@ import json
 import subprocess
 import sys
 
-import pytest
 from test_contract import outside  # noqa: F401  (a fixture)
 
 from benchmark.cli import main
-from benchmark.commands import ls
-from benchmark.core import reuse
 from methods.base import METHODS
 
 
@@ -74,17 +71,3 @@ def test_a_method_that_fails_to_import_is_one_line_beside_the_others(capsys, out
 def test_import_is_light():
     code = "import sys, benchmark.commands.ls; sys.exit('torch' in sys.modules or 'pandas' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-def test_what_a_method_says_is_kept_under_its_source(capsys, tmp_path, monkeypatch):
-    """The second listing imports no method; an edited one says what it says now."""
-    (tmp_path / "params.yaml").touch()
-    monkeypatch.setenv("CXR_ALIGNBENCH_HOME", str(tmp_path))
-    first = listing(capsys, "methods", "carzero")
-    with monkeypatch.context() as patch:
-        patch.setattr(ls, "_described", lambda name: pytest.fail(f"{name} was described again"))
-        assert listing(capsys, "methods", "carzero") == first
-        real = reuse.source
-        patch.setattr(reuse, "source", lambda *modules: real(*modules) + "edited")
-        with pytest.raises(pytest.fail.Exception):
-            main(["ls", "methods", "carzero"])

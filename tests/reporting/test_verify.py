@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -273,6 +275,22 @@ def test_the_ledger_of_the_project(root, inside, capsys):
     (alone,) = json.loads(capsys.readouterr().out)["claims"]
     (among,) = [c for c in value["claims"] if c["claim"] == alone["claim"]]
     assert alone["p_corrected"] == among["p_corrected"] > alone["p"]
+
+
+def test_answers_load_no_torch(inside):
+    """Of results that are there, of methods, and of what is mistyped."""
+    code = """if True:
+        import sys
+        from benchmark.cli import main
+        for words in (["ls", "methods"], ["verify"], ["explain", "carzero", "chexpert"],
+                      ["run", "--method", "clip", "--dataset", "chexpert", "--set", "training.epoch=3"]):
+            codes = main(words)
+            heavy = {"torch", "sklearn", "transformers", "mlflow", "matplotlib"} & {*sys.modules}
+            print(words[0], codes, sorted(heavy), file=sys.stderr)
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    said = [line for line in done.stderr.splitlines() if line.endswith("]")]
+    assert said == ["ls 0 []", "verify 0 []", "explain 0 []", "run 2 []"], done.stderr
 
 
 def test_every_cell_of_the_ledger_is_in_the_grid(root):

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from benchmark.encoders.base import ImageEncoder
+from typing import TYPE_CHECKING
+
 from benchmark.encoders.cards import ENCODERS, ImageCard, Seen
+
+if TYPE_CHECKING:
+    from benchmark.encoders.base import ImageEncoder
 
 
 class SlicesLite0:

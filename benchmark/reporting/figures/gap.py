@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmark.grid.declared import declared
 from benchmark.reporting.figures.style import Drawing, colours, finish, new_figure, save
-from methods.base import METHODS
 
 if TYPE_CHECKING:
     from benchmark.stages.gap import Projection
@@ -36,7 +36,7 @@ def write_gap(found: Sequence[Projection], folder: Path, synthetic: bool) -> lis
             label="volumes",
             **pale,
         )
-        axis.set_title(f"{METHODS.get(own.method).title}{SPACES.get(own.space, f': {own.space}')}")
+        axis.set_title(f"{declared(own.method).title}{SPACES.get(own.space, f': {own.space}')}")
         axis.set_xlabel(f"gap {own.gap:.2f}, plane holds {own.shown:.0%}")
         axis.set(xticks=[], yticks=[])
         axis.set_aspect("equal", adjustable="datalim")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
+from benchmark.grid.declared import declared
 from benchmark.reporting.figures.style import Drawing, colours, dash, finish, marker, new_figure
 from benchmark.reporting.robustness import Standing
 from benchmark.reporting.tables.robustness import title_of
 from benchmark.stages.robustness import Study
-from methods.base import METHODS
 
 
 def robustness(study: Study, found: Sequence[Standing]) -> Drawing:
@@ -24,8 +24,8 @@ def robustness(study: Study, found: Sequence[Standing]) -> Drawing:
         for method in methods:
             values = [own.values[method, dataset][0] for own in found]
             axis.plot(range(len(found)), values, ls=dash(method), marker=marker(method), color=hues[method],
-                      ms=5, lw=1.2, label=METHODS.get(method).title)  # fmt: skip
-            said.append(f"{METHODS.get(method).title} on {dataset}: {', '.join(f'{v:.3f}' for v in values)}")
+                      ms=5, lw=1.2, label=declared(method).title)  # fmt: skip
+            said.append(f"{declared(method).title} on {dataset}: {', '.join(f'{v:.3f}' for v in values)}")
         for place, own in enumerate(found):
             if own.pairs:
                 tau, low, high = own.count(dataset).tau()

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from benchmark.core.files import atomic_path
 from benchmark.core.tables import TWIN_NOTICE
-from methods.base import METHODS
+from benchmark.grid.asked import known_methods
+from benchmark.grid.declared import declared
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -82,20 +83,20 @@ def colours(methods: Sequence[str]) -> dict[str, Any]:
     import seaborn as sns
     from matplotlib.colors import to_hex
 
-    taken = {METHODS.get(name).colour for name in METHODS.names()}
+    taken = {declared(name).colour for name in known_methods().names()}
     palette = [c for c in map(to_hex, sns.color_palette("colorblind", 10)) if c not in taken]
-    without = [m for m in dict.fromkeys(methods) if not METHODS.get(m).colour]
+    without = [m for m in dict.fromkeys(methods) if not declared(m).colour]
     spare = {m: palette[i % len(palette)] for i, m in enumerate(without)}
-    return {m: METHODS.get(m).colour or spare[m] for m in methods}
+    return {m: declared(m).colour or spare[m] for m in methods}
 
 
 def marker(method: str) -> str:
-    return METHODS.get(method).marker
+    return declared(method).marker
 
 
 def dash(method: str) -> Any:
     """As matplotlib takes it: a name, or an offset and lengths of ink and gap."""
-    own = METHODS.get(method).dash
+    own = declared(method).dash
     return own if isinstance(own, str) else (0, own)
 
 

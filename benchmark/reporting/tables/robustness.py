@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from benchmark.grid.declared import declared
 from benchmark.reporting import columns as common
 from benchmark.reporting.numbers import missing
 from benchmark.reporting.robustness import ONE_SEED, Standing
 from benchmark.reporting.table import Measured, Table, TableColumn, change, count, estimate, words
 from benchmark.stages.robustness import Study
-from methods.base import METHODS
 
 FAMILY = "all pairs of methods on all sets, by default and under one setting."
 HOW = (
@@ -50,7 +50,7 @@ def ranks(study: Study, found: Sequence[Standing]) -> Table:
     for dataset, at in study.sets.items():
         for own in found:
             values = {m: (own.values[m, dataset][0], own.rank(m, dataset)) for m in methods}
-            rising = ", ".join(METHODS.get(m).title for m in own.rising)
+            rising = ", ".join(declared(m).title for m in own.rising)
             rows.append(
                 {
                     "dataset": dataset,
@@ -70,7 +70,7 @@ def ranks(study: Study, found: Sequence[Standing]) -> Table:
         columns=(
             common.DATASET, words("setting"), words("title", "Setting"), words("changed", "Changed"),
             count("seeds", "Seeds"),
-            *(TableColumn(m, METHODS.get(m).title, _ranked, (f"{m}_value", f"{m}_rank")) for m in methods),
+            *(TableColumn(m, declared(m).title, _ranked, (f"{m}_value", f"{m}_rank")) for m in methods),
             estimate("tau", "Kendall's τ to the default", "tau_", marked=False),
             words("rising", "Not converged"), common.ORIGIN,
         ),
@@ -137,7 +137,7 @@ def swaps(study: Study, found: Sequence[Standing]) -> Table:
             rows.append(
                 {
                     "dataset": dataset,
-                    "pair": " − ".join(METHODS.get(m).title for m in methods),
+                    "pair": " − ".join(declared(m).title for m in methods),
                     "a": methods[0],
                     "b": methods[1],
                     "default": Measured(usual.value, usual.low, usual.high, notes=notes),
@@ -191,9 +191,7 @@ def _tau(own: Standing, dataset: str | None = None) -> Measured | None:
 def _names(own: Standing, separable: bool) -> str:
     """The pairs that change places, with their set."""
     found = [p for p in own.pairs if p.swapped and (p.separable or not separable)]
-    said = [
-        f"{METHODS.get(p.methods[0]).title}/{METHODS.get(p.methods[1]).title} ({p.dataset})" for p in found
-    ]
+    said = [f"{declared(p.methods[0]).title}/{declared(p.methods[1]).title} ({p.dataset})" for p in found]
     return ", ".join(said)
 
 
