@@ -16,9 +16,10 @@ from benchmark.encoders.base import fingerprint
 from benchmark.encoders.store import FeatureStore, TextStore
 from benchmark.encoders.trainable import depth, make_trainable, merge_low_rank, stages
 from benchmark.training.augment import OFFICIAL, Augmentation, augmentation_of, augmented
-from benchmark.training.data import training_data
+from benchmark.training.data import epoch_batches, training_data
 from benchmark.training.live import PixelStore, SentenceStore
 from benchmark.training.loop import seeded_method
+from benchmark.training.step import Step
 from benchmark.training.trained_encoders import TrainedEncoders, encoded_now, load_encoder
 from tests.encoders.tiny import Blocks, Layers
 
@@ -146,6 +147,44 @@ def test_gradient_caching_trains_as_the_whole_batch_does(tmp_path: Path) -> None
         found.append(load_file(tmp_path / str(chunk) / "model.safetensors"))
     for name, one in found[0].items():
         torch.testing.assert_close(one, found[1][name], rtol=1e-3, atol=1e-5)
+
+
+def stepped(name: str, **training: object) -> tuple[float, dict[str, torch.Tensor]]:
+    """Loss and gradients of one batch through both encoders, from the same weights."""
+    of = reads("full", "full")
+    options = {"heads": 1, "layers": 1, "head": "linear"} if name == "carzero" else {}
+    method = seeded_method(name, options | {"width": 8}, of.live.images.width, of.live.text.width, 0).eval()
+    batch = epoch_batches(of.live, 0, 0, 10, "one", "merge", None)[0]
+    losses = Step(method, of.live, train_config(training), torch.device("cpu")).backward(batch)
+    parts = {"method": method, "image": of.live.images.encoder, "text": of.live.text.encoder}
+    named = [(f"{k}.{n}", p) for k, m in parts.items() for n, p in m.named_parameters() if p.requires_grad]
+    assert {p.dtype for _, p in named} == {torch.float32}
+    return float(losses.total), {n: p.grad for n, p in named}
+
+
+@pytest.mark.parametrize("name", ["clip", "carzero"])
+def test_gradient_caching_gives_the_gradients_of_the_whole_batch(name: str) -> None:
+    loss, whole = stepped(name)
+    assert whole["image.stem.weight"].abs().max() > 0
+    for chunk in (1, 4):
+        again, cached = stepped(name, encoder_chunk=chunk)
+        assert again == pytest.approx(loss, rel=1e-5)
+        for key, gradient in whole.items():
+            largest = float(gradient.abs().max())
+            torch.testing.assert_close(cached[key], gradient, rtol=1e-4, atol=1e-4 * largest)
+
+
+@pytest.mark.parametrize("chunk", [None, 4])
+@pytest.mark.parametrize("precision", ["bfloat16", "float16 mixed"])
+def test_mixed_precision_gives_nearly_the_step_of_float32(precision: str, chunk: int | None) -> None:
+    """On the CPU, by the autocast that a GPU goes through too; weights and their gradients stay float32."""
+    loss, whole = stepped("clip")
+    near, mixed = stepped("clip", precision=precision, encoder_chunk=chunk)
+    assert near != loss, "the precision acts"
+    assert near == pytest.approx(loss, rel=0.05)
+    one, other = (torch.cat([g.flatten() for n, g in sorted(own.items())]) for own in (whole, mixed))
+    assert other.dtype == torch.float32
+    assert torch.cosine_similarity(one, other, dim=0) > 0.99
 
 
 def test_a_killed_training_goes_on_to_the_same_weights(tmp_path: Path, monkeypatch) -> None:
