@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, Timeout
 
 from benchmark.core.errors import BenchError
 
@@ -20,21 +20,40 @@ def only_writer(path: Path | str, waiting: Callable[[], None] | None = None) -> 
     system carries locks, as NFS version 4 does. Raises BenchError where the file system has none: a mere
     file in their place would outlive a killed process.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path, fallback_to_soft=False)
-    try:
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            if waiting is not None:
-                waiting()
-            lock.acquire()
-    except OSError as error:
-        raise BenchError(
-            f"{path}: cannot be locked ({error.strerror or error}). Use a file system with file locks."
-        ) from error
+    lock = _locked(path, wait=False)
+    if lock is None:
+        if waiting is not None:
+            waiting()
+        lock = _locked(path, wait=True)
+    assert lock is not None
     try:
         yield
     finally:
         lock.release()
+
+
+@contextlib.contextmanager
+def if_free(path: Path | str) -> Iterator[bool]:
+    """Hold the lock file `path` where no other process does; False, at once, where one does. As
+    `only_writer` in everything else."""
+    lock = _locked(path, wait=False)
+    try:
+        yield lock is not None
+    finally:
+        if lock is not None:
+            lock.release()
+
+
+def _locked(path: Path | str, wait: bool) -> BaseFileLock | None:
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path, fallback_to_soft=False)
+    try:
+        lock.acquire(timeout=-1 if wait else 0)
+    except Timeout:
+        return None
+    except OSError as error:
+        raise BenchError(
+            f"{path}: cannot be locked ({error.strerror or error}). Use a file system with file locks."
+        ) from error
+    return lock

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from benchmark.core import numerics
 from benchmark.core.errors import BenchError
-from benchmark.core.files import mapped_array, read_json, write_json
+from benchmark.core.files import mapped_array, write_json
 from benchmark.core.hashing import hash_array, hash_strings, hash_value
-from benchmark.core.locks import only_writer
+from benchmark.core.locks import if_free, only_writer
 from benchmark.core.settings import Precision
 from benchmark.data.contents import cores
 from benchmark.encoders.base import ImageEncoder, TextEncoder, fingerprint
@@ -54,19 +54,21 @@ def image_features(
     precision: Precision = "float16",
     pixels_key: str | None = None,
     device: str | torch.device = "cpu",
-    batch_size: int = 64,
+    batch_size: int | None = None,
     report: Report | None = None,
 ) -> FeatureStore:
     """Features of preprocessed pixels (N, S, S) uint8 (of `decoded`), or of volumes (N, Z, Y, X) int16 (of
     `decoded_volumes`) where the encoder reads those, from the cache or computed.
 
     precision: of the stored patch tokens; pooled vectors stay float32. pixels_key: content key of the
-    pixels, computed from them when not given. A killed run goes on at its last finished shard.
+    pixels, computed from them when not given. batch_size: by default as many images as keep memory at that of
+    64 of 224 pixels (`at_once`), one volume. A killed run goes on with the shards that are not finished, and
+    several processes, on machines that share the cache, divide them.
     Raises BenchError where the pixels are not what the encoder's preprocessing yields.
     """
     volumes = encoder.modality == "ct"
     if volumes:
-        batch_size = 1
+        together = 1
     else:
         side = encoder.preprocessing.side
         if pixels.shape[1:] != (side,) * (pixels.ndim - 1) or pixels.dtype != np.uint8:
@@ -74,6 +76,7 @@ def image_features(
                 f"encoder {encoder.card.name} takes uint8 images of {side} px, got {pixels.dtype} "
                 f"{pixels.shape[1:]}; decode them with its preprocessing."
             )
+        together = batch_size or at_once(side)
     key = image_key(encoder, pixels_key or _hash_rows(pixels), precision)
     tokens = int(np.prod(encoder.grid))
     local_width = getattr(encoder, "local_width", encoder.width)  # GLoRIA's tokens come from an earlier layer
@@ -93,8 +96,14 @@ def image_features(
     encoder.to(device)
     on_cpu = torch.device(device).type == "cpu"
     workers = cores() if on_cpu and not volumes and numerics.state() == "portable" else 1
-    folder = _build(Path(cache), key, layout, len(pixels), batch_size, workers, info, fill, report)
+    folder = _build(Path(cache), key, layout, len(pixels), together, workers, info, fill, report)
     return FeatureStore.open(folder)
+
+
+def at_once(side: int) -> int:
+    """Images of `side` pixels that are encoded together: 64 up to 224 pixels, fewer of larger ones, so that a
+    batch takes no more memory at any resolution."""
+    return max(1, min(64, 64 * 224**2 // side**2))
 
 
 def text_features(
@@ -158,49 +167,79 @@ def _build(
     extra: Callable[[Path], None] | None = None,
 ) -> Path:
     """Fill the arrays shard by shard in `<key>.partial`, `workers` batches at a time, then rename it.
-    Under `portable` a batch is computed on one thread, so that no sum depends on the number of cores."""
+
+    Any number of processes that are at it divide the shards: each takes one that is free, and those whose
+    process was killed are taken by another. What a shard holds does not depend on who computes it. Under
+    `portable` a batch is computed on one thread, so that no sum depends on the number of cores.
+    """
     folder, partial = cache / key, cache / f"{key}.partial"
-    batch = torch.inference_mode()(fill)
-    if (folder / "store.json").is_file():
+    batch, finished = torch.inference_mode()(fill), folder / "store.json"
+    if finished.is_file():
         return folder
+    begun = partial / "done"
     with only_writer(cache / f"{key}.lock"):
-        if (folder / "store.json").is_file():
+        if finished.is_file():
             return folder
-        progress = partial / "progress.json"
-        done = int(read_json(progress)["done"]) if progress.is_file() else 0
-        if done == 0:
+        if not begun.is_dir():
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
-        arrays: dict[str, NDArray[Any]] = {}
-        for name, (shape, dtype) in layout.items():
-            path = partial / f"{name}.npy"
-            if 0 in shape:
-                np.save(path, np.zeros(shape, dtype))
-                arrays[name] = np.zeros(shape, dtype)
-            elif done:
-                arrays[name] = np.lib.format.open_memmap(path, mode="r+")
-            else:
-                arrays[name] = mapped_array(path, dtype, shape)
-        with ThreadPoolExecutor(workers, initializer=_ready) as pool:
-            for start in range(done, total, _SHARD):
-                stop = min(start + _SHARD, total)
-                firsts = range(start, stop, batch_size)
-                ends = (min(first + batch_size, stop) for first in firsts)
-                for _ in pool.map(batch, firsts, ends, itertools.repeat(arrays)):
-                    pass
-                for array in arrays.values():
-                    if isinstance(array, np.memmap):
-                        array.flush()
-                write_json(progress, {"done": stop})
-                if report is not None:
-                    report(stop, total)
-        del arrays
-        if extra is not None:
-            extra(partial)
-        progress.unlink(missing_ok=True)
-        write_json(partial / "store.json", info)
-        os.replace(partial, folder)
+            for name, (shape, dtype) in layout.items():
+                _create(partial / f"{name}.npy", shape, dtype)
+            begun.mkdir()
+        arrays = {name: np.load(partial / f"{name}.npy", mmap_mode=_mode(layout[name][0])) for name in layout}
+    firsts = range(0, total, _SHARD)
+    claims = {first: cache / f"{key}.{first}.claim" for first in firsts}
+
+    def done() -> int:
+        return sum(min(_SHARD, total - first) for first in firsts if (begun / str(first)).exists())
+
+    def shard(first: int) -> None:
+        # In this order: what is not marked because the folder was renamed meanwhile is finished.
+        if (begun / str(first)).exists() or finished.is_file():
+            return
+        stop = min(first + _SHARD, total)
+        starts = range(first, stop, batch_size)
+        ends = (min(start + batch_size, stop) for start in starts)
+        for _ in pool.map(batch, starts, ends, itertools.repeat(arrays)):
+            pass
+        for array in arrays.values():
+            if isinstance(array, np.memmap):
+                array.flush()
+        (begun / str(first)).touch()
+        if report is not None:
+            report(done(), total)
+
+    with ThreadPoolExecutor(workers, initializer=_ready) as pool:
+        for first, claim in claims.items():
+            with if_free(claim) as free:
+                if free:
+                    shard(first)
+        for first, claim in claims.items():  # wait for those of others, take over from one that was killed
+            if not finished.is_file():
+                with only_writer(claim):
+                    shard(first)
+    with only_writer(cache / f"{key}.lock"):
+        if not finished.is_file():
+            if extra is not None:
+                extra(partial)
+            write_json(partial / "store.json", info)
+            os.replace(partial, folder)
+            shutil.rmtree(folder / begun.name)
+    for claim in claims.values():
+        claim.unlink(missing_ok=True)
     return folder
+
+
+def _create(path: Path, shape: tuple[int, ...], dtype: Any) -> None:
+    if 0 in shape:
+        np.save(path, np.zeros(shape, dtype))
+    else:
+        mapped_array(path, dtype, shape)
+
+
+def _mode(shape: tuple[int, ...]) -> Literal["r+"] | None:
+    """An array without entries cannot be mapped."""
+    return None if 0 in shape else "r+"
 
 
 def _ready() -> None:

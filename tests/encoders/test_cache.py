@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,8 @@ import torch
 
 import benchmark.encoders.cache as cache_module
 from benchmark.core.errors import BenchError
-from benchmark.encoders.cache import image_features, image_key, text_features
+from benchmark.core.features import ImageFeatures
+from benchmark.encoders.cache import at_once, image_features, image_key, text_features
 from benchmark.encoders.store import FeatureStore, TextStore
 from tests.encoders.tiny import Pixels, Words
 
@@ -121,3 +124,60 @@ def test_values_beyond_half_precision_are_refused(pixels: np.ndarray, tmp_path: 
         loud.convolution.bias += 1e6
     with pytest.raises(BenchError, match="exceed half precision"):
         image_features(pixels, loud, tmp_path, precision="float16")
+
+
+def test_several_processes_divide_the_shards_and_give_the_same_bytes(
+    pixels: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two that start together, while a third one was killed over a shard that it had claimed."""
+    monkeypatch.setattr(cache_module, "_SHARD", 8)
+    whole = image_features(pixels, Pixels(), tmp_path / "whole", batch_size=4)
+    cut = Pixels()
+    cut.stop_after = 12
+    with pytest.raises(KeyboardInterrupt):
+        image_features(pixels, cut, tmp_path / "shared", batch_size=4)
+    one, other = Pixels(), Pixels()
+    meet, seen = threading.Barrier(2, timeout=30), []
+    plain = Pixels.forward
+
+    def forward(self: Pixels, images: torch.Tensor) -> ImageFeatures:
+        if len(seen) < 2:  # each holds a shard before either goes on
+            seen.append(self)
+            meet.wait()
+        return plain(self, images)
+
+    monkeypatch.setattr(Pixels, "forward", forward)
+    with ThreadPoolExecutor(2) as pool:
+        started = [
+            pool.submit(image_features, pixels, e, tmp_path / "shared", batch_size=4) for e in (one, other)
+        ]
+        stores = [future.result(timeout=60) for future in started]
+    assert {id(e) for e in seen} == {id(one), id(other)}, "both were at work at once"
+    assert one.seen + other.seen == 50 - 8, "no image is encoded twice"
+    for name in ("pooled.npy", "local.npy", "store.json"):
+        made = (tmp_path / "shared" / whole.key / name).read_bytes()
+        assert made == (tmp_path / "whole" / whole.key / name).read_bytes()
+    assert [store.key for store in stores] == [whole.key] * 2
+    left = {path.name for path in (tmp_path / "shared").iterdir()} | {
+        path.name for path in (tmp_path / "shared" / whole.key).iterdir()
+    }
+    assert left == {whole.key, f"{whole.key}.lock", "pooled.npy", "local.npy", "store.json"}
+
+
+def test_a_batch_takes_no_more_memory_at_any_resolution() -> None:
+    sides = (32, 96, 224, 448, 518, 1024, 4096)
+    assert [at_once(side) for side in sides] == [64, 64, 64, 16, 11, 3, 1]
+
+
+def test_no_shard_is_computed_twice_whoever_ends_first(
+    pixels: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache_module, "_SHARD", 5)
+    for number in range(8):
+        encoders = [Pixels() for _ in range(4)]
+        with ThreadPoolExecutor(4) as pool:
+            made = [
+                pool.submit(image_features, pixels, e, tmp_path / str(number), batch_size=5) for e in encoders
+            ]
+            assert len({future.result(timeout=60).key for future in made}) == 1
+        assert sum(e.seen for e in encoders) == 50
