@@ -14,13 +14,16 @@ from benchmark.core.features import ImageFeatures
 from benchmark.core.preprocessing import Preprocessing
 from benchmark.core.settings import StatisticsConfig
 from benchmark.core.tables import Manifest
-from benchmark.core.tasks import TASKS, task_named, task_settings
+from benchmark.core.tasks import TASKS, TaskContext, TaskSettings, task_named, task_settings
 from benchmark.data.cards import load_card
 from benchmark.data.dataset import evaluation_set
 from benchmark.encoders.store import FeatureStore
+from benchmark.evaluation.evaluate import evaluate
 from benchmark.evaluation.evaluation_data import EvaluationData, validation_data
+from benchmark.evaluation.tasks import reconstructions
 from benchmark.grid.params import cell_named
 from benchmark.grid.params_file import load_params
+from benchmark.prompts.class_prompts import class_prompts
 from benchmark.stages.evaluate import task_key
 
 IMAGES = 12
@@ -179,3 +182,37 @@ def test_editing_what_makes_strata_subgroups_or_metrics_is_another_key(
             after = keys()
         forget()
         assert {n for n in every if after[n] != before[n]} == readers, module
+
+
+def test_the_first_the_mean_and_each_reconstruction_of_a_scan(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two volumes a scan, of which the second is the first reconstruction. The store holds all twelve."""
+    own = manifest("ct_rate")
+    frame = own.frame.assign(study_id=[f"s{k // 2}" for k in range(IMAGES)])
+    labels = frame[list(own.classes)].iloc[1::2].loc[lambda f: f.index.repeat(2)].set_index(frame.index)
+    frame[list(own.classes)] = labels
+    own = replace(own, frame=frame.assign(**{reconstructions.FIRST: np.arange(IMAGES) % 2 == 1}))
+    data = data_of(own, "first")
+    assert data.rows.tolist() == [1, 3, 5, 7]
+    assert reconstructions.every_reconstruction(data).rows.tolist() == list(range(8))
+    assert reconstructions.every_reconstruction(data_of(own, "volumes")).rows.tolist() == list(range(8))
+    scores = np.random.default_rng(0).normal(size=(IMAGES, len(data.chosen.classes)))
+    monkeypatch.setattr(reconstructions, "predict", lambda method, at, prompts, given: scores[at.rows])
+    statistics = StatisticsConfig()
+    given = TaskContext(statistics, TaskSettings(), lambda *_: pytest.fail("scored twice"), "cpu")
+    prompts = class_prompts(data.card, "first", "template")
+    result = task_named("reconstructions").evaluate(None, data, prompts, given)
+    found = result.rows.set_index("metric")["value"].to_dict()
+    mean = (scores[:8:2] + scores[1:8:2]) / 2
+    every = evaluation_set(own, data.card, "volumes")
+    for name, values, chosen in (
+        ("first_of_scan", scores[1:8:2], data.chosen),
+        ("mean_of_scan", mean, data.chosen),
+        ("every_volume", scores[:8], every),
+    ):
+        rows = evaluate(values, chosen.labels, chosen.patients, chosen.classes, config=statistics)
+        macro = rows[(rows["class"] == "macro") & (rows["stratum"] == "all")].set_index("metric")["value"]
+        for metric in reconstructions.METRICS:
+            assert found[f"{metric}_{name}"] == pytest.approx(macro[metric]), name
+    assert len(found) == 6
+    single = replace(own, frame=own.frame.assign(study_id=[f"s{k}" for k in range(IMAGES)]))
+    assert task_named("reconstructions").evaluate(None, data_of(single, "first"), prompts, given) is None
