@@ -233,7 +233,7 @@ def gallery(as_json: JsonOption = False) -> None:
         raise BenchError("no main method has maps; there is nothing to show.")
     synthetic = now.manifest(found[0].dataset).origin == "twin"
     folder = now.project.reports / "gallery"
-    said = [write_gallery(found, folder, synthetic), write_examples(example_images(now), folder)]
+    said = [write_gallery(found, folder, synthetic, now.params), write_examples(example_images(now), folder)]
     _say("\n".join(said), as_json)
 
 

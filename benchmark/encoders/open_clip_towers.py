@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import open_clip
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.core.features import ImageFeatures
-from benchmark.core.guard import parsing
+from benchmark.core.guard import parse_json, parsing, read_text
 from benchmark.core.hashing import hash_value
 from benchmark.core.pretrained import no_remote_code, refuse_code
 from benchmark.encoders.base import ImageEncoder, TextEncoder, TokenBatch
@@ -123,9 +124,29 @@ def _architecture(card: EncoderCard) -> str:
     return card.architecture
 
 
+def _text_sizes(name: str, folder: Path) -> dict[str, Any]:
+    """Options that give open_clip the sizes of a text tower of transformers from the folder's config.json:
+    by itself it would ask the hub for them, in a repository that nothing pins (BiomedCLIP)."""
+    path = folder / "open_clip_config.json"
+    found = parse_json(read_text(path, "a JSON file"), path)
+    with parsing(path, "a configuration of open_clip", error=WeightsError):
+        text = dict(found["model_cfg"]["text_cfg"])
+    named = text.get("hf_model_name")
+    if not named or Path(str(named)).is_dir():
+        return {}
+    if not (folder / "config.json").is_file():
+        raise WeightsError(
+            f"encoder {name}: {path} gives its text tower the sizes of {named}; put the config.json of that "
+            "model of the hub into the folder."
+        )
+    return {"text_cfg": {**text, "hf_model_name": str(folder), "hf_model_pretrained": False}}
+
+
 def _model(card: EncoderCard, **options: Any) -> Any:
     path = weights_path(card)
     architecture = _architecture(card)
+    if architecture.startswith("local-dir:"):
+        options |= _text_sizes(card.name, Path(architecture.removeprefix("local-dir:")))
     pretrained = None if path is None or architecture.startswith("local-dir:") else str(path)
     try:
         with no_remote_code(), torch.random.fork_rng(devices=[]):

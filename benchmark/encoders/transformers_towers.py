@@ -63,7 +63,8 @@ def _model(card: EncoderCard, path: Path | None, unused: tuple[str, ...]) -> Any
     try:
         if card.architecture:
             return model_as(card.architecture, folder, read_tensors(weights_file(path)), unused)
-        return model_from_folder("AutoModel", str(folder), unused, use_safetensors=True)
+        safe = not (folder / "pytorch_model.bin").is_file() or any(folder.glob("*.safetensors"))
+        return model_from_folder("AutoModel", str(folder), unused, use_safetensors=safe, weights_only=True)
     except WeightsError:
         raise
     except BenchError as error:

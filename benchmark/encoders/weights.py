@@ -58,11 +58,15 @@ def check_hash(path: Path, sha256: str, name: str) -> None:
 
 
 def weights_file(path: Path) -> Path:
-    """The file itself, or the one safetensors file of a folder. Raises WeightsError where there is none."""
+    """The file itself, or that of a folder: its one safetensors file, else its pytorch_model.bin, which is
+    read by weights-only loading. Raises WeightsError where there is none."""
     if not path.is_dir():
         return path
     found = sorted(path.glob("*.safetensors"))
     usual = [p for p in found if p.name == "model.safetensors"] or found
+    older = path / "pytorch_model.bin"
+    if not found and older.is_file():
+        return older
     if len(usual) != 1:
         raise WeightsError(f"{path}: {len(found)} safetensors files where one was expected.")
     return usual[0]

@@ -69,5 +69,6 @@ def contributions(
                     [s for s, _ in parts], [w for _, w in parts], config.level, config.power, columns=(k,)
                 )[0]
                 yield Contribution(
-                    name, own.label, dataset, factor, found.value, found.low, found.high, found.p, found.note
-                )
+                    name, own.label, dataset, factor, found.value, found.low, found.high, found.p, found.note,
+                    tuple(own.cells.values()),
+                )  # fmt: skip

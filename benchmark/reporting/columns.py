@@ -9,7 +9,7 @@ from benchmark.core.tables import TWIN_NOTICE
 from benchmark.encoders.exposure import READING as READING_SEEN
 from benchmark.evaluation.statistics.stability import is_stable
 from benchmark.grid.parts import VOLUMES
-from benchmark.reporting.evidence import SEPARATOR, Evidence
+from benchmark.reporting.evidence import Evidence
 from benchmark.reporting.numbers import known, missing
 from benchmark.reporting.published import Published, compare_published
 from benchmark.reporting.table import Measured, Row, Table, TableColumn, change, count, estimate, real, words
@@ -97,29 +97,9 @@ def on_planes(evidence: Evidence, rows: Iterable[Row]) -> list[str]:
     return [note for method, note in ON_PLANES.items() if method in methods]
 
 
-def seen_note(evidence: Evidence, table: Table) -> list[str]:
-    """What the weights of a table's rows have seen of the sets that they are shown on: one level for all, or
-    what differs from zero-shot. Nothing of tables without cells."""
-    found: dict[str, dict[str, list[str]]] = {}
-    for row in table.rows:
-        name = str(row.get("cell") or "")
-        if name.partition(SEPARATOR)[0] not in evidence.cells:
-            continue
-        for dataset in [str(row["dataset"])] if row.get("dataset") else evidence.datasets:
-            seen, heading = evidence.seen(name, dataset), evidence.cell(name).heading
-            if seen:
-                own = found.setdefault(seen, {}).setdefault(dataset, [])
-                own += [heading] if heading not in own else []
-    if not found:
-        return []
-    if len(found) == 1:
-        return [f"Seen by the weights of every row: {next(iter(found))}. {READING_SEEN}"]
-    said = "; ".join(
-        f"{seen}: " + ", ".join(f"{', '.join(names)} on {dataset}" for dataset, names in sets.items())
-        for seen, sets in sorted(found.items())
-        if seen != "zero-shot"
-    )
-    return [f"Seen by the weights: {said}; every other row: zero-shot. {READING_SEEN}"]
+def reading_of_seen(table: Table) -> list[str]:
+    """How the column `seen` is read, where a table has it."""
+    return [READING_SEEN] if SEEN in table.columns else []
 
 
 def floor_and_ceiling(evidence: Evidence) -> list[str]:

@@ -10,10 +10,12 @@ import numpy as np
 from benchmark.core.errors import DataError, MetricUndefined
 from benchmark.core.files import read_json, write_csv, write_text
 from benchmark.core.tables import TWIN_NOTICE, Predictions
+from benchmark.encoders.exposure import READING, level
 from benchmark.evaluation.statistics.curves import Curve
 from benchmark.evaluation.statistics.metrics import influenced
 from benchmark.grid.params import main_cell
-from benchmark.reporting.figures.difficulty import draw_difficulty
+from benchmark.reporting.figures.difficulty import cells_of, draw_difficulty
+from benchmark.reporting.seen import trained_exposure
 from benchmark.stages.pool import MAIN, index_file
 from benchmark.stages.references import PREFIX, labels_of, referred, training_truth
 from benchmark.stages.run import Session
@@ -35,8 +37,8 @@ FREQUENCIES = (
 
 def difficulty(session: Session, per_class: Path) -> tuple[pd.DataFrame, str]:
     """One row a dataset and class, and what the probe is. Columns: `probe`, AUROC of the reference `pooled`
-    (NaN for a class with fewer than LEAST images to learn it from), the training studies that name it, and
-    `<cell>` zero-shot AUROC, mean over seeds.
+    (NaN for a class with fewer than LEAST images to learn it from), the training studies that name it,
+    `<cell>` zero-shot AUROC, mean over seeds, and `seen`, by the weights of these cells.
 
     per_class: the table of the main results. Raises DataError where it is missing.
     """
@@ -64,7 +66,7 @@ def difficulty(session: Session, per_class: Path) -> tuple[pd.DataFrame, str]:
             }
             own["probe"] = own["class"].map(found)
             notes.append(probe.note)
-        frames.append(own[["dataset", "class", "named", "positives", "probe", *cells]])
+        frames.append(own[["dataset", "class", "named", "positives", "probe", *cells, "seen"]])
     return pd.concat(frames, ignore_index=True), "; ".join(dict.fromkeys(notes))
 
 
@@ -80,7 +82,7 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
     """Mean AUROC a dataset and training frequency: classes, those probed, the probe, every cell."""
     import pandas as pd
 
-    cells = [c for c in frame.columns if c not in ("dataset", "class", "named", "positives", "probe")]
+    cells = cells_of(frame)
     rows = []
     for dataset, own in frame.groupby("dataset", sort=False):
         for low, high, name in (*FREQUENCIES, (0, None, "all")):
@@ -95,25 +97,28 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
                         "probed": int(probed.sum()),
                         "probe": part["probe"].mean(),
                         **part[cells].mean().to_dict(),
+                        "seen": part["seen"].iloc[0],
                     }
                 )
     return pd.DataFrame(rows)
 
 
 def seed_spread(session: Session) -> pd.DataFrame:
-    """One row a main cell and dataset: `above_chance`, the mean macro AUROC minus one half, and `seed_sd`."""
+    """One row a main cell and dataset: `above_chance`, the mean macro AUROC minus one half, `seed_sd`, and
+    what its weights have `seen` of the set."""
     import pandas as pd
 
     rows = []
     known = read_json(index_file(session.project, MAIN))
     for method in session.params.methods:
         cell = main_cell(session.params, method)
+        own = trained_exposure(session.params, cell)
         seeds = [known[cell.name][f"seed-{seed}"] for seed in session.params.seeds]
         for dataset in session.params.data.evaluate:
             values = np.array([seed[dataset]["auroc_all"] for seed in seeds], dtype=float)
             spread = float(values.std(ddof=1)) if len(values) > 1 else float("nan")
-            rows.append((cell.name, dataset, float(values.mean()) - 0.5, spread))
-    return pd.DataFrame(rows, columns=["cell", "dataset", "above_chance", "seed_sd"])
+            rows.append((cell.name, dataset, float(values.mean()) - 0.5, spread, level(own, dataset)))
+    return pd.DataFrame(rows, columns=["cell", "dataset", "above_chance", "seed_sd", "seen"])
 
 
 def write_difficulty(session: Session, per_class: Path, folder: Path) -> str:
@@ -135,6 +140,8 @@ def write_difficulty(session: Session, per_class: Path, folder: Path) -> str:
         "What a method's mean adds to chance, and how far its seeds lie apart (standard deviation):",
         "",
         *_markdown(spread),
+        "",
+        READING,
         "",
     ]
     write_text(folder / "difficulty.md", "\n".join(lines))

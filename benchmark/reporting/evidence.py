@@ -110,7 +110,7 @@ class FactorEffect:
 @dataclass(frozen=True)
 class Contribution:
     """What one ingredient gives of the difference of an attribution on a dataset. name: of the attribution;
-    factor: empty for the whole difference."""
+    factor: empty for the whole difference; cells: all that the attribution compares."""
 
     name: str
     label: str
@@ -121,6 +121,7 @@ class Contribution:
     high: float
     p: float
     note: str = ""
+    cells: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -205,6 +206,21 @@ class Evidence:
         about = next((a for a in abouts if a is not None), None)
         own = self.exposure.get(name.partition(SEPARATOR)[0], NOT_SAID)
         return "" if about is None else level(own, str(about.get("dataset", dataset)))
+
+    def seen_by(self, names: Sequence[str], datasets: Sequence[str]) -> str:
+        """What the weights of several rows have seen of several sets: the level where it is one, else every
+        level with the rows and sets that it holds for."""
+        rows, sets = dict.fromkeys(names), dict.fromkeys(datasets)
+        levels = {(n, d): said for n in rows for d in sets if (said := self.seen(n, d))}
+        by_row = any(len({levels.get((n, d)) for n in rows}) > 1 for d in sets)
+        by_set = any(len({levels.get((n, d)) for d in sets}) > 1 for n in rows)
+        found: dict[str, dict[str, None]] = {}
+        for (name, dataset), said in levels.items():
+            told = [self.cell(name).heading] * by_row + [dataset] * by_set
+            found.setdefault(said, {})[" on ".join(told)] = None
+        if not by_row and not by_set:
+            return next(iter(found), "")
+        return "; ".join(f"{said}: {', '.join(where)}" for said, where in found.items())
 
     @cached_property
     def _values(self) -> dict[tuple[str, str, str, str, str], MetricRow]:

@@ -11,13 +11,17 @@ from typing import TYPE_CHECKING
 
 from benchmark.core.files import atomic_path, read_json, write_text
 from benchmark.core.tables import TWIN_NOTICE
+from benchmark.encoders.exposure import READING, level
 from benchmark.grid.declared import declared
 from benchmark.grid.layout import Project
+from benchmark.grid.params import main_cell
 from benchmark.reporting.figures.overlay import paint
 from benchmark.reporting.figures.style import new_figure
+from benchmark.reporting.seen import trained_exposure
 from benchmark.stages.gallery import KINDS, RULE
 
 if TYPE_CHECKING:
+    from benchmark.grid.params import Params
     from benchmark.stages.gallery import Shown
 
 SIDE = 1.75
@@ -38,7 +42,7 @@ class Picture:
     dataset: str
 
 
-def write_gallery(found: Sequence[Shown], folder: Path, synthetic: bool) -> str:
+def write_gallery(found: Sequence[Shown], folder: Path, synthetic: bool, params: Params) -> str:
     """gallery.jpg, gallery.md and gallery.json. Returns what to tell the user."""
     folder.mkdir(parents=True, exist_ok=True)
     _draw(found, folder / "gallery.jpg", synthetic)
@@ -50,13 +54,14 @@ def write_gallery(found: Sequence[Shown], folder: Path, synthetic: bool) -> str:
         "",
         CAPTION,
         "",
-        "| method | map | kind | of so many | class | image | CNR |",
-        "|---|---|---|---:|---|---|---:|",
+        "| method | seen | map | kind | of so many | class | image | CNR |",
+        "|---|---|---|---|---:|---|---|---:|",
     ]
     for s in found:
-        cells = (declared(s.method).title, s.map, s.kind, s.count, s.cls, s.image_id, f"{s.cnr:.2f}")
+        seen = level(trained_exposure(params, main_cell(params, s.method)), s.dataset)
+        cells = (declared(s.method).title, seen, s.map, s.kind, s.count, s.cls, s.image_id, f"{s.cnr:.2f}")
         lines.append(f"| {' | '.join(map(str, cells))} |")
-    write_text(folder / "gallery.md", "\n".join(lines) + "\n")
+    write_text(folder / "gallery.md", "\n".join([*lines, "", READING]) + "\n")
     about = {"dataset": found[0].dataset, "synthetic": synthetic, "rule": RULE}
     write_text(folder / "gallery.json", json.dumps(about, indent=1) + "\n")
     size = (folder / "gallery.jpg").stat().st_size

@@ -20,7 +20,7 @@ from benchmark.core.guard import parsing
 from benchmark.core.settings import StatisticsConfig, set_fields
 from benchmark.core.tables import Manifest, Predictions
 from benchmark.encoders.cards import Seen
-from benchmark.encoders.exposure import NOT_SAID, Exposure, exposure_of_encoder, joined, trained_on
+from benchmark.encoders.exposure import NOT_SAID, Exposure
 from benchmark.evaluation.evaluation_data import strata_of
 from benchmark.evaluation.statistics.bands import Band, bands
 from benchmark.evaluation.statistics.effects import Effect
@@ -42,6 +42,7 @@ from benchmark.reporting.evidence import SEPARATOR, CellInfo, Curve, Evidence
 from benchmark.reporting.factor_effects import factor_effects
 from benchmark.reporting.joint import Scores, panels_of
 from benchmark.reporting.on_disk import OnDisk
+from benchmark.reporting.seen import trained_exposure
 from benchmark.stages.summarise import Summary
 from benchmark.stages.texts import read_named, texts_folder
 
@@ -166,9 +167,7 @@ class Gathered:
             path = self.project.run(cell.name, 0) / "source.json"
             with parsing(path, "a record of a model", "Run `bench run --model` again."):
                 return tuple(Seen.model_validate(row) for row in read_json(path)["seen"])
-        encoders = encoders_of(self.params, cell)
-        own = [exposure_of_encoder(encoders.image, "image"), exposure_of_encoder(encoders.text, "text")]
-        return joined([*own, trained_on(self.params.data.train)])
+        return trained_exposure(self.params, cell)
 
     @cached_property
     def traced(self) -> Evidence:

@@ -19,6 +19,7 @@ from benchmark.grid.params_file import load_params
 from benchmark.grid.parts import ENCODERS, OF_ENCODERS, PARTS, VOLUMES
 from benchmark.reporting.changes import Reproduced, Stages, compare_locks, compare_tables
 from benchmark.reporting.claims import CLAIMS, Claim, Prediction, claims_of, load_ledger, source_file
+from benchmark.reporting.columns import reading_of_seen
 from benchmark.reporting.gains import gains
 from benchmark.reporting.gather import Gathered, gather
 from benchmark.reporting.predictions import Held, held
@@ -116,7 +117,13 @@ def write_attribution(project: Project) -> list[Path]:
             "`bench stage summarise all`."
         )
     folder = project.reports / "attribution"
-    table = replace(attribution(evidence), command="bench report attribution", commit=evidence.commit)
+    table = attribution(evidence)
+    table = replace(
+        table,
+        notes=(*table.notes, *reading_of_seen(table)),
+        command="bench report attribution",
+        commit=evidence.commit,
+    )
     return [*save(table, folder), *save_figure(drawing, folder)]
 
 

@@ -7,11 +7,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from benchmark.core.tasks import task_named
+from benchmark.encoders import exposure
 from benchmark.grid.declared import declared
 from benchmark.reporting import columns as common
 from benchmark.reporting.effects import seed_mean
 from benchmark.reporting.evidence import CellInfo, Evidence
 from benchmark.reporting.numbers import interval_text, missing
+from benchmark.reporting.seen import trained_exposure
 from benchmark.reporting.table import Measured, Row, Table, change, count, estimate, words
 from benchmark.reporting.tables.claims import claims_table
 from benchmark.reporting.verdicts import judge
@@ -52,27 +54,28 @@ UNDERSTANDING = "understanding"
 COMMAND = "bench stage understanding"
 
 
-def question_tables(found: Answers, level: float) -> list[Table]:
+def question_tables(found: Answers, params: Params) -> list[Table]:
     """Those whose task has rows."""
-    makers: dict[str, Callable[[Answers, pd.DataFrame, float], Table]] = {
+    makers: dict[str, Callable[[Answers, pd.DataFrame, Params], Table]] = {
         "negation": negation,
         "paraphrase": paraphrase,
         "underdiagnosis": underdiagnosis,
     }
     parts = {task: found.rows[found.rows["task"] == task] for task in makers}
-    return [makers[task](found, rows, level) for task, rows in parts.items() if len(rows)]
+    return [makers[task](found, rows, params) for task, rows in parts.items() if len(rows)]
 
 
-def negation(found: Answers, rows: pd.DataFrame, level: float) -> Table:
+def negation(found: Answers, rows: pd.DataFrame, params: Params) -> Table:
     """One row a cell and dataset: method, training text and whether denials were trained on."""
     shown: list[Row] = []
+    level = params.statistics.level
     for cell, dataset, own in _each(found, rows):
         macro = own[(own["class"] == "macro") & (own["stratum"] == "all")]
         by_class = own[(own["metric"] == "auroc_absent") & (own["class"] != "macro")]
         wrong = _polarity_errors(by_class, level)
         shown.append(
             {
-                **_head(cell, dataset, own),
+                **_head(params, cell, dataset, own),
                 "texts": cell.texts.name,
                 "denials": "dropped" if cell.texts.negations == "drop" else "trained on",
                 **{m: _measured(macro[macro["metric"] == m], level, m) for m in NEGATION},
@@ -98,29 +101,30 @@ def negation(found: Answers, rows: pd.DataFrame, level: float) -> Table:
         title=task_named("negation").title,
         columns=(
             common.METHOD, words("cell"), words("texts", "Training text"), words("denials", "Denials"),
-            common.DATASET, count("seeds", "Seeds"), *names, count("errors", "Polarity errors"),
+            common.DATASET, common.SEEN, count("seeds", "Seeds"), *names, count("errors", "Polarity errors"),
             count("classes", "of"), words("named", "Worst"), common.ORIGIN,
         ),
         rows=tuple(shown),
-        notes=tuple(notes),
+        notes=(*notes, exposure.READING),
         synthetic=_synthetic(rows),
         command=COMMAND,
     )  # fmt: skip
 
 
-def paraphrase(found: Answers, rows: pd.DataFrame, level: float) -> Table:
+def paraphrase(found: Answers, rows: pd.DataFrame, params: Params) -> Table:
     """One row a cell and dataset."""
     shown: list[Row] = []
+    level = params.statistics.level
     for cell, dataset, own in _each(found, rows):
         macro = own[own["class"] == "macro"]
         values = {m: _measured(macro[macro["metric"] == m], level, m) for m in FLIPS}
-        shown.append({**_head(cell, dataset, own), "prompts": str(own["prompts"].iloc[0]), **values})
+        shown.append({**_head(params, cell, dataset, own), "prompts": str(own["prompts"].iloc[0]), **values})
     names = [estimate(m, title, f"{m}_") for m, title in FLIPS.items()]
     return Table(
         name="paraphrase",
         title=task_named("paraphrase").title,
         columns=(
-            common.METHOD, words("cell"), common.DATASET, words("prompts", "Wordings"),
+            common.METHOD, words("cell"), common.DATASET, common.SEEN, words("prompts", "Wordings"),
             count("seeds", "Seeds"), *names, common.ORIGIN,
         ),
         rows=tuple(shown),
@@ -132,15 +136,17 @@ def paraphrase(found: Answers, rows: pd.DataFrame, level: float) -> Table:
             "patient.",
             "Calls lost: of the house prompt's positive calls. What the wording does to the AUROC stands in "
             "reports/tables/prompt_sensitivity.md.",
+            exposure.READING,
         ),
         synthetic=_synthetic(rows),
         command=COMMAND,
     )  # fmt: skip
 
 
-def underdiagnosis(found: Answers, rows: pd.DataFrame, level: float) -> Table:
+def underdiagnosis(found: Answers, rows: pd.DataFrame, params: Params) -> Table:
     """One row a cell, dataset, rate and group: its levels and the gap between the best and the worst."""
     shown: list[Row] = []
+    level = params.statistics.level
     for cell, dataset, own in _each(found, rows):
         for metric, title in RATES.items():
             macro = own[own["class"].isin(["macro", "any"])]
@@ -153,7 +159,7 @@ def underdiagnosis(found: Answers, rows: pd.DataFrame, level: float) -> Table:
                 ]
                 shown.append(
                     {
-                        **_head(cell, dataset, own),
+                        **_head(params, cell, dataset, own),
                         "rate": title,
                         "group": group,
                         "whole": _measured(every, level, metric),
@@ -166,8 +172,8 @@ def underdiagnosis(found: Answers, rows: pd.DataFrame, level: float) -> Table:
         name="underdiagnosis",
         title=task_named("underdiagnosis").title,
         columns=(
-            common.METHOD, words("cell"), common.DATASET, count("seeds", "Seeds"), words("rate", "Rate"),
-            words("group", "Group"), estimate("whole", "All images", "all_"),
+            common.METHOD, words("cell"), common.DATASET, common.SEEN, count("seeds", "Seeds"),
+            words("rate", "Rate"), words("group", "Group"), estimate("whole", "All images", "all_"),
             words("levels", "Levels"), change("gap", "Gap best − worst"),
             words("note", "Levels of the gap (first seed)"), common.ORIGIN,
         ),
@@ -179,6 +185,7 @@ def underdiagnosis(found: Answers, rows: pd.DataFrame, level: float) -> Table:
             "overdiagnosis: share of images without any finding on which something is.",
             "The gap's interval is Bonferroni over the pairs of levels, because the best and the worst are "
             "picked on the same data; several groups are looked at, and no correction joins them.",
+            exposure.READING,
         ),
         synthetic=_synthetic(rows),
         command=COMMAND,
@@ -192,12 +199,13 @@ def _each(found: Answers, rows: pd.DataFrame) -> list[tuple[Cell, str, pd.DataFr
     return [(c, str(d), parts[c.name, d]) for d in datasets for c in found.cells if (c.name, d) in parts]
 
 
-def _head(cell: Cell, dataset: str, rows: pd.DataFrame) -> Row:
+def _head(params: Params, cell: Cell, dataset: str, rows: pd.DataFrame) -> Row:
     title = declared(cell.method).title
     return {
         "method": title if cell.variant == "main" else cell.label or cell.name,
         "cell": cell.name,
         "dataset": dataset,
+        "seen": exposure.level(trained_exposure(params, cell), dataset),
         "seeds": int(rows["seed"].nunique()),
         "origin": str(rows["origin"].iloc[0]),
     }
@@ -267,9 +275,11 @@ def verdicts(
         task_plan={task: own.datasets for task, own in params.tasks.items()},
         recipe=params.recipe,
         level=params.statistics.level,
+        exposure={c.name: trained_exposure(params, c) for c in found.cells},
     )
     own = [claim for claim in claims if claim.family == family]
-    return replace(claims_table(judge(own, evidence, lambda *_: None)), command=command)
+    table = claims_table(judge(own, evidence, lambda *_: None))
+    return replace(table, notes=(*table.notes, exposure.READING), command=command)
 
 
 def section(tables: Sequence[Table]) -> list[str]:

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark.core.tasks import task_named
-from benchmark.encoders.exposure import READING, exposure_of_encoder, joined, level, trained_on
+from benchmark.encoders.exposure import READING, level
 from benchmark.grid.declared import declared
 from benchmark.reporting import columns as common
 from benchmark.reporting.effects import seed_mean
 from benchmark.reporting.questions import verdicts
+from benchmark.reporting.seen import trained_exposure
 from benchmark.reporting.table import Measured, Row, Table, count, estimate, save, words
 
 if TYPE_CHECKING:
@@ -43,9 +44,6 @@ def write_transfer(found: Answers, claims: Sequence[Claim], folder: Path, params
 
 def transfer_table(found: Answers, params: Params) -> Table:
     """One row a method, dataset and share of the labels; zero-shot stands in each of them."""
-    given = params.encoders
-    encoders = [exposure_of_encoder(given.image, "image"), exposure_of_encoder(given.text, "text")]
-    seen = joined([*encoders, trained_on(params.data.train)])
     rows = found.rows[(found.rows["class"] == "macro") & (found.rows["stratum"] == "all")]
     shown: list[Row] = []
     for dataset in dict.fromkeys(rows["dataset"]):
@@ -58,7 +56,7 @@ def transfer_table(found: Answers, params: Params) -> Table:
                         "method": declared(cell.method).title,
                         "cell": cell.name,
                         "dataset": str(dataset),
-                        "seen": level(seen, str(dataset)),
+                        "seen": level(trained_exposure(params, cell), str(dataset)),
                         "seeds": int(own["seed"].nunique()),
                         "share": f"{percent}%",
                         "images": _whole(images),

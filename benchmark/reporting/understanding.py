@@ -10,11 +10,16 @@ import numpy as np
 
 from benchmark.core.files import atomic_path, write_csv, write_text
 from benchmark.core.tables import TWIN_NOTICE, read_table
+from benchmark.encoders.exposure import READING
+from benchmark.encoders.exposure import level as exposure_level
 from benchmark.grid.declared import declared
+from benchmark.grid.params import main_cell
 from benchmark.reporting.effects import seed_mean
 from benchmark.reporting.figures.style import new_figure
 from benchmark.reporting.questions import question_tables, section, verdicts
+from benchmark.reporting.seen import trained_exposure
 from benchmark.reporting.table import save
+from benchmark.twins.counterfactual import SITE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,13 +80,18 @@ def write_understanding(
     level = params.statistics.level
     folder.mkdir(parents=True, exist_ok=True)
     frame = pd.concat([read_table(seed / "rows.parquet")[0] for own in found.values() for seed in own])
+    seen = {
+        str(cell): exposure_level(trained_exposure(params, main_cell(params, str(method))), SITE)
+        for cell, method in frame[["run_id", "method"]].drop_duplicates().itertuples(index=False)
+    }
     means = _means(frame, level)
+    means["seen"] = means["cell"].map(seen)
     write_csv(folder / "findings.csv", means.assign(evidence=TWIN_NOTICE), "%.4f")
-    tables = [*question_tables(asked, level), verdicts(asked, claims, params)]
+    tables = [*question_tables(asked, params), verdicts(asked, claims, params)]
     for table in tables:
         save(table, folder)
     lines = [f"**{TWIN_NOTICE}.** {INTRODUCTION}", *_main_table(means), "", *section(tables), ""]
-    lines += [*_companions(means), ""]
+    lines += [*_companions(means), "", f"{READING} The set at hand is {SITE}, which is drawn here.", ""]
     for cell, own in found.items():
         arrays = [np.load(seed / "specificity.npz") for seed in own]
         names = [str(n) for n in arrays[0]["findings"]]
@@ -95,7 +105,8 @@ def write_understanding(
             "",
             f"![Change of every prompt when a finding is added, {title}](specificity-{cell}.png)",
             "",
-            "Prompts that rise more than the finding's own, in deviations of each prompt:",
+            "Prompts that rise more than the finding's own, in deviations of each prompt; "
+            f"seen by the weights: {seen[cell]}.",
             "",
             "| added | rises | own prompt | other prompt |",
             "|---|---|---:|---:|",
@@ -191,7 +202,8 @@ def _main_table(means: pd.DataFrame) -> list[str]:
     for metric, title in {**SHARES, "score_change": "Change of score, deviations"}.items():
         shown = [_text(whole.loc[(cell, metric)]) if (cell, metric) in whole.index else "" for cell in cells]
         lines.append(f"| {title} | " + " | ".join(shown) + " |")
-    return lines
+    seen = means.drop_duplicates("cell").set_index("cell")["seen"]
+    return [*lines, "| Seen | " + " | ".join(seen[cells]) + " |"]
 
 
 def _companions(means: pd.DataFrame) -> list[str]:
@@ -200,16 +212,15 @@ def _companions(means: pd.DataFrame) -> list[str]:
         "Shortcuts: change of the finding's prompt, in deviations, when the finding is added, when its "
         "companion is added instead, and when the finding is added beside the companion.",
         "",
-        "| method | finding / companion | finding | companion alone | finding beside companion |",
-        "|---|---|---:|---:|---:|",
+        "| method | finding / companion | seen | finding | companion alone | finding beside companion |",
+        "|---|---|---|---:|---:|---:|",
     ]
     part = means[means["metric"].isin(CHANGES) & (means["class"] != "macro")]
     for (_, name), own in part.groupby(["cell", "class"], sort=False):
         by = own.set_index("metric")
         title = declared(str(own["method"].iloc[0])).title
-        lines.append(
-            f"| {title} | {name} | " + " | ".join(_text(by.loc[m].squeeze()) for m in CHANGES) + " |"
-        )
+        changes = [_text(by.loc[m].squeeze()) for m in CHANGES]
+        lines.append("| " + " | ".join([title, str(name), own["seen"].iloc[0], *changes]) + " |")
     return lines
 
 

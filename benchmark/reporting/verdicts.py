@@ -31,6 +31,7 @@ setting; twin: a synthetic image was trained or evaluated on."""
 class Judgement:
     """verdict: the answer with its evidence, as printed. p_corrected: p times the claims of the declared
     family, run or not. datasets, setting, encoders, seeds (row → how many): what the verdict rests on.
+    seen: by their weights, of these sets.
     stability: share of drawn sets of seeds in which the test says the same; None where it is not known, or
     there is no test."""
 
@@ -58,6 +59,7 @@ class Judgement:
     command: str
     required: bool = False
     needs: str = "official"
+    seen: str = ""
 
     @property
     def fails(self) -> bool:
@@ -136,6 +138,7 @@ def judgement(claim: Claim, found: Finding, family_size: int, evidence: Evidence
         command=reproduce(claim),
         required=claim.required,
         needs=claim.needs,
+        seen=evidence.seen_by(found.names, datasets) if made and evidence else "",
     )
 
 

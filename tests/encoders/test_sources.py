@@ -10,13 +10,14 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from benchmark.core.errors import BenchError
-from benchmark.encoders.base import ImageEncoder, fingerprint
+from benchmark.encoders.base import fingerprint
 from benchmark.encoders.card_files import card_at, card_paths, read_encoder_card
 from benchmark.encoders.cards import ImageCard
 from benchmark.encoders.factory import image_encoder, text_encoder
 from benchmark.encoders.folder_cards import folder_preprocessing
 from benchmark.encoders.weights import WeightsError
 from tests.encoders import tiny_models as tiny
+from tests.encoders.spots import brightest
 
 TEXTS = ["There is no effusion.", "edema"]
 VISION = ("Dinov2", "DINOv3ViT", "ViT", "Beit", "ConvNext", "CLIPVision", "SiglipVision")
@@ -25,18 +26,6 @@ VISION = ("Dinov2", "DINOv3ViT", "ViT", "Beit", "ConvNext", "CLIPVision", "Sigli
 def noise(side: int = 32) -> torch.Tensor:
     generator = torch.Generator().manual_seed(0)
     return torch.randint(0, 256, (2, side, side), dtype=torch.uint8, generator=generator)
-
-
-def brightest(encoder: ImageEncoder, row: int, column: int) -> tuple[int, int]:
-    """The token that differs most from those of a grey image where one cell of the grid is bright."""
-    side = encoder.card.preprocessing.side
-    cell = side // encoder.grid[0]
-    pixels = torch.full((2, side, side), 100, dtype=torch.uint8)
-    pixels[1, row * cell : (row + 1) * cell, column * cell : (column + 1) * cell] = 255
-    with torch.no_grad():
-        local = encoder.encode(pixels).local
-    place = int((local[1] - local[0]).norm(dim=-1).argmax())
-    return divmod(place, encoder.grid[1])
 
 
 @pytest.mark.parametrize("kind", VISION)

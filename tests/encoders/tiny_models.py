@@ -136,6 +136,32 @@ def open_clip_folder(folder: Path) -> Any:
     return model
 
 
+def biomedclip_folder(folder: Path) -> Any:
+    """As BiomedCLIP lies on the hub, by its open_clip_config.json: a ViT of timm and a BERT of transformers
+    with a projection of two layers, weights in a torch file; beside them the config.json of the BERT."""
+    import open_clip
+    from transformers import BertConfig
+
+    folder.mkdir(parents=True, exist_ok=True)
+    BertConfig(**SMALL, vocab_size=word_pieces(folder), max_position_embeddings=24).save_pretrained(folder)
+    bert = "microsoft/BiomedNLP-BiomedBERT-base-uncased-abstract"
+    text = {"hf_model_name": bert, "hf_tokenizer_name": bert, "hf_proj_type": "mlp",
+            "hf_pooler_type": "cls_last_hidden_state_pooler", "context_length": 20}  # fmt: skip
+    image = {"timm_model_name": "test_vit", "timm_model_pretrained": False, "timm_pool": "",
+             "timm_proj": "linear", "image_size": 64}  # fmt: skip
+    shape = {"embed_dim": 16, "vision_cfg": image, "text_cfg": text}
+    steps = {"mean": MEAN, "std": STD}
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": shape, "preprocess_cfg": steps}))
+    torch.manual_seed(6)
+    here = {**text, "hf_model_name": str(folder), "hf_model_pretrained": False}
+    model = open_clip.model.CustomTextCLIP(
+        16, image, {k: v for k, v in here.items() if k != "context_length"}
+    )
+    _stir(model.eval())
+    torch.save(model.state_dict(), folder / "open_clip_pytorch_model.bin")
+    return model
+
+
 def _two_towers(folder: Path, build: Callable[[dict[str, Any], dict[str, Any]], Any]) -> Any:
     folder.mkdir(parents=True, exist_ok=True)
     words = word_pieces(folder)

@@ -39,7 +39,7 @@ def rows(task, *values):
 
 def tables_of(params, *frames):
     found = Answers((main_cell(params, "clip"),), pd.concat(frames), ("clip-raw-report",))
-    return {table.name: table for table in question_tables(found, 0.95)}
+    return {table.name: table for table in question_tables(found, params)}
 
 
 def test_polarity_errors_and_untrained_cells_are_named(params):

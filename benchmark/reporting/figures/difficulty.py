@@ -12,10 +12,18 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+ABOUT = ("dataset", "class", "named", "positives", "probe", "seen")
+"""Columns of the table of difficulty that are no cell."""
+
+
+def cells_of(frame: pd.DataFrame) -> list[str]:
+    return [column for column in frame.columns if column not in ABOUT]
+
+
 def draw_difficulty(frame: pd.DataFrame, label: str, path: Path) -> None:
     """A panel a method. frame: columns `class`, `probe`, `named` and one a cell; `label` stands in the
     title. Hollow points are classes that no training text names."""
-    cells = [c for c in frame.columns if c not in ("dataset", "class", "named", "positives", "probe")]
+    cells = cells_of(frame)
     shown = frame[frame["probe"].notna()]
     columns = min(3, len(cells))
     rows = -(-len(cells) // columns)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from benchmark.exchange.registry import SubmittedRow
-from benchmark.reporting.columns import on_planes, seen_note
+from benchmark.reporting.columns import on_planes, reading_of_seen
 from benchmark.reporting.evidence import Evidence
 from benchmark.reporting.gains import Gain
 from benchmark.reporting.predictions import Held
@@ -48,7 +48,7 @@ def all_tables(material: Material) -> list[Table]:
             notes=(
                 *table.notes,
                 *on_planes(material.evidence, table.rows),
-                *seen_note(material.evidence, table),
+                *reading_of_seen(table),
             ),
             command=command,
             commit=material.evidence.commit,

@@ -72,7 +72,7 @@ def ablation(evidence: Evidence, table: str) -> Table | None:
         title=TITLES.get(table, f"Ablation: {table.replace('_', ' ')}"),
         columns=(
             common.METHOD, common.DATASET, words("cell"), words("row", "Variant"),
-            estimate("ours", "Macro AUROC"),
+            common.SEEN, estimate("ours", "Macro AUROC"),
             change("difference", "Difference to main"), probability("p"), probability("p_holm", "p (Holm)"),
             *common.RANK, *common.MDE, *common.COUNTS, common.ORIGIN,
         ),
@@ -165,6 +165,7 @@ def _row(
         return None
     return {
         **head,
+        "seen": evidence.seen(name, dataset),
         "ours": common.measured(ours, rank, letters=False),
         **common.counts(evidence.sets[dataset], ours),
     }
@@ -179,6 +180,7 @@ def _average(evidence: Evidence, name: str, main: str, head: Row) -> Row | None:
     about = [evidence.sets[d] for d in shared]
     return {
         **head,
+        "seen": evidence.seen_by([name], shared),
         "ours": Measured(float(np.mean(values))),
         "images": sum(int(a["images"]) for a in about),
         "patients": sum(int(a["patients"]) for a in about),

@@ -32,6 +32,7 @@ def attribution(evidence: Evidence) -> Table:
             "change": Measured(own.value, own.low, own.high, notes=(own.note,) if own.note else ()),
             "p": own.p,
             "p_holm": float(p),
+            "seen": evidence.seen_by(own.cells, [own.dataset]),
             "origin": evidence.origin(own.dataset),
         }
         for own, p in zip(found, adjusted, strict=True)
@@ -42,7 +43,7 @@ def attribution(evidence: Evidence) -> Table:
         columns=(
             words("comparison", "Comparison"), common.DATASET, words("factor", "Ingredient"),
             change("change", "Contribution"), probability("p"), probability("p_holm", "p (Holm)"),
-            common.ORIGIN,
+            common.SEEN, common.ORIGIN,
         ),
         rows=tuple(rows),
         notes=(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from benchmark.reporting.columns import SEEN
 from benchmark.reporting.table import Measured, Table, TableColumn, change, probability, real, words
 from benchmark.reporting.tables import Material
 from benchmark.reporting.verdicts import Judgement
@@ -35,6 +36,7 @@ def claims_table(judgements: Sequence[Judgement]) -> Table:
             "setting": j.setting or "–",
             "encoders": ", ".join(j.encoders),
             "seeds": ", ".join(f"{name} {count}" for name, count in j.seeds.items()),
+            "seen": j.seen or "–",
         }
         for j in judgements
     ]
@@ -47,7 +49,7 @@ def claims_table(judgements: Sequence[Judgement]) -> Table:
             probability("p_corrected", "p (corrected)"), real("stability", "Stability", digits=2),
             words("family", "Family"),
             words("datasets", "Sets"), TableColumn("level", "Evidence", names=("evidence_level",), left=True),
-            words("setting", "Setting"), words("encoders"), words("seeds"),
+            words("setting", "Setting"), SEEN, words("encoders"), words("seeds"),
             words("note"),
         ),
         rows=tuple(rows),

@@ -79,6 +79,7 @@ def trained(evidence: Evidence) -> Table | None:
             row: dict[str, Any] = {
                 "dataset": dataset, "method": cell.title, "cell": cell.name, "trained": cell.row,
                 "seeds": _seeds(evidence, cell.name), "parameters": _parameters(evidence, cell.name),
+                "seen": evidence.seen(cell.name, dataset),
                 "ours": common.measured(ours), **common.counts(evidence.sets[dataset], ours),
             }  # fmt: skip
             if cell.trains and cell.method in frozen:
@@ -94,7 +95,7 @@ def trained(evidence: Evidence) -> Table | None:
         title="Encoders that train: macro AUROC",
         columns=(
             common.METHOD, common.DATASET, words("cell"), words("trained", "Trained"), count("seeds",
-            "Seeds"), count("parameters", "Weights trained"), common.OURS,
+            "Seeds"), common.SEEN, count("parameters", "Weights trained"), common.OURS,
             change("difference", "Difference to frozen"), *common.COUNTS, common.ORIGIN,
         ),
         rows=tuple(sorted(rows, key=lambda row: (str(row["method"]), str(row["dataset"])))),

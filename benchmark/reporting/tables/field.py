@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from benchmark.encoders.exposure import NOT_SAID, level
 from benchmark.grid.parts import VOLUMES
+from benchmark.official.seen import SEEN
 from benchmark.reporting import columns as common
 from benchmark.reporting.published import Published
 from benchmark.reporting.table import Row, Table, real, words
@@ -25,6 +27,7 @@ def field(published: Published, datasets: Iterable[str]) -> Table:
         {
             "dataset": row.dataset,
             "method": row.method,
+            "seen": level(SEEN.get(row.method.lower(), NOT_SAID), row.dataset),
             "metric": row.metric,
             "printed": row.value,
             "source": row.source,
@@ -38,12 +41,14 @@ def field(published: Published, datasets: Iterable[str]) -> Table:
         name="published",
         title="Printed values of the CT field, none of which was measured here",
         columns=(
-            common.DATASET, common.METHOD, words("metric", "Metric"), real("printed", "Printed"),
+            common.DATASET, common.METHOD, common.SEEN, words("metric", "Metric"), real("printed", "Printed"),
             words("source", "Source"), words("doubts", "Doubts"),
         ),
         rows=tuple(rows),
         notes=(
             *(f"{name}: {published.sources[name]}." for name in sources),
+            "Seen: of weights whose training benchmark/official/seen.py states with its source; of others "
+            "nothing was read, so that they are unknown.",
             "No value of BrgSA on CT-RATE, CT-RATE-LT or RAD-ChestCT was found in text that could be read.",
         ),
         measured_on="files of others, by their authors",

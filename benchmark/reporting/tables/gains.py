@@ -32,6 +32,7 @@ def gains_table(found: Sequence[Gain], evidence: Evidence) -> Table:
             "others_classes": own.others and own.others[0],
             "others": own.others and _measured(own.others[1]),
             "apart": None if own.apart is None else _measured(own.apart),
+            "seen": evidence.seen_by([own.name, OVER], [own.dataset]),
             "origin": evidence.origin(own.dataset),
         }
         for own in found
@@ -44,7 +45,7 @@ def gains_table(found: Sequence[Gain], evidence: Evidence) -> Table:
             change("by_size", "Spearman's ρ with box area"), count("sized", "Classes with boxes"),
             change("verbatim", "Gain, prompt verbatim"), count("verbatim_classes", "Classes"),
             change("others", "Gain, prompt not verbatim"), count("others_classes", "Classes"),
-            change("apart", "Verbatim minus not"), common.ORIGIN,
+            change("apart", "Verbatim minus not"), common.SEEN, common.ORIGIN,
         ),
         rows=tuple(rows),
         notes=(

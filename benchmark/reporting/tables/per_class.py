@@ -34,6 +34,7 @@ def frequency(evidence: Evidence) -> Table:
                 "dataset": dataset,
                 "class": cls,
                 "named": counts[cls],
+                "seen": evidence.seen_by(names, [dataset]),
                 "origin": evidence.origin(dataset),
             }
             row["few"] = "few" if any(is_few(value) for value in known) else ""
@@ -48,6 +49,7 @@ def frequency(evidence: Evidence) -> Table:
             count("positives", "Positives"),
             words("few", "Few"),
             *[estimate(n, evidence.cell(n).title, f"{n} ", marked=False) for n in names],
+            common.SEEN,
             common.ORIGIN,
         ),
         rows=tuple(rows),

@@ -43,9 +43,12 @@ def orders(found: Sequence[Held], evidence: Evidence) -> Table:
         for at in own.sets:
             rows.append({"prediction": own.prediction.id, "dataset": at.dataset, "stratum": at.stratum,
                          "place": place_title(at.dataset, at.stratum), **_orders(own, at, evidence),
-                         **_counted(own.count(at)), "origin": evidence.origin(at.dataset)})  # fmt: skip
+                         **_counted(own.count(at)), "seen": evidence.seen_by(at.cells, [at.dataset]),
+                         "origin": evidence.origin(at.dataset)})  # fmt: skip
         twin = evidence.synthetic([at.dataset for at in own.sets])
+        cells = [cell for at in own.sets for cell in at.cells]
         rows.append({"prediction": own.prediction.id, "place": "all", **_counted(own.count()),
+                     "seen": evidence.seen_by(cells, [at.dataset for at in own.sets]),
                      "origin": "twin" if twin else "official"})  # fmt: skip
     return Table(
         name="predictions",
@@ -55,7 +58,7 @@ def orders(found: Sequence[Held], evidence: Evidence) -> Table:
             words("stratum"), words("printed", "Published, best first"), words("here", "Here, best first"),
             count("pairs", "Signs predicted"), count("agree", "Same sign"),
             TableColumn("range", "At least–at most", _range, ("agree_least", "agree_most")),
-            estimate("tau", "Kendall's τ", "tau_", marked=False), common.ORIGIN,
+            estimate("tau", "Kendall's τ", "tau_", marked=False), common.SEEN, common.ORIGIN,
         ),
         rows=tuple(rows),
         notes=(*_about(found, evidence),
@@ -88,6 +91,7 @@ def signs(found: Sequence[Held], evidence: Evidence) -> Table:
             "p": p.ours.p,
             "p_holm": p.p_holm,
             "said": p.said,
+            "seen": evidence.seen_by([p.better, p.worse], [p.dataset]),
             "origin": evidence.origin(p.dataset),
         }
         for own in found
@@ -101,7 +105,7 @@ def signs(found: Sequence[Held], evidence: Evidence) -> Table:
             words("stratum"), words("pair", "Difference", csv=False), words("better"), words("worse"),
             TableColumn("published", "Published", real("").show, ("published",)),
             change("ours", "Here"), probability("p"), probability("p_holm", "p (Holm)"),
-            words("said", "Agreement"), common.ORIGIN,
+            words("said", "Agreement"), common.SEEN, common.ORIGIN,
         ),
         rows=tuple(rows),
         notes=(*_about(found, evidence),

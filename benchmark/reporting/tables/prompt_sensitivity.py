@@ -34,6 +34,7 @@ def sensitivity(evidence: Evidence) -> Table:
                     "method": evidence.cell(name).title,
                     "cell": name,
                     "dataset": dataset,
+                    "seen": evidence.seen(name, dataset),
                     "templates": len(values),
                     "min": values[worst],
                     "median": float(np.median(list(values.values()))),
@@ -48,7 +49,8 @@ def sensitivity(evidence: Evidence) -> Table:
         name="prompt_sensitivity",
         title="Sensitivity to the wording of the template at inference: macro AUROC",
         columns=(
-            common.METHOD, words("cell"), common.DATASET, count("templates", "Templates"), real("min", "Min"),
+            common.METHOD, words("cell"), common.DATASET, common.SEEN, count("templates", "Templates"),
+            real("min", "Min"),
             real("median", "Median"), real("max", "Max"), real("range", "Range"), words("worst", "Worst"),
             words("best", "Best"), common.ORIGIN,
         ),

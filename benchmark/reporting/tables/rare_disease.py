@@ -42,6 +42,7 @@ def rare_disease(evidence: Evidence) -> Table:
             if whole is None:
                 continue
             row: dict[str, Any] = {"dataset": dataset, "method": evidence.cell(name).title, "cell": name}
+            row["seen"] = evidence.seen(name, dataset)
             for stratum in STRATA:
                 ours = evidence.value(name, dataset, stratum)
                 if ours is not None:
@@ -78,7 +79,8 @@ def rare_disease(evidence: Evidence) -> Table:
         name="rare_disease",
         title="Rare diseases: macro AUROC by frequency of the class",
         columns=(
-            common.DATASET, common.METHOD, words("cell"), *[column for own in strata for column in own],
+            common.DATASET, common.METHOD, words("cell"), common.SEEN,
+            *[column for own in strata for column in own],
             change("slope", "Slope per tenfold training frequency"), *common.COUNTS, common.ORIGIN,
         ),
         rows=tuple(rows),

@@ -39,6 +39,7 @@ def subgroups(evidence: Evidence) -> Table:
                         "dataset": dataset,
                         "method": evidence.cell(name).title,
                         "cell": name,
+                        "seen": evidence.seen(name, dataset),
                         "subgroup": group,
                         "levels": _in_words(own),
                         "gap": None if gap is None else Measured(gap["value"], gap["low"], gap["high"]),
@@ -50,7 +51,7 @@ def subgroups(evidence: Evidence) -> Table:
         name="subgroups",
         title="Subgroups: macro AUROC by sex, age, view and site",
         columns=(
-            common.DATASET, common.METHOD, words("cell"), words("subgroup", "Subgroup"),
+            common.DATASET, common.METHOD, words("cell"), common.SEEN, words("subgroup", "Subgroup"),
             words("levels", "Levels", csv=False),
             *[estimate(level, prefix=f"{level} ") for level in known],
             change("gap", "Gap best − worst", ("gap_value", "gap_low", "gap_high")),

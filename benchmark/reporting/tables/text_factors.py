@@ -45,6 +45,7 @@ def text_factors(evidence: Evidence) -> Table:
                         "method": evidence.cell(cell).title,
                         "dataset": dataset,
                         "cell": cell,
+                        "seen": evidence.seen(cell, dataset),
                         **dict(zip(FACTORS, levels, strict=True)),
                         "ours": common.measured(ours),
                         "chance": against_chance(ours),
@@ -58,7 +59,7 @@ def text_factors(evidence: Evidence) -> Table:
         name="text_factors",
         title="Why whole reports fail: unit, negations and wording of the training text",
         columns=(
-            common.METHOD, common.DATASET, words("cell"),
+            common.METHOD, common.DATASET, words("cell"), common.SEEN,
             *(words(name, name.capitalize()) for name in FACTORS),
             estimate("ours", '"There is X"'), words("chance", "Against 0.5"),
             estimate("contrastive", 'Less "There is no X"', "contrastive "),
@@ -84,6 +85,7 @@ def text_factor_effects(evidence: Evidence) -> Table:
     effects = evidence.factor_effects
     size = family_size(evidence)
     adjusted = holm(np.array([e.p for e in effects], dtype=float), size)
+    compared = designs(evidence)
     rows: list[Row] = [
         {
             "method": evidence.title(effect.method),
@@ -97,6 +99,7 @@ def text_factor_effects(evidence: Evidence) -> Table:
             ),
             "p": effect.p,
             "p_holm": float(p),
+            "seen": evidence.seen_by(list(compared[effect.method].values()), [effect.dataset]),
             "origin": evidence.origin(effect.dataset),
         }
         for effect, p in zip(effects, adjusted, strict=True)
@@ -107,7 +110,7 @@ def text_factor_effects(evidence: Evidence) -> Table:
         columns=(
             common.METHOD, common.DATASET, words("prompts", "Prompts"), words("factor", "Factor"),
             words("kind", "Estimated"), count("over", "Over"), change("change", "Change in macro AUROC"),
-            probability("p"), probability("p_holm", "p (Holm)"), common.ORIGIN,
+            probability("p"), probability("p_holm", "p (Holm)"), common.SEEN, common.ORIGIN,
         ),
         rows=tuple(rows),
         notes=(

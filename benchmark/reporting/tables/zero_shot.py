@@ -64,7 +64,7 @@ def overview(evidence: Evidence) -> Table:
     rows = []
     for name in rows_of(evidence):
         row: dict[str, Any] = {"cell": name, "method": evidence.cell(name).heading}
-        row |= training_facts(evidence, name)
+        row |= {"seen": evidence.seen_by([name], evidence.datasets), **training_facts(evidence, name)}
         for dataset, stratum in places(evidence):
             ours = evidence.value(name, dataset, stratum)
             found = common.measured(ours, ranking.get((name, dataset, stratum)))
@@ -80,7 +80,7 @@ def overview(evidence: Evidence) -> Table:
     return Table(
         name="overview",
         title="Zero-shot classification at a glance: macro AUROC",
-        columns=(words("cell"), common.METHOD, *columns, *TRAINING),
+        columns=(words("cell"), common.METHOD, *columns, *TRAINING, common.SEEN),
         rows=tuple(rows),
         notes=(common.READING, FACTS, *common.floor_and_ceiling(evidence), *sizes),
         family=common.RANKING_FAMILY,
