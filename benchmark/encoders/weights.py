@@ -10,7 +10,6 @@ from torch import Tensor
 
 from benchmark.core.checkpoints import find_state_dict, read_weights
 from benchmark.core.errors import BenchError
-from benchmark.core.guard import parsing
 from benchmark.core.hashing import hash_file
 from benchmark.encoders.cards import EncoderCard
 
@@ -110,10 +109,19 @@ def _hub_folder(card: EncoderCard, where: str) -> Path:
             "`revision` (the commit) and `sha256` (of its safetensors file), or download it and use path:."
         )
     from huggingface_hub import snapshot_download
+    from huggingface_hub.utils import logging
 
+    logging.set_verbosity_error()  # it warns of every try that it makes again
     kinds = ["*.json", "*.txt", "*.model", "*.safetensors"]
-    with parsing(f"encoder {card.name}", f"a copy of {where} on the hub", error=WeightsError):
+    try:
         return Path(snapshot_download(where, revision=card.revision, allow_patterns=kinds))
+    except Exception as error:  # the hub, the network and the disk raise many kinds; each means the same here
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        raise WeightsError(
+            f"encoder {card.name}: {where} is neither in the hub's cache here nor to be had ({reason}). "
+            f"Where there is a network: huggingface-cli download {where} --revision {card.revision} "
+            "--local-dir FOLDER; then give weights: path:FOLDER."
+        ) from None
 
 
 def _package_file(name: str, where: str) -> Path:

@@ -109,7 +109,7 @@ def test_a_name_of_the_hub_needs_its_pins() -> None:
     for given in ({}, {"revision": pins["revision"]}, {"sha256": pins["sha256"]}):
         with pytest.raises(BenchError, match="is not pinned"):
             weights_path(TextCard(**fields, **given))
-    with pytest.raises(BenchError, match="copy of someone/model on the hub") as caught:
+    with pytest.raises(BenchError, match="someone/model is neither in the hub's cache") as caught:
         weights_path(TextCard(**fields, **pins))
     assert "\n" not in str(caught.value)
 

@@ -45,7 +45,7 @@ def _siglip(folder: Path, card: ImageCard) -> dict[str, Any]:
 
 def _biomedclip(folder: Path, card: ImageCard) -> dict[str, Any]:
     tiny.biomedclip_folder(folder)
-    return {"weights": f"path:{folder}", "architecture": f"local-dir:{folder}", "size": 64}
+    return {"weights": f"path:{folder}", "size": 64}
 
 
 def _timm(folder: Path, card: ImageCard) -> dict[str, Any]:
@@ -165,7 +165,7 @@ def _siglip_text(folder: Path, card: TextCard) -> dict[str, Any]:
 
 def _biomedclip_text(folder: Path, card: TextCard) -> dict[str, Any]:
     tiny.biomedclip_folder(folder)
-    return {"weights": f"path:{folder}", "architecture": f"local-dir:{folder}"}
+    return {"weights": f"path:{folder}"}
 
 
 READERS: dict[str, Callable[[Path, TextCard], dict[str, Any]]] = {
@@ -240,9 +240,16 @@ def test_a_torch_file_that_would_run_something_is_refused(tmp_path: Path) -> Non
     assert "\n" not in str(caught.value)
 
 
+def test_a_pinned_model_without_network_says_how_it_is_had() -> None:
+    pinned = {name for name in card_paths() if read_encoder_card(card_paths()[name]).revision}
+    assert pinned == {"rad-dino", "dinov2-small", "mpnet"}
+    with pytest.raises(BenchError, match=r"huggingface-cli download .* --revision e8c3b32") as caught:
+        text_encoder("mpnet")
+    assert "\n" not in str(caught.value)
+
+
 def test_biomedclip_without_the_sizes_of_its_bert_asks_for_them(tmp_path: Path) -> None:
     tiny.biomedclip_folder(tmp_path)
     (tmp_path / "config.json").unlink()
     with pytest.raises(BenchError, match=r"put the config\.json of that model of the hub into the folder"):
-        text_encoder({"card": "biomedclip-text", **{
-            "weights": f"path:{tmp_path}", "architecture": f"local-dir:{tmp_path}"}})  # fmt: skip
+        text_encoder({"card": "biomedclip-text", "weights": f"path:{tmp_path}"})
