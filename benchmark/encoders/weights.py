@@ -111,7 +111,7 @@ def _hub_folder(card: EncoderCard, where: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.utils import logging
 
-    logging.set_verbosity_error()  # it warns of every try that it makes again
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # it warns of every try that it repeats
     kinds = ["*.json", "*.txt", "*.model", "*.safetensors"]
     try:
         return Path(snapshot_download(where, revision=card.revision, allow_patterns=kinds))
