@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 WITHOUT = {
     "cost": "what a training took: its rows are on no evaluation set",
     "rounding": "by how much a value moves with the last bit of features: the same weights on both sides",
-    "averaging": "the same of averaged weights, on held-out sentences of the training set",
+    "calm": "whether averaging keeps trainings together whose features differ in the last bit",
+    "calm-curves": "how such trainings part, step by step",
     "submitted": "rows that others computed: their own words on encoders and training data are columns",
 }
 """Reports without a column `seen` → why. Every other one has it (`tests/reporting/test_seen.py`)."""
