@@ -20,6 +20,7 @@ from benchmark.grid.params import TRAINED_ELSEWHERE
 from benchmark.prompts.settings import TextParams
 from benchmark.reporting.numbers import missing
 from benchmark.reporting.rows import MetricRow, PairRow, RankRow, SetFacts
+from benchmark.reporting.seen import levels_in_words
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -212,15 +213,7 @@ class Evidence:
         level with the rows and sets that it holds for."""
         rows, sets = dict.fromkeys(names), dict.fromkeys(datasets)
         levels = {(n, d): said for n in rows for d in sets if (said := self.seen(n, d))}
-        by_row = any(len({levels.get((n, d)) for n in rows}) > 1 for d in sets)
-        by_set = any(len({levels.get((n, d)) for d in sets}) > 1 for n in rows)
-        found: dict[str, dict[str, None]] = {}
-        for (name, dataset), said in levels.items():
-            told = [self.cell(name).heading] * by_row + [dataset] * by_set
-            found.setdefault(said, {})[" on ".join(told)] = None
-        if not by_row and not by_set:
-            return next(iter(found), "")
-        return "; ".join(f"{said}: {', '.join(where)}" for said, where in found.items())
+        return levels_in_words(levels, {name: self.cell(name).heading for name in rows})
 
     @cached_property
     def _values(self) -> dict[tuple[str, str, str, str, str], MetricRow]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from benchmark.encoders.exposure import Exposure, exposure_of_encoder, joined, trained_on
@@ -18,6 +19,22 @@ WITHOUT = {
     "submitted": "rows that others computed: their own words on encoders and training data are columns",
 }
 """Reports without a column `seen` → why. Every other one has it (`tests/reporting/test_seen.py`)."""
+
+
+def levels_in_words(levels: Mapping[tuple[str, str], str], headings: Mapping[str, str]) -> str:
+    """The level where it is one, else every level with the rows and sets that it holds for.
+
+    levels: (row, set) → level. headings: row → how it is named, where rows differ.
+    """
+    rows, sets = (dict.fromkeys(key[k] for key in levels) for k in (0, 1))
+    by_row = any(len({levels.get((row, of)) for row in rows}) > 1 for of in sets)
+    by_set = any(len({levels.get((row, of)) for of in sets}) > 1 for row in rows)
+    found: dict[str, dict[str, None]] = {}
+    for (row, of), said in levels.items():
+        found.setdefault(said, {})[" on ".join([headings[row]] * by_row + [of] * by_set)] = None
+    if not by_row and not by_set:
+        return next(iter(found), "")
+    return "; ".join(f"{said}: {', '.join(where)}" for said, where in found.items())
 
 
 def trained_exposure(params: Params, cell: Cell) -> Exposure:

@@ -81,6 +81,7 @@ def test_tables_and_figure_hold_every_setting_and_name_those_that_were_not_run(s
     for table in robustness_tables(study, found):
         assert table.synthetic
         assert table.commit == "c0ffee0123, badcafe012"
+        assert all(row["seen"] == "zero-shot" for row in table.rows)
         assert any("width 128 (width-128): clip-width-128 seed 0 is not trained" in n for n in table.notes)
     drawing = robustness(study, found)
     assert len(drawing.figure.axes[0].lines) == 3

@@ -18,6 +18,7 @@ from evidence_case import FLOOR
 
 from benchmark.cli import main
 from benchmark.core.errors import BenchError
+from benchmark.encoders.exposure import READING
 from benchmark.evaluation.statistics.reach import WITHHELD
 from benchmark.grid.layout import Project
 from benchmark.reporting.changes import Reproduced, compare_locks, compare_tables
@@ -25,6 +26,7 @@ from benchmark.reporting.columns import on_planes
 from benchmark.reporting.evidence import UNSTABLE
 from benchmark.reporting.outputs import PartReport, write_tables
 from benchmark.reporting.published import compare_published, load_published
+from benchmark.reporting.seen import WITHOUT
 from benchmark.reporting.table import (
     Measured,
     Table,
@@ -607,6 +609,8 @@ def test_a_model_stands_apart_with_what_it_has_seen(project, tmp_path):
         r["cell"]: r["seen"] for r in found["zero_shot"].records() if r["cell"] in ("clip-main", "tiny-model")
     }
     assert others == {"clip-main": "zero-shot"}
-    assert any(
-        note.startswith("Seen by the weights of every row: zero-shot.") for note in found["overview"].notes
-    )
+    for table in found.values():
+        assert ("seen" in {c.key for c in table.columns}) == (table.name not in WITHOUT), table.name
+        assert (READING in table.notes) == (table.name not in WITHOUT), "how it is read"
+    glance = {r["cell"]: r["seen"] for r in found["overview"].records()}
+    assert glance["clip-main"] == "zero-shot"

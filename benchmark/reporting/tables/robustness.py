@@ -5,14 +5,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from benchmark.encoders.exposure import Exposure, level
 from benchmark.grid.declared import declared
+from benchmark.grid.params import ablation_cell, main_cell
+from benchmark.grid.robust_cells import BEFORE, params_of
 from benchmark.reporting import columns as common
 from benchmark.reporting.numbers import missing
 from benchmark.reporting.robustness import ONE_SEED, Standing
+from benchmark.reporting.seen import levels_in_words, trained_exposure
 from benchmark.reporting.table import Measured, Table, TableColumn, change, count, estimate, words
 from benchmark.stages.robustness import Study
 
@@ -28,7 +32,15 @@ def robustness_tables(study: Study, found: Sequence[Standing]) -> list[Table]:
     """Ranks, agreement and swaps. found: of `reporting.robustness.standings`."""
     commits = ", ".join(dict.fromkeys(c[:10] for own in study.ranked for c in own.commits))
     made = (ranks(study, found), agreement(study, found), swaps(study, found))
-    return [replace(table, command="bench stage robustness", commit=commits) for table in made]
+    return [
+        replace(
+            table,
+            notes=(*table.notes, *common.reading_of_seen(table)),
+            command="bench stage robustness",
+            commit=commits,
+        )
+        for table in made
+    ]
 
 
 def title_of(study: Study, setting: str) -> str:
@@ -45,7 +57,7 @@ def _changed(study: Study, setting: str) -> str:
 
 def ranks(study: Study, found: Sequence[Standing]) -> Table:
     """One row a set and setting: macro AUROC and rank of every method."""
-    methods = study.params.methods
+    methods, exposures = study.params.methods, _exposures(study, found)
     rows: list[dict[str, Any]] = []
     for dataset, at in study.sets.items():
         for own in found:
@@ -61,6 +73,7 @@ def ranks(study: Study, found: Sequence[Standing]) -> Table:
                     **values,
                     "tau": _tau(own, dataset),
                     "rising": rising,
+                    "seen": _seen(study, exposures, [dataset], own.setting),
                     "origin": at.manifest.origin,
                 }
             )
@@ -72,7 +85,7 @@ def ranks(study: Study, found: Sequence[Standing]) -> Table:
             count("seeds", "Seeds"),
             *(TableColumn(m, declared(m).title, _ranked, (f"{m}_value", f"{m}_rank")) for m in methods),
             estimate("tau", "Kendall's τ to the default", "tau_", marked=False),
-            words("rising", "Not converged"), common.ORIGIN,
+            words("rising", "Not converged"), common.SEEN, common.ORIGIN,
         ),
         rows=tuple(rows),
         notes=("Rank 1 is the best.", HOW, *_not_here(study)),
@@ -84,6 +97,7 @@ def ranks(study: Study, found: Sequence[Standing]) -> Table:
 def agreement(study: Study, found: Sequence[Standing]) -> Table:
     """One row a setting, over all sets: pairs in the order of the default, τ, and who changes places."""
     rows: list[dict[str, Any]] = []
+    exposures = _exposures(study, found)
     for own in (own for own in found if own.pairs):
         whole = own.count()
         rows.append(
@@ -97,6 +111,7 @@ def agreement(study: Study, found: Sequence[Standing]) -> Table:
                 "tau": _tau(own),
                 "swapped": _names(own, False),
                 "surely": _names(own, True),
+                "seen": _seen(study, exposures, study.sets, own.setting),
             }
         )
     return Table(
@@ -107,7 +122,7 @@ def agreement(study: Study, found: Sequence[Standing]) -> Table:
             count("agree", "Same order"),
             TableColumn("range", "At least–at most", _range, ("agree_least", "agree_most")),
             estimate("tau", "Kendall's τ", "tau_", marked=False), words("swapped", "Change places"),
-            words("surely", "of them separable"),
+            words("surely", "of them separable"), common.SEEN,
         ),
         rows=tuple(rows),
         notes=(
@@ -126,6 +141,7 @@ def swaps(study: Study, found: Sequence[Standing]) -> Table:
     """One row a pair of methods and set: its difference by default, and where its sign is another one."""
     rows: list[dict[str, Any]] = []
     others = [own for own in found if own.pairs and own.setting != ONE_SEED]
+    exposures = _exposures(study, others)
     for dataset, at in study.sets.items():
         table = [{p.methods: p for p in own.pairs if p.dataset == dataset} for own in others]
         for methods in table[0] if table else ():
@@ -147,6 +163,7 @@ def swaps(study: Study, found: Sequence[Standing]) -> Table:
                     "swapped": len(where),
                     "surely": surely,
                     "where": "; ".join(where),
+                    "seen": _seen(study, exposures, [dataset], *methods),
                     "origin": at.manifest.origin,
                 }
             )
@@ -158,7 +175,7 @@ def swaps(study: Study, found: Sequence[Standing]) -> Table:
             change("default", "Default"), TableColumn("least", "Least", _signed, ("least",)),
             TableColumn("most", "Most", _signed, ("most",)), count("settings", "Settings"),
             count("swapped", "Other sign"), count("surely", "of them separable"), words("where", "Under"),
-            common.ORIGIN,
+            common.SEEN, common.ORIGIN,
         ),
         rows=tuple(rows),
         notes=(
@@ -169,6 +186,30 @@ def swaps(study: Study, found: Sequence[Standing]) -> Table:
         family=FAMILY,
         synthetic=_synthetic(study),
     )  # fmt: skip
+
+
+def _exposures(study: Study, found: Sequence[Standing]) -> dict[tuple[str, str], Exposure]:
+    """(setting, method) → what its weights were fitted to; a setting may bring other encoders."""
+    exposures = {}
+    for setting in (own.setting for own in found):
+        usual = setting in ("", ONE_SEED)
+        params = study.params if usual else params_of(study.params, f"{BEFORE}{setting}")
+        for method in study.params.methods:
+            cell = main_cell(params, method) if usual else ablation_cell(params, f"{method}-{setting}")
+            exposures[setting, method] = trained_exposure(params, cell)
+    return exposures
+
+
+def _seen(
+    study: Study, exposures: Mapping[tuple[str, str], Exposure], datasets: Iterable[str], *asked: str
+) -> str:
+    """In words. asked: settings or methods, none for all."""
+    levels, names = {}, {}
+    for (setting, method), own in exposures.items():
+        if not asked or setting in asked or method in asked:
+            names[f"{setting} {method}"] = f"{declared(method).title}, {title_of(study, setting)}"
+            levels |= {(f"{setting} {method}", dataset): level(own, dataset) for dataset in datasets}
+    return levels_in_words(levels, names)
 
 
 def _ranked(value: object) -> str:
