@@ -204,7 +204,8 @@ def _seen(
     study: Study, exposures: Mapping[tuple[str, str], Exposure], datasets: Iterable[str], *asked: str
 ) -> str:
     """In words. asked: settings or methods, none for all."""
-    levels, names = {}, {}
+    levels: dict[tuple[str, str], str] = {}
+    names: dict[str, str] = {}
     for (setting, method), own in exposures.items():
         if not asked or setting in asked or method in asked:
             names[f"{setting} {method}"] = f"{declared(method).title}, {title_of(study, setting)}"
