@@ -7,6 +7,7 @@
 # make test-all    the slow ones too: trainings, processes, whole official tables, as in CI
 # make fuzz        100,000 damaged inputs on every parser; FUZZ="--inputs 5000 --processes 2 --minutes 10"
 # make chaos       a small cell under kills, a full disk, read-only folders and more; CHAOS="--kills 20"
+# make perf-check  ratios of speed against those recorded in perf/ratios.json, of this kind of processor
 # make places      the smallest profile in two folders, for two users and time zones: equal hashes and tables
 PYTHON ?= python3
 VENV ?= .venv
@@ -15,7 +16,7 @@ export PATH := $(BIN):$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: reproduce grid ct robustness understanding test test-all lint smoke places docs fuzz chaos audit lock clean
+.PHONY: reproduce grid ct robustness understanding test test-all lint smoke places perf-check docs fuzz chaos audit lock clean
 
 $(VENV)/.installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -72,6 +73,10 @@ smoke: $(VENV)/.installed
 # The same twice, in two folders, with another user, time zone and language; then an edit and a new method.
 places: $(VENV)/.installed
 	$(BIN)/python -m tests.places
+
+# Fails where a ratio is more than 20% below the recorded one; `perf/ratios.py --record` writes them down.
+perf-check: $(VENV)/.installed
+	$(BIN)/python perf/ratios.py
 
 # The documentation as a site in scratch/docs; a link that leads nowhere is an error.
 docs: $(VENV)/.installed

@@ -88,7 +88,11 @@ NOT_RUN = {
         "needs a cell for each combination of ingredients; tests/reporting/test_attribution.py runs it"
     ),
     "bench report checklist > checklist.md": "writes by the shell; tests/reporting/test_checklist.py runs it",
+    "make perf-check": "builds the environment from the package index; tests/perf runs its parts",
     "python perf/check.py": "a measurement of minutes",
+    "python perf/ratios.py --record": "a measurement of minutes",
+    "python perf/scale.py": "a measurement of minutes",
+    "python perf/scale.py --million": "a measurement of minutes",
     "python perf/answers.py --times 2": "a measurement of minutes",
     "bench explain carzero padchest": "a row of a table of times; the page of the guide's set is run",
     "python perf/curves.py": "trainings of hours",
