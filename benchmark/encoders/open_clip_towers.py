@@ -17,7 +17,7 @@ from benchmark.core.hashing import hash_value
 from benchmark.core.pretrained import no_remote_code, refuse_code
 from benchmark.encoders.base import ImageEncoder, TextEncoder, TokenBatch
 from benchmark.encoders.cards import EncoderCard, ImageCard, TextCard
-from benchmark.encoders.weights import WeightsError, weights_path
+from benchmark.encoders.weights import WeightsError, check_grid, weights_path
 
 
 class OpenClipImage(ImageEncoder):
@@ -30,6 +30,7 @@ class OpenClipImage(ImageEncoder):
             side = card.preprocessing.side
             probe = self(torch.zeros(1, card.preprocessing.channels, side, side))
         self.width, self.grid = probe.local.shape[-1], probe.grid
+        check_grid(card.name, probe.local.shape[1], self.grid)
         pools = getattr(getattr(self.tower, "trunk", self.tower), "attn_pool", None)
         self.joint = card.pooling == "model" and pools is None
         """Whether patch tokens live in the space of the pooled vector; attention pooling leaves them out."""

@@ -17,7 +17,14 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from benchmark.core.features import ImageFeatures
 from benchmark.encoders.base import ImageEncoder
 from benchmark.encoders.cards import ImageCard
-from benchmark.encoders.weights import WeightsError, load_into, read_tensors, weights_file, weights_path
+from benchmark.encoders.weights import (
+    WeightsError,
+    check_grid,
+    load_into,
+    read_tensors,
+    weights_file,
+    weights_path,
+)
 
 _NOT_ENCODER = ("classifier.", "head.", "fc.", "decoder_", "mask_token", "bert_")
 """Beginnings of names of a file's other parts: classifiers, and decoders of masked modelling (MAE, MRM)."""
@@ -46,6 +53,7 @@ class TimmImage(ImageEncoder):
             probe = self(torch.zeros(1, card.preprocessing.channels, side, side))
         self.width = probe.local.shape[-1]
         self.grid = probe.grid
+        check_grid(card.name, probe.local.shape[1], self.grid)
         if probe.pooled.shape[-1] != self.width:
             raise WeightsError(
                 f"encoder {card.name}: pooled width {probe.pooled.shape[-1]} differs from the tokens' "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 from pathlib import Path
 
 import torch
@@ -96,6 +97,16 @@ def load_into(module: torch.nn.Module, state: dict[str, Tensor], name: str, path
         ]
         raise WeightsError(f"encoder {name}: {path} does not fit the architecture: {'; '.join(parts)}.")
     module.load_state_dict(state)
+
+
+def check_grid(name: str, tokens: int, grid: tuple[int, ...]) -> None:
+    """Raises WeightsError where patch tokens are not those of the grid, which is the nearest square where a
+    library does not say how they lie."""
+    if math.prod(grid) != tokens:
+        raise WeightsError(
+            f"encoder {name}: {tokens} patch tokens form no grid of {' x '.join(map(str, grid))}; correct "
+            "`preprocessing.size`, or take another architecture."
+        )
 
 
 def _some(keys: list[str]) -> str:

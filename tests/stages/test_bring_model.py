@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmark.core.tables import read_table
+from benchmark.encoders.weights import WeightsError, check_grid
 from tests.stages.test_documented_commands import write_models
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -130,3 +131,32 @@ def test_what_cannot_run_is_one_line_before_any_data(words, said, root, tmp_path
     assert (code, err.count("\n")) == (2, 1), err
     assert said in err
     assert not (tmp_path / "data").exists()
+
+
+def test_files_that_are_no_such_encoder_are_one_line_before_any_data(
+    root, tmp_path, bench, monkeypatch
+) -> None:
+    from tests.encoders import tiny_models as tiny
+
+    (tmp_path / "params.yaml").write_text((root / "params.yaml").read_text())
+    monkeypatch.chdir(tmp_path)
+    tiny.vision(tmp_path / "dinov2", "Dinov2")
+    pinned = f"revision: {'a' * 40}, sha256: {'b' * 64}"
+    normal = f"preprocessing: {{size: 3, mean: {tiny.MEAN}, std: {tiny.STD}}}"
+    for words, said in (
+        ("{card: efficientnet-lite0, weights: 'path:no/such.pth'}", "no such file"),
+        (f"{{card: efficientnet-lite0, sha256: {'b' * 64}}}", "the card pins bbbbbbbbbbbb"),
+        (f"{{card: rad-dino, {pinned}}}", "not a readable copy of microsoft/rad-dino on the hub"),
+        (f"{{card: rad-dino, weights: 'path:dinov2', {normal}}}", "preprocessing.size"),
+    ):
+        asked = ("--method", "clip", "--set", f"encoders.image={words}")
+        code, _, err = bench(tmp_path, "run", "--dataset", "chestxray14", *asked)
+        assert code == 2
+        assert said in err.strip().splitlines()[-1]
+        assert not (tmp_path / "data").exists()
+    asked = ("--method", "clip", "--set", "encoders.text=./dinov2")
+    code, _, err = bench(tmp_path, "run", "--dataset", "chestxray14", *asked)
+    assert (code, err.count("\n")) == (2, 1), err
+    assert "a Dinov2Model has no text tower" in err
+    with pytest.raises(WeightsError, match="200 patch tokens form no grid of 14 x 14"):
+        check_grid("x", 200, (14, 14))

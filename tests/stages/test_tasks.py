@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import shutil
 from pathlib import Path
 
@@ -165,6 +166,10 @@ def test_a_map_of_one_image_says_score_truth_and_kind(task_project, bench, tmp_p
 
 def test_transfer_stands_beside_zero_shot_and_evaluates_no_labelled_patient(task_project, bench) -> None:
     stages(bench, task_project, "clip")
+    kept = (task_project / "params.yaml").read_text()
+    params = yaml.safe_load(kept)
+    params["tasks"]["transfer"] = {"epochs": 1, "draws": 2}
+    (task_project / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     code, _, err = bench(task_project, "stage", "transfer")
     assert code == 0, err
     folder = task_project / "results/clip-main/seed-0/chestxray14"
@@ -179,17 +184,24 @@ def test_transfer_stands_beside_zero_shot_and_evaluates_no_labelled_patient(task
     )
     table = (task_project / "reports" / "transfer" / "transfer.md").read_text()
     assert "SYNTHETIC TWIN" in table
+    with (task_project / "reports" / "transfer" / "transfer.csv").open() as file:
+        (row,) = (r for r in csv.DictReader(file) if (r["cell"], r["share"]) == ("clip-main", "100%"))
+    for kind in ("encoder_last_stage", "encoder_full"):
+        assert 0 <= float(row[f"{kind}_low"]) <= float(row[f"{kind}_value"]) <= 1
     trained = (task_project / "runs" / "gloria-main" / "seed-0" / "model.safetensors").is_file()
     assert ("gloria-main" in table) != trained, "named where it is not trained"
     claims = (task_project / "reports" / "transfer" / "claims.csv").read_text()
     assert "not run" in claims, "no CARZero here"
     stamp = (folder / "transfer.parquet").stat().st_mtime_ns
-    assert bench(task_project, "stage", "transfer")[0] == 0
+    code, _, err = bench(task_project, "stage", "transfer")
+    assert code == 0
+    assert "encoder, full, on chestxray14: reused" in err
     assert (folder / "transfer.parquet").stat().st_mtime_ns == stamp
     for more, said in ((("--dataset", "openi"), "no labelled images"), (("--dataset", "opeli"), "openi")):
         code, _, err = bench(task_project, "stage", "transfer", *more)
         assert code == 2
         assert said in err.strip().splitlines()[-1]
+    (task_project / "params.yaml").write_text(kept)
 
 
 def test_a_gallery_is_made_of_twins_only(task_project, bench) -> None:
