@@ -4,12 +4,12 @@ what labels add to each of them."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from benchmark.core.errors import BenchError
 from benchmark.core.files import read_json
+from benchmark.core.tasks import task_named
 from benchmark.evaluation.evaluate import IDENTITY
-from benchmark.evaluation.tasks.transfer import TransferSettings
 from benchmark.grid.params import main_cell
 from benchmark.stages.evaluate import evaluate_task
 from benchmark.stages.questions import Answers, trained
@@ -18,6 +18,7 @@ from benchmark.stages.tuned_encoder import encoder_rows
 if TYPE_CHECKING:
     import pandas as pd
 
+    from benchmark.evaluation.tasks.transfer import TransferSettings
     from benchmark.stages.run import Session
 
 TASK = "transfer"
@@ -56,6 +57,5 @@ def transferred(session: Session, datasets: Sequence[str]) -> Answers:
 
 
 def _of_encoder(session: Session, dataset: str) -> pd.DataFrame:
-    how = session.params.tasks.get(TASK) or TransferSettings()
-    assert isinstance(how, TransferSettings)
-    return encoder_rows(session, dataset, how)
+    how = session.params.tasks.get(TASK) or task_named(TASK).Settings()
+    return encoder_rows(session, dataset, cast("TransferSettings", how))

@@ -20,7 +20,7 @@ from benchmark.encoders.trainable import How, make_trainable
 from benchmark.evaluation.evaluate import IDENTITY, evaluate, finish
 from benchmark.evaluation.operating_point import every_label, held_out_data
 from benchmark.evaluation.statistics.influence import patient_codes
-from benchmark.evaluation.tasks.transfer import TransferSettings, averaged
+from benchmark.evaluation.tasks.transfer import averaged
 from benchmark.evaluation.transfer import label_draws
 from benchmark.evaluation.tuned_encoder import tuned_encoder
 from benchmark.grid.layout import source_name
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from benchmark.core.settings import StatisticsConfig
     from benchmark.evaluation.evaluation_data import EvaluationData
+    from benchmark.evaluation.tasks.transfer import TransferSettings
     from benchmark.evaluation.trial_rows import Rows
     from benchmark.stages.run import Session
 
