@@ -162,7 +162,7 @@ def _model(card: EncoderCard, **options: Any) -> Any:
                 **options,
             ).eval()
     except Exception as error:  # open_clip and the hub raise many kinds; each means the same here
-        reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+        reason = " ".join(str(error).split())[:160] or type(error).__name__
         raise WeightsError(
             f"encoder {card.name}: open_clip cannot build '{card.architecture}' ({reason})."
         ) from None

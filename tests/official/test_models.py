@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 
 from benchmark.core.errors import BenchError
@@ -103,10 +103,15 @@ def test_what_is_no_model_of_two_towers_is_one_line(tmp_path: Path) -> None:
     for file in (*(tmp_path / "mute").glob("tokenizer*"), tmp_path / "mute" / "vocab.txt"):
         file.unlink()
     (tmp_path / "empty").mkdir()
+    shutil.copytree(tmp_path / "oc", tmp_path / "short")
+    state = load_file(tmp_path / "oc" / "open_clip_model.safetensors")
+    kept = {name: tensor for name, tensor in state.items() if name != "ln_final.bias"}
+    save_file(kept, tmp_path / "short" / "open_clip_model.safetensors")
     for spec, said in (
         (f"hf:{tmp_path / 'dino'}", "a model of type 'dinov2' has no vision and text tower"),
         (f"hf:{tmp_path / 'oc'}", "give open_clip:"),
         (f"open_clip:{tmp_path / 'clip'}", "give hf:"),
+        (f"open_clip:{tmp_path / 'short'}", r'Missing key\(s\) in state_dict: ".*ln_final\.bias"'),
         (f"hf:{tmp_path / 'empty'}", r"no config\.json"),
         (f"hf:{tmp_path / 'blind'}", r"no preprocessor_config\.json"),
         (f"hf:{tmp_path / 'mute'}", "has no vocabulary"),
