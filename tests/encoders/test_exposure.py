@@ -43,6 +43,8 @@ def test_sets_that_hold_images_of_one_another_count_together() -> None:
         assert level(nih, name) == "seen images"
         assert level((seen(name, "labels"),), "chestxray14") == "seen labels"
     assert level((seen("rsna_pneumonia", "images"),), "chestxdet10") == "seen images"
+    assert level((seen("rsna_pneumonia", "images"),), "cxr_lt_2026") == "seen images"
+    assert level(nih, "vindr_cxr") == "zero-shot"
     assert level((seen("mimic_cxr", "reports"),), "ms_cxr") == "seen reports"
     assert level((seen("chexpert", "images"),), "chexpert5x200") == "seen images"
     assert level(nih, "padchest") == level(nih, "openi") == "zero-shot"
