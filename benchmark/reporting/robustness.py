@@ -78,21 +78,26 @@ def standings(study: Study) -> list[Standing]:
     config = study.params.statistics
     first = study.ranked[0]
     default = _summaries(study, first)
-    found = [Standing("", _seeds(first), _values(default, config), first.rising)]
+    found = [Standing("", _seeds(first), _values(default, config), _rising(first))]
     if _seeds(first) > 1:
         alone = {key: own[:1] for key, own in first.scores.items()}
         lone = _summaries(study, replace(first, scores=alone))
         pairs = _pairs(default, lone, study.params.methods, config)
-        found.append(Standing(ONE_SEED, 1, _values(lone, config), first.rising, pairs))
+        found.append(Standing(ONE_SEED, 1, _values(lone, config), _rising(first, 1), pairs))
     for own in study.ranked[1:]:
         here = _summaries(study, own)
         pairs = _pairs(default, here, study.params.methods, config)
-        found.append(Standing(own.setting, _seeds(own), _values(here, config), own.rising, pairs))
+        found.append(Standing(own.setting, _seeds(own), _values(here, config), _rising(own), pairs))
     return found
 
 
 def _seeds(own: Ranked) -> int:
     return min(len(scores) for scores in own.scores.values())
+
+
+def _rising(own: Ranked, seeds: int | None = None) -> tuple[str, ...]:
+    """Methods of which any of the first `seeds` runs (None: of all) still gained at its end."""
+    return tuple(dict.fromkeys(method for method, k in own.rising if seeds is None or k < seeds))
 
 
 Summaries = dict[tuple[str, str], SeedSummary]

@@ -27,12 +27,13 @@ class Ranked:
     """Every method under one setting, with its scores on every set of the study.
 
     setting: its key in params.yaml; empty for the default. scores: (method, dataset) → (S, N, C), of its
-    seeds. rising: methods of which a run still gained when its budget ended. commits: of the trainings.
+    seeds. rising: (method, place of the seed) of runs that still gained when their budget ended. commits: of
+    the trainings.
     """
 
     setting: str
     scores: Mapping[tuple[str, str], np.ndarray]
-    rising: tuple[str, ...]
+    rising: tuple[tuple[str, int], ...]
     commits: tuple[str, ...]
 
 
@@ -85,19 +86,19 @@ def _ranked(
 ) -> Ranked | str:
     """The scores of these cells, or which of them is not trained, or not evaluated as it would be now."""
     project, params = session.project, session.params
-    jobs = [(cell, seed) for cell in cells for seed in cell.seeds or params.seeds]
-    for cell, seed in jobs:
+    jobs = [(cell, k, seed) for cell in cells for k, seed in enumerate(cell.seeds or params.seeds)]
+    for cell, _, seed in jobs:
         if not (project.run(cell.name, seed) / RUN).is_file():
             return f"{cell.name} seed {seed} is not trained"
     sessions = Sessions(session)
     scores: dict[tuple[str, str], list[np.ndarray]] = {}
     rising, commits = [], []
-    for cell, seed in jobs:
+    for cell, k, seed in jobs:
         there = sessions.of(cell)
         run = find_run(project, cell, seed, there.inputs(cell))
         if run is None:
             return f"{cell.name} seed {seed} is trained under other settings or code"
-        rising += [cell.method] if run.get("converged") is False else []
+        rising += [(cell.method, k)] if run.get("converged") is False else []
         commits += [run["commit"]] if run.get("commit") else []
         for dataset, at in sets.items():
             done = evaluation(there, CLASSIFICATION, cell, seed, dataset, run)
@@ -107,4 +108,4 @@ def _ranked(
                 aligned_scores(Predictions.load(done.files[1]), at)
             )
     stacked = {key: np.stack(own) for key, own in scores.items()}
-    return Ranked(setting, stacked, tuple(dict.fromkeys(rising)), tuple(dict.fromkeys(commits)))
+    return Ranked(setting, stacked, tuple(rising), tuple(dict.fromkeys(commits)))

@@ -39,8 +39,8 @@ def study():
     chosen = SimpleNamespace(labels=labels, patients=patients, classes=("a", "b"))
     at = SimpleNamespace(chosen=chosen, manifest=SimpleNamespace(origin="twin"))
     ranked = (
-        Ranked("", scores((0.5, 1.5, 3.0), 3), (), ("c0ffee0123456",)),
-        Ranked("lite2", scores((0.5, 1.5, 3.0), 1), ("carzero",), ("c0ffee0123456",)),
+        Ranked("", scores((0.5, 1.5, 3.0), 3), (("clip", 0), ("radzero", 2)), ("c0ffee0123456",)),
+        Ranked("lite2", scores((0.5, 1.5, 3.0), 1), (("carzero", 0),), ("c0ffee0123456",)),
         Ranked("width-32", scores((0.5, 3.0, 1.5), 1), (), ("badcafe012345",)),
     )
     return Study(params, {"padchest": at}, ranked, {"width-128": "clip-width-128 seed 0 is not trained"})
@@ -74,7 +74,7 @@ def test_tables_and_figure_hold_every_setting_and_name_those_that_were_not_run(s
     of_ranks = ranks(study, found)
     assert [row["setting"] for row in of_ranks.rows] == ["default", ONE_SEED, "lite2", "width-32"]
     assert of_ranks.rows[3]["carzero"][1] == 1
-    assert of_ranks.rows[2]["rising"] == "CARZero"
+    assert [row["rising"] for row in of_ranks.rows] == ["CLIP, RadZero", "CLIP", "CARZero", ""]
     assert [row["swapped"] for row in agreement(study, found).rows][-1] == "CARZero/RadZero (padchest)"
     (pair,) = [row for row in swaps(study, found).rows if row["swapped"]]
     assert (pair["a"], pair["b"], pair["surely"], pair["where"]) == ("carzero", "radzero", 1, "width 32")
