@@ -30,7 +30,7 @@ from benchmark.reporting.on_disk import training_record
 from benchmark.reporting.task_results import TaskResults, value_text
 from benchmark.stages.evaluate import evaluate_task
 from benchmark.stages.features import shared_image_encoder, shared_text_encoder
-from benchmark.stages.own_encoders import Sessions, check_encoders, told, trained
+from benchmark.stages.own_encoders import Sessions, as_evaluated, check_encoders, told, trained
 from benchmark.stages.references import floor_on_disk, probes, referred
 from benchmark.stages.released import PairedSession
 from benchmark.stages.run import Say, Session
@@ -166,6 +166,7 @@ def _published(
     from benchmark.stages.features import device
     from benchmark.training.provenance import commit, device_name, versions
 
+    session.params = as_evaluated(session.params)
     run = {
         "identity": identity,
         "method": cell.method,

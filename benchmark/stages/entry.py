@@ -16,7 +16,7 @@ from benchmark.grid.params_file import load_params
 from benchmark.grid.parts import ENCODERS, OF_ENCODERS, VOLUMES
 from benchmark.grid.robust_cells import params_of
 from benchmark.stages.features import image_store, text_store
-from benchmark.stages.own_encoders import Sessions, check_encoders, found
+from benchmark.stages.own_encoders import Sessions, as_evaluated, check_encoders, found
 from benchmark.stages.prepare import note_official, source_of
 from benchmark.stages.run import Session
 from benchmark.stages.summarise import FILES, Summary, contents, summarise, summary_key
@@ -34,7 +34,7 @@ def context() -> tuple[Project, Params]:
 def session(part: str = "") -> Session:
     """part: `ct` for the settings of CT volumes, or the group of a setting of `robustness`."""
     project, params = context()
-    return Session(project, params_of(params, part), lambda line: print(line, file=sys.stderr))
+    return Session(project, as_evaluated(params_of(params, part)), lambda line: print(line, file=sys.stderr))
 
 
 def prepare_stage(dataset: str) -> str:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from benchmark.core.hashing import hash_value
+from benchmark.core.tasks import task_named
 from benchmark.grid.encoder_params import EncoderParams
 from benchmark.grid.params import Cell, Params, encoders_of
 from benchmark.stages.evaluate import enter_evaluations, find_evaluations
@@ -14,11 +15,19 @@ from benchmark.stages.features import shared_image_encoder, shared_text_encoder
 from benchmark.stages.run import Session, train_one
 
 
+def as_evaluated(params: Params) -> Params:
+    """The same parameters with the settings of each task in its own class, which evaluations ask for; a file
+    of parameters is read with classes that stand for them (`grid.declared`)."""
+    tasks = {name: task_named(name).Settings(**own.model_dump()) for name, own in params.tasks.items()}
+    return params.model_copy(update={"tasks": tasks})
+
+
 class Sessions:
     """The session of each cell. Manifests, aligned texts and what was evaluated are those of the shared one;
     features, and what is made of them, are of the cell's encoders."""
 
     def __init__(self, shared: Session) -> None:
+        shared.params = as_evaluated(shared.params)
         self.shared = shared
         self._made: dict[str, Session] = {}
 

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from benchmark.core.errors import ParamsError
+from benchmark.core.tasks import task_named
 from benchmark.grid.layout import Project
 from benchmark.grid.modality import for_datasets
 from benchmark.grid.params import ablation_cell, cell_named, main_cell
 from benchmark.grid.params_file import load_params
 from benchmark.grid.request import Request, plan
+from benchmark.stages.own_encoders import Sessions, as_evaluated
 
 
 @pytest.fixture(scope="module")
@@ -67,3 +71,14 @@ def test_bench_run_picks_them_by_the_dataset(project):
 def test_radiographs_and_volumes_are_not_mixed(project, dataset, train):
     with pytest.raises(ParamsError, match="CT volumes"):
         plan(project, Request("clip", dataset, train=train))
+
+
+def test_an_evaluation_is_given_settings_of_the_tasks_own_class(project):
+    """Parameters are read with classes that stand for those of the tasks, which no evaluation may notice."""
+    for params in (load_params(project.params), for_datasets(load_params(project.params), ["ct_rate"])):
+        given = Sessions(SimpleNamespace(params=params)).shared.params
+        assert given.tasks.keys() == params.tasks.keys()
+        for name, own in given.tasks.items():
+            assert type(own) is type(task_named(name)).Settings, name
+            assert own.model_dump() == params.tasks[name].model_dump()
+        assert as_evaluated(given).tasks == given.tasks
