@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from benchmark.core.errors import ParamsError
-from benchmark.core.settings import FINE_TUNING, TrainConfig, set_fields
-from benchmark.grid.encoder_params import EncoderChanges
-from benchmark.grid.params import MethodChanges, Params, PromptAblation
+from benchmark.core.settings import set_fields
+from benchmark.grid.params import Params, PromptAblation, with_frozen_encoders
 from benchmark.grid.robustness import RobustnessParams
 
 KINDS = {"cxr": "plane radiographs", "ct": "CT volumes"}
@@ -46,21 +45,11 @@ def on_volumes(params: Params) -> Params:
             "encoders": params.encoders.model_copy(update={"image": ct.image}),
             "texts": ct.texts,
             "training": training,
-            "method": {name: _frozen(own) for name, own in params.method.items()},
+            "method": with_frozen_encoders(params).method,
             "tasks": ct.tasks,
             "cells": ct.cells,
             "attribution": {},
             "robustness": RobustnessParams(),
             "prompt_ablation": PromptAblation(),
         }
-    )
-
-
-def _frozen(own: MethodChanges) -> MethodChanges:
-    """A method's settings where its encoders stay frozen: those that act on encoders fall away with them."""
-    if own.encoders == EncoderChanges():
-        return own
-    training = {k: v for k, v in set_fields(own.training).items() if k not in FINE_TUNING}
-    return own.model_copy(
-        update={"encoders": EncoderChanges(), "training": TrainConfig.model_validate(training)}
     )

@@ -35,6 +35,7 @@ from benchmark.core.validation import complaint_at
 from benchmark.data.cards import View, load_card
 from benchmark.grid.declared import configure, declared, task_settings
 from benchmark.grid.encoder_params import EncoderChanges, EncoderParams
+from benchmark.grid.parts import OF_ENCODERS
 from benchmark.grid.robustness import RobustnessParams
 from benchmark.grid.strict import Strict
 from benchmark.prompts.settings import PromptParams, Style, TextChanges, TextParams
@@ -378,6 +379,19 @@ def _consumed(params: Params, cell: Cell) -> Cell:
     return cell
 
 
+def with_frozen_encoders(params: Params) -> Params:
+    """Methods without encoders of their own; settings that act on these fall away with them."""
+
+    def frozen(own: MethodChanges) -> MethodChanges:
+        if own.encoders == EncoderChanges():
+            return own
+        training = {k: v for k, v in set_fields(own.training).items() if k not in FINE_TUNING}
+        update = {"encoders": EncoderChanges(), "training": TrainConfig.model_validate(training)}
+        return own.model_copy(update=update)
+
+    return params.model_copy(update={"method": {name: frozen(own) for name, own in params.method.items()}})
+
+
 def encoders_of(params: Params, cell: Cell) -> EncoderParams:
     """The encoders of a cell: its own, and the shared ones where it names none."""
     own = {name: value for name, value in set_fields(cell.encoders).items() if value is not None}
@@ -390,13 +404,14 @@ def main_name(params: Params, method: str) -> str:
 
 
 def ablation_cell(params: Params, name: str) -> Cell:
-    """The cell `cells.<name>`: its method's main cell with the stated changes."""
+    """The cell `cells.<name>`: its method's main cell with the stated changes. Cells of tables of encoders
+    say themselves which they have and train; the others have those of their method."""
     if name not in params.cells:
         near = closest(name, params.cells)
         hint = f" Did you mean '{near}'?" if near else ""
         raise ParamsError(f"params.yaml: no cell '{name}' under cells.{hint}")
     change = params.cells[name]
-    base = main_cell(params, change.method)
+    base = main_cell(with_frozen_encoders(params) if change.table in OF_ENCODERS else params, change.method)
     cell = Cell(
         name=name,
         method=change.method,
