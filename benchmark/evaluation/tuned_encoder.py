@@ -3,7 +3,7 @@ vector."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,7 @@ def tuned_encoder(
     draw: LabelDraw,
     *,
     epochs: int,
-    learning_rate: float,
+    learning_rates: Sequence[float],
     batch: int,
     device: str,
     seed: int,
@@ -39,9 +39,9 @@ def tuned_encoder(
 
     The linear layer starts as the linear probe of the encoder as it was, which keeps what the encoder knows
     (Kumar et al. 2022, ICLR, "Fine-Tuning can Distort Pretrained Features", sec. 3.4); the checked patients
-    choose its penalty. Then binary cross-entropy, AdamW. The weights are those after the epoch with the
-    lowest loss on the checked patients, the probe where no epoch is better. A class that the draw does not
-    show scores 0 everywhere, an AUROC of 0.5.
+    choose its penalty. Then binary cross-entropy, AdamW, once with each learning rate from the same start.
+    The weights are those after the epoch, of any rate, with the lowest loss on the checked patients, the
+    probe where none is better. A class that the draw does not show scores 0 everywhere, an AUROC of 0.5.
     """
     encoder.to(device)
 
@@ -63,7 +63,6 @@ def tuned_encoder(
     truth = torch.from_numpy(labels.astype(np.float32)).to(device)
     parts = nn.ModuleDict({"encoder": encoder, "head": head})
     trained = [p for p in parts.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(trained, lr=learning_rate, weight_decay=0.01)
 
     def loss(chosen: NDArray[np.int64], logits: Tensor) -> Tensor:
         known = (truth[chosen] >= 0) & fitted
@@ -75,10 +74,7 @@ def tuned_encoder(
     def checked() -> float:
         return float(loss(draw.check, whole(log_odds, rows[draw.check])))
 
-    best, kept = checked(), _copied(parts)
-    shuffle = np.random.default_rng(seed)
-    for _ in range(epochs if fitted.any() else 0):
-        order = shuffle.permutation(draw.fit)
+    def epoch(optimiser: torch.optim.Optimizer, order: NDArray[np.int64]) -> None:
         for k in range(0, len(order), batch):
             step = order[k : k + batch]
             with torch.enable_grad():
@@ -87,9 +83,18 @@ def tuned_encoder(
             now.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(trained, 1.0)
             optimiser.step()
-        after = checked()
-        if after < best:
-            best, kept = after, _copied(parts)
+
+    start = _copied(parts)
+    best, kept = checked(), start
+    for rate in learning_rates if fitted.any() else ():
+        parts.load_state_dict(start)
+        optimiser = torch.optim.AdamW(trained, lr=rate, weight_decay=0.01)
+        shuffle = np.random.default_rng(seed)
+        for _ in range(epochs):
+            epoch(optimiser, shuffle.permutation(draw.fit))
+            after = checked()
+            if after < best:
+                best, kept = after, _copied(parts)
     parts.load_state_dict(kept)
     return lambda chosen: whole(log_odds, chosen).cpu().numpy().astype(np.float64)
 

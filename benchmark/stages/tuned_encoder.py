@@ -38,6 +38,10 @@ if TYPE_CHECKING:
 TUNED: tuple[How, ...] = ("last stage", "full")
 """What of the encoder is tuned, each a metric of its own (`metric_of`)."""
 
+RATES = (1.0, 0.1)
+"""Parts of the task's learning rate, which is that of alignments, of which the checked patients of a draw
+choose: an encoder that is trained already may want a smaller one."""
+
 
 def metric_of(how: How, percent: str) -> str:
     """`auroc_encoder_full_10`: an encoder of which all weights were tuned with 10% of the labels."""
@@ -48,8 +52,9 @@ def encoder_rows(session: Session, dataset: str, how: TransferSettings) -> pd.Da
     """Metric rows, their identity empty: they are the same for every method that shares the encoder.
 
     Made, or reused where nothing that they rest on changed; for what is tuned each has files of its own, so
-    that a killed call goes on with the next. how: of task `transfer`, whose learning rate, epochs and batch
-    hold for encoders too. Raises BenchError where no patient beside those evaluated has labels.
+    that a killed call goes on with the next. how: of task `transfer`, whose learning rate (by
+    RATES), epochs and batch hold for encoders too. Raises BenchError where no patient beside those evaluated
+    has labels.
     """
     import pandas as pd
 
@@ -69,6 +74,7 @@ def encoder_rows(session: Session, dataset: str, how: TransferSettings) -> pd.Da
             protocol=data.chosen.info,
             labels=[data.content("labels"), every_label(data)],
             settings=how.model_dump(mode="json", exclude={"datasets"}),
+            rates=RATES,
             statistics=session.params.statistics.model_dump(mode="json"),
             numerics=numerics.state(),
             source=source("benchmark.evaluation.tuned_encoder", "benchmark.encoders.trainable"),
@@ -102,7 +108,8 @@ def _make(
                 make_trainable(encoder, tuned)
                 score = tuned_encoder(
                     encoder, found.pixels, other.rows, labels, draw,
-                    epochs=how.epochs, learning_rate=how.learning_rate, batch=how.batch_size, device=device(),
+                    epochs=how.epochs, learning_rates=[how.learning_rate * part for part in RATES],
+                    batch=how.batch_size, device=device(),
                     seed=derive_seed(number, "transfer", tuned, f"{len(draw.rows)}"),
                 )  # fmt: skip
                 scored.append(_auroc(score(data.rows), data, session.params.statistics))

@@ -29,11 +29,11 @@ def images() -> tuple[np.ndarray, np.ndarray]:
     return pixels.clip(0, 255).astype(np.uint8), labels
 
 
-def tune(pixels, labels, trained="full", epochs=15, draw=DRAW, learning_rate=0.01):
+def tune(pixels, labels, trained="full", epochs=15, draw=DRAW, learning_rates=(0.01,)):
     encoder = Blocks()
     make_trainable(encoder, trained)
     rows = np.arange(60)
-    how = {"epochs": epochs, "learning_rate": learning_rate, "batch": 16, "device": "cpu", "seed": 3}
+    how = {"epochs": epochs, "learning_rates": learning_rates, "batch": 16, "device": "cpu", "seed": 3}
     score = tuned_encoder(encoder, pixels, rows, labels, draw, **how)
     return encoder, score(rows)
 
@@ -61,10 +61,10 @@ def test_tuning_lowers_the_loss_of_the_probe_that_it_starts_from(images) -> None
 def test_only_what_is_to_be_tuned_moves_and_nothing_where_no_epoch_helps(images) -> None:
     pixels, labels = images
     itself = LabelDraw(DRAW.fit, DRAW.fit)  # so that some epoch lowers the loss
-    encoder, _ = tune(pixels, labels, "last stage", draw=itself, learning_rate=1e-3)
+    encoder, _ = tune(pixels, labels, "last stage", draw=itself, learning_rates=[1e-3])
     assert torch.equal(encoder.stem.weight, Blocks().stem.weight)
     assert not torch.equal(encoder.norm.weight, Blocks().norm.weight)
-    encoder, found = tune(pixels, labels, epochs=2, learning_rate=10.0)
+    encoder, found = tune(pixels, labels, epochs=2, learning_rates=[10.0])
     assert all(torch.equal(v, encoder.state_dict()[k]) for k, v in Blocks().state_dict().items())
     assert np.array_equal(found, tune(pixels, labels, epochs=0)[1])
 
@@ -74,3 +74,12 @@ def test_a_draw_of_one_kind_of_image_leaves_everything_at_the_start(images) -> N
     encoder, found = tune(pixels, np.zeros((60, 3), np.int8))
     assert (found == 0).all()
     assert torch.equal(encoder.stem.weight, Blocks().stem.weight)
+
+
+def test_checked_patients_choose_the_rate_whatever_its_place(images) -> None:
+    pixels, labels = images
+    encoder, found = tune(pixels, labels, epochs=5)
+    for rates in ((0.01, 10.0), (10.0, 0.01)):
+        other, scores = tune(pixels, labels, epochs=5, learning_rates=rates)
+        assert np.array_equal(scores, found), "each rate starts anew, and one that is too high is not kept"
+        assert torch.equal(encoder.stem.weight, other.stem.weight)
