@@ -146,7 +146,7 @@ def test_files_that_are_no_such_encoder_are_one_line_before_any_data(
     for words, said in (
         ("{card: efficientnet-lite0, weights: 'path:no/such.pth'}", "no such file"),
         (f"{{card: efficientnet-lite0, sha256: {'b' * 64}}}", "the card pins bbbbbbbbbbbb"),
-        (f"{{card: rad-dino, {pinned}}}", "not a readable copy of microsoft/rad-dino on the hub"),
+        (f"{{card: rad-dino, {pinned}}}", "neither in the hub's cache here nor to be had"),
         (f"{{card: rad-dino, weights: 'path:dinov2', {normal}}}", "preprocessing.size"),
     ):
         asked = ("--method", "clip", "--set", f"encoders.image={words}")

@@ -170,8 +170,10 @@ def test_gradient_caching_gives_the_gradients_of_the_whole_batch(name: str) -> N
         again, cached = stepped(name, encoder_chunk=chunk)
         assert again == pytest.approx(loss, rel=1e-5)
         for key, gradient in whole.items():
-            largest = float(gradient.abs().max())
-            torch.testing.assert_close(cached[key], gradient, rtol=1e-4, atol=1e-4 * largest)
+            # A bias that shifts every logit alike has no gradient but rounding, of which nothing is asked.
+            own, all_of_it = (float(g.abs().max()) for g in (gradient, whole["image.stem.weight"]))
+            near = max(1e-4 * own, 1e-6 * all_of_it)
+            torch.testing.assert_close(cached[key], gradient, rtol=1e-4, atol=near)
 
 
 @pytest.mark.parametrize("chunk", [None, 4])
