@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 
 import pytest
@@ -65,3 +66,14 @@ def test_wrong_settings_are_one_line() -> None:
         task_settings({"retrieval": {"datasets": ["padchest"], "pair": "all"}})
     (own,) = task_settings({"retrieval": ["padchest"]}).values()
     assert own.datasets == ("padchest",)
+
+
+def test_the_settings_of_the_project_are_read_without_torch(root) -> None:
+    code = (
+        "import sys; from pathlib import Path; from benchmark.grid.params_file import load_params; "
+        "load_params(Path(sys.argv[1])); print('torch' in sys.modules)"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code, str(root / "params.yaml")], capture_output=True, text=True, check=True
+    )
+    assert found.stdout.strip() == "False"
