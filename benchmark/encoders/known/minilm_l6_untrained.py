@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from benchmark.encoders.base import TextEncoder
+from typing import TYPE_CHECKING
+
 from benchmark.encoders.cards import ENCODERS, Seen, TextCard
+
+if TYPE_CHECKING:
+    from benchmark.encoders.base import TextEncoder
 
 
 class UntrainedMiniLM:
