@@ -10,7 +10,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
@@ -26,6 +25,7 @@ from benchmark.grid.request import Request, plan
 from benchmark.stages.processes import with_ranks
 from benchmark.stages.ray_tasks import ask, run_logged
 from benchmark.stages.versions import check_ranks, difference, versions
+from tests.stages.waiting import wait_for
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -42,13 +42,6 @@ def start(home: Path, *arguments: str, **environment: str) -> subprocess.Popen[s
         stderr=subprocess.PIPE,
         text=True,
     )
-
-
-def wait_for(found, seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
-    while not found():
-        assert time.monotonic() < deadline, "nothing came in time"
-        time.sleep(0.05)
 
 
 @pytest.mark.slow
@@ -97,7 +90,7 @@ def test_a_rank_that_dies_ends_the_command_and_the_run_goes_on_later(fresh_copy,
         start(fresh_copy, "-m", "benchmark", *command, RANK=str(rank), LOCAL_RANK=str(rank), **common)
         for rank in range(2)
     ]
-    wait_for(lambda: list((fresh_copy / "runs").glob("*/seed-0/state.pt")))
+    wait_for(lambda: list((fresh_copy / "runs").glob("*/seed-0/state.pt")), 120)
     ranks[1].send_signal(signal.SIGKILL)
     out, err = ranks[0].communicate(timeout=60)
     assert ranks[0].returncode == 1

@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.stages.waiting import wait_for
+
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(3600), pytest.mark.filterwarnings("ignore")]
 
 COMMAND = ("run", "--method", "carzero", "--dataset", "chestxray14", "--seeds", "0,1")
@@ -39,14 +41,6 @@ def cluster(monkeypatch):
     )
     yield cluster
     cluster.shutdown()
-
-
-def wait_for(found, seconds: float = 900):
-    deadline = time.monotonic() + seconds
-    while not (value := found()):
-        assert time.monotonic() < deadline, "nothing came in time"
-        time.sleep(0.1)
-    return value
 
 
 def starts(log: Path) -> int:

@@ -8,13 +8,13 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 import torch
 
 from tests.stages.slurm_node import missing, slurm_node
+from tests.stages.waiting import wait_for
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(3600), pytest.mark.filterwarnings("ignore")]
 
@@ -38,14 +38,6 @@ def slurm(tmp_path, monkeypatch):
 
         yield call
         call("scancel", "--user", str(os.getuid()))
-
-
-def wait_for(found, seconds: float = 900):
-    deadline = time.monotonic() + seconds
-    while not (value := found()):
-        assert time.monotonic() < deadline, "nothing came in time"
-        time.sleep(0.1)
-    return value
 
 
 def states(slurm) -> dict[str, str]:
