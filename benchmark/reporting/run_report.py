@@ -16,7 +16,6 @@ from benchmark.encoders.exposure import (
     Exposure,
     as_records,
     exposure_of,
-    exposure_of_encoder,
     joined,
     level,
     trained_on,
@@ -27,6 +26,7 @@ from benchmark.grid.params import Cell, encoders_of
 from benchmark.grid.request import Plan, Request, plan
 from benchmark.reporting.numbers import p_text, signed_text
 from benchmark.reporting.on_disk import training_record
+from benchmark.reporting.seen import encoder_exposure
 from benchmark.reporting.task_results import TaskResults, value_text
 from benchmark.stages.evaluate import evaluate_task
 from benchmark.stages.features import shared_image_encoder, shared_text_encoder
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from benchmark.evaluation.evaluation_data import EvaluationData
-    from benchmark.grid.encoder_params import EncoderParams
     from benchmark.training.distributed import Group
     from methods.base import Method
 
@@ -88,12 +87,8 @@ def carry_out(project: Project, request: Request, say: Say, group: Group | None 
         if session.processes.first:
             record_results(own, cell, seed, run, found)
     train = trained_on(todo.params.data.train)
-    seen = [_of_encoders(encoders_of(todo.params, cell)) for cell in todo.cells]
+    seen = [encoder_exposure(todo.params, cell) for cell in todo.cells]
     return _report(session, todo, tasks, joined([*seen, train]))
-
-
-def _of_encoders(encoders: EncoderParams) -> Exposure:
-    return joined([exposure_of_encoder(encoders.image, "image"), exposure_of_encoder(encoders.text, "text")])
 
 
 def carry_out_checkpoint(

@@ -37,9 +37,13 @@ def levels_in_words(levels: Mapping[tuple[str, str], str], headings: Mapping[str
     return "; ".join(f"{said}: {', '.join(where)}" for said, where in found.items())
 
 
+def encoder_exposure(params: Params, cell: Cell) -> Exposure:
+    """What the encoders of a cell were fitted to."""
+    own = encoders_of(params, cell)
+    return joined([exposure_of_encoder(own.image, "image"), exposure_of_encoder(own.text, "text")])
+
+
 def trained_exposure(params: Params, cell: Cell) -> Exposure:
     """Of a cell that is trained here: what its encoders were fitted to, then the training set's images and
     reports."""
-    own = encoders_of(params, cell)
-    encoders = [exposure_of_encoder(own.image, "image"), exposure_of_encoder(own.text, "text")]
-    return joined([*encoders, trained_on(params.data.train)])
+    return joined([encoder_exposure(params, cell), trained_on(params.data.train)])
