@@ -11,7 +11,7 @@ from benchmark.commands.common import JsonOption, emit, watched
 
 if TYPE_CHECKING:
     from benchmark.core.tables import Origin
-    from benchmark.data.check import CheckReport
+    from benchmark.data.check_report import CheckReport, ClassCounts
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -59,7 +59,8 @@ def check(
 ) -> int:
     """Compare files with the card: counts, images, labels, patients. Exit 1 where something is off."""
     from benchmark.core.errors import ParamsError
-    from benchmark.data.check import Against, check_dataset
+    from benchmark.data.check import check_dataset
+    from benchmark.data.check_images import Against
     from benchmark.prompts.lexicon import load_lexicon
 
     if against_root is not None and against is None:
@@ -230,21 +231,17 @@ def _text(report: CheckReport) -> str:
         ]
         lines.append(f"{where:<10} {', '.join(shown)}")
     for name, about in report.protocols.items():
-        if "reason" in about:
+        if about.reason:
             lines.append(f"protocol   {name}: not here")
             continue
-        official = f" of {about['expected']:,}" if about["expected"] else ""
-        lines.append(f"protocol   {name}: {about['images']:,}{official} images, {about['classes']} classes")
+        official = f" of {about.expected:,}" if about.expected else ""
+        lines.append(f"protocol   {name}: {about.images:,}{official} images, {about.classes} classes")
     if report.images:
-        kinds = ", ".join(f"{n:,} {kind}" for kind, n in list(report.images["kinds"].items())[:4])
-        lines.append(f"images     {report.images['opened']:,} opened: {kinds}")
+        kinds = ", ".join(f"{n:,} {kind}" for kind, n in list(report.images.kinds.items())[:4])
+        lines.append(f"images     {report.images.opened:,} opened: {kinds}")
     if report.overlap:
-        shared = ", ".join(
-            f"{report.overlap[k]} {k}"
-            for k in ("patients", "images", "contents", "alike")
-            if k in report.overlap
-        )
-        lines.append(f"against    training part of {report.overlap['against']}: {shared} in common")
+        shared = ", ".join(f"{count} {what}" for what, count in report.overlap.numbers().items())
+        lines.append(f"against    training part of {report.overlap.against}: {shared} in common")
     lines += ["", *_label_table(report.labels)]
     for title, remarks in (("note", report.notes), ("PROBLEM", report.problems)):
         lines += ["", *(f"{title:<8} {remark}" for remark in remarks)] if remarks else []
@@ -252,15 +249,15 @@ def _text(report: CheckReport) -> str:
     return "\n".join(lines)
 
 
-def _label_table(rows: list[dict[str, Any]]) -> list[str]:
+def _label_table(rows: list[ClassCounts]) -> list[str]:
     """Classes with their states, the most frequent first."""
-    width = max([len(r["class"]) for r in rows], default=5)
+    width = max([len(row.name) for row in rows], default=5)
     columns = ("positive", "negative", "uncertain", "missing", "patients")
     head = f"{'class':<{width}}  " + "  ".join(f"{c:>9}" for c in columns) + "  group"
     out = [head]
-    for row in sorted(rows, key=lambda r: -r["positive"]):
-        official = row["official_group"]
-        group = row["group"] + (f" (official: {official})" if official not in (None, row["group"]) else "")
-        numbers = "  ".join(f"{row[c]:>9,}" for c in columns)
-        out.append(f"{row['class']:<{width}}  {numbers}  {group}")
+    for row in sorted(rows, key=lambda row: -row.positive):
+        official = row.official_group
+        group = row.group + (f" (official: {official})" if official not in (None, row.group) else "")
+        numbers = "  ".join(f"{getattr(row, c):>9,}" for c in columns)
+        out.append(f"{row.name:<{width}}  {numbers}  {group}")
     return out

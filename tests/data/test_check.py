@@ -11,7 +11,9 @@ import pytest
 from PIL import Image
 
 from benchmark.cli import main
-from benchmark.data.check import Against, CheckReport, check_dataset
+from benchmark.data.check import check_dataset
+from benchmark.data.check_images import Against
+from benchmark.data.check_report import CheckReport
 
 CARD = """
 name: {name}
@@ -92,9 +94,11 @@ def test_a_right_tree_has_no_problem(tree: Path) -> None:
     report = check_dataset("toy", tree, "official", workers=1)
     assert report.ok, problems(report)
     assert report.counts["all"]["images"] == (5, 5)
-    assert report.images["opened"] == 5
-    assert report.images["kinds"] == {"16x16 uint8": 5}
-    rows = {r["class"]: r for r in report.labels}
+    found = report.to_json()
+    assert found["images"]["opened"] == 5
+    assert found["images"]["kinds"] == {"16x16 uint8": 5}
+    assert found["overlap"] == {}
+    rows = {row["class"]: row for row in found["labels"]}
     assert rows["Edema"] | {"group": ""} == {
         "class": "Edema", "positive": 2, "negative": 3, "uncertain": 0, "missing": 0, "patients": 2,
         "official_group": None, "group": "",
@@ -117,9 +121,11 @@ def test_images_that_are_unreadable_doubled_or_blank(tree: Path) -> None:
     shutil.copy(tree / "c.png", tree / "d.png")
     Image.fromarray(np.full((16, 16), 7, np.uint8)).save(tree / "e.png")
     report = check_dataset("toy", tree, "official", workers=1)
-    assert report.images["unreadable"][0]["image_id"] == "a.png"
-    assert "truncated" in report.images["unreadable"][0]["reason"]
-    assert report.images["duplicates"] == [["c.png", "d.png"]]
+    assert report.images is not None
+    (unreadable,) = report.images.unreadable
+    assert unreadable.image_id == "a.png"
+    assert "truncated" in unreadable.reason
+    assert report.images.duplicates == (("c.png", "d.png"),)
     text = problems(report)
     assert "unreadable images: 1" in text
     assert "same content: 2" in text
@@ -135,7 +141,8 @@ def test_processes_find_the_same(tmp_path: Path, cards: Path) -> None:
     two = check_dataset("toy", root, "official", workers=2, on_progress=lambda *s: steps.append(s))
     one = check_dataset("toy", root, "official", workers=1)
     assert two.to_json() == one.to_json()
-    assert two.images["duplicates"] == [["5.png", "66.png"]]
+    assert two.images is not None
+    assert two.images.duplicates == (("5.png", "66.png"),)
     assert steps[-1] == (70, 70)
 
 
@@ -176,7 +183,8 @@ def test_overlap_with_a_training_set(tmp_path: Path, tree: Path) -> None:
     report = check_dataset(
         "toy", tree, "official", against=Against("toy_train", other, "official"), workers=1
     )
-    assert report.overlap == {
+    assert report.overlap is not None
+    assert report.overlap.to_json() == {
         "against": "toy_train", "training_images": 2, "same_ids": True,
         "patients": 1, "images": 1, "contents": 1,
     }  # fmt: skip
@@ -200,8 +208,9 @@ def test_images_that_look_alike_are_a_note(tmp_path: Path, tree: Path) -> None:
     cv2.imwrite(str(other / "y.png"), film(4))
     against = Against("toy_train", other, "official")
     report = check_dataset("toy", tree, "official", against=against, alike=True, workers=1)
-    assert report.overlap["contents"] == 0
-    assert report.overlap["alike"] == 1
+    assert report.overlap is not None
+    assert report.overlap.contents == 0
+    assert report.overlap.alike == 1
     assert any("d.png ~ x.png" in str(note) for note in report.notes)
     assert any("holds images of toy_train" in str(note) for note in report.notes)
     assert report.ok

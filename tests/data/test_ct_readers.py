@@ -121,7 +121,8 @@ def test_rows_and_volumes_that_lack_each_other(ct_rate: Path) -> None:
     said = " ".join(map(str, report.problems))
     assert "label without an image: 1 (valid_2_a_1)" in said
     assert "image file without a row in the label table: 1 (valid_9_a_1)" in said
-    assert report.images["opened"] == 3
+    assert report.images is not None
+    assert report.images.opened == 3
 
 
 @pytest.mark.parametrize(
@@ -168,7 +169,9 @@ def test_two_mappings_of_rad_chestct(rad_chestct: Path) -> None:
         assert len(chosen.classes) == {"single": 16, "multi": 16, "hlip": 14, "rest": 67}[protocol]
     assert found["single"] == ["Hiatal hernia"]
     assert found["multi"] == ["Hiatal hernia", "Lung nodule"]
-    assert check_dataset("rad_chestct", rad_chestct, "official").images["opened"] == 2
+    opened = check_dataset("rad_chestct", rad_chestct, "official").images
+    assert opened is not None
+    assert opened.opened == 2
 
 
 def test_decoded_volumes_are_kept_by_content(ct_rate: Path, tmp_path: Path) -> None:
