@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +13,7 @@ from benchmark.commands.common import JsonOption, emit, progress
 
 if TYPE_CHECKING:
     from benchmark.prompts.llm.backends import Backend
+    from benchmark.prompts.scoring import Agreement
 
 EPILOG = (
     "bench prompts show reports/s50414267.txt · "
@@ -95,14 +98,12 @@ def align(
     card = load_card(dataset) if dataset else None
     if out.suffix != ".parquet":
         raise ParamsError(f"--out {out}: name a .parquet file.")
-    info: dict[str, Any]
-    said: list[str] = []
     if aligner not in (LLM, REPLAY):
-        made, lexicon = ALIGNERS.get(aligner)(), load_lexicon()
+        rules, lexicon = ALIGNERS.get(aligner)(), load_lexicon()
         reports = read_reports(source)
         with progress() as bar:
             steps = bar.track(reports.items(), total=len(reports), description="align")
-            table = aligned_table((key, align_report(text, made, lexicon, rule)) for key, text in steps)
+            table = aligned_table((key, align_report(text, rules, lexicon, rule)) for key, text in steps)
         lost = lost_sentences(table, card)
         lost.stop_above(dataset or "")
         if summary:
@@ -110,13 +111,13 @@ def align(
         info = {
             "aligner": aligner,
             "task": "summarise" if summary else "align",
-            "aligner_hash": made.hash,
+            "aligner_hash": rules.hash,
             "sentences": lost.sentences,
             "unnamed": lost.unnamed,
             "outside_lexicon": dict(lost.concepts),
         }
         write_table(out, table, {**info, "rule": rule})
-        said = lost.said()
+        sentences, said, silent = lost.sentences, lost.said(), False
     else:
         from benchmark.prompts.llm.aligner import align_with_llm, replay, require_consent
         from benchmark.prompts.llm.protocol import ALIGN, SUMMARISE
@@ -144,16 +145,22 @@ def align(
                     progress=lambda done, total: bar.update(step, completed=done, total=total),
                 )
         result.save(out)
-        table, info = result.table, {"aligner": aligner, **result.info}
-    value = {
-        **info,
-        "studies": int(table["study_id"].nunique()),
-        "findings": int(table["aligned"].notna().sum()),
-        "out": str(out),
-        "sha256": hash_file(out),
-    }
-    emit(value, _summary(value, said), as_json)
-    return int(bool(value.get("asked")) and value["failed"] == value["sentences"])
+        table, made = result.table, result.made
+        info = {"aligner": aligner, **asdict(made)}
+        why = ", ".join(f"{n:,} {reason}" for reason, n in made.reasons.items())
+        counts = f"asked {made.asked:,}, reused {made.reused:,}, failed {made.failed:,}"
+        sentences, said = made.sentences, [counts + (f" ({why})" if why else "")]
+        silent = made.asked > 0 and made.failed == sentences
+    studies, findings = int(table["study_id"].nunique()), int(table["aligned"].notna().sum())
+    digest = hash_file(out)
+    lines = [
+        f"{studies:,} reports, {sentences:,} sentences, {findings:,} findings",
+        *said,
+        f"{out}  sha256 {digest[:12]}",
+    ]
+    told = {"studies": studies, "findings": findings, "out": str(out), "sha256": digest}
+    emit({**info, **told}, "\n".join(lines), as_json)
+    return int(silent)
 
 
 @app.command("show")
@@ -284,7 +291,8 @@ def score(
         **({"micro_f1": parts["all classes"].f1} if "all classes" in parts else {}),
         "scores": {name: part.summary() for name, part in parts.items()},
     }
-    emit(value, _scores(value, origin), as_json)
+    head = f"{dataset}: {f'{count:,} reports, ' if count else ''}{origin}"
+    emit(value, "\n".join([head, *left_out, *_scores(parts)]), as_json)
 
 
 def _backend(endpoint: str | None, model: str | None, concurrency: int, time_out: float) -> Backend:
@@ -298,33 +306,15 @@ def _backend(endpoint: str | None, model: str | None, concurrency: int, time_out
     return Endpoint(endpoint, model, time_out=time_out, concurrency=concurrency)
 
 
-def _summary(value: dict[str, Any], said: list[str]) -> str:
-    lines = [
-        f"{value['studies']:,} reports, {value['sentences']:,} sentences, {value['findings']:,} findings",
-        *said,
-    ]
-    if "failed" in value:
-        why = ", ".join(f"{n:,} {reason}" for reason, n in value["reasons"].items())
-        lines.append(
-            f"asked {value['asked']:,}, reused {value['reused']:,}, failed {value['failed']:,}"
-            + (f" ({why})" if why else "")
-        )
-    return "\n".join([*lines, f"{value['out']}  sha256 {value['sha256'][:12]}"])
-
-
-def _scores(value: dict[str, Any], origin: str) -> str:
+def _scores(parts: Mapping[str, Agreement]) -> list[str]:
     def figure(x: float | None) -> str:
         return "    -" if x is None else f"{x:5.3f}"
 
-    count = f"{value['reports']:,} reports, " if value["reports"] else ""
-    lines = [
-        f"{value['dataset']}: {count}{origin}",
-        *value["left_out"],
+    return [
         f"{'':22}precision recall    F1  right surplus missed",
+        *(
+            f"{name:22}    {figure(own.precision)}  {figure(own.recall)} {figure(own.f1)}"
+            f" {own.right:6,} {own.surplus:7,} {own.missed:6,}"
+            for name, own in parts.items()
+        ),
     ]
-    for name, s in value["scores"].items():
-        lines.append(
-            f"{name:22}    {figure(s['precision'])}  {figure(s['recall'])} {figure(s['f1'])}"
-            f" {s['right']:6,} {s['surplus']:7,} {s['missed']:6,}"
-        )
-    return "\n".join(lines)

@@ -49,7 +49,7 @@ def test_right_answers_become_the_same_table_as_the_rules(tmp_path):
         "There is no pneumothorax",
     ]
     assert result.table["text"].nunique() == DISTINCT
-    assert result.info["failed"] == 0
+    assert result.made.failed == 0
     assert Counter(script.sentences()).most_common(1)[0][1] == 1
     assert script.most <= 2
     assert all(body["temperature"] == 0 for body in script.seen)
@@ -65,7 +65,7 @@ def test_nothing_is_sent_twice_and_equal_answers_are_equal_bytes(tmp_path):
         extended = {**REPORTS, "s4": "FINDINGS: No pneumothorax. Cardiomegaly."}
         result = align_with_llm(extended, endpoint(script.url), tmp_path / "cache")
         assert script.sentences()[DISTINCT:] == ["Cardiomegaly."]
-    assert (result.info["reused"], result.info["asked"]) == (DISTINCT, 1)
+    assert (result.made.reused, result.made.asked) == (DISTINCT, 1)
     assert hash_file(tmp_path / "a.parquet") == hash_file(tmp_path / "b.parquet")
     meta = read_table(tmp_path / "a.parquet")[1]
     assert meta["prompt_hash"] == ALIGN.hash
@@ -94,10 +94,10 @@ def test_bad_answers_are_asked_again_and_then_kept_as_failed(tmp_path, reason):
         assert Counter(script.sentences()).most_common(1) == [
             ("Possible pneumonia in the right lower lobe.", 3)
         ]
-        assert result.info["reasons"] == {reason: 1}
+        assert result.made.reasons == {reason: 1}
         again = align_with_llm(REPORTS, endpoint(script.url, batch=1), tmp_path, tries=3)
         assert len(script.seen) == DISTINCT - 1 + 3
-        assert again.info["failed"] == 1
+        assert again.made.failed == 1
         align_with_llm(REPORTS, endpoint(script.url, batch=1), tmp_path, tries=3, retry_failed=True)
         assert len(script.seen) == DISTINCT - 1 + 6
     row = result.table[result.table["text"].str.contains("pneumonia")]
@@ -118,7 +118,7 @@ def test_only_the_spoilt_sentence_of_a_batch_is_asked_again(tmp_path):
     with server(answer) as script:
         result = align_with_llm(REPORTS, endpoint(script.url, batch=DISTINCT, concurrency=1), tmp_path)
     assert [len(b["messages"][-1]["content"].splitlines()) for b in script.seen] == [DISTINCT, 1]
-    assert result.info["failed"] == 0
+    assert result.made.failed == 0
 
 
 def test_inventions_and_surplus_are_not_accepted():
@@ -149,7 +149,7 @@ def test_busy_servers_are_waited_for(tmp_path):
     with server(answer) as script:
         backend = endpoint(script.url, sleep=waits.append, concurrency=1, batch=DISTINCT)
         result = align_with_llm(REPORTS, backend, tmp_path)
-    assert result.info["failed"] == 0
+    assert result.made.failed == 0
     assert waits == [3.0, 2.0, 4.0]
 
 
@@ -163,7 +163,7 @@ def test_a_server_without_json_mode_is_asked_plainly(tmp_path):
 
     with server(answer) as script:
         result = align_with_llm(REPORTS, endpoint(script.url, concurrency=1), tmp_path)
-    assert result.info["failed"] == 0
+    assert result.made.failed == 0
     assert sum("response_format" in body for body in script.seen) == 1
 
 
@@ -182,7 +182,7 @@ def test_time_outs_stop_the_run_and_resume_goes_on(tmp_path):
         result = align_with_llm(REPORTS, backend, tmp_path)
     assert first not in script.sentences()
     assert len(script.sentences()) == DISTINCT - 1
-    assert result.info["failed"] == 0
+    assert result.made.failed == 0
 
 
 def test_a_crash_in_the_middle_of_a_line_loses_that_line_only(tmp_path):
@@ -224,7 +224,7 @@ def test_replay_asks_nothing(tmp_path):
     (recorded,) = tmp_path.glob("*.jsonl")
     result = replay(REPORTS, recorded)
     assert result.table.equals(live.table)
-    assert replay({"s": "FINDINGS: A new sentence."}, recorded).info["reasons"] == {"no answer": 1}
+    assert replay({"s": "FINDINGS: A new sentence."}, recorded).made.reasons == {"no answer": 1}
     text = recorded.read_text()
     assert "Telephoned" not in text
     recorded.write_text(text.replace(ALIGN.hash, "0" * 64))
@@ -339,11 +339,11 @@ def test_a_small_gguf_model_runs_the_whole_path(tmp_path):
     model = Path(package.assemble(tmp_path / "model.gguf"))
     reports = {"s1": "FINDINGS: No pneumothorax. Small left pleural effusion."}
     result = align_with_llm(reports, LocalModel(model, max_tokens=120), tmp_path / "cache", tries=1)
-    assert result.info["sentences"] == 2
-    assert result.info["asked"] == 2
-    assert 0 <= result.info["failed"] <= 2
+    assert result.made.sentences == 2
+    assert result.made.asked == 2
+    assert 0 <= result.made.failed <= 2
     again = align_with_llm(reports, LocalModel(model, max_tokens=120), tmp_path / "cache")
-    assert again.info["asked"] == 0
+    assert again.made.asked == 0
     assert again.table.equals(result.table)
 
 
@@ -362,7 +362,7 @@ def test_a_model_condenses_whole_reports_and_replay_gives_the_same(tmp_path):
     assert asked == "Small left pleural effusion. No pneumothorax. Telephoned to Dr. ___."
     assert "condense reports" in script.seen[0]["messages"][0]["content"]
     assert result.table["aligned"].tolist() == ["There is pleural effusion", "There is no pneumothorax"]
-    assert result.info["task"] == "summarise"
+    assert result.made.task == "summarise"
     (recorded,) = tmp_path.glob("*.jsonl")
     again = replay(report, recorded, task=SUMMARISE)
     assert again.table.equals(result.table)
@@ -387,3 +387,13 @@ def test_an_order_in_a_report_spoils_its_summary():
     effusion = {"finding": "pleural effusion", "presence": "present"}
     _, bad = parse_answer(summarised(effusion), {1: text}, ALIGNER, SUMMARISE)
     assert bad == {1: "instruction in the sentence"}
+
+
+@pytest.mark.parametrize("line", ['{"key": "a", "failed": "tired"}', '{"key": 7}'])
+def test_an_answer_of_another_form_is_one_line_that_names_it(tmp_path: Path, line: str) -> None:
+    recorded = tmp_path / "answers.jsonl"
+    head = json.dumps({"prompt": ALIGN.hash, "model": "m"})
+    recorded.write_text("\n".join([head, line, '{"key": "b", "findings": []}\n']))
+    with pytest.raises(DataError, match=r"answers\.jsonl:2: ") as error:
+        replay(REPORTS, recorded)
+    assert "\n" not in str(error.value)

@@ -155,7 +155,7 @@ def test_rejections_are_counted_and_leave_no_finding(tmp_path) -> None:
     with server(reply) as script:
         backend = Endpoint(script.url, "m", sleep=lambda _: None)
         result = align_with_llm(reports, backend, tmp_path)
-    assert result.info["reasons"] == {ORDER: 1, PRESENCE: 1}
+    assert result.made.reasons == {ORDER: 1, PRESENCE: 1}
     assert result.table["aligned"].dropna().str.contains("effusion").tolist() == [True]
 
 
@@ -167,7 +167,7 @@ def test_a_recorded_file_is_checked_again(tmp_path) -> None:
     ]
     path.write_text("\n".join(map(json.dumps, lines)) + "\n")
     result = replay({"s1": "FINDINGS: No pneumothorax."}, path)
-    assert result.info["reasons"] == {PRESENCE: 1}
+    assert result.made.reasons == {PRESENCE: 1}
     assert result.table["aligned"].isna().all()
 
 

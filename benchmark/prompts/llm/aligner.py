@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from benchmark.core.errors import BenchError, DataError
 from benchmark.core.tables import write_table
@@ -16,14 +16,14 @@ from benchmark.prompts.llm.backends import Backend, NoAnswer, Refused
 from benchmark.prompts.llm.checks import place_of
 from benchmark.prompts.llm.protocol import (
     ALIGN,
+    LLMTask,
     Reason,
-    Task,
     messages,
     parse_answer,
     spoilt,
     to_statement,
 )
-from benchmark.prompts.llm.record import Entry, Record, read_record, sentence_key
+from benchmark.prompts.llm.record import Answer, Record, read_record, sentence_key
 from benchmark.prompts.rules import RuleAligner
 from benchmark.prompts.sections import report_sections, select, selected_text
 from benchmark.prompts.sentences import split_sentences
@@ -38,7 +38,7 @@ _SILENT_BATCHES = 3
 
 
 @dataclass(frozen=True)
-class Sentence:
+class PlacedSentence:
     """Where a sentence stands."""
 
     study: str
@@ -48,16 +48,32 @@ class Sentence:
 
 
 @dataclass(frozen=True)
+class Made:
+    """How a table was made. distinct: sentences of another text each. reasons: why sentences failed → how
+    many did. reused: answers that were there. asked: sentences that were sent."""
+
+    task: str
+    prompt_version: int
+    prompt_hash: str
+    sentences: int
+    distinct: int
+    failed: int
+    reasons: dict[str, int]
+    model: str
+    reused: int
+    asked: int
+
+
+@dataclass(frozen=True)
 class LLMResult:
-    """table: ALIGNED_COLUMNS; a failed sentence has a row whose `aligned` and later columns are null.
-    info: prompt version and hash, model, counts of sentences, distinct, reused, asked, failed, reasons."""
+    """table: ALIGNED_COLUMNS; a failed sentence has a row whose `aligned` and later columns are null."""
 
     table: pd.DataFrame
-    info: dict[str, Any]
+    made: Made
 
     def save(self, path: Path | str) -> None:
         """One Parquet file; equal answers give equal bytes, so that a pipeline can depend on it."""
-        kept = {k: v for k, v in self.info.items() if k not in ("reused", "asked")}
+        kept = {k: v for k, v in asdict(self.made).items() if k not in ("reused", "asked")}
         write_table(path, self.table, {"aligner": "llm", **kept})
 
 
@@ -83,7 +99,7 @@ def align_with_llm(
     cache: Path | str,
     *,
     rule: str = "findings+impression",
-    task: Task = ALIGN,
+    task: LLMTask = ALIGN,
     tries: int = 2,
     retry_failed: bool = False,
     aligner: RuleAligner | None = None,
@@ -104,14 +120,14 @@ def align_with_llm(
         raise DataError("no sentence in these reports; check the folder and --rule.")
     distinct = {sentence_key(s.text): s.text for s in sentences}
     record = Record(Path(cache) / f"{backend.identity[:16]}-{task.hash[:16]}.jsonl", backend.identity, task)
-    known = {k for k, e in record.entries.items() if not (retry_failed and e.failed)}
+    known = {k for k, e in record.answers.items() if not (retry_failed and e.failed)}
     todo = {key: text for key, text in distinct.items() if key not in known}
     try:
         _ask_all(todo, backend, record, tries, aligner, progress, len(distinct), task)
     finally:
         record.close()
-    info = {"model": backend.identity, "reused": len(distinct) - len(todo), "asked": len(todo)}
-    return _result(sentences, record.entries, aligner, info, task)
+    reused = len(distinct) - len(todo)
+    return _result(sentences, record.answers, aligner, task, backend.identity, reused, len(todo))
 
 
 def replay(
@@ -119,7 +135,7 @@ def replay(
     recorded: Path | str,
     *,
     rule: str = "findings+impression",
-    task: Task = ALIGN,
+    task: LLMTask = ALIGN,
     aligner: RuleAligner | None = None,
 ) -> LLMResult:
     """Align from a recorded file alone; nothing is asked. A sentence that it lacks is failed (`no answer`).
@@ -127,28 +143,29 @@ def replay(
     Raises DataError where the file was recorded with another prompt.
     """
     aligner = aligner or RuleAligner()
-    head, entries = read_record(recorded)
-    if head["prompt"] != task.hash:
+    head, answers = read_record(recorded)
+    if head.prompt != task.hash:
         raise DataError(
             f"{recorded}: was recorded with another prompt version or for another task. Record it again."
         )
     sentences = list(report_sentences(reports, rule, task))
-    info = {"model": head["model"], "reused": len(entries), "asked": 0}
-    return _result(sentences, entries, aligner, info, task)
+    return _result(sentences, answers, aligner, task, head.model, len(answers), 0)
 
 
-def report_sentences(reports: Mapping[str, str], rule: str, task: Task = ALIGN) -> Iterator[Sentence]:
+def report_sentences(
+    reports: Mapping[str, str], rule: str, task: LLMTask = ALIGN
+) -> Iterator[PlacedSentence]:
     """Sentences of reports in order, or for a task on whole reports the selected text of each."""
     for study, report in reports.items():
         if task.whole:
             text = selected_text(report, rule)
             if text:
-                yield Sentence(study, 0, "summary", text)
+                yield PlacedSentence(study, 0, "summary", text)
             continue
         number = 0
         for section, text in select(report_sections(report), rule):
             for sentence in split_sentences(text):
-                yield Sentence(study, number, section, sentence)
+                yield PlacedSentence(study, number, section, sentence)
                 number += 1
 
 
@@ -160,12 +177,12 @@ def _ask_all(
     aligner: RuleAligner,
     progress: Progress | None,
     total: int,
-    task: Task,
+    task: LLMTask,
 ) -> None:
     keys = list(todo)
     batches = [keys[i : i + backend.batch] for i in range(0, len(keys), backend.batch)]
     done, silent = total - len(keys), 0
-    running: set[Future[dict[str, Entry] | None]] = set()
+    running: set[Future[dict[str, Answer] | None]] = set()
     with ThreadPoolExecutor(backend.concurrency) as pool:
         try:
             queue = iter(batches)
@@ -180,23 +197,23 @@ def _ask_all(
                 ready, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in ready:
                     running.discard(future)
-                    entries = future.result()
-                    silent = silent + 1 if entries is None else 0
+                    answers = future.result()
+                    silent = silent + 1 if answers is None else 0
                     if silent >= _SILENT_BATCHES:
                         raise BenchError(
                             "the language model does not answer. Finished sentences are kept; start it "
                             "and run the same command again to resume."
                         )
-                    if entries is not None:
-                        record.add(entries)
-                        done += len(entries)
+                    if answers is not None:
+                        record.add(answers)
+                        done += len(answers)
                         if progress:
                             progress(done, total)
         finally:
             _keep_finished(running, record)
 
 
-def _keep_finished(running: set[Future[dict[str, Entry] | None]], record: Record) -> None:
+def _keep_finished(running: set[Future[dict[str, Answer] | None]], record: Record) -> None:
     """On the way out: what is already on its way is paid for, so it is kept."""
     for future in running:
         if not future.cancel() and future.exception() is None:
@@ -204,12 +221,12 @@ def _keep_finished(running: set[Future[dict[str, Entry] | None]], record: Record
 
 
 def _ask(
-    texts: Mapping[str, str], backend: Backend, tries: int, aligner: RuleAligner, task: Task
-) -> dict[str, Entry] | None:
-    """Entries of one batch; None where the back end gave no answer at all."""
+    texts: Mapping[str, str], backend: Backend, tries: int, aligner: RuleAligner, task: LLMTask
+) -> dict[str, Answer] | None:
+    """Answers to one batch; None where the back end gave no answer at all."""
     numbered = dict(enumerate(texts.values(), 1))
     keys = dict(enumerate(texts, 1))
-    found: dict[str, Entry] = {}
+    found: dict[str, Answer] = {}
     left: dict[int, str] = numbered
     reasons: dict[int, Reason] = {}
     for _ in range(tries):
@@ -222,49 +239,53 @@ def _ask(
                 return None
             reasons = {n: reasons.get(n, "no answer") for n in left}
             break
-        found.update({keys[n]: Entry(findings) for n, findings in good.items()})
+        found.update({keys[n]: Answer(findings=findings) for n, findings in good.items()})
         left = {n: text for n, text in left.items() if n not in good}
         if not left:
             break
-    return {**found, **{keys[n]: Entry(failed=reasons[n]) for n in left}}
+    return {**found, **{keys[n]: Answer(failed=reasons[n]) for n in left}}
 
 
 def _result(
-    sentences: Sequence[Sentence],
-    entries: Mapping[str, Entry],
+    sentences: Sequence[PlacedSentence],
+    answers: Mapping[str, Answer],
     aligner: RuleAligner,
-    info: Mapping[str, Any],
-    task: Task,
+    task: LLMTask,
+    model: str,
+    reused: int,
+    asked: int,
 ) -> LLMResult:
     import pandas as pd
 
     rows: list[tuple[object, ...]] = []
     reasons: Counter[str] = Counter()
     for s in sentences:
-        entry = entries.get(sentence_key(s.text), Entry(failed="no answer"))
+        answer = answers.get(sentence_key(s.text), Answer(failed="no answer"))
         head = (s.study, s.number, s.section, s.text)
-        failed = entry.failed or spoilt(
-            entry.findings, s.text, aligner, task
-        )  # a recorded file may be anyone's
+        # A recorded file may be anyone's, so that its findings are held against the sentence again.
+        failed = answer.failed or spoilt(answer.findings, s.text, aligner, task)
         if failed:
             reasons[failed] += 1
-        for finding in () if failed else entry.findings:
+        for finding in () if failed else answer.findings:
             statement, text = to_statement(finding, aligner)
             concept = statement.concept if statement else None
             place = place_of(finding.location, aligner) if finding.location else None
             severity = finding.severity.lower() if finding.severity else None
             rows.append((*head, text, concept, finding.presence, finding.side, place, severity))
-        if failed or not entry.findings:
+        if failed or not answer.findings:
             rows.append((*head, *[None] * 6))
     frame = pd.DataFrame(rows, columns=list(ALIGNED_COLUMNS))
     frame = frame.astype({name: "Int32" if name == "sentence" else "string" for name in ALIGNED_COLUMNS})
-    counts = {
-        "task": task.name,
-        "prompt_version": task.version,
-        "prompt_hash": task.hash,
-        "sentences": len(sentences),
-        "distinct": len({sentence_key(s.text) for s in sentences}),
-        "failed": reasons.total(),
-        "reasons": dict(sorted(reasons.items())),
-    }
-    return LLMResult(frame, {**counts, **info})
+    made = Made(
+        task=task.name,
+        prompt_version=task.version,
+        prompt_hash=task.hash,
+        sentences=len(sentences),
+        distinct=len({sentence_key(s.text) for s in sentences}),
+        failed=reasons.total(),
+        reasons=dict(sorted(reasons.items())),
+        model=model,
+        reused=reused,
+        asked=asked,
+    )
+    return LLMResult(frame, made)

@@ -99,7 +99,7 @@ class LLMSentence(BaseModel):
 
 
 @dataclass(frozen=True)
-class Task:
+class LLMTask:
     """What a model does with numbered texts. whole: a text is a report, not one of its sentences."""
 
     name: str
@@ -114,12 +114,12 @@ class Task:
         return hash_value([self.version, self.system, asked, LLMSentence.model_json_schema()])
 
 
-ALIGN = Task("align", SYSTEM, EXAMPLES, whole=False)
-SUMMARISE = Task("summarise", SUMMARY_SYSTEM, SUMMARY_EXAMPLES, whole=True)
+ALIGN = LLMTask("align", SYSTEM, EXAMPLES, whole=False)
+SUMMARISE = LLMTask("summarise", SUMMARY_SYSTEM, SUMMARY_EXAMPLES, whole=True)
 """Semantic summarisation (Lai et al. 2025, BrgSA), whose own prompt is not public: ours has the same aim."""
 
 
-def messages(sentences: Mapping[int, str], task: Task = ALIGN) -> list[Message]:
+def messages(sentences: Mapping[int, str], task: LLMTask = ALIGN) -> list[Message]:
     """The chat for numbered sentences, or reports."""
     chat = [{"role": "system", "content": task.system}]
     for question, answer in task.examples:
@@ -142,7 +142,7 @@ def answer_schema() -> dict[str, Any]:
 
 
 def parse_answer(
-    answer: str, sentences: Mapping[int, str], aligner: RuleAligner, task: Task = ALIGN
+    answer: str, sentences: Mapping[int, str], aligner: RuleAligner, task: LLMTask = ALIGN
 ) -> tuple[dict[int, tuple[LLMFinding, ...]], dict[int, Reason]]:
     """Accepted findings by sentence number, and the reason for every sentence that is not accepted.
 
@@ -178,7 +178,7 @@ def parse_answer(
 
 
 def spoilt(
-    findings: Iterable[LLMFinding], text: str, aligner: RuleAligner, task: Task = ALIGN
+    findings: Iterable[LLMFinding], text: str, aligner: RuleAligner, task: LLMTask = ALIGN
 ) -> Contradiction | None:
     """The first contradiction between findings and their sentence, or None. A finding of a whole report must
     agree with one of its sentences, and no sentence may hold an order."""

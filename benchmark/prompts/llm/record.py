@@ -6,24 +6,48 @@ import json
 import os
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, NamedTuple
+
+from pydantic import BaseModel, ConfigDict
 
 from benchmark.core.errors import DataError
 from benchmark.core.guard import parsing
 from benchmark.core.hashing import hash_strings
-from benchmark.prompts.llm.protocol import ALIGN, LLMFinding, Reason, Task
+from benchmark.prompts.llm.protocol import ALIGN, LLMFinding, LLMTask, Reason
 
 RECORDED = "a line of recorded answers"
 
 
-@dataclass(frozen=True)
-class Entry:
+class Answer(BaseModel):
     """Accepted findings of one sentence, or why there are none."""
+
+    model_config = ConfigDict(frozen=True)
 
     findings: tuple[LLMFinding, ...] = ()
     failed: Reason | None = None
+
+
+class Head(BaseModel):
+    """First line of recorded answers: hash of the prompt, and the model."""
+
+    model_config = ConfigDict(frozen=True)
+
+    prompt: str
+    model: str
+
+
+class Recorded(NamedTuple):
+    """What a recorded file holds. answers: key of a sentence → answer."""
+
+    head: Head
+    answers: dict[str, Answer]
+
+
+class _Line(Answer):
+    """Any later line."""
+
+    key: str
 
 
 def sentence_key(sentence: str) -> str:
@@ -35,29 +59,29 @@ class Record:
     """An append-only file, one JSON object a line. The first line names the prompt and the model; the others
     hold the key of a sentence, never its text, and the answer. A line cut off by a crash is ignored."""
 
-    def __init__(self, path: Path | str, identity: str, task: Task = ALIGN) -> None:
+    def __init__(self, path: Path | str, identity: str, task: LLMTask = ALIGN) -> None:
         self.path = Path(path)
         self.identity = identity
-        self._head = {"prompt": task.hash, "model": identity}
-        self.entries: dict[str, Entry] = {}
+        self._head = Head(prompt=task.hash, model=identity)
+        self.answers: dict[str, Answer] = {}
         self._lock = threading.Lock()
         self._handle: IO[str] | None = None
         if self.path.exists():
-            head, self.entries = read_record(self.path)
+            head, self.answers = read_record(self.path)
             if head != self._head:
                 raise DataError(
                     f"{self.path}: was recorded with another prompt or model. Use another cache folder."
                 )
 
-    def add(self, entries: Mapping[str, Entry]) -> None:
+    def add(self, answers: Mapping[str, Answer]) -> None:
         """Append and flush to disk before returning."""
-        lines = [_line(key, entry) for key, entry in entries.items()]
+        lines = [_line(key, answer) for key, answer in answers.items()]
         with self._lock:
             handle = self._open()
             handle.write("".join(lines))
             handle.flush()
             os.fsync(handle.fileno())
-            self.entries.update(entries)
+            self.answers.update(answers)
 
     def close(self) -> None:
         with self._lock:
@@ -73,42 +97,39 @@ class Record:
                 _end_last_line(self.path)
             self._handle = self.path.open("a", encoding="utf-8")
             if fresh:
-                self._handle.write(json.dumps(self._head) + "\n")
+                self._handle.write(json.dumps(self._head.model_dump()) + "\n")
         return self._handle
 
 
-def read_record(path: Path | str) -> tuple[dict[str, Any], dict[str, Entry]]:
-    """Head and entries of a recorded file. Later lines win. Raises DataError where it is none."""
+def read_record(path: Path | str) -> Recorded:
+    """A recorded file. Later lines win. Raises DataError where it is none."""
     path = Path(path)
     with parsing(path, "a file of recorded answers", private=True):
         lines = path.read_text(encoding="utf-8").splitlines()
-    head: dict[str, Any] = {}
-    entries: dict[str, Entry] = {}
+    head: Head | None = None
+    answers: dict[str, Answer] = {}
     for number, line in enumerate(lines, 1):
         try:
             with parsing(path, RECORDED, private=True) as place:
                 place.line = number
                 value = json.loads(line)
                 if number == 1:
-                    head = {"prompt": str(value["prompt"]), "model": str(value["model"])}
+                    head = Head.model_validate(value)
                     continue
-                findings = tuple(LLMFinding.model_validate(f) for f in value.get("findings", ()))
-                entries[str(value["key"])] = Entry(findings, value.get("failed"))
+                answer = _Line.model_validate(value)
+                answers[answer.key] = answer
         except DataError:
             if number == 1 or number < len(lines):
                 raise
-    if not head:
+    if head is None:
         raise DataError(f"{path}: an empty file of recorded answers.")
-    return head, entries
+    return Recorded(head, answers)
 
 
-def _line(key: str, entry: Entry) -> str:
-    value: dict[str, Any] = {"key": key}
-    if entry.failed:
-        value["failed"] = entry.failed
-    else:
-        value["findings"] = [finding.model_dump(exclude_none=True) for finding in entry.findings]
-    return json.dumps(value, ensure_ascii=False) + "\n"
+def _line(key: str, answer: Answer) -> str:
+    findings = [finding.model_dump(exclude_none=True) for finding in answer.findings]
+    said = {"failed": answer.failed} if answer.failed else {"findings": findings}
+    return json.dumps({"key": key, **said}, ensure_ascii=False) + "\n"
 
 
 def _end_last_line(path: Path) -> None:
