@@ -28,7 +28,15 @@ def command(
 
     project = Project.find()
     check_evaluated(project, cell, dataset)
-    from benchmark.reporting.explain import explain, explain_text
+    from benchmark.reporting.kept import Answer, answered
+    from benchmark.reporting.rests_on import on_results
 
-    value = explain(project, cell, dataset, class_name)
-    emit(value, explain_text(value), as_json)
+    def find() -> Answer:
+        from benchmark.reporting.explain import explain, explain_text
+
+        value = explain(project, cell, dataset, class_name)
+        return Answer(value, explain_text(value))
+
+    asked = {"command": "explain", "cell": cell, "dataset": dataset, "class": class_name}
+    found = answered(project, asked, lambda: on_results(project, store=True), find)
+    emit(found.value, found.text, as_json)

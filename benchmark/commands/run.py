@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,6 +12,7 @@ import typer
 from benchmark.commands.common import JsonOption, emit
 
 if TYPE_CHECKING:
+    from benchmark.grid.layout import Project
     from benchmark.grid.request import Request
     from benchmark.stages.cluster import Resources
 
@@ -222,10 +224,8 @@ def carry(
     from benchmark.grid.layout import Project
 
     project = Project.find()
-    if (request.sets or request.profile) and "RANK" not in os.environ:
-        from benchmark.grid.request import plan
-
-        plan(project, request)  # what is mistyped is told before torch is loaded
+    if checkpoint is None and jobs == 1 and "RANK" not in os.environ:
+        return _alone(project, request, as_json)
     from benchmark.reporting.run_report import carry_out, carry_out_checkpoint
     from benchmark.stages.processes import run_pool, with_ranks
 
@@ -246,6 +246,33 @@ def carry(
     if report is not None:
         emit(report.value, report.text, as_json)
     return code
+
+
+def _alone(project: Project, request: Request, as_json: bool) -> int:
+    """Carry a request out in this process. What was finished and printed, and rests on nothing that changed
+    since, is printed again, without torch and without a look at features."""
+    from benchmark.grid.request import plan
+    from benchmark.reporting.kept import Answer, answered
+    from benchmark.reporting.rests_on import on_run
+
+    todo = plan(project, request)  # what is mistyped is told before torch is loaded
+    said: list[str] = []
+
+    def say(line: str) -> None:
+        typer.echo(line, err=True)
+        said.append(line)
+
+    def find() -> Answer:
+        from benchmark.reporting.run_report import carry_out
+        from benchmark.stages.processes import with_ranks
+
+        report, code = with_ranks(lambda group, tell: carry_out(project, request, tell, group), say)
+        return Answer(report.value, report.text, code, tuple(said))
+
+    asked = {"command": "run", **asdict(request)}
+    found = answered(project, asked, lambda: on_run(project, todo, request.protocol), find, say)
+    emit(found.value, found.text, as_json)
+    return found.code
 
 
 def _ray(request: Request, asked: Resources, address: str | None, as_json: bool) -> int:

@@ -23,6 +23,14 @@ def write_code_index(project: Project) -> str:
     Equal code gives equal bytes, so that DVC runs a stage again only where something changed. Which cells are
     then trained again is decided by their keys. Raises BenchError for a plug-in without a file.
     """
+    found = packages()
+    write_json(project.root / CODE_INDEX, {name: _hash(path) for name, path in sorted(found.items())})
+    return f"code of {', '.join(sorted(found))}"
+
+
+def packages() -> dict[str, Path]:
+    """Name → folder, or file of one module, of all that computes here. Raises BenchError for a plug-in that
+    has no file."""
     found = {
         "benchmark": _package("benchmark"),
         "methods": _package("methods"),
@@ -32,8 +40,7 @@ def write_code_index(project: Project) -> str:
         for point in entry_points(group=group):
             name = point.module.split(".")[0]
             found.setdefault(name, _package(name))
-    write_json(project.root / CODE_INDEX, {name: _hash(path) for name, path in sorted(found.items())})
-    return f"code of {', '.join(sorted(found))}"
+    return found
 
 
 def code_digest() -> str:

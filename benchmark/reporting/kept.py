@@ -1,0 +1,185 @@
+"""Answers that are kept: what a command found is said again as long as nothing that it rests on has changed.
+
+An answer rests on the code that is installed and on files. Its key holds where each of them lies, its size,
+its times of change and its number on the disk: no file is read to find an answer, and one that was written
+again, be it with the same bytes and the same time, leads to a new answer. What cannot be kept is found anew.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmark.core import numerics
+from benchmark.core.errors import BenchError
+from benchmark.core.files import read_json, write_text
+from benchmark.core.hashing import hash_strings, hash_value
+from benchmark.core.reuse import Key, is_made, key_of, record
+from benchmark.grid.layout import Project
+
+SETTLED_NS = 50_000_000
+"""A file that changed less than this before may change again within one tick of the clock of the disk."""
+METADATA = (".dist-info", ".egg-info", ".egg-link", ".pth")
+ENVIRONMENT = ("CUDA_VISIBLE_DEVICES", "MLFLOW_TRACKING_URI", "OMP_NUM_THREADS")
+"""Variables that act beside those of the numerics and of the folders of cards."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """value: of `--json`. text: for people. code: the exit status. said: the lines of progress."""
+
+    value: dict[str, Any]
+    text: str
+    code: int = 0
+    said: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Rests:
+    """What an answer rests on beside the code. files: files and folders, with all that is in them, there or
+    not. values: what else acts, JSON-serialisable."""
+
+    files: tuple[Path, ...]
+    values: Mapping[str, Any]
+
+
+def _silent(_: str) -> None:
+    pass
+
+
+def answered(
+    project: Project,
+    asked: Mapping[str, Any],
+    rests: Callable[[], Rests | None],
+    find: Callable[[], Answer],
+    say: Callable[[str], None] = _silent,
+) -> Answer:
+    """The kept answer to a question, or else what `find` finds, which is kept where all that it rests on is
+    the same before and after.
+
+    asked: the question, JSON-serialisable. rests: None for an answer that is not kept. say: of a kept answer,
+    what takes its lines of progress; `find` says its own. Raises what `find` raises.
+    """
+    name = hash_value(asked)[:16]
+    mark, path = project.mark("answers", name), project.cache / "answers" / f"{name}.json"
+    before = _key(asked, rests)
+    if before is not None and is_made(mark, before, [path]):
+        with suppress(BenchError, TypeError, KeyError):
+            kept = _read(path)
+            for line in kept.said:
+                say(line)
+            return kept
+    answer = find()
+    if before is not None and _key(asked, rests) == before:
+        with suppress(BenchError, OSError):  # a folder that takes no file keeps no answer
+            write_text(path, json.dumps(vars(answer), ensure_ascii=False, default=str) + "\n")
+            record(mark, before, [path])
+    return answer
+
+
+def _read(path: Path) -> Answer:
+    kept = read_json(path)
+    return Answer(**{**kept, "said": tuple(kept["said"])})
+
+
+def _key(asked: Mapping[str, Any], rests: Callable[[], Rests | None]) -> Key | None:
+    """None where what the answer rests on cannot be told, or is changing at the moment."""
+    now = time.time_ns()
+    try:
+        own = rests()
+        if own is None:
+            return None
+        found = {"files": state_of(own.files), "code": state_of(_code()), "packages": _packages()}
+    except (BenchError, OSError):
+        return None
+    if any(state.changed_ns > now - SETTLED_NS for state in found.values()):
+        return None
+    return key_of(
+        asked=dict(asked),
+        values=dict(own.values),
+        machine=[platform.node(), platform.machine(), sys.version],
+        environment=[(name, os.environ.get(name)) for name in sorted(_variables())],
+        **{part: state.digest for part, state in found.items()},
+    )
+
+
+@dataclass(frozen=True)
+class State:
+    """digest: of the names, sizes, times and numbers of files. changed_ns: when the last of them changed."""
+
+    digest: str
+    changed_ns: int
+
+
+def state_of(places: Iterable[Path]) -> State:
+    """The state of these files and of all below these folders; hidden files and compiled Python do not count,
+    linked folders are followed once. Raises OSError where a folder cannot be read."""
+    entered: set[tuple[int, int]] = set()
+    seen: list[tuple[str, str, int]] = []
+    for place in dict.fromkeys(str(p.absolute()) for p in places):
+        seen += _below(place, entered)
+    digest = hash_strings(part for name, state, _ in sorted(seen) for part in (name, state))
+    return State(digest, max((changed for *_, changed in seen), default=0))
+
+
+def _below(place: str, entered: set[tuple[int, int]]) -> Iterator[tuple[str, str, int]]:
+    """(name, state, time of change) of a file, or of everything in a folder."""
+    try:
+        status = os.stat(place)  # noqa: PTH116  (tens of thousands of files: a Path each costs more than the call)
+    except (FileNotFoundError, NotADirectoryError):
+        yield place, "none", 0
+        return
+    if not os.path.isdir(place):  # noqa: PTH112
+        yield place, *_stamp(status)
+        return
+    yield place, "folder", 0
+    if (status.st_dev, status.st_ino) in entered:
+        return
+    entered.add((status.st_dev, status.st_ino))
+    with os.scandir(place) as entries:
+        for entry in entries:
+            if entry.name.startswith(".") or entry.name == "__pycache__":
+                continue
+            if entry.is_dir():
+                yield from _below(entry.path, entered)
+            elif entry.is_file():
+                yield entry.path, *_stamp(entry.stat())
+            else:
+                yield entry.path, "none", 0
+
+
+def _stamp(status: os.stat_result) -> tuple[str, int]:
+    """Its state, and when it changed: the second time cannot be set, as that of its content can."""
+    return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}", status.st_ctime_ns
+
+
+def _code() -> list[Path]:
+    """Where the code lies that answers: this package, methods, cards and plug-ins."""
+    from benchmark.stages.code import packages
+
+    return list(packages().values())
+
+
+def _packages() -> State:
+    """The state of what says which packages are installed, of which versions."""
+    found = []
+    for folder in dict.fromkeys(sys.path):
+        with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder or ".") as entries:
+            found += [Path(e.path) for e in entries if e.name.endswith(METADATA)]
+    entries_of = [p / "METADATA" if p.suffix == ".dist-info" else p for p in found]
+    return state_of(entries_of)
+
+
+def _variables() -> set[str]:
+    from benchmark.data.cards import VARIABLE as CARDS
+    from benchmark.encoders.card_files import VARIABLE as ENCODER_CARDS
+
+    return {*ENVIRONMENT, *numerics.ALWAYS, *numerics.ENVIRONMENT, CARDS, ENCODER_CARDS}

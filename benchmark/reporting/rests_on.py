@@ -1,0 +1,136 @@
+"""What answers of `bench verify`, `bench explain` and a finished `bench run` rest on (`reporting.kept`)."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmark.core.files import read_yaml
+from benchmark.data.cards import VARIABLE as CARDS
+from benchmark.encoders.card_files import VARIABLE as ENCODER_CARDS
+from benchmark.encoders.card_files import card_paths, given_as_path, read_encoder_card
+from benchmark.encoders.cards import EncoderCard
+from benchmark.grid.layout import Project
+from benchmark.reporting.claims import CLAIMS, source_file
+from benchmark.reporting.kept import Rests
+from benchmark.stages.tracking import store_is_there, tracking_uri
+
+if TYPE_CHECKING:
+    from benchmark.grid.request import Plan
+
+SOURCES = (CLAIMS, "published.yaml", "rounding.csv")
+"""Files of reports/ that are read, not made."""
+STORE_ENDS = ("", "-wal", "-journal")
+
+
+def on_results(project: Project, store: bool = False) -> Rests:
+    """What is said of results: all of them, their trainings, what was prepared, and the ledgers. store: and
+    the store of MLflow, where it is the project's own."""
+    uri = tracking_uri(project.root)
+    local = uri.removeprefix("sqlite:///") if uri.startswith("sqlite:///") else ""
+    data = project.root / "data"
+    return Rests(
+        (
+            *_settings(project),
+            *(project.reports / name for name in SOURCES),
+            *(source_file(project, name) for name in SOURCES),
+            project.root / "results",
+            project.root / "runs",
+            data / "prepared",
+            data / "texts",
+            *(Path(f"{local}{end}") for end in STORE_ENDS if store and local),
+        ),
+        {},
+    )
+
+
+def on_run(project: Project, todo: Plan, protocol: str | None) -> Rests | None:
+    """What a finished `bench run` prints; None with an encoder whose weights are not in files that its card
+    names."""
+    from benchmark.grid.params import FLOOR, ablation_cell, encoders_of
+    from benchmark.stages.prepare import source_of
+    from benchmark.twins.build import truth_path
+
+    params = todo.params
+    below = [ablation_cell(params, name) for name, own in params.cells.items() if own.table == FLOOR]
+    weights: list[Path] = []
+    for encoders in [params.encoders, *(encoders_of(params, cell) for cell in todo.cells)]:
+        for spec in (encoders.image, encoders.text):
+            own = _weights(spec)
+            if own is None:
+                return None
+            weights += own
+    sources = [
+        source_of(project, params, name) for name in dict.fromkeys([params.data.train, *todo.datasets])
+    ]
+    cells = [cell.name for cell in (*todo.cells, *below)]
+    uri = tracking_uri(project.root)
+    return Rests(
+        (
+            *_settings(project),
+            *weights,
+            *(at.root for at in sources),
+            *(truth_path(at.root) for at in sources),
+            *(project.prepared(at.name) for at in sources),
+            project.root / "data" / "texts",
+            *(project.run(name, 0).parent for name in cells),
+            *(project.results(name, 0).parent for name in cells),
+            project.cache / "references",
+        ),
+        {
+            "params": params.model_dump(mode="json"),
+            "cells": [cell.model_dump(mode="json") for cell in todo.cells],
+            "jobs": [[cell.name, seed] for cell, seed in todo.jobs],
+            "seeds": list(todo.seeds),
+            "datasets": list(todo.datasets),
+            "protocol": protocol,
+            "store": [uri, store_is_there(uri)],
+        },
+    )
+
+
+def _settings(project: Project) -> Iterator[Path]:
+    """params.yaml, the files and folders that it names as encoders, and cards of one's own."""
+    yield project.params
+    for text in _texts(read_yaml(project.params)):
+        where = text.removeprefix("path:")
+        if where != text or given_as_path(where):
+            yield Path(where).expanduser()
+    for variable in (CARDS, ENCODER_CARDS):
+        yield from (Path(p).expanduser() for p in os.environ.get(variable, "").split(os.pathsep) if p)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """The texts of a file of parameters that may name a file of an encoder: all but the roots of data."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _texts(inner) if key != "roots" else ()
+    elif isinstance(value, Sequence):
+        for inner in value:
+            yield from _texts(inner)
+
+
+def _weights(spec: str | EncoderCard) -> list[Path] | None:
+    """Where the weights and the vocabulary of an encoder lie; those of the hub are pinned by its card. None
+    for one that a function builds, which may read anything."""
+    if isinstance(spec, str):
+        path = card_paths().get(spec)
+        if path is None:
+            return None
+        spec = read_encoder_card(path)
+    found = []
+    for text in (spec.weights, str(getattr(spec, "tokenizer", ""))):
+        kind, _, where = text.partition(":")
+        if kind == "path":
+            found.append(Path(where).expanduser())
+        elif kind == "package":
+            package, _, inside = where.partition("/")
+            module = importlib.util.find_spec(package)
+            folders = (module.submodule_search_locations or ()) if module is not None else ()
+            found += [Path(folder) / inside for folder in folders]
+    return found
