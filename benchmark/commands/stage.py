@@ -46,11 +46,33 @@ def prepare(dataset: Dataset, as_json: JsonOption = False) -> None:
 
 
 @app.command()
-def features(as_json: JsonOption = False) -> None:
+def features(
+    cluster: Annotated[
+        str | None, typer.Option(help="ray: encode the images on the nodes of a Ray cluster.")
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(help="HOST:PORT of its head; default: RAY_ADDRESS, or this machine's cluster."),
+    ] = None,
+    gpus: Annotated[int, typer.Option(min=0, help="GPUs of each encoder there.")] = 0,
+    cpus: Annotated[int, typer.Option(min=1, help="Processor cores of each.")] = 4,
+    memory_gb: Annotated[int, typer.Option(min=1, help="Main memory of each, in GB.")] = 16,
+    as_json: JsonOption = False,
+) -> None:
     """Align the training reports by rule, and encode images and texts once, for every method to share."""
-    from benchmark.stages.entry import features_stage
+    from benchmark.core.errors import ParamsError
+    from benchmark.stages.entry import features_on_ray, features_stage
 
-    _say(features_stage(), as_json)
+    if cluster is None:
+        if address is not None:
+            raise ParamsError("--address goes with --cluster ray.")
+        _say(features_stage(), as_json)
+        return
+    if cluster != "ray":
+        raise ParamsError(f"--cluster {cluster}: expected ray.")
+    from benchmark.stages.cluster import Resources
+
+    _say(features_on_ray(Resources(gpus=gpus, cpus=cpus, memory_gb=memory_gb), address), as_json)
 
 
 @app.command()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from benchmark.core.files import write_json
 from benchmark.core.hashing import hash_file
@@ -23,6 +24,9 @@ from benchmark.stages.summarise import FILES, Summary, contents, summarise, summ
 from benchmark.stages.texts import texts_folder, texts_of
 from benchmark.stages.tracked_summary import record_summary
 from benchmark.stages.train import training_source
+
+if TYPE_CHECKING:
+    from benchmark.stages.cluster import Resources
 
 
 def context() -> tuple[Project, Params]:
@@ -75,12 +79,33 @@ def features_stage() -> str:
     keys[f"{params.data.train} (training)"] = image_store(project, params, source.manifest).key
     texts, used = texts_of(project, params, params.texts, source.manifest)
     keys[f"texts ({used.name})"] = text_store(project, params, [text for own in texts for text in own]).key
-    of_tasks = [dataset for settings in params.tasks.values() for dataset in settings.datasets]
-    sets = dict.fromkeys([*params.data.evaluate, *of_tasks])
+    sets = _encoded(params)
     for dataset in sets:
         keys[dataset] = image_store(project, params, now.manifest(dataset)).key
     write_json(project.root / "data" / "features.json", keys)
     return f"features of {len(sets) + 1} image sets and 1 set of texts are in the cache"
+
+
+def _encoded(params: Params) -> tuple[str, ...]:
+    """The sets that are evaluated or that tasks read."""
+    of_tasks = [dataset for settings in params.tasks.values() for dataset in settings.datasets]
+    return tuple(dict.fromkeys([*params.data.evaluate, *of_tasks]))
+
+
+def features_on_ray(resources: Resources, address: str | None) -> str:
+    """As `features_stage`, with the images encoded on the nodes of a Ray cluster.
+
+    address: as in `ray_tasks.run_ray`.
+    """
+    from benchmark.stages.ray_cluster import connected
+    from benchmark.stages.ray_features import encode_sets
+
+    now = session()
+    with connected(address) as ray:
+        chosen = training_source(now.params, now.manifest(now.params.data.train)).manifest
+        sets = [chosen, *(now.manifest(dataset) for dataset in _encoded(now.params))]
+        encode_sets(ray, now.project, now.params, sets, resources, now.say)
+    return features_stage()
 
 
 def cell_stage(name: str, seeds: Sequence[int] | None) -> str:

@@ -7,20 +7,17 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmark.core.errors import BenchError
 from benchmark.grid.layout import Project
 from benchmark.grid.request import Request, plan
 from benchmark.stages.cluster import Resources, Submission
 from benchmark.stages.processes import Say, ShardFailed, command_of
+from benchmark.stages.ray_cluster import RETRIES, asked_of, connected, none_fits, places, ray_package
+from benchmark.stages.ray_features import encode_request
 from benchmark.stages.versions import difference, versions
-
-RETRIES = 5
-"""How often a task is begun again after its node or process died; an error of bench is not tried again."""
 
 FOLLOW = (
     "import sys, runpy; from benchmark.core.workers import end_with_writer; "
@@ -28,11 +25,6 @@ FOLLOW = (
     "runpy.run_module('benchmark', run_name='__main__', alter_sys=True)"
 )
 """`python -c FOLLOW DESCRIPTOR run …` is `python -m benchmark run …`, which ends with whoever started it."""
-
-HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
-"""The opening of HTTP/2 and an empty frame of settings, which a server of gRPC answers with its own
-(RFC 9113, sections 3.4 and 6.5)."""
-SETTINGS_FRAME = 4
 
 
 @dataclass(frozen=True)
@@ -49,49 +41,43 @@ def submission(project: Project, request: Request, resources: Resources) -> Subm
     jobs = len(plan(project, request).jobs)
     count = min(resources.shards or jobs, jobs)
     commands = tuple(tuple(command_of(request, index, count)) for index in range(count))
-    asked = {"num_cpus": resources.cpus, "num_gpus": resources.gpus, "memory": resources.memory_gb * 2**30}
-    return Submission((), commands, asked, project.root / "runs" / "jobs")
+    return Submission((), commands, asked_of(resources), project.root / "runs" / "jobs")
 
 
 def run_ray(project: Project, request: Request, resources: Resources, address: str | None, say: Say) -> None:
-    """Train and evaluate the cells of a request as tasks of the cluster at `address`, and wait for them.
+    """Encode the images of a request on the cluster at `address`, then train and evaluate its cells as tasks
+    there, and wait for them.
 
     address: HOST:PORT; None: RAY_ADDRESS, or the cluster that this machine is a node of. A task whose node
     dies is begun again on another one and goes on from its last saved state. Raises BenchError where ray is
-    missing or no cluster answers, and ShardFailed, once all have ended, with what the first failed task said.
+    missing, no cluster answers or images cannot be encoded, and ShardFailed, once all tasks have ended, with
+    what the first failed one said.
     """
-    with redirect_stdout(sys.stderr):  # Ray tells of a lost node on standard output, which is the table's
-        _run(_ray(), submission(project, request, resources), project, resources, address, say)
+    asked = submission(project, request, resources)
+    with connected(address) as ray:
+        if not places(ray, asked.asked):
+            say(none_fits(resources))
+        encode_request(ray, project, request, resources, say)
+        _run(ray, asked, project, say)
 
 
-def _run(
-    ray: Any, asked: Submission, project: Project, resources: Resources, address: str | None, say: Say
-) -> None:
-    _connect(ray, address)
-    try:
-        if not any(_fits(node, asked.asked) for node in ray.nodes()):
-            say(
-                f"ray: no node has {resources.cpus} cores, {resources.gpus} GPUs and {resources.memory_gb} "
-                "GB now; waiting for one that has (--cpus, --gpus, --memory-gb)"
-            )
-        task = ray.remote(_carry_out).options(**asked.asked, max_retries=RETRIES, retry_exceptions=[Killed])
-        here = versions()
-        waiting = {
-            task.remote(command[3:], project.root, asked.logs / f"ray-{index + 1}.log", here): index
-            for index, command in enumerate(asked.commands)
-        }
-        failed: list[str] = []
-        total = len(waiting)
-        say(f"ray: {total} tasks, logs: {project.relative(asked.logs)}")
-        while waiting:
-            (done, *_), _ = ray.wait(list(waiting))
-            index = waiting.pop(done)
-            ended = _result(ray, done)
-            say(f"[{index + 1}/{total}] {ended.node}: {ended.said}")
-            if ended.code:
-                failed.append(f"task {index + 1}/{total}: {ended.said}")
-    finally:
-        ray.shutdown()
+def _run(ray: Any, asked: Submission, project: Project, say: Say) -> None:
+    task = ray.remote(_carry_out).options(**asked.asked, max_retries=RETRIES, retry_exceptions=[Killed])
+    here = versions()
+    waiting = {
+        task.remote(command[3:], project.root, asked.logs / f"ray-{index + 1}.log", here): index
+        for index, command in enumerate(asked.commands)
+    }
+    failed: list[str] = []
+    total = len(waiting)
+    say(f"ray: {total} tasks, logs: {project.relative(asked.logs)}")
+    while waiting:
+        (done, *_), _ = ray.wait(list(waiting))
+        index = waiting.pop(done)
+        ended = _result(ray, done)
+        say(f"[{index + 1}/{total}] {ended.node}: {ended.said}")
+        if ended.code:
+            failed.append(f"task {index + 1}/{total}: {ended.said}")
     if failed:
         raise ShardFailed(f"{len(failed)} of {total} tasks failed; {failed[0]}")
 
@@ -107,7 +93,7 @@ def _carry_out(words: Sequence[str], home: Path, log: Path, wanted: Mapping[str,
     if other := difference(wanted, versions()):
         return Ended(2, f"node {node} has {other}. Install the same versions on all nodes.", node)
     environment = {**os.environ, "CXR_ALIGNBENCH_HOME": str(home)}
-    head = f"on {node}, Ray node {_ray().get_runtime_context().get_node_id()}"
+    head = f"on {node}, Ray node {ray_package().get_runtime_context().get_node_id()}"
     code, said = run_logged(words, log, head, environment)
     if code < 0:
         raise Killed(f"signal {-code} on {node}")
@@ -144,61 +130,6 @@ def run_logged(words: Sequence[str], log: Path, head: str, environment: Mapping[
     finally:
         os.close(reading)
         os.close(writing)
-
-
-def _ray() -> Any:
-    try:
-        import ray
-    except ImportError:
-        raise BenchError(
-            "--cluster ray needs the package ray: pip install 'cxr-alignbench[cluster]', "
-            "or use --jobs for a pool on this machine."
-        ) from None
-    return ray
-
-
-def _connect(ray: Any, address: str | None) -> None:
-    where = address or os.environ.get("RAY_ADDRESS") or "auto"
-    if where != "auto":
-        ask(where)
-    try:
-        ray.init(address=where, log_to_driver=False, logging_level="ERROR")
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        said = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-        raise BenchError(
-            f"--cluster ray: {said:.300}. Give --address HOST:PORT, as `ray start --head` prints it."
-        ) from None
-
-
-def ask(address: str, seconds: float = 5) -> None:
-    """Whether the head of a Ray cluster may be at HOST:PORT: a gRPC server answers. Ray itself would try for
-    minutes. Raises BenchError where nothing, or another kind of server, does."""
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal() or "/" in address:
-        raise BenchError(
-            f"--address {address:.80}: expected HOST:PORT of a cluster's head, as in 10.0.0.5:6379."
-        )
-    try:
-        with socket.create_connection((host.strip("[]"), int(port)), seconds) as probe:
-            probe.settimeout(seconds)
-            probe.sendall(HELLO)
-            answer = probe.recv(9)
-    except (OSError, OverflowError) as error:
-        raise BenchError(
-            f"--address {address}: no Ray cluster answers ({getattr(error, 'strerror', None) or error}). "
-            "Check `ray status` on its head."
-        ) from None
-    if len(answer) < 4 or answer[3] != SETTINGS_FRAME:
-        raise BenchError(
-            f"--address {address}: what answers is no Ray cluster. Give the port of `ray start --head`, 6379 "
-            "by default, not that of its dashboard."
-        )
-
-
-def _fits(node: Mapping[str, Any], asked: Mapping[str, float]) -> bool:
-    has = node["Resources"]
-    names = {"num_cpus": "CPU", "num_gpus": "GPU", "memory": "memory"}
-    return node["Alive"] and all(has.get(names[what], 0) >= amount for what, amount in asked.items())
 
 
 def _result(ray: Any, done: Any) -> Ended:

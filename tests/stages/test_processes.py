@@ -23,7 +23,8 @@ from benchmark.core.tables import Predictions
 from benchmark.grid.layout import Project
 from benchmark.grid.request import Request, plan
 from benchmark.stages.processes import with_ranks
-from benchmark.stages.ray_tasks import ask, run_logged
+from benchmark.stages.ray_cluster import ask
+from benchmark.stages.ray_tasks import run_logged
 from benchmark.stages.versions import check_ranks, difference, versions
 from tests.stages.waiting import wait_for
 

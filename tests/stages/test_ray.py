@@ -6,6 +6,8 @@ pytest -m ray      needs ray, of the extra `cluster`
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import subprocess
 import sys
 import time
@@ -14,7 +16,9 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
+from tests.stages.ray_nodes import STORE, head
 from tests.stages.waiting import wait_for
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(3600), pytest.mark.filterwarnings("ignore")]
@@ -22,25 +26,11 @@ pytestmark = [pytest.mark.ray, pytest.mark.timeout(3600), pytest.mark.filterwarn
 COMMAND = ("run", "--method", "carzero", "--dataset", "chestxray14", "--seeds", "0,1")
 COMMAND += ("--set", "training.epochs=20")
 SAVING = ("--set", "training.checkpoint_seconds=0")
-STORE = 80 * 2**20
-"""Bytes of a node's object store, the smallest that Ray takes; tasks pass no arrays."""
 
 
 @pytest.fixture
 def cluster(monkeypatch):
-    """A head with one core; tests add nodes."""
-    pytest.importorskip("ray")
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    monkeypatch.setenv("RAY_worker_niceness", "0")  # 15 by default, which a busy machine hardly serves
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    from ray.cluster_utils import Cluster
-
-    cluster = Cluster(
-        initialize_head=True,
-        head_node_args={"num_cpus": 1, "object_store_memory": STORE, "include_dashboard": False},
-    )
-    yield cluster
-    cluster.shutdown()
+    yield from head(monkeypatch)
 
 
 def starts(log: Path) -> int:
@@ -89,16 +79,35 @@ def test_a_cluster_that_loses_a_node_makes_the_table_of_one_process(
     assert (fresh_copy / "table").read_text() == alone
 
 
-def test_what_no_node_can_do_is_said_and_an_error_of_bench_is_not_tried_again(
-    cluster, small_project, tmp_path, bench, monkeypatch
+def test_an_error_of_bench_is_said_in_one_line_and_not_tried_again(
+    cluster, fresh_copy, tmp_path, bench, monkeypatch
 ) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", cluster.address)
+    command = (*COMMAND[:-1], "training.epochs=1", "--cluster", "ray", "--cpus", "1", "--memory-gb", "1")
     home = tmp_path / "broken"
     home.mkdir()
-    (home / "params.yaml").write_bytes((small_project / "params.yaml").read_bytes())
+    (home / "params.yaml").write_bytes((fresh_copy / "params.yaml").read_bytes())
     (home / "data").write_text("a file where the folder of data goes")
-    monkeypatch.setenv("RAY_ADDRESS", cluster.address)
-    code, out, err = bench(home, *COMMAND, "--cluster", "ray", "--cpus", "1", "--memory-gb", "1")
+    code, out, err = bench(home, *command)
+    assert (code, out) == (2, ""), "what all cells need is made before any begins"
+    assert str(home / "data") in err.splitlines()[-1]
+    assert not list(home.glob("runs/jobs/ray-*.log"))
+    (fresh_copy / "results").write_text("a file where the folder of results goes")
+    code, out, err = bench(fresh_copy, *command)
     assert (code, out) == (1, "")
     assert "2 of 2 tasks failed; task 1/2:" in err.splitlines()[-1]
-    assert str(home / "data") in err.splitlines()[-1]
-    assert [starts(log) for log in home.glob("runs/jobs/ray-*.log")] == [1, 1]
+    assert str(fresh_copy / "results") in err.splitlines()[-1]
+    assert [starts(log) for log in fresh_copy.glob("runs/jobs/ray-*.log")] == [1, 1]
+
+
+def test_the_stage_of_features_encodes_on_the_cluster(cluster, fresh_copy, bench) -> None:
+    shutil.rmtree(fresh_copy / ".cache" / "features", ignore_errors=True)
+    params = yaml.safe_load((fresh_copy / "params.yaml").read_text())
+    (fresh_copy / "params.yaml").write_text(yaml.safe_dump({**params, "tasks": {}}, sort_keys=False))
+    code, _, err = bench(
+        fresh_copy, "stage", "features", "--cluster", "ray", "--address", cluster.address,
+        "--cpus", "1", "--memory-gb", "1",
+    )  # fmt: skip
+    assert code == 0, err
+    on_nodes = re.findall(r"(\w+): \d+ images encoded; shards: 1 on node \w+", err)
+    assert sorted(on_nodes) == ["chestxray14", "mimic_cxr"], err
