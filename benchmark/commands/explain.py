@@ -29,14 +29,14 @@ def command(
     project = Project.find()
     check_evaluated(project, cell, dataset)
     from benchmark.reporting.kept import Answer, answered
-    from benchmark.reporting.rests_on import on_results
+    from benchmark.reporting.rests_on import asked_to_explain, on_results
 
     def find() -> Answer:
-        from benchmark.reporting.explain import explain, explain_text
+        from benchmark.reporting.answers import explanation
+        from benchmark.reporting.explain import explain
 
-        value = explain(project, cell, dataset, class_name)
-        return Answer(value, explain_text(value))
+        return explanation(explain(project, cell, dataset, class_name))
 
-    asked = {"command": "explain", "cell": cell, "dataset": dataset, "class": class_name}
+    asked = asked_to_explain(cell, dataset, class_name)
     found = answered(project, asked, lambda: on_results(project, store=True), find)
     emit(found.value, found.text, as_json)

@@ -81,11 +81,14 @@ def figures(part: Latest = None, as_json: JsonOption = False) -> None:
 def site(part: Latest = None, as_json: JsonOption = False) -> None:
     """Write reports/site/index.html: verdicts, tables, figures and cells in one file that loads nothing."""
     from benchmark.grid.layout import Project
+    from benchmark.reporting.answers import Ahead
     from benchmark.reporting.outputs import PartReport
     from benchmark.reporting.site.content import write_site
 
     project = Project.find()
-    page = project.relative(write_site(PartReport(project, part.value if part else None)))
+    ahead, report = Ahead(project), PartReport(project, part.value if part else None)
+    page = project.relative(write_site(report))
+    ahead.keep(report)
     emit({"page": page}, page, as_json)
 
 
@@ -106,12 +109,14 @@ def attribution(as_json: JsonOption = False) -> None:
 def everything(part: Latest = None, as_json: JsonOption = False) -> None:
     """Write tables, figures and the page from one reading of the results."""
     from benchmark.grid.layout import Project
+    from benchmark.reporting.answers import Ahead
     from benchmark.reporting.outputs import PartReport, write_figures, write_tables
     from benchmark.reporting.site.content import write_site
 
     project = Project.find()
-    report = PartReport(project, part.value if part else None)
+    ahead, report = Ahead(project), PartReport(project, part.value if part else None)
     files = [*write_tables(report), *write_figures(report), write_site(report)]
+    ahead.keep(report)
     paths = [project.relative(path) for path in files]
     shown = [p for p in paths if p.endswith((".md", ".png", ".html"))]
     emit({"part": report.gathered.part, "files": paths}, "\n".join(shown), as_json)

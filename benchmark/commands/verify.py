@@ -28,27 +28,17 @@ def command(
     from benchmark.grid.layout import Project
     from benchmark.reporting.claims import claims_of
     from benchmark.reporting.kept import Answer, answered
-    from benchmark.reporting.rests_on import on_results
+    from benchmark.reporting.rests_on import asked_to_verify, on_results
 
     project, wanted = Project.find(), claims or []
     claims_of(project, wanted)
 
     def find() -> Answer:
+        from benchmark.reporting.answers import verdicts
         from benchmark.reporting.outputs import verify
-        from benchmark.reporting.predictions import predictions_text
-        from benchmark.reporting.verdicts import report_text
 
-        judgements, predicted = verify(project, wanted)
-        failed = [j.claim for j in judgements if j.fails]
-        value = {
-            "claims": [j.as_json() for j in judgements],
-            "predictions": [own.as_json() for own in predicted],
-            "required_contradicted": failed,
-        }
-        said = [predictions_text(predicted)] if predicted else []
-        said += [report_text(judgements)] if judgements or not predicted else []
-        return Answer(value, "\n\n".join(said), 1 if failed else 0)
+        return verdicts(*verify(project, wanted))
 
-    found = answered(project, {"command": "verify", "claims": wanted}, lambda: on_results(project), find)
+    found = answered(project, asked_to_verify(wanted), lambda: on_results(project), find)
     emit(found.value, found.text, as_json)
     return found.code

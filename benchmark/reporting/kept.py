@@ -12,7 +12,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,29 +68,52 @@ def answered(
     asked: the question, JSON-serialisable. rests: None for an answer that is not kept. say: of a kept answer,
     what takes its lines of progress; `find` says its own. Raises what `find` raises.
     """
-    name = hash_value(asked)[:16]
-    mark, path = project.mark("answers", name), project.cache / "answers" / f"{name}.json"
-    before = _key(asked, rests)
-    if before is not None and is_made(mark, before, [path]):
+    watch = Watch(project, rests)
+    kept = watch.kept(asked)
+    if kept is None:
+        answer = find()
+        watch.keep([(asked, answer)])
+        return answer
+    for line in kept.said:
+        say(line)
+    return kept
+
+
+class Watch:
+    """What answers rest on, as it is now: those are there that were kept of the same, and new ones are kept
+    if it still is the same when they have been found."""
+
+    def __init__(self, project: Project, rests: Callable[[], Rests | None]) -> None:
+        self._project, self._rests = project, rests
+        self._state = _state(rests)
+
+    def kept(self, asked: Mapping[str, Any]) -> Answer | None:
+        """The answer to a question; None where it must be found."""
+        mark, path = self._places(asked)
+        if self._state is None or not is_made(mark, key_of(asked=dict(asked), rests=self._state), [path]):
+            return None
         with suppress(BenchError, TypeError, KeyError):
-            kept = _read(path)
-            for line in kept.said:
-                say(line)
-            return kept
-    answer = find()
-    if before is not None and _key(asked, rests) == before:
-        with suppress(BenchError, OSError):  # a folder that takes no file keeps no answer
-            write_text(path, json.dumps(vars(answer), ensure_ascii=False, default=str) + "\n")
-            record(mark, before, [path])
-    return answer
+            found = read_json(path)
+            return Answer(**{**found, "said": tuple(found["said"])})
+        return None
+
+    def keep(self, found: Sequence[tuple[Mapping[str, Any], Answer]]) -> None:
+        """Keep answers to these questions; a folder that takes no file keeps none."""
+        if self._state is None or _state(self._rests) != self._state:
+            return
+        for asked, answer in found:
+            mark, path = self._places(asked)
+            with suppress(BenchError, OSError):
+                write_text(path, json.dumps(vars(answer), ensure_ascii=False, default=str) + "\n")
+                record(mark, key_of(asked=dict(asked), rests=self._state), [path])
+
+    def _places(self, asked: Mapping[str, Any]) -> tuple[Path, Path]:
+        """The mark and the file of an answer."""
+        name = hash_value(asked)[:16]
+        return self._project.mark("answers", name), self._project.cache / "answers" / f"{name}.json"
 
 
-def _read(path: Path) -> Answer:
-    kept = read_json(path)
-    return Answer(**{**kept, "said": tuple(kept["said"])})
-
-
-def _key(asked: Mapping[str, Any], rests: Callable[[], Rests | None]) -> Key | None:
+def _state(rests: Callable[[], Rests | None]) -> Key | None:
     """None where what the answer rests on cannot be told, or is changing at the moment."""
     now = time.time_ns()
     try:
@@ -103,7 +126,6 @@ def _key(asked: Mapping[str, Any], rests: Callable[[], Rests | None]) -> Key | N
     if any(state.changed_ns > now - SETTLED_NS for state in found.values()):
         return None
     return key_of(
-        asked=dict(asked),
         values=dict(own.values),
         machine=[platform.node(), platform.machine(), sys.version],
         environment=[(name, os.environ.get(name)) for name in sorted(_variables())],

@@ -20,6 +20,7 @@ from benchmark.grid.parts import ENCODERS, OF_ENCODERS, PARTS, VOLUMES
 from benchmark.reporting.changes import Reproduced, Stages, compare_locks, compare_tables
 from benchmark.reporting.claims import CLAIMS, Claim, Prediction, claims_of, load_ledger, source_file
 from benchmark.reporting.columns import reading_of_seen
+from benchmark.reporting.explain import Stories
 from benchmark.reporting.gains import gains
 from benchmark.reporting.gather import Gathered, gather
 from benchmark.reporting.predictions import Held, held
@@ -79,6 +80,10 @@ class PartReport:
         from benchmark.reporting.figures import all_figures
 
         return all_figures(self.gathered.traced, self.gathered.histories, self.gathered.bands)
+
+    @cached_property
+    def stories(self) -> Stories:
+        return Stories(self.gathered)
 
     @cached_property
     def judgements(self) -> list[Judgement]:
@@ -192,14 +197,17 @@ def where(project: Project) -> list[str]:
     return lines
 
 
-def verify(project: Project, wanted: Sequence[str]) -> tuple[list[Judgement], list[Held]]:
+def verify(
+    project: Project, wanted: Sequence[str], radiographs: Gathered | None = None
+) -> tuple[list[Judgement], list[Held]]:
     """Judge the whole ledger (its claims are corrected together) and return the claims and predictions asked
     for; no prediction where nothing was summarised.
 
-    Raises UnknownName for a claim that the ledger does not hold.
+    radiographs: the results of its part, where they were gathered before. Raises UnknownName for a claim that
+    the ledger does not hold.
     """
     ledger = claims_of(project, wanted)
-    gathered, on_ct = _gathered(project, volumes=False), _gathered(project, volumes=True)
+    gathered, on_ct = radiographs or _gathered(project, volumes=False), _gathered(project, volumes=True)
     asked = [own for own in ledger.predictions if not wanted or own.id in wanted]
     predicted = [] if gathered is None else predictions_held(project, gathered, asked)
     found = [*_judged(ledger.claims, False, gathered), *_judged(ledger.claims, True, on_ct)]

@@ -26,6 +26,16 @@ SOURCES = (CLAIMS, "published.yaml", "rounding.csv")
 STORE_ENDS = ("", "-wal", "-journal")
 
 
+def asked_to_verify(claims: Sequence[str]) -> dict[str, Any]:
+    """The question of `bench verify`."""
+    return {"command": "verify", "claims": list(claims)}
+
+
+def asked_to_explain(cell: str, dataset: str, cls: str | None) -> dict[str, Any]:
+    """The question of `bench explain`, with the cell as it was typed."""
+    return {"command": "explain", "cell": cell, "dataset": dataset, "class": cls}
+
+
 def on_results(project: Project, store: bool = False) -> Rests:
     """What is said of results: all of them, their trainings, what was prepared, and the ledgers. store: and
     the store of MLflow, where it is the project's own."""

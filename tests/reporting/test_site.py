@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shutil
+import time
 from pathlib import Path
 
 import axe_playwright_python
@@ -193,9 +194,23 @@ def test_volumes_stand_on_the_page_as_their_files_say(page, project, root, tmp_p
         read_volumes(Project(work))
 
 
-def test_command(inside, capsys):
+ASKED = (
+    ["verify", "--json"],
+    ["explain", "carzero", "chexpert"],
+    ["explain", "clip-main", "chexpert", "--json"],
+)
+
+
+def test_command(inside, capsys, monkeypatch):
+    """Which also keeps what `bench verify` and `bench explain` find of the same results."""
+    time.sleep(0.1)  # what changed a moment ago keeps no answer
     assert main(["report", "site", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"page": "reports/site/index.html"}
+    with monkeypatch.context() as patch:
+        patch.setattr("benchmark.reporting.gather.Gathered.evidence", None)
+        kept = [(main(words), capsys.readouterr().out) for words in ASKED]
+    shutil.rmtree(inside / ".cache" / "answers")
+    assert kept == [(main(words), capsys.readouterr().out) for words in ASKED]
 
 
 PROBE = """

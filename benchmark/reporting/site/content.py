@@ -28,7 +28,7 @@ def write_site(report: PartReport) -> Path:
     evidence = gathered.evidence
     present = set(evidence.metrics["run_id"])
     runs = mlflow_runs(project)
-    stories = Stories(gathered)
+    stories = report.stories
     text = render(
         evidence,
         [table for table in report.tables if table.name != claims.NAME],
