@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from benchmark import __version__
 from benchmark.core.errors import BenchError, DataError
-from benchmark.core.files import read_json, remove_left, temporary_prefix, write_json
+from benchmark.core.files import remove_left, temporary_prefix, write_json
 from benchmark.core.hashing import hash_file
 from benchmark.core.located import read_located
 from benchmark.core.tables import Origin, Predictions, read_table, write_table
@@ -34,6 +34,7 @@ from benchmark.exchange.recompute import TOLERANCE, check_scores, metric_rows
 from benchmark.exchange.truth import Labelled, labels_here, may_travel
 from benchmark.grid.layout import Project, source_name
 from benchmark.grid.params_file import load_params
+from benchmark.stages.run_record import read_run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -281,8 +282,7 @@ def _strata(project: Project | None, dataset: str, labels: Labelled) -> dict[str
 
 
 def _run(path: Path) -> dict[str, Any]:
-    run = read_json(path)
-    return {k: v for k, v in run.items() if k in RUN_FIELDS}
+    return {k: v for k, v in read_run(path).as_recorded().items() if k in RUN_FIELDS}
 
 
 def _as_stored(bundle: Bundle, stored: Mapping[int, Path]) -> None:

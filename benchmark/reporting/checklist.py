@@ -197,7 +197,7 @@ def _models(g: Gathered) -> Facts:
 def _training(g: Gathered) -> Facts:
     found = [f"recipe: {g.evidence.recipe}"]
     for name in g.evidence.mains:
-        settings = [run.get("training", {}) for _, run in run_records(g.project, name)]
+        settings = [run.training for _, run in run_records(g.project, name)]
         if settings:
             text = ", ".join(f"{k} {v}" for k, v in sorted(settings[0].items()))
             same = "" if all(s == settings[0] for s in settings) else " (seeds differ)"
@@ -238,16 +238,16 @@ def _versions(g: Gathered) -> Facts:
     commits: set[str] = set()
     for name in g.evidence.mains:
         for _, run in run_records(g.project, name):
-            commits.add(str(run["commit"]))
-            for package, version in run.get("versions", {}).items():
-                found.setdefault(str(package), set()).add(str(version))
+            commits.add(run.code)
+            for package, version in run.versions.items():
+                found.setdefault(package, set()).add(version)
     facts = [f"commit: {', '.join(sorted(commits))}"] if commits else []
     return facts + [f"{package} {', '.join(sorted(own))}" for package, own in sorted(found.items())]
 
 
 def _weights(g: Gathered) -> Facts:
     return [
-        f"{name}, seed {seed}: sha256 {run['model_sha256']}"
+        f"{name}, seed {seed}: sha256 {run.model_sha256}"
         for name in g.evidence.mains
         for seed, run in run_records(g.project, name)
     ]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmark.core.errors import BenchError, DataError
+from benchmark.core.errors import BenchError
 from benchmark.core.files import read_json
 from benchmark.core.guard import parsing
 from benchmark.core.hashing import hash_file
@@ -19,8 +19,9 @@ from benchmark.grid.declared import declared_task
 from benchmark.grid.layout import Project
 from benchmark.grid.params import Cell, Params
 from benchmark.reporting.evidence import SEPARATOR
-from benchmark.reporting.rows import RunRecord, SetFacts
+from benchmark.reporting.rows import SetFacts
 from benchmark.stages.evaluate import METRICS, slug
+from benchmark.stages.run_record import read_run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,35 +31,13 @@ if TYPE_CHECKING:
 ROUNDING = "reports/rounding.csv"
 """One row a training from features that differ in the last bit, and macro value: cell, dataset, stratum,
 metric, run, change (to the training from the features as they are)."""
-RECORDED: Mapping[str, Callable[[Any], Any]] = {
-    "parameters_trained": int, "seconds": float, "peak_memory_bytes": int, "device": str, "commit": str,
-    "best_epoch": int, "val_loss": float, "model_sha256": str, "train_images": int, "val_images": int,
-    "options": dict, "sentences_seen": int, "flops_per_image": float, "val_auroc": float,
-    "gain_last_quarter": float, "converged": bool, "epochs": int, "training": dict, "versions": dict,
-}  # fmt: skip
-"""What of run.json the tables and the page show, and of which type it is."""
-SINCE_LATER = {
-    "sentences_seen", "flops_per_image", "val_auroc", "gain_last_quarter", "converged", "training",
-    "versions",
-}  # fmt: skip
-"""What the records of older trainings lack."""
-RUN_RECORD = "a record of a training"
+SHOWN_OF_RUNS = (
+    "parameters_trained", "seconds", "peak_memory_bytes", "device", "commit", "best_epoch", "val_loss",
+    "model_sha256", "train_images", "val_images", "options", "sentences_seen", "flops_per_image", "val_auroc",
+    "gain_last_quarter", "converged", "epochs",
+)  # fmt: skip
+"""What of the record of a training the tables and the page show."""
 HISTORY = ("epoch", "step", "learning_rate", "train_loss", "val_loss", "seconds")
-
-
-def training_record(path: Path) -> RunRecord:
-    """What one training recorded, its RECORDED fields in their types. Raises DataError, naming the file,
-    where one is missing that every record has, or is of another type. An installed package has no commit: its
-    version stands there, `v0.1.0`."""
-    run = read_json(path)
-    with parsing(path, RUN_RECORD, "Train the cell again."):
-        if "commit" in run and run["commit"] is None:
-            run["commit"] = f"v{run['versions']['cxr-alignbench']}"
-        lost = [k for k in RECORDED if run.get(k) is None and k not in SINCE_LATER]
-        if lost:
-            raise DataError(f"{path}: no '{lost[0]}' in the record of a training. Train the cell again.")
-        typed = {k: kind(run[k]) for k, kind in RECORDED.items() if run.get(k) is not None}
-        return RunRecord(**{**run, **typed})  # type: ignore[typeddict-item]
 
 
 @dataclass(frozen=True)
@@ -173,17 +152,17 @@ class OnDisk:
         return () if settings is None else settings.datasets
 
     def runs(self, evaluated: set[str]) -> pd.DataFrame:
-        """One row a cell and seed: RECORDED, and how many images a second."""
+        """One row a cell and seed: SHOWN_OF_RUNS, and how many images a second."""
         import pandas as pd
 
         rows = []
         for name in (n for n in self.cells if n in evaluated):
             for seed, folder in self.trainings(name):
-                run = training_record(folder / "run.json")
-                seen = run["train_images"] * run["epochs"]
-                speed = seen / run["seconds"] if run["seconds"] else float("nan")
+                run = read_run(folder / "run.json")
+                seen = run.train_images * run.epochs
+                speed = seen / run.seconds if run.seconds else float("nan")
                 own = {"cell": name, "seed": seed, "images_seen": seen, "images_per_second": speed}
-                rows.append(own | {k: run.get(k) for k in RECORDED})
+                rows.append(own | {k: getattr(run, k) for k in SHOWN_OF_RUNS} | {"commit": run.code})
         return pd.DataFrame(rows)
 
     def trained_on(self) -> dict[str, str]:
@@ -193,7 +172,7 @@ class OnDisk:
             for _, folder in self.project.seeds("runs", name):
                 if (folder / "source.json").is_file():
                     source = read_json(folder / "source.json")
-                    with parsing(folder / "source.json", RUN_RECORD, "Train the cell again."):
+                    with parsing(folder / "source.json", "a record of a training", "Train the cell again."):
                         found[str(source["trained_on"])] = str(source.get("trained_origin", "official"))
         return found
 

@@ -10,31 +10,30 @@ from benchmark.core.errors import BenchError
 from benchmark.grid.layout import Project
 from benchmark.grid.params import Cell
 from benchmark.reporting.gather import Gathered
-from benchmark.reporting.on_disk import training_record
-from benchmark.reporting.rows import RunRecord
 from benchmark.stages.evaluation_sets import prompt_set
+from benchmark.stages.run_record import RunRecord, read_run
 from benchmark.stages.tracking import tracking_uri
 
 
 def run_records(project: Project, cell: str) -> list[tuple[int, RunRecord]]:
     """(seed, run.json) of every finished run of a cell, by seed."""
-    return [(seed, training_record(folder / "run.json")) for seed, folder in project.trainings(cell)]
+    return [(seed, read_run(folder / "run.json")) for seed, folder in project.trainings(cell)]
 
 
 def seed_facts(cell: str, seed: int, run: RunRecord, runs: dict[str, str]) -> dict[str, str]:
     """What identifies one training, as text."""
     return {
         "seed": str(seed),
-        "best epoch": str(run["best_epoch"]),
-        "validation loss": f"{run['val_loss']:.4f}",
-        "validation AUROC": _number(run.get("val_auroc"), ".4f"),
-        "gain of the last quarter": _number(run.get("gain_last_quarter"), "+.4f"),
-        "converged": {None: "–", True: "yes", False: "no"}[run.get("converged")],
-        "seconds": f"{run['seconds']:.0f}",
-        "training images": f"{run['train_images']:,}",
-        "weights sha256": str(run["model_sha256"])[:16],
-        "commit": str(run["commit"])[:10] + ("-dirty" if str(run["commit"]).endswith("-dirty") else ""),
-        "device": str(run["device"]),
+        "best epoch": str(run.best_epoch),
+        "validation loss": f"{run.val_loss:.4f}",
+        "validation AUROC": _number(run.val_auroc, ".4f"),
+        "gain of the last quarter": _number(run.gain_last_quarter, "+.4f"),
+        "converged": {None: "–", True: "yes", False: "no"}[run.converged],
+        "seconds": f"{run.seconds:.0f}",
+        "training images": f"{run.train_images:,}",
+        "weights sha256": run.model_sha256[:16],
+        "commit": run.code[:10] + ("-dirty" if run.code.endswith("-dirty") else ""),
+        "device": run.device,
         "MLflow run": runs.get(f"{cell}/seed-{seed}", "–"),
     }
 

@@ -1,4 +1,4 @@
-"""The rows that reporting reads, typed: what an evaluation, a comparison, a ranking and a training recorded.
+"""The rows that reporting reads, typed: what an evaluation, a comparison and a ranking recorded.
 
 A row is a plain mapping, as a table of the stages holds it; numbers that are undefined are NaN or null there
 (`reporting.numbers.missing`).
@@ -72,30 +72,3 @@ class SetFacts(TypedDict, total=False):
     encoder: str
     note: str
     dataset: Required[str]
-
-
-class RunRecord(TypedDict, total=False):
-    """What a training recorded in run.json, as far as tables and page show it; older trainings lack some."""
-
-    identity: str
-    method: str
-    seed: int
-    options: dict[str, Any]
-    training: dict[str, Any]
-    versions: dict[str, str]
-    commit: str
-    device: str
-    model_sha256: str
-    train_images: int
-    val_images: int
-    parameters_trained: int
-    sentences_seen: int
-    flops_per_image: float
-    seconds: float
-    peak_memory_bytes: int
-    epochs: int
-    best_epoch: int
-    val_loss: float
-    val_auroc: float
-    gain_last_quarter: float
-    converged: bool

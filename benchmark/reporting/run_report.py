@@ -25,7 +25,6 @@ from benchmark.grid.modality import KINDS
 from benchmark.grid.params import Cell, encoders_of
 from benchmark.grid.request import Plan, Request, plan
 from benchmark.reporting.numbers import p_text, signed_text
-from benchmark.reporting.on_disk import training_record
 from benchmark.reporting.seen import encoder_exposure
 from benchmark.reporting.task_results import TaskResults, value_text
 from benchmark.stages.evaluate import evaluate_task
@@ -34,6 +33,7 @@ from benchmark.stages.own_encoders import Sessions, as_evaluated, check_encoders
 from benchmark.stages.references import floor_on_disk, probes, referred
 from benchmark.stages.released import PairedSession
 from benchmark.stages.run import Say, Session
+from benchmark.stages.run_record import read_run
 from benchmark.stages.summarise import Summary, summarise
 from benchmark.stages.texts import texts_used
 from benchmark.stages.tracked_results import record_results
@@ -80,10 +80,10 @@ def carry_out(project: Project, request: Request, say: Say, group: Group | None 
         run, own = trained(sessions, cell, seed)
         found = {}
         for dataset in todo.datasets:
-            rows = evaluate_task(own, CLASSIFICATION, cell, seed, dataset, run)
+            rows = evaluate_task(own, CLASSIFICATION, cell, seed, dataset, run.as_recorded())
             if rows is not None:
                 found[CLASSIFICATION, dataset] = rows
-            tasks.add(cell, seed, dataset, run, session=own)
+            tasks.add(cell, seed, dataset, run.as_recorded(), session=own)
         if session.processes.first:
             record_results(own, cell, seed, run, found)
     train = trained_on(todo.params.data.train)
@@ -247,9 +247,9 @@ def _training(session: Session, todo: Plan) -> list[dict[str, Any]]:
     for cell in todo.cells:
         for seed, folder in session.project.trainings(cell.name):
             if seed in todo.seeds:
-                run = training_record(folder / "run.json")
+                run = read_run(folder / "run.json")
                 found.append(
-                    {"cell": cell.name, "seed": seed, **{k: run.get(k) for k in RECORDED_OF_TRAINING}}
+                    {"cell": cell.name, "seed": seed, **{k: getattr(run, k) for k in RECORDED_OF_TRAINING}}
                 )
     return found
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
 
 from benchmark.core.hashing import hash_value
 from benchmark.core.tasks import task_named
@@ -13,6 +12,7 @@ from benchmark.grid.params import Cell, Params, encoders_of
 from benchmark.stages.evaluate import enter_evaluations, find_evaluations
 from benchmark.stages.features import shared_image_encoder, shared_text_encoder
 from benchmark.stages.run import Session, train_one
+from benchmark.stages.run_record import RunRecord
 
 
 def as_evaluated(params: Params) -> Params:
@@ -43,12 +43,12 @@ class Sessions:
         return self._made[key]
 
 
-def trained(sessions: Sessions, cell: Cell, seed: int) -> tuple[dict[str, Any], Session]:
+def trained(sessions: Sessions, cell: Cell, seed: int) -> tuple[RunRecord, Session]:
     """Train a cell, with its encoders where it trains them, or reuse it: the run record, and the session in
     which it is evaluated."""
     session = sessions.of(cell)
     if not session.params.encoders.train.trains:
-        return train_one(session, cell, seed), session
+        return RunRecord.model_validate(train_one(session, cell, seed)), session
     from benchmark.stages.trained_encoders import train_encoders
 
     return train_encoders(session, cell, seed)
@@ -62,7 +62,7 @@ def found(sessions: Sessions, cell: Cell, seed: int) -> list[str]:
     from benchmark.stages.trained_encoders import find_trained
 
     run, own = find_trained(session, cell, seed)
-    return ["all"] if run is None else enter_evaluations(own, cell, seed, run)
+    return ["all"] if run is None else enter_evaluations(own, cell, seed, run.as_recorded())
 
 
 def told(params: Params, cell: Cell) -> str:

@@ -129,9 +129,9 @@ def _carry_out(sessions: Sessions, job: Job) -> Headline:
 def carry_out_job(sessions: Sessions, cell: Cell, seed: int) -> Headline:
     """Train and evaluate one seed of one cell under its encoders, or reuse it."""
     run, session = trained(sessions, cell, seed)
-    found = evaluate_cell(session, cell, seed, run)
+    found = evaluate_cell(session, cell, seed, run.as_recorded())
     record_results(session, cell, seed, run, found)
-    return {"weights": run["model_sha256"], **headlines(found)}
+    return {"weights": run.model_sha256, **headlines(found)}
 
 
 def _alone(project: Project, params: Params, jobs: list[Job], say: Say) -> Iterator[tuple[Job, Headline]]:

@@ -15,6 +15,7 @@ from benchmark.grid.declared import declared
 from benchmark.grid.params import Cell, ablation_cell, main_cell
 from benchmark.prompts.settings import TextParams
 from benchmark.stages.evaluate import evaluate_task
+from benchmark.stages.run_record import read_run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,7 +56,7 @@ def answers(session: Session) -> Answers:
         if not seeds:
             untrained.append(cell.name)
         for seed in seeds:
-            run = read_json(session.project.run(cell.name, seed) / "run.json")
+            run = read_run(session.project.run(cell.name, seed) / "run.json").as_recorded()
             for task in (t for t in (*ASKED, GROUNDING) if t in cell.tasks):
                 for dataset in params.tasks.get(task, TaskSettings()).datasets:
                     rows = evaluate_task(sessions.of(cell), task, cell, seed, dataset, run)

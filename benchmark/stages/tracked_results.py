@@ -6,7 +6,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from benchmark.core.tables import Predictions
 from benchmark.core.tasks import CLASSIFICATION, task_named
 from benchmark.grid.layout import source_name
 from benchmark.grid.params import Cell
+from benchmark.stages.run_record import RunRecord
 from benchmark.stages.tracking import Tracker, store_is_there, tracking_uri
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def record_results(
     session: Session,
     cell: Cell,
     seed: int,
-    run: Mapping[str, Any],
+    run: RunRecord,
     found: Mapping[tuple[str, str], pd.DataFrame],
 ) -> None:
     """Put the results of one cell and seed on its MLflow run, once for each state of results and store.
@@ -52,7 +53,7 @@ def record_results(
         key = key_of(
             store=uri,
             source=source("benchmark.stages.tracked_results"),
-            run=run["identity"],
+            run=run.identity,
             rows={task: rows.to_csv(index=False) for task, rows in sorted(tables.items())},
             set=data.identity,
         )
@@ -62,7 +63,7 @@ def record_results(
         return
     tags = {"cell": cell.name, "method": cell.method, "seed": str(seed)}
     with only_writer(project.cache / "locks" / "mlflow"):
-        tracker = Tracker(project.root, f"{cell.name}/seed-{seed}", tags, run["identity"])
+        tracker = Tracker(project.root, f"{cell.name}/seed-{seed}", tags, run.identity)
         tracker.tags({"variant": cell.variant, "origin": pending[0][1].manifest.origin})
         for tables, data, folder, key in pending:
             _record_set(tracker, cell, seed, tables, data, folder)

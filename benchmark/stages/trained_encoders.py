@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from benchmark.core.errors import ParamsError
 from benchmark.core.hashing import derive_seed
@@ -22,6 +22,7 @@ from benchmark.grid.params import Cell
 from benchmark.stages.evaluation_sets import evaluation_data
 from benchmark.stages.features import shared_image_encoder, shared_text_encoder
 from benchmark.stages.run import Session, train_one
+from benchmark.stages.run_record import RunRecord
 from benchmark.stages.texts import read_named, texts_folder, texts_of
 from benchmark.stages.train import training_source, untrained
 from benchmark.training.augment import augmentation_of
@@ -81,7 +82,7 @@ def trainable_encoders(encoders: EncoderParams, method: str, seed: int) -> dict[
     return found
 
 
-def train_encoders(session: Session, cell: Cell, seed: int) -> tuple[dict[str, Any], Session]:
+def train_encoders(session: Session, cell: Cell, seed: int) -> tuple[RunRecord, Session]:
     """Train a cell with its encoders, or find that it is done: the run record, and the session that
     evaluates it.
 
@@ -90,14 +91,16 @@ def train_encoders(session: Session, cell: Cell, seed: int) -> tuple[dict[str, A
     encoders = trainable_encoders(session.params.encoders, cell.method, seed)
     reads = _reads(session, cell, encoders)
     run = train_one(session, cell, seed, reads.live, reads.train)
-    return run, _evaluating(session, cell, seed)
+    return RunRecord.model_validate(run), _evaluating(session, cell, seed)
 
 
-def find_trained(session: Session, cell: Cell, seed: int) -> tuple[dict[str, Any] | None, Session]:
+def find_trained(session: Session, cell: Cell, seed: int) -> tuple[RunRecord | None, Session]:
     """The record of the finished run that training this cell now would give, with the session that evaluates
     it; None where there is none."""
     run = finished_run(session.project.run(cell.name, seed), encoders_key(session, cell, seed))
-    return run, session if run is None else _evaluating(session, cell, seed)
+    if run is None:
+        return None, session
+    return RunRecord.model_validate(run), _evaluating(session, cell, seed)
 
 
 def encoders_key(session: Session, cell: Cell, seed: int) -> Key:

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
 from benchmark.core.errors import BenchError
-from benchmark.core.files import read_json
 from benchmark.core.tasks import task_named
 from benchmark.evaluation.evaluate import IDENTITY
 from benchmark.grid.params import main_cell
 from benchmark.stages.evaluate import evaluate_task
 from benchmark.stages.questions import Answers, trained
+from benchmark.stages.run_record import read_run
 from benchmark.stages.tuned_encoder import encoder_rows
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def transferred(session: Session, datasets: Sequence[str]) -> Answers:
         if not seeds:
             untrained.append(cell.name)
         for seed in seeds:
-            run = read_json(session.project.run(cell.name, seed) / "run.json")
+            run = read_run(session.project.run(cell.name, seed) / "run.json").as_recorded()
             for dataset in datasets:
                 rows = evaluate_task(session, TASK, cell, seed, dataset, run)
                 if rows is None:

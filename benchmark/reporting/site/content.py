@@ -65,7 +65,7 @@ def _scores(gathered: Gathered) -> dict[tuple[str, str], Scores]:
 def _weights(gathered: Gathered) -> dict[str, dict[int, str]]:
     """Main cell → seed → hash of its weights."""
     return {
-        name: {seed: str(run["model_sha256"]) for seed, run in run_records(gathered.project, name)}
+        name: {seed: run.model_sha256 for seed, run in run_records(gathered.project, name)}
         for name in gathered.evidence.mains
     }
 
@@ -89,9 +89,9 @@ def told(stories: Stories, cell: str, datasets: Sequence[str]) -> dict[str, dict
 def cell_page(gathered: Gathered, cell: Cell, runs: dict[str, str]) -> CellPage:
     """One cell's drill-down; what the run recorded comes before what params.yaml says."""
     records = run_records(gathered.project, cell.name)
-    first = records[0][1] if records else {}
-    options = {**cell.options.model_dump(mode="json"), **first.get("options", {})}
-    training = {**cell.training.model_dump(mode="json"), **first.get("training", {})}
+    first = records[0][1] if records else None
+    options = {**cell.options.model_dump(mode="json"), **(first.options if first else {})}
+    training = {**cell.training.model_dump(mode="json"), **(first.training if first else {})}
     training = {k: v for k, v in training.items() if v not in (None, [], {})}
     facts = {
         "image and text encoder": ", ".join(
@@ -103,7 +103,7 @@ def cell_page(gathered: Gathered, cell: Cell, runs: dict[str, str]) -> CellPage:
         "inference prompt": f"{cell.prompts.style}: {cell.prompts.template} ({cell.prompts.aggregation})",
         **{f"option {k}": _plain(v) for k, v in sorted(options.items())},
         **{f"training {k}": _plain(v) for k, v in sorted(training.items())},
-        **{f"version {k}": str(v) for k, v in sorted(first.get("versions", {}).items())},
+        **{f"version {k}": str(v) for k, v in sorted(first.versions.items() if first else ())},
     }
     info = gathered.evidence.cells[cell.name]
     return CellPage(
