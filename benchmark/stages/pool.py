@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,8 @@ from benchmark.grid.parts import VOLUMES
 from benchmark.grid.robust_cells import params_of
 from benchmark.stages.evaluate import evaluate_cell, headlines
 from benchmark.stages.own_encoders import Sessions, check_encoders, trained
-from benchmark.stages.run import Session
+from benchmark.stages.run import Say, Session
 from benchmark.stages.tracked_results import record_results
-
-Say = Callable[[str], None]
-Headline = dict[str, Any]
-
 
 MAIN, ABLATIONS, ATTRIBUTION = "main", "ablations", "attribution"
 """Groups of cells beside VOLUMES, the main and ablation cells on CT; ATTRIBUTION: those that `attribution` of
@@ -39,6 +35,21 @@ class Job:
 
     cell: str
     seed: int
+
+
+@dataclass(frozen=True)
+class JobResult:
+    """weights: hash of a trained cell's. numbers: dataset → headline numbers. scores: of a reference,
+    dataset → hashes of its files."""
+
+    weights: str = ""
+    numbers: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
+    scores: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        if self.scores:
+            return {dataset: {"scores": own} for dataset, own in self.scores.items()}
+        return {"weights": self.weights, **self.numbers}
 
 
 def jobs_of(params: Params, group: str) -> list[Job]:
@@ -77,7 +88,7 @@ def carry_out_cells(project: Project, params: Params, group: str, processes: int
     others = [Job(name, 0) for name in reference_names()] if group in (MAIN, VOLUMES) else []
     jobs = [*cells, *others]
     count = min(processes or os.cpu_count() or 1, max(len(jobs), 1))
-    numbers: dict[str, dict[str, Headline]] = {}
+    numbers: dict[str, dict[str, JobResult]] = {}
     with watched(f"cells: {group}") as report:
         done = _alone(project, params, jobs, say) if count == 1 else _pool(project, group, jobs, count, say)
         for number, (job, found) in enumerate(done, 1):
@@ -87,54 +98,61 @@ def carry_out_cells(project: Project, params: Params, group: str, processes: int
                 say(line)
             report(number, len(jobs))
     if group in (MAIN, ABLATIONS, VOLUMES):
-        write_json(index_file(project, group), numbers)
+        index = {c: {seed: own.to_json() for seed, own in seeds.items()} for c, seeds in numbers.items()}
+        write_json(index_file(project, group), index)
     if not jobs:
         return f"{group}: params.yaml has no such cell"
     beside = f", {len(others)} references beside them" if others else ""
     return f"{group}: {len(numbers) - len(others)} cells, {len(cells)} runs trained and evaluated{beside}"
 
 
-def row_lines(params: Params, job: Job, of_seed: Mapping[str, Headline], planned: int) -> list[str]:
+def row_lines(params: Params, job: Job, of_seed: Mapping[str, JobResult], planned: int) -> list[str]:
     """The macro AUROC of one seed that has just finished, on each set, and with the last of the `planned`
     seeds of a cell their mean; nothing of a reference.
 
-    of_seed: `seed-N` → headline numbers by dataset, of the seeds so far.
+    of_seed: `seed-N` → result, of the seeds so far.
     """
-    last = of_seed[f"seed-{job.seed}"]
-    sets = [d for d, own in last.items() if isinstance(own, dict) and own.get("auroc_all") is not None]
+    aurocs = {seed: _aurocs(result) for seed, result in of_seed.items()}
+    sets = aurocs[f"seed-{job.seed}"]
     if not sets:
         return []
     twin = f"  {TWIN_NOTICE}" if any(d not in params.data.roots for d in sets) else ""
 
-    def line(title: str, seeds: Sequence[Headline]) -> str:
-        means = {d: sum(own[d]["auroc_all"] for own in seeds) / len(seeds) for d in sets}
+    def line(title: str, seeds: Sequence[Mapping[str, float]]) -> str:
+        means = {d: sum(own[d] for own in seeds) / len(seeds) for d in sets if all(d in own for own in seeds)}
         return f"{title}: macro AUROC {', '.join(f'{d} {v:.3f}' for d, v in means.items())}{twin}"
 
-    said = [line(f"{job.cell} seed {job.seed}", [last])]
+    said = [line(f"{job.cell} seed {job.seed}", [sets])]
     if len(of_seed) == planned > 1:
-        said.append(line(f"{job.cell}, mean of {planned} seeds", list(of_seed.values())))
+        said.append(line(f"{job.cell}, mean of {planned} seeds", list(aurocs.values())))
     return said
 
 
-def _carry_out(sessions: Sessions, job: Job) -> Headline:
+def _aurocs(result: JobResult) -> dict[str, float]:
+    """dataset → macro AUROC, of the sets where it is defined."""
+    found = {dataset: own.get("auroc_all") for dataset, own in result.numbers.items()}
+    return {dataset: value for dataset, value in found.items() if value is not None}
+
+
+def _carry_out(sessions: Sessions, job: Job) -> JobResult:
     from benchmark.stages.references import PREFIX, referred
 
     session = sessions.shared
     if job.cell.startswith(PREFIX):
         made = referred(session, session.params.data.evaluate, [job.cell])
-        return {dataset: {"scores": [hash_file(r.path) for r in own]} for dataset, own in made.items()}
+        return JobResult(scores={d: [hash_file(r.path) for r in own] for d, own in made.items()})
     return carry_out_job(sessions, cell_named(session.params, job.cell), job.seed)
 
 
-def carry_out_job(sessions: Sessions, cell: Cell, seed: int) -> Headline:
+def carry_out_job(sessions: Sessions, cell: Cell, seed: int) -> JobResult:
     """Train and evaluate one seed of one cell under its encoders, or reuse it."""
     run, session = trained(sessions, cell, seed)
     found = evaluate_cell(session, cell, seed, run.as_recorded())
     record_results(session, cell, seed, run, found)
-    return {"weights": run.model_sha256, **headlines(found)}
+    return JobResult(run.model_sha256, headlines(found))
 
 
-def _alone(project: Project, params: Params, jobs: list[Job], say: Say) -> Iterator[tuple[Job, Headline]]:
+def _alone(project: Project, params: Params, jobs: list[Job], say: Say) -> Iterator[tuple[Job, JobResult]]:
     sessions = Sessions(Session(project, params, say))
     for job in jobs:
         yield job, _carry_out(sessions, job)
@@ -142,9 +160,9 @@ def _alone(project: Project, params: Params, jobs: list[Job], say: Say) -> Itera
 
 def _pool(
     project: Project, group: str, jobs: list[Job], count: int, say: Say
-) -> Iterator[tuple[Job, Headline]]:
+) -> Iterator[tuple[Job, JobResult]]:
     with worker_pool(count, _start, project.root, group) as pool:
-        running: dict[Future[tuple[Headline, list[str]]], Job] = {
+        running: dict[Future[tuple[JobResult, list[str]]], Job] = {
             pool.submit(_work, job): job for job in jobs
         }
         try:
@@ -174,7 +192,7 @@ def _start(root: Path, group: str) -> None:
     _sessions = Sessions(Session(project, params, _lines.append))
 
 
-def _work(job: Job) -> tuple[Headline, list[str]]:
+def _work(job: Job) -> tuple[JobResult, list[str]]:
     _lines.clear()
     found = _carry_out(_sessions, job)
     return found, [line for line in _lines if line.startswith(job.cell)]

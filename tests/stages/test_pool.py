@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmark.grid.params_file import load_params
-from benchmark.stages.pool import ATTRIBUTION, Job, jobs_of, row_lines
+from benchmark.stages.pool import ATTRIBUTION, Job, JobResult, jobs_of, row_lines
 
 PARAMS = load_params(Path(__file__).resolve().parents[2] / "params.yaml")
 
@@ -21,11 +21,9 @@ def test_the_group_attribution_holds_every_cell_that_it_names_and_no_other():
 
 def test_a_cell_says_its_numbers_as_it_ends_and_its_mean_with_the_last_seed():
     def numbers(value: float):
-        return {
-            "weights": "0" * 64,
-            "padchest": {"auroc_all": value, "auroc_tail": 0.1},
-            "openi": {"mrr": 0.2},
-        }
+        return JobResult(
+            "0" * 64, {"padchest": {"auroc_all": value, "auroc_tail": 0.1}, "openi": {"mrr": 0.2}}
+        )
 
     done = {"seed-0": numbers(0.7)}
     (line,) = row_lines(PARAMS, Job("clip-main", 0), done, 2)
@@ -38,4 +36,9 @@ def test_a_cell_says_its_numbers_as_it_ends_and_its_mean_with_the_last_seed():
         update={"data": PARAMS.data.model_copy(update={"roots": {"padchest": "/p"}})}
     )
     assert "TWIN" not in row_lines(official, Job("clip-main", 0), {"seed-0": numbers(0.7)}, 1)[0]
-    assert row_lines(PARAMS, Job("reference-x", 0), {"seed-0": {"padchest": {"scores": []}}}, 1) == []
+    scores = JobResult(scores={"padchest": ["1"]})
+    assert row_lines(PARAMS, Job("reference-x", 0), {"seed-0": scores}, 1) == []
+    assert scores.to_json() == {"padchest": {"scores": ["1"]}}
+    assert numbers(0.7).to_json() == {
+        "weights": "0" * 64, "padchest": {"auroc_all": 0.7, "auroc_tail": 0.1}, "openi": {"mrr": 0.2}
+    }  # fmt: skip
