@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from benchmark.core.errors import DataError
 from benchmark.core.files import read_json
 from benchmark.core.hashing import hash_file, hash_value
 from benchmark.core.tables import METRIC_COLUMNS, Origin, read_table
+from benchmark.grid.strict import Strict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,18 +35,14 @@ LONGEST_ID = 200
 Text = Field(min_length=1, max_length=500)
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class CardRecord(_Frozen):
+class CardRecord(Strict):
     """Which card the row was evaluated under. protocol: hash of its rules, classes and named groups."""
 
     version: str = Text
     protocol: str = Field(pattern="^[0-9a-f]{64}$")
 
 
-class Provenance(_Frozen):
+class Provenance(Strict):
     """Who made the row and from what. weights: seed → sha256 of the weights; runs: seed → the record of the
     training, without times of day, hosts and paths."""
 
@@ -55,12 +52,12 @@ class Provenance(_Frozen):
     trained_on: str = Text
     prompts: str = Text
     source: str = Text
-    weights: dict[str, str] = {}
-    versions: dict[str, str] = {}
-    runs: dict[str, dict[str, Any]] = {}
+    weights: dict[str, str] = Field(default_factory=dict)
+    versions: dict[str, str] = Field(default_factory=dict)
+    runs: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
 
-class BundleRecord(_Frozen):
+class BundleRecord(Strict):
     """bundle.json. name: the row's, as the registry and the tables use it. strata: named groups of classes.
     files: name → sha256."""
 

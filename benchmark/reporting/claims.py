@@ -6,19 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from benchmark.core.errors import BenchError, UnknownName, closest
 from benchmark.core.located import read_located
 from benchmark.grid.layout import Project
+from benchmark.grid.strict import Strict
 
 CLAIMS = "claims.yaml"
 KINDS = ("paired", "interaction", "absolute", "gap", "task")
 Datasets = Literal["all", "each"] | tuple[str, ...]
-
-
-class Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Source(Strict):
@@ -26,7 +23,7 @@ class Source(Strict):
 
     paper: str
     where: str
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = Field(default_factory=dict)
 
 
 class PromptPair(Strict):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from benchmark.core.tables import TWIN_NOTICE
@@ -12,7 +12,19 @@ from benchmark.grid.parts import VOLUMES
 from benchmark.reporting.evidence import Evidence
 from benchmark.reporting.numbers import known, missing
 from benchmark.reporting.published import Published, compare_published
-from benchmark.reporting.table import Measured, Row, Table, TableColumn, change, count, estimate, real, words
+from benchmark.reporting.rows import MetricRow, RankRow, SetFacts
+from benchmark.reporting.table import (
+    Measured,
+    Row,
+    Table,
+    TableColumn,
+    Value,
+    change,
+    count,
+    estimate,
+    real,
+    words,
+)
 
 
 def _span(value: tuple[float, float, float]) -> str:
@@ -68,9 +80,7 @@ ON_PLANES = {
 """Method → what a table of radiographs says of it, where it was published for volumes."""
 
 
-def measured(
-    row: Mapping[str, Any] | None, rank: Mapping[str, Any] | None = None, *, letters: bool = True
-) -> Measured | None:
+def measured(row: MetricRow | None, rank: RankRow | None = None, *, letters: bool = True) -> Measured | None:
     """A metric row as a cell, with its notes; with a ranking's row, whether it is best, and its letters where
     they have no column of their own. A ranking without an honest test gives a dash and its reason."""
     if row is None:
@@ -81,7 +91,7 @@ def measured(
     return Measured(row["value"], row["low"], row["high"], own, texts, separable(rank))
 
 
-def marked_letters(rank: Mapping[str, Any]) -> str:
+def marked_letters(rank: RankRow) -> str:
     """The letters of a row, with ~ where other seeds would often give others; a dash without any."""
     if missing(rank["groups"]):
         return "–"
@@ -113,7 +123,7 @@ def floor_and_ceiling(evidence: Evidence) -> list[str]:
     return [reading, *(f"{r.kind}: {note}" for r in evidence.beside for note in r.notes)]
 
 
-def counts(about: Mapping[str, Any], row: Mapping[str, Any] | None) -> dict[str, Any]:
+def counts(about: SetFacts, row: MetricRow | None) -> dict[str, Value]:
     """images, patients, positives and origin of a row of an evaluation set."""
     return {
         "images": about.get("images"),
@@ -123,40 +133,45 @@ def counts(about: Mapping[str, Any], row: Mapping[str, Any] | None) -> dict[str,
     }
 
 
-def unranked(rank: Mapping[str, Any] | None) -> str:
+def unranked(rank: RankRow | None) -> str:
     """Why a ranking has no letters and no best; empty where it has."""
     return f"not ranked: {rank['undefined']}" if rank is not None and missing(rank["rank"]) else ""
 
 
-def ranks(row: Mapping[str, Any] | None) -> Row:
+def ranks(row: RankRow | None) -> Row:
     """Rank with its limits, letters, their stability, and the smallest difference to the best other row that
     it would find; nothing where no ranking was made or its tests are undefined."""
     if row is None or missing(row["rank"]):
         return {}
     rank = (row["rank"], row["rank_low"], row["rank_high"])
     stability = known(row["stability"])
-    return {"rank": rank, "group": str(row["groups"]), "stability": stability, **detectable(row)}
+    return {
+        "rank": rank,
+        "group": str(row["groups"]),
+        "stability": stability,
+        **detectable(row["mde"], str(row["mde_undefined"])),
+    }
 
 
-def detectable(row: Mapping[str, Any]) -> Row:
+def detectable(mde: float, undefined: str) -> Row:
     """The minimum detectable effect of a ranking or a comparison, or a dash with the reason."""
-    why = str(row["mde_undefined"])
-    return {"mde": Measured(None, notes=(why,)) if why else known(row["mde"]), "mde_undefined": why or None}
+    shown = Measured(None, notes=(undefined,)) if undefined else known(mde)
+    return {"mde": shown, "mde_undefined": undefined or None}
 
 
-def separable(row: Mapping[str, Any] | None) -> bool:
+def separable(row: RankRow | None) -> bool:
     """Whether the ranking puts this row first, nothing else can be, and other seeds would say the same."""
     if row is None or missing(row["rank"]) or not is_stable(known(row["stability"])):
         return False
-    return int(row["rank_low"]) == int(row["rank_high"]) == 1
+    return row["rank_low"] == row["rank_high"] == 1
 
 
 def beside_published(
     published: Published,
-    about: Mapping[str, Any],
+    about: SetFacts,
     title: str,
     variant: str,
-    ours: Mapping[str, Any],
+    ours: MetricRow,
     **what: Any,
 ) -> Row:
     """The published value of a method with its doubts, and how ours stands to it. what: keys of `find`."""

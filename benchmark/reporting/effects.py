@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from scipy import stats
@@ -14,6 +14,7 @@ from benchmark.evaluation.statistics.intervals import satterthwaite
 from benchmark.evaluation.statistics.seeds import seed_parts
 from benchmark.reporting.evidence import Evidence
 from benchmark.reporting.numbers import known, missing
+from benchmark.reporting.rows import MetricRow
 
 
 def dataset_effect(
@@ -107,10 +108,11 @@ def task_effect(
     return replace(found, seeds=tuple(values))
 
 
-def seed_mean(rows: Sequence[Mapping[Any, Any]], level: float, *, share: bool) -> dict[str, Any]:
+def seed_mean(rows: Sequence[Mapping[Any, Any]], level: float, *, share: bool) -> MetricRow:
     """Mean over seeds of one quantity from rows that carry one seed's interval each. share: see
     `mean_over_seeds`."""
     first = rows[0]
     value, low, high = (np.array([r[k] for r in rows], dtype=float) for k in ("value", "low", "high"))
     mean = mean_over_seeds(value, low, high, level, share=share)
-    return {**first, "value": known(mean.value), "low": known(mean.low), "high": known(mean.high)}
+    own = {"value": known(mean.value), "low": known(mean.low), "high": known(mean.high)}
+    return cast("MetricRow", {**first, **own})

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
+
+from benchmark.reporting.rows import MetricRow
 
 
 def interval_text(value: float | None, low: float | None = None, high: float | None = None) -> str:
@@ -44,7 +45,7 @@ def known(value: Any) -> Any:
     return None if missing(value) else value
 
 
-def is_few(row: Mapping[str, Any] | None) -> bool:
+def is_few(row: MetricRow | None) -> bool:
     """Whether a metric row says that too few positive patients carry it for its interval to be sure."""
     return row is not None and not missing(row.get("note")) and says_few(str(row["note"]))
 

@@ -8,11 +8,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from benchmark.core.errors import BenchError, DataError, UnknownName
 from benchmark.core.located import read_located
 from benchmark.core.settings import StatisticsConfig
+from benchmark.grid.strict import Strict
 from benchmark.reporting.numbers import known, p_text, signed_text
 from benchmark.reporting.table import Measured, Table, change, estimate, probability, real, save, words
 from benchmark.score.files import ScoreRequest, read_joined
@@ -29,11 +30,7 @@ ONE_TRAINING = (
 )
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class PaperRow(_Frozen):
+class PaperRow(Strict):
     """predictions: one file, or one a seed, relative to the file of claims. printed: what the paper prints,
     held against `rounding` of the paper."""
 
@@ -43,7 +40,7 @@ class PaperRow(_Frozen):
     printed: float | None = None
 
 
-class PaperClaim(_Frozen):
+class PaperClaim(Strict):
     """`a` is above `b` in the macro mean of `metric` over the classes of `stratum`."""
 
     id: str = Field(min_length=1)
@@ -54,7 +51,7 @@ class PaperClaim(_Frozen):
     stratum: str = "all"
 
 
-class PaperFile(_Frozen):
+class PaperFile(Strict):
     """labels: a file, or dataset with data_root (and protocol), as for `bench score`. rounding: half of the
     last printed digit."""
 

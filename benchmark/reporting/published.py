@@ -5,18 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from benchmark.core.errors import BenchError
 from benchmark.core.located import read_located
+from benchmark.grid.strict import Strict
 
 AGREES = 0.01
 """How far from a published value a reproduction may lie: published tables round to three places and
 preprocessing is never described to the last step."""
-
-
-class Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class PublishedRow(Strict):

@@ -13,6 +13,7 @@ from benchmark.reporting import columns as common
 from benchmark.reporting.effects import seed_mean
 from benchmark.reporting.evidence import CellInfo, Evidence
 from benchmark.reporting.numbers import interval_text, missing
+from benchmark.reporting.rows import MetricRow
 from benchmark.reporting.seen import trained_exposure
 from benchmark.reporting.table import Measured, Row, Table, change, count, estimate, words
 from benchmark.reporting.tables.claims import claims_table
@@ -217,7 +218,7 @@ def _measured(rows: pd.DataFrame, level: float, metric: str) -> Measured | None:
     return None if mean is None else Measured(mean["value"], mean["low"], mean["high"])
 
 
-def _mean(rows: pd.DataFrame, level: float, metric: str) -> dict[str, float] | None:
+def _mean(rows: pd.DataFrame, level: float, metric: str) -> MetricRow | None:
     known = rows[rows["value"].notna()]
     if known.empty:
         return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from benchmark.core.errors import ParamsError
 from benchmark.core.files import write_json
@@ -25,6 +25,7 @@ from benchmark.grid.modality import KINDS
 from benchmark.grid.params import Cell, encoders_of
 from benchmark.grid.request import Plan, Request, plan
 from benchmark.reporting.numbers import p_text, signed_text
+from benchmark.reporting.rows import MetricRow
 from benchmark.reporting.seen import encoder_exposure
 from benchmark.reporting.task_results import TaskResults, value_text
 from benchmark.stages.evaluate import evaluate_task
@@ -279,7 +280,7 @@ def _overview(
                 row = tasks.mean(dataset, cell, metric)
             else:
                 own = macro[(macro["dataset"] == dataset) & (macro["run_id"] == cell.name)]
-                row = next(iter(_records(own[own["prompts"] == cell.prompts.style])), None)
+                row = next(iter(_metric_rows(own[own["prompts"] == cell.prompts.style])), None)
             values.append(f"{value_text(row):<{wide}}")
         shown = metric.replace("_", " ") if metric else RANKING[about["headline"]]
         lines.append(
@@ -314,7 +315,7 @@ def _rows(summary: Summary, data: EvaluationData, cells: Sequence[Cell]) -> list
         own = here[here["run_id"] == cell.name]
         own = own[own["prompts"] == cell.prompts.style]
         for stratum in SHOWN:
-            rows = {row["metric"]: row for row in _records(own[own["stratum"] == stratum])}
+            rows = {row["metric"]: row for row in _metric_rows(own[own["stratum"] == stratum])}
             auroc = rows.get("auroc")
             if auroc is None or (auroc["value"] is None and stratum != "all"):
                 continue
@@ -331,7 +332,7 @@ def _floor(summary: Summary, dataset: str) -> list[str]:
         (beside["class"] == "macro") & (beside["stratum"] == "all") & (beside["metric"] == "auroc")
     ]
     title = dict(zip(macro["run_id"], macro["title"], strict=True))
-    lines = [f"  floor: {row['title']}  {value_text(row)}" for row in _records(macro)]
+    lines = [f"  floor: {title[row['run_id']]}  {value_text(row)}" for row in _metric_rows(macro)]
     tests = summary.floor[(summary.floor["dataset"] == dataset) & ~summary.floor["above"].astype(bool)]
     for row in _records(tests):
         said = (
@@ -392,3 +393,7 @@ def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Rows for JSON; undefined is null."""
     plain = frame.astype(object).where(frame.notna(), None)
     return [{str(k): v for k, v in row.items()} for row in plain.to_dict("records")]
+
+
+def _metric_rows(frame: pd.DataFrame) -> list[MetricRow]:
+    return cast("list[MetricRow]", _records(frame))

@@ -10,6 +10,7 @@ from benchmark.core.tasks import Task, task_named
 from benchmark.grid.params import Cell
 from benchmark.grid.request import protocol_task
 from benchmark.reporting.numbers import is_few
+from benchmark.reporting.rows import MetricRow
 from benchmark.stages.evaluate import evaluate_task
 from benchmark.stages.run import Session
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from methods.base import Method
 
 
-def value_text(row: dict[str, Any] | None) -> str:
+def value_text(row: MetricRow | None) -> str:
     """`value [low, high]` of a metric row, with a star where few positive patients carry it."""
     if row is None or row["value"] is None:
         return "undefined"
@@ -58,7 +59,7 @@ class TaskResults:
         found = self._task(dataset)
         return None if found is None else found.headlines[0]
 
-    def mean(self, dataset: str, cell: Cell, metric: str) -> dict[str, Any] | None:
+    def mean(self, dataset: str, cell: Cell, metric: str) -> MetricRow | None:
         """Mean over seeds with its interval; None for a method that the task does not apply to."""
         from benchmark.reporting.effects import seed_mean
 

@@ -28,6 +28,16 @@ setting; twin: a synthetic image was trained or evaluated on."""
 
 
 @dataclass(frozen=True)
+class DatasetEffect:
+    """The effect behind a claim on one set, or on those that one test joins."""
+
+    dataset: str
+    effect: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
 class Judgement:
     """verdict: the answer with its evidence, as printed. p_corrected: p times the claims of the declared
     family, run or not. datasets, setting, encoders, seeds (row → how many): what the verdict rests on.
@@ -54,7 +64,7 @@ class Judgement:
     encoders: tuple[str, ...]
     seeds: dict[str, int]
     stability: float | None
-    parts: tuple[dict[str, Any], ...]
+    parts: tuple[DatasetEffect, ...]
     note: str
     command: str
     required: bool = False
@@ -130,10 +140,7 @@ def judgement(claim: Claim, found: Finding, family_size: int, evidence: Evidence
         encoders=encoders,
         seeds=seeds,
         stability=stability,
-        parts=tuple(
-            {"dataset": ", ".join(e.datasets), "effect": e.value, "low": e.low, "high": e.high}
-            for e in found.parts
-        ),
+        parts=tuple(DatasetEffect(", ".join(e.datasets), e.value, e.low, e.high) for e in found.parts),
         note=join(found.why, _withheld(tested, answer, stability)),
         command=reproduce(claim),
         required=claim.required,
@@ -269,9 +276,7 @@ def report_text(judgements: Sequence[Judgement]) -> str:
         lines += [f"{j.claim}: {j.verdict.upper()}{required}{numbers}", f"  claim     {j.statement}"]
         lines += [f"  evidence  {j.evidence}: {j.wording}"]
         if len(j.parts) > 1:
-            each = "; ".join(
-                f"{p['dataset']} {signed_text(p['effect'], p['low'], p['high'])}" for p in j.parts
-            )
+            each = "; ".join(f"{p.dataset} {signed_text(p.effect, p.low, p.high)}" for p in j.parts)
             lines.append(f"  sets      {each}")
         if j.note:
             lines.append(f"  note      {j.note}")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -13,6 +12,7 @@ from benchmark.reporting import columns as common
 from benchmark.reporting.effects import dataset_effect, mean_effect
 from benchmark.reporting.evidence import SEPARATOR, Evidence
 from benchmark.reporting.numbers import known
+from benchmark.reporting.rows import RankRow
 from benchmark.reporting.table import Measured, Row, Table, change, estimate, probability, words
 from benchmark.reporting.tables import Material
 
@@ -153,7 +153,7 @@ def _shared(evidence: Evidence, names: Sequence[str]) -> list[str]:
 
 
 def _row(
-    evidence: Evidence, name: str, names: Sequence[str], dataset: str, rank: Mapping[str, Any] | None
+    evidence: Evidence, name: str, names: Sequence[str], dataset: str, rank: RankRow | None
 ) -> Row | None:
     cell, main = evidence.cell(name), names[0]
     label = label_of(evidence, name) if name != main else main_label(evidence, main, names)
@@ -231,5 +231,5 @@ def _corrected(
         least = float(minimum_detectable(e.se, e.df, confidence, 0.8))
         printed = float(within_reach(least, min(value, value - e.value)))
         why = WITHHELD if np.isnan(printed) and not np.isnan(least) else ""
-        found.append({**chances, **common.detectable({"mde": printed, "mde_undefined": why})})
+        found.append({**chances, **common.detectable(printed, why)})
     return found

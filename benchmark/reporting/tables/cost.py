@@ -73,7 +73,7 @@ def cost(evidence: Evidence) -> Table | None:
     )
 
 
-def training_facts(evidence: Evidence, name: str) -> dict[str, Any]:
+def training_facts(evidence: Evidence, name: str) -> Row:
     """Parameters, sentences seen, arithmetic and convergence of a cell's runs; None where not recorded."""
     runs = evidence.runs
     part = runs[runs["cell"] == name] if len(runs) else runs

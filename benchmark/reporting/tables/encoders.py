@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from benchmark.grid.parts import ENCODERS, TRAINED_ENCODERS
 from benchmark.reporting import columns as common
 from benchmark.reporting.evidence import CellInfo, Evidence
-from benchmark.reporting.table import Measured, Row, Table, change, count, estimate, words
+from benchmark.reporting.table import Measured, Row, Table, Value, change, count, estimate, words
 from benchmark.reporting.tables import Material
 from benchmark.reporting.tables.ablation import to_main
 
@@ -58,7 +57,7 @@ def _pair(evidence: Evidence, dataset: str, cells: list[CellInfo]) -> Row | None
     if not found:
         return None
     image, text = cells[0].encoders
-    own: dict[str, Any] = {method: common.measured(value) for method, value in found.items()}
+    own: dict[str, Value] = {method: common.measured(value) for method, value in found.items()}
     seeds = min(_seeds(evidence, cell.name) for cell in cells if cell.method in found)
     return own | {
         "dataset": dataset, "image": image, "text": text, "seeds": seeds,
@@ -76,7 +75,7 @@ def trained(evidence: Evidence) -> Table | None:
             ours = evidence.value(cell.name, dataset)
             if ours is None:
                 continue
-            row: dict[str, Any] = {
+            row: dict[str, Value] = {
                 "dataset": dataset, "method": cell.title, "cell": cell.name, "trained": cell.row,
                 "seeds": _seeds(evidence, cell.name), "parameters": _parameters(evidence, cell.name),
                 "seen": evidence.seen(cell.name, dataset),

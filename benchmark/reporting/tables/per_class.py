@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 from benchmark.reporting import columns as common
 from benchmark.reporting.evidence import Evidence
 from benchmark.reporting.numbers import is_few
-from benchmark.reporting.table import Measured, Table, count, estimate, words
+from benchmark.reporting.rows import MetricRow
+from benchmark.reporting.table import Measured, Table, Value, count, estimate, words
 from benchmark.reporting.tables import Material
 
 PLACE = 50
@@ -29,7 +29,7 @@ def frequency(evidence: Evidence) -> Table:
             known = [r for r in values.values() if r is not None]
             if not known:
                 continue
-            row: dict[str, Any] = {name: _without_notes(value) for name, value in values.items()}
+            row: dict[str, Value] = {name: _without_notes(value) for name, value in values.items()}
             row |= {
                 "dataset": dataset,
                 "class": cls,
@@ -58,6 +58,6 @@ def frequency(evidence: Evidence) -> Table:
     )
 
 
-def _without_notes(row: Mapping[str, Any] | None) -> Measured | None:
+def _without_notes(row: MetricRow | None) -> Measured | None:
     """The note of a class is a column here, once for all methods."""
     return None if row is None else Measured(row["value"], row["low"], row["high"])

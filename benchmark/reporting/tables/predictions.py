@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from benchmark.reporting import columns as common
 from benchmark.reporting.claims import PredictedSet
@@ -121,7 +120,7 @@ def _range(value: object) -> str:
     return f"{value[0]}–{value[1]}" if isinstance(value, tuple) else "–"
 
 
-def _counted(own: Count) -> dict[str, Any]:
+def _counted(own: Count) -> Row:
     return {
         "pairs": own.pairs,
         "agree": own.agree,

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from benchmark.reporting import columns as common
 from benchmark.reporting.evidence import Evidence
-from benchmark.reporting.table import Measured, Row, Table, change, estimate, real, words
+from benchmark.reporting.table import Measured, Row, Table, Value, change, estimate, real, words
 from benchmark.reporting.tables import Material
 
 PLACE = 40
@@ -41,7 +40,7 @@ def rare_disease(evidence: Evidence) -> Table:
             whole = evidence.value(name, dataset)
             if whole is None:
                 continue
-            row: dict[str, Any] = {"dataset": dataset, "method": evidence.cell(name).title, "cell": name}
+            row: dict[str, Value] = {"dataset": dataset, "method": evidence.cell(name).title, "cell": name}
             row["seen"] = evidence.seen(name, dataset)
             for stratum in STRATA:
                 ours = evidence.value(name, dataset, stratum)

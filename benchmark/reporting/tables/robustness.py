@@ -17,7 +17,7 @@ from benchmark.reporting import columns as common
 from benchmark.reporting.numbers import missing
 from benchmark.reporting.robustness import ONE_SEED, Standing
 from benchmark.reporting.seen import levels_in_words, trained_exposure
-from benchmark.reporting.table import Measured, Table, TableColumn, change, count, estimate, words
+from benchmark.reporting.table import Measured, Row, Table, TableColumn, change, count, estimate, words
 from benchmark.stages.robustness import Study
 
 FAMILY = "all pairs of methods on all sets, by default and under one setting."
@@ -58,7 +58,7 @@ def _changed(study: Study, setting: str) -> str:
 def ranks(study: Study, found: Sequence[Standing]) -> Table:
     """One row a set and setting: macro AUROC and rank of every method."""
     methods, exposures = study.params.methods, _exposures(study, found)
-    rows: list[dict[str, Any]] = []
+    rows: list[Row] = []
     for dataset, at in study.sets.items():
         for own in found:
             values = {m: (own.values[m, dataset][0], own.rank(m, dataset)) for m in methods}
@@ -96,7 +96,7 @@ def ranks(study: Study, found: Sequence[Standing]) -> Table:
 
 def agreement(study: Study, found: Sequence[Standing]) -> Table:
     """One row a setting, over all sets: pairs in the order of the default, τ, and who changes places."""
-    rows: list[dict[str, Any]] = []
+    rows: list[Row] = []
     exposures = _exposures(study, found)
     for own in (own for own in found if own.pairs):
         whole = own.count()
@@ -139,7 +139,7 @@ def agreement(study: Study, found: Sequence[Standing]) -> Table:
 
 def swaps(study: Study, found: Sequence[Standing]) -> Table:
     """One row a pair of methods and set: its difference by default, and where its sign is another one."""
-    rows: list[dict[str, Any]] = []
+    rows: list[Row] = []
     others = [own for own in found if own.pairs and own.setting != ONE_SEED]
     exposures = _exposures(study, others)
     for dataset, at in study.sets.items():

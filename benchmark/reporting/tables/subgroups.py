@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from benchmark.reporting import columns as common
 from benchmark.reporting.effects import seed_mean
@@ -85,7 +84,7 @@ def _in_words(levels: Mapping[str, MetricRow]) -> str:
     )
 
 
-def _gap(evidence: Evidence, name: str, dataset: str, group: str) -> dict[str, Any] | None:
+def _gap(evidence: Evidence, name: str, dataset: str, group: str) -> MetricRow | None:
     frame = evidence.seeds
     own = frame[
         (frame["name"] == name)

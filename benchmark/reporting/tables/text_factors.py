@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 
@@ -143,7 +142,7 @@ def against_chance(row: MetricRow) -> str:
     return "below" if row["high"] < 0.5 else "above" if row["low"] > 0.5 else "open"
 
 
-def _training(evidence: Evidence, cell: str, dataset: str) -> dict[str, Any]:
+def _training(evidence: Evidence, cell: str, dataset: str) -> Row:
     """Seeds that were evaluated, and images that each trained on."""
     seeds, runs = evidence.seeds, evidence.runs
     own = runs[runs["cell"] == cell] if len(runs) else runs

@@ -5,12 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
 
 from benchmark.reporting import columns as common
 from benchmark.reporting.evidence import Evidence
 from benchmark.reporting.published import Published
-from benchmark.reporting.table import Measured, Row, Table, TableColumn, estimate, words
+from benchmark.reporting.table import Measured, Row, Table, TableColumn, Value, estimate, words
 from benchmark.reporting.tables import Material
 from benchmark.reporting.tables.cost import FACTS, TRAINING, training_facts
 
@@ -63,7 +62,7 @@ def overview(evidence: Evidence) -> Table:
     ]
     rows = []
     for name in rows_of(evidence):
-        row: dict[str, Any] = {"cell": name, "method": evidence.cell(name).heading}
+        row: dict[str, Value] = {"cell": name, "method": evidence.cell(name).heading}
         row |= {"seen": evidence.seen_by([name], evidence.datasets), **training_facts(evidence, name)}
         for dataset, stratum in places(evidence):
             ours = evidence.value(name, dataset, stratum)
