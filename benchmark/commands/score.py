@@ -17,7 +17,7 @@ EPILOG = (
 )
 
 
-class Match(StrEnum):
+class ClassMatch(StrEnum):
     strict = "strict"
     common = "common"
 
@@ -104,8 +104,8 @@ def command(
         ),
     ] = Rows.strict,
     classes: Annotated[
-        Match, typer.Option(help="common: score the classes that both sides have.")
-    ] = Match.strict,
+        ClassMatch, typer.Option(help="common: score the classes that both sides have.")
+    ] = ClassMatch.strict,
     bad_scores: Annotated[
         Bad, typer.Option(help="ignore: leave out NaN, infinite, missing scores.")
     ] = Bad.error,

@@ -15,7 +15,7 @@ from benchmark.core.progress import Report
 from benchmark.core.tables import Manifest, Origin
 from benchmark.data.alike import pairs_alike, perceptual_hashes
 from benchmark.data.cards import Card, load_card
-from benchmark.data.check_report import CheckReport, InCommon, OpenedImages, Remark, Unreadable, first
+from benchmark.data.check_report import CheckReport, InCommon, OpenedImages, Remark, UnreadableImage, first
 from benchmark.data.contents import cores
 from benchmark.data.dataset import read_dataset
 from benchmark.data.decoded_volumes import open_volumes, volume_sources
@@ -75,7 +75,7 @@ def check_images(
     twice = [ids for ids in by_hash.values() if len(ids) > 1]
     report.images = OpenedImages(
         len(paths),
-        tuple(Unreadable(names[row], reasons[row]) for row in sorted(reasons)),
+        tuple(UnreadableImage(names[row], reasons[row]) for row in sorted(reasons)),
         tuple(tuple(sorted(ids)) for ids in twice),
         dict(shapes.most_common()),
     )

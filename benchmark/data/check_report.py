@@ -60,7 +60,7 @@ class ProtocolCounts:
         return {"images": self.images, "expected": self.expected, **last}
 
 
-class Unreadable(NamedTuple):
+class UnreadableImage(NamedTuple):
     """An image that could not be opened."""
 
     image_id: str
@@ -72,7 +72,7 @@ class OpenedImages:
     """duplicates: ids of images of one content. kinds: size and type → images, the most frequent first."""
 
     opened: int
-    unreadable: tuple[Unreadable, ...]
+    unreadable: tuple[UnreadableImage, ...]
     duplicates: tuple[tuple[str, ...], ...]
     kinds: Mapping[str, int]
 

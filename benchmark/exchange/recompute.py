@@ -27,7 +27,7 @@ COUNTS = ("n_pos", "n_neg", "n_ignored", "n_patients")
 
 
 @dataclass(frozen=True)
-class Difference:
+class Deviation:
     """The largest difference between two tables of rows. what: the row; here, there: the two numbers."""
 
     what: str
@@ -91,7 +91,7 @@ def check_scores(path: Path, frame: pd.DataFrame, labels: Labelled, whose: str) 
         raise DataError(f"{path}: the scores are the labels themselves. Give a model's scores.")
 
 
-def difference(there: pd.DataFrame, here: pd.DataFrame, tolerance: float = TOLERANCE) -> Difference | None:
+def difference(there: pd.DataFrame, here: pd.DataFrame, tolerance: float = TOLERANCE) -> Deviation | None:
     """The largest difference of a value, limit or count between rows of the same seed, class, stratum and
     metric; None within `tolerance`. A value against none counts as the value itself.
 
@@ -105,7 +105,7 @@ def difference(there: pd.DataFrame, here: pd.DataFrame, tolerance: float = TOLER
             f"{len(lost):,} rows are in {side} alone, the first {_named(lost[0])}. Export it again."
         )
     b = b.loc[a.index]
-    worst: Difference | None = None
+    worst: Deviation | None = None
     rows = np.zeros(len(a), dtype=bool)
     for column in (*VALUES, *COUNTS):
         one, two = (f[column].astype("Float64").to_numpy(dtype=float, na_value=np.nan) for f in (a, b))
@@ -116,8 +116,8 @@ def difference(there: pd.DataFrame, here: pd.DataFrame, tolerance: float = TOLER
         k = int(gap.argmax())
         if gap[k] > tolerance and (worst is None or gap[k] > worst.size):
             named = f"{_named(a.index[k])}, {column}" if column != "value" else _named(a.index[k])
-            worst = Difference(named, float(np.nan_to_num(one[k])), float(np.nan_to_num(two[k])), 0)
-    return None if worst is None else Difference(worst.what, worst.there, worst.here, int(rows.sum()))
+            worst = Deviation(named, float(np.nan_to_num(one[k])), float(np.nan_to_num(two[k])), 0)
+    return None if worst is None else Deviation(worst.what, worst.there, worst.here, int(rows.sum()))
 
 
 def _indexed(frame: pd.DataFrame) -> pd.DataFrame:

@@ -41,7 +41,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Plan:
+class RunPlan:
     """params: with the request applied. jobs: (cell, seed) of this shard."""
 
     params: Params
@@ -51,7 +51,7 @@ class Plan:
     jobs: tuple[tuple[Cell, int], ...]
 
 
-def plan(project: Project, request: Request) -> Plan:
+def plan(project: Project, request: Request) -> RunPlan:
     """Raises UnknownName for a method or dataset, ParamsError for options, BenchError for a missing root.
 
     What changes the training (`--set`, `--train`, `--profile`) gets cells of its own, so that the configured
@@ -81,7 +81,7 @@ def plan(project: Project, request: Request) -> Plan:
     cells = tuple(_cell(configured, params, name, datasets, request) for name in names)
     jobs = [(cell, seed) for cell in cells for seed in seeds]
     index, count = request.shard
-    return Plan(params, cells, seeds, tuple(datasets), tuple(jobs[index::count]))
+    return RunPlan(params, cells, seeds, tuple(datasets), tuple(jobs[index::count]))
 
 
 def _datasets(params: Params, asked: str) -> tuple[str, ...]:

@@ -51,7 +51,7 @@ class OfficialModel:
 
 
 @dataclass(frozen=True)
-class _Source:
+class _Released:
     """What a builder gets: tensors, where they came from, the tokenizer and further settings."""
 
     state: dict[str, Tensor]
@@ -60,7 +60,7 @@ class _Source:
     settings: Mapping[str, Any]
 
 
-_Builder = Callable[[_Source], tuple[ImageEncoder, TextEncoder, set[str]]]
+_Builder = Callable[[_Released], tuple[ImageEncoder, TextEncoder, set[str]]]
 
 
 def load_official(
@@ -86,7 +86,7 @@ def load_official(
         raise UnknownName("official checkpoint layout", method, _BUILDERS)
     path = Path(checkpoint)
     state = load_checkpoint(path, PREFIXES.get(method, ""))
-    source = _Source(state, path, tokenizer, {"heads": heads, **settings})
+    source = _Released(state, path, tokenizer, {"heads": heads, **settings})
     release = CT_CLIP if method == "clip" and CT_CLIP_MARK in state else method
     build = _ct_clip if release == CT_CLIP else _BUILDERS[method]
     with parsing(path, f"an official {release} checkpoint", "Check the file and --method.", error=BenchError):
@@ -115,7 +115,7 @@ def official_method(
     return module
 
 
-def _carzero(source: _Source) -> tuple[ImageEncoder, TextEncoder, set[str]]:
+def _carzero(source: _Released) -> tuple[ImageEncoder, TextEncoder, set[str]]:
     from benchmark.official.images import OfficialViT
     from benchmark.official.texts import WordBert
 
@@ -135,7 +135,7 @@ def _carzero(source: _Source) -> tuple[ImageEncoder, TextEncoder, set[str]]:
     return image, text, unused | _old_buffers(state)
 
 
-def _gloria(source: _Source) -> tuple[ImageEncoder, TextEncoder, set[str]]:
+def _gloria(source: _Released) -> tuple[ImageEncoder, TextEncoder, set[str]]:
     from benchmark.official.images import OfficialResNet
     from benchmark.official.texts import WordBert
 
@@ -158,7 +158,7 @@ def _gloria(source: _Source) -> tuple[ImageEncoder, TextEncoder, set[str]]:
     return image, text, _old_buffers(state)
 
 
-def _medclip(source: _Source) -> tuple[ImageEncoder, TextEncoder, set[str]]:
+def _medclip(source: _Released) -> tuple[ImageEncoder, TextEncoder, set[str]]:
     from benchmark.official.images import OfficialResNet, OfficialSwin
     from benchmark.official.texts import MedCLIPText
 
@@ -184,7 +184,7 @@ def _medclip(source: _Source) -> tuple[ImageEncoder, TextEncoder, set[str]]:
     return image, text, _old_buffers(state)
 
 
-def _radzero(source: _Source) -> tuple[ImageEncoder, TextEncoder, set[str]]:
+def _radzero(source: _Released) -> tuple[ImageEncoder, TextEncoder, set[str]]:
     from benchmark.official.images import OfficialDino
     from benchmark.official.texts import MPNetText
 
@@ -209,7 +209,7 @@ def _radzero(source: _Source) -> tuple[ImageEncoder, TextEncoder, set[str]]:
     return image, text, {n for n in state if n == "vision_model.embeddings.mask_token" or ".pooler." in n}
 
 
-def _processor(source: _Source) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def _processor(source: _Released) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and std of RadZero's image processor, which the weights do not hold."""
     if "mean" in source.settings and "std" in source.settings:
         return tuple(source.settings["mean"]), tuple(source.settings["std"])
@@ -224,7 +224,7 @@ def _processor(source: _Source) -> tuple[tuple[float, ...], tuple[float, ...]]:
         return tuple(content["image_mean"]), tuple(content["image_std"])
 
 
-def _brgsa(source: _Source) -> tuple[ImageEncoder, TextEncoder, set[str]]:
+def _brgsa(source: _Released) -> tuple[ImageEncoder, TextEncoder, set[str]]:
     from benchmark.official.images import OfficialVolumes
     from benchmark.official.texts import WordBert
 
@@ -245,7 +245,7 @@ def _brgsa(source: _Source) -> tuple[ImageEncoder, TextEncoder, set[str]]:
     return image, text, unused | _old_buffers(state)
 
 
-def _clip(source: _Source) -> tuple[ImageEncoder, TextEncoder, set[str]]:
+def _clip(source: _Released) -> tuple[ImageEncoder, TextEncoder, set[str]]:
     from open_clip.model import build_model_from_openai_state_dict
 
     from benchmark.official.images import OfficialClipImage
@@ -276,7 +276,7 @@ def _clip(source: _Source) -> tuple[ImageEncoder, TextEncoder, set[str]]:
     return OfficialClipImage(model.visual, str(source.path)), ClipText(model, str(source.path)), unused
 
 
-def _ct_clip(source: _Source) -> tuple[ImageEncoder, TextEncoder, set[str]]:
+def _ct_clip(source: _Released) -> tuple[ImageEncoder, TextEncoder, set[str]]:
     from benchmark.official import ctclip
 
     state, where = source.state, str(source.path)

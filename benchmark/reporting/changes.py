@@ -34,7 +34,7 @@ SHOWN = 20
 
 
 @dataclass(frozen=True)
-class Difference:
+class CellDifference:
     """One value of a table that differs. row: its keys; before, now: as the CSV holds them."""
 
     table: str
@@ -64,8 +64,8 @@ class Change:
     added: int = 0
     removed: int = 0
     columns: tuple[str, ...] = ()
-    conclusions: tuple[Difference, ...] = ()
-    left: tuple[Difference, ...] = ()
+    conclusions: tuple[CellDifference, ...] = ()
+    left: tuple[CellDifference, ...] = ()
 
     @property
     def concludes_otherwise(self) -> bool:
@@ -217,7 +217,7 @@ class Reproduced:
         }
 
 
-def _listed(title: str, found: list[Difference]) -> list[str]:
+def _listed(title: str, found: list[CellDifference]) -> list[str]:
     more = [f"  and {len(found) - SHOWN} more (--json has all)"] if len(found) > SHOWN else []
     return [f"{title}:", *(f"  {d.text}" for d in found[:SHOWN]), *more] if found else []
 
@@ -274,7 +274,7 @@ def _compare(
             if old[column] == new[column]:
                 continue
             differing += 1
-            found = Difference(table, label, column, old[column], new[column])
+            found = CellDifference(table, label, column, old[column], new[column])
             if size == 0:
                 continue
             if _concludes(found):
@@ -296,7 +296,7 @@ def _columns(rows: Iterable[Mapping[str, str]]) -> set[str]:
     return {column for row in rows for column in row}
 
 
-def _concludes(found: Difference) -> bool:
+def _concludes(found: CellDifference) -> bool:
     """Whether a reader would take something else from the row. A corrected p must cross 0.05."""
     if found.column in CORRECTED:
         before, now = (_number(value) for value in (found.before, found.now))

@@ -18,7 +18,7 @@ KINDS = ("paired", "interaction", "absolute", "gap", "task")
 Datasets = Literal["all", "each"] | tuple[str, ...]
 
 
-class Source(Strict):
+class ClaimSource(Strict):
     """paper and where in it; values: the printed numbers behind the claim."""
 
     paper: str
@@ -84,7 +84,7 @@ class Claim(Strict):
 
     id: str
     statement: str
-    source: Source
+    source: ClaimSource
     contrast: Annotated[Paired | Interaction | Absolute | Gap | TaskMetric, Field(discriminator="kind")]
     needs: Literal["official", "twin"]
     family: str
@@ -111,7 +111,7 @@ class Prediction(Strict):
 
     id: str
     statement: str
-    source: Source
+    source: ClaimSource
     published: str
     rows: dict[str, str]
     sets: tuple[PredictedSet, ...]

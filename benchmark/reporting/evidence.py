@@ -76,7 +76,7 @@ class CellInfo:
 
 
 @dataclass(frozen=True)
-class Curve:
+class Trend:
     """One smoothed trend. frequency, value, low, high: (G,); slope: per tenfold frequency, with limits."""
 
     frequency: Sequence[float]
@@ -126,7 +126,7 @@ class Contribution:
 
 
 @dataclass(frozen=True)
-class Reference:
+class ReferenceRow:
     """What stands below (`floor`) or above (`ceiling`) the methods. values: (dataset, stratum, class,
     metric) → metric row. about: what it reads and was fitted on → the sets of which that is so."""
 
@@ -185,7 +185,7 @@ class Evidence:
     sets: dict[str, SetFacts]
     task_sets: dict[tuple[str, str], SetFacts] = field(default_factory=dict)
     frequency: dict[str, dict[str, int]] = field(default_factory=dict)
-    trends: dict[tuple[str, str], Curve] = field(default_factory=dict)
+    trends: dict[tuple[str, str], Trend] = field(default_factory=dict)
     factor_effects: tuple[FactorEffect, ...] = ()
     contributions: tuple[Contribution, ...] = ()
     contributions_planned: int = 0
@@ -241,14 +241,14 @@ class Evidence:
         return {key: Trainings(np.array(v), self.rounding.get(key, nothing)) for key, v in found.items()}
 
     @cached_property
-    def beside(self) -> list[Reference]:
+    def beside(self) -> list[ReferenceRow]:
         """The references that have results: floors, then ceilings."""
         if self.references is None:
             return []
-        found: dict[str, Reference] = {}
+        found: dict[str, ReferenceRow] = {}
         for row in self.references.to_dict("records"):
             name = str(row["run_id"])
-            own = found.setdefault(name, Reference(name, str(row["title"]), str(row["variant"])))
+            own = found.setdefault(name, ReferenceRow(name, str(row["title"]), str(row["variant"])))
             own.values.setdefault(
                 (row["dataset"], row["stratum"], row["class"], row["metric"]),
                 row,  # type: ignore[arg-type]

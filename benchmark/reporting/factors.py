@@ -25,7 +25,7 @@ Weights = dict[Levels, float]
 
 
 @dataclass(frozen=True)
-class Contrast:
+class FactorContrast:
     """name: `negations`, `unit × negations`, ... kind: `average` (over the levels of the other factors),
     `alone` (the whole raw report, or a named unit, with this changed) or `interaction`.
     weights: levels → weight, sum 0. over: combinations of the other factors that it averages."""
@@ -87,7 +87,7 @@ def scored(evidence: Evidence, cell: str, scoring: str) -> str | None:
     return names[0] if names else None
 
 
-def contrasts(present: Collection[Levels]) -> list[Contrast]:
+def contrasts(present: Collection[Levels]) -> list[FactorContrast]:
     """Average effects, effects on the whole raw report alone, and two-way interactions.
 
     Averages and interactions are over the combinations of the other factors of which every level is present;
@@ -97,12 +97,12 @@ def contrasts(present: Collection[Levels]) -> list[Contrast]:
     found = []
     for k, name in enumerate(names):
         found += _over_the_rest(name, "average", [k], present)
-        found.append(Contrast(name, "alone", {_changed([k]): 1.0, base: -1.0}, 1))
-    found.append(Contrast("all three", "alone", {_changed(range(len(names))): 1.0, base: -1.0}, 1))
+        found.append(FactorContrast(name, "alone", {_changed([k]): 1.0, base: -1.0}, 1))
+    found.append(FactorContrast("all three", "alone", {_changed(range(len(names))): 1.0, base: -1.0}, 1))
     units, (kept, _), (raw, _) = FACTORS.values()
     for unit in units:
         weights = {(unit, kept, UNNAMED): 1.0, (unit, kept, raw): -1.0}
-        found.append(Contrast(f"bare names, {unit}", "alone", weights, 1))
+        found.append(FactorContrast(f"bare names, {unit}", "alone", weights, 1))
     for i, j in combinations(range(len(names)), 2):
         found += _over_the_rest(f"{names[i]} × {names[j]}", "interaction", [i, j], present)
     return [c for c in found if set(c.weights) <= set(present)]
@@ -114,7 +114,9 @@ def _changed(factors: Collection[int]) -> Levels:
     return unit, negations, wording
 
 
-def _over_the_rest(name: str, kind: str, factors: list[int], present: Collection[Levels]) -> list[Contrast]:
+def _over_the_rest(
+    name: str, kind: str, factors: list[int], present: Collection[Levels]
+) -> list[FactorContrast]:
     """The effect of one factor, or what two do beyond the sum of their own, averaged over the others."""
     levels = list(FACTORS.values())
     blocks: dict[tuple[str, ...], Weights] = {}
@@ -127,4 +129,4 @@ def _over_the_rest(name: str, kind: str, factors: list[int], present: Collection
     if not whole:
         return []
     weights = {own: sign / len(whole) for block in whole for own, sign in block.items()}
-    return [Contrast(name, kind, weights, len(whole))]
+    return [FactorContrast(name, kind, weights, len(whole))]

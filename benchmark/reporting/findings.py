@@ -21,7 +21,7 @@ None where predictions are missing."""
 
 
 @dataclass(frozen=True)
-class Finding:
+class ClaimFinding:
     """p: of the test that decides, two-sided against the margin (of an absolute claim: of the two one-sided
     tests). towards: whether the effect lies on the claimed side. parts: effect per dataset. names: the rows
     that were asked. undefined: made, but without an honest test, as `why` says. again: what would be found of
@@ -34,10 +34,10 @@ class Finding:
     names: tuple[str, ...] = ()
     undefined: bool = False
     why: str = ""
-    again: Callable[[tuple[Effect, ...]], Finding] | None = None
+    again: Callable[[tuple[Effect, ...]], ClaimFinding] | None = None
 
 
-def find(claim: Claim, evidence: Evidence, interaction: InteractionOf) -> Finding:
+def find(claim: Claim, evidence: Evidence, interaction: InteractionOf) -> ClaimFinding:
     """The effect of one claim's contrast on every set that the claim names or params.yaml plans."""
     match claim.contrast:
         case Paired() as contrast:
@@ -76,7 +76,7 @@ def planned(contrast: Contrast, evidence: Evidence, names: Sequence[str]) -> lis
 
 def _incomplete(
     found: Sequence[Effect], wanted: Sequence[str], names: tuple[str, ...], reasons: dict[str, str]
-) -> Finding | None:
+) -> ClaimFinding | None:
     """Why the claim has no verdict where a set is missing or cannot be tested; None where all are there."""
     there = {d for e in found for d in e.datasets}
     lacking = [d for d in wanted if d not in there]
@@ -84,19 +84,20 @@ def _incomplete(
         return None
     if reasons:
         why = "; ".join(f"{d}: {reason}" for d, reason in reasons.items())
-        return Finding(None, names=names, undefined=True, why=f"cannot be tested on {why}")
+        return ClaimFinding(None, names=names, undefined=True, why=f"cannot be tested on {why}")
     if not wanted:
-        return Finding(None, names=names, why="params.yaml plans no evaluation set that all its rows share")
+        why = "params.yaml plans no evaluation set that all its rows share"
+        return ClaimFinding(None, names=names, why=why)
     count = f"{len(there)} of {len(wanted)} sets"
-    return Finding(None, names=names, why=f"compared on {count}; missing: {', '.join(lacking)}")
+    return ClaimFinding(None, names=names, why=f"compared on {count}; missing: {', '.join(lacking)}")
 
 
-def _paired(contrast: Paired, evidence: Evidence) -> Finding:
+def _paired(contrast: Paired, evidence: Evidence) -> ClaimFinding:
     prompts = contrast.prompts
     a = _named(evidence, contrast.a, prompts.a if prompts else None)
     b = _named(evidence, contrast.b, prompts.b if prompts else None)
     if why := _absent(evidence, [a, b]):
-        return Finding(None, why=why)
+        return ClaimFinding(None, why=why)
     metric = contrast.metric.removesuffix("_macro")
     datasets = planned(contrast, evidence, [a, b])
     parts = tuple(paired_effects(evidence, a, b, datasets, contrast.stratum, metric))
@@ -110,27 +111,27 @@ def _paired(contrast: Paired, evidence: Evidence) -> Finding:
     return _tested(mean_over_sets(parts, evidence.level), contrast.margin, parts, (a, b))
 
 
-def _each(parts: tuple[Effect, ...], margin: float, names: tuple[str, ...]) -> Finding:
+def _each(parts: tuple[Effect, ...], margin: float, names: tuple[str, ...]) -> ClaimFinding:
     """Intersection-union: true where it is true on every set, so the largest p counts; one set that
     contradicts it suffices, so the smallest p of those counts, times the number of sets."""
 
-    def again(moved: tuple[Effect, ...]) -> Finding:
+    def again(moved: tuple[Effect, ...]) -> ClaimFinding:
         return _each(moved, margin, names)
 
     against = [e for e in parts if e.value <= margin]
     if not against:
         weakest = max(parts, key=lambda e: e.p_against(margin))
         p, why = weakest.p_against(margin), "weakest set shown"
-        return Finding(weakest, p, True, parts, names, why=why, again=again)
+        return ClaimFinding(weakest, p, True, parts, names, why=why, again=again)
     strongest = min(against, key=lambda e: e.p_against(margin))
     p, why = min(1.0, len(parts) * strongest.p_against(margin)), "set that speaks most against it shown"
-    return Finding(strongest, p, False, parts, names, why=why, again=again)
+    return ClaimFinding(strongest, p, False, parts, names, why=why, again=again)
 
 
-def _interaction(contrast: Interaction, evidence: Evidence, interaction: InteractionOf) -> Finding:
+def _interaction(contrast: Interaction, evidence: Evidence, interaction: InteractionOf) -> ClaimFinding:
     names = (contrast.a, contrast.b)
     if why := _absent(evidence, names):
-        return Finding(None, why=why)
+        return ClaimFinding(None, why=why)
     datasets = planned(contrast, evidence, names)
     found = {d: interaction(*names, d, contrast.stratum, contrast.against) for d in datasets}
     parts = tuple(e for e in found.values() if e is not None and not missing(e.se))
@@ -141,12 +142,12 @@ def _interaction(contrast: Interaction, evidence: Evidence, interaction: Interac
     return _tested(mean, contrast.margin, parts, names)
 
 
-def _gap(contrast: Gap, evidence: Evidence) -> Finding:
+def _gap(contrast: Gap, evidence: Evidence) -> ClaimFinding:
     """b - a of a distance, so that a positive effect means that `a` is nearer. Interval over seeds only; over
     several sets it must hold on each."""
     names = (contrast.a, contrast.b)
     if why := _absent(evidence, names):
-        return Finding(None, why=why)
+        return ClaimFinding(None, why=why)
     parts = []
     datasets = planned(contrast, evidence, names)
     for dataset in datasets:
@@ -163,12 +164,12 @@ def _gap(contrast: Gap, evidence: Evidence) -> Finding:
     return _each(tuple(parts), contrast.margin, names)
 
 
-def _task(contrast: TaskMetric, evidence: Evidence) -> Finding:
+def _task(contrast: TaskMetric, evidence: Evidence) -> ClaimFinding:
     """a - b of a metric of another task; over several sets it must hold on each, as their patients' parts
     are not known apart from the seeds'."""
     names = (contrast.a, contrast.b)
     if why := _absent(evidence, names):
-        return Finding(None, why=why)
+        return ClaimFinding(None, why=why)
     datasets = planned(contrast, evidence, names)
     metrics = (contrast.metric, contrast.metric_b or contrast.metric)
     made = {d: task_effect(evidence, names, metrics, d, contrast.stratum) for d in datasets}
@@ -180,11 +181,11 @@ def _task(contrast: TaskMetric, evidence: Evidence) -> Finding:
     return _each(parts, contrast.margin, names)
 
 
-def _absolute(contrast: Absolute, evidence: Evidence) -> Finding:
+def _absolute(contrast: Absolute, evidence: Evidence) -> ClaimFinding:
     """Our value on official data in the published recipe against the published one, by two one-sided tests of
     the margin: supported where both hold, contradicted where the value lies beyond the margin by a test."""
     if why := _absent(evidence, [contrast.a]):
-        return Finding(None, why=why + "; needs the official checkpoint on official data")
+        return ClaimFinding(None, why=why + "; needs the official checkpoint on official data")
     names = (contrast.a,)
     wanted = contrast.datasets if isinstance(contrast.datasets, tuple) else ()
     places = [
@@ -194,22 +195,22 @@ def _absolute(contrast: Absolute, evidence: Evidence) -> Finding:
     ]
     dataset = next((d for d in places if evidence.value(contrast.a, d)), None)
     if dataset is None:
-        return Finding(None, names=names, why="a synthetic twin cannot speak to a published number")
+        return ClaimFinding(None, names=names, why="a synthetic twin cannot speak to a published number")
     about = evidence.sets[dataset]
     if about.get("official_images") and about["images"] != about["official_images"]:
         here = f"{about['images']:,} of the {about['official_images']:,} images"
-        return Finding(None, names=names, why=f"{here} of the published list are here: not comparable")
+        return ClaimFinding(None, names=names, why=f"{here} of the published list are here: not comparable")
     row = evidence.value(contrast.a, dataset, contrast.stratum, metric=contrast.metric.removesuffix("_macro"))
     if row is None:
-        return Finding(None, names=names, why=f"no {contrast.metric} on {dataset}")
+        return ClaimFinding(None, names=names, why=f"no {contrast.metric} on {dataset}")
     if missing(row["low"]) or missing(row["high"]):
-        return Finding(
+        return ClaimFinding(
             None, names=names, undefined=True, why=f"no interval of {contrast.metric} on {dataset}"
         )
     value, low, high = (float(row[k]) - contrast.published for k in ("value", "low", "high"))
     effect = Effect(value, low, high, float("nan"), 1.0, (dataset,), "ours minus published")
     p, towards = equivalence(value, low, high, contrast.margin, evidence.level)
-    return Finding(effect, p, towards, (effect,), names, why=effect.note)
+    return ClaimFinding(effect, p, towards, (effect,), names, why=effect.note)
 
 
 def equivalence(value: float, low: float, high: float, margin: float, level: float) -> tuple[float, bool]:
@@ -234,12 +235,12 @@ def _upper(distance: float, se: float) -> float:
     return float(stats.norm.sf(distance / se))
 
 
-def _tested(effect: Effect, margin: float, parts: tuple[Effect, ...], names: tuple[str, ...]) -> Finding:
+def _tested(effect: Effect, margin: float, parts: tuple[Effect, ...], names: tuple[str, ...]) -> ClaimFinding:
     """The test of a mean over parts. With other values of the parts its standard error stays."""
 
-    def again(moved: tuple[Effect, ...]) -> Finding:
+    def again(moved: tuple[Effect, ...]) -> ClaimFinding:
         mean = float(np.mean([e.value for e in moved]))
         return _tested(replace(effect, value=mean), margin, moved, names)
 
     towards = effect.value > margin
-    return Finding(effect, effect.p_against(margin), towards, parts, names, why=effect.note, again=again)
+    return ClaimFinding(effect, effect.p_against(margin), towards, parts, names, why=effect.note, again=again)

@@ -27,7 +27,7 @@ TRAININGS = "of these two trainings, not of the methods: give --seed-sd for thos
 
 
 @dataclass(frozen=True)
-class Row:
+class SizeRow:
     """What one number of seeds asks for. patients: None where none suffices; images: on average.
     positive_pairs: patients with a class, summed over the classes; positive_patients: distinct ones; rarest:
     patients with the rarest class. between_trainings: share of the variance. least_seeds: where only
@@ -48,7 +48,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Plan:
+class SizePlan:
     """target, source: in words. level: of the single test. curves: seeds → (patients, power)."""
 
     target: str
@@ -58,7 +58,7 @@ class Plan:
     family_level: float
     level: float
     wanted: float
-    rows: tuple[Row, ...]
+    rows: tuple[SizeRow, ...]
     curves: dict[int, list[tuple[int, float]]]
     notes: tuple[str, ...]
 
@@ -66,7 +66,7 @@ class Plan:
         return asdict(self)
 
 
-def plan(request: PlanRequest) -> Plan:
+def plan(request: PlanRequest) -> SizePlan:
     """Raises BenchError with one line on anything that does not fit."""
     if not 0 < request.difference < 1:
         raise BenchError(
@@ -85,7 +85,7 @@ def plan(request: PlanRequest) -> Plan:
         else at_size(measured, size, s, request.difference, level)
         for s in seeds
     ]
-    return Plan(
+    return SizePlan(
         target=basis.target,
         source=basis.source,
         difference=request.difference,
@@ -114,14 +114,14 @@ def _seeds(request: PlanRequest, spread: bool) -> tuple[int, ...]:
     return tuple(sorted(set(asked)))
 
 
-def _row(need: Need, basis: Basis, level: float, power: float) -> Row:
+def _row(need: Need, basis: Basis, level: float, power: float) -> SizeRow:
     n = need.patients
     counts: list[float | None] = [None] * 4 if n is None else [n * x for x in basis.per_patient]
     images, pairs, patients, rarest = counts
     least = np.nan if n is None else basis.measured(n).detectable(need.seeds, level, power)
     printed = float(within_reach(least, 1 - basis.room))
     why = WITHHELD if np.isnan(printed) and not np.isnan(least) else ""
-    return Row(
+    return SizeRow(
         seeds=need.seeds,
         patients=n,
         images=None if images is None else round(images),
@@ -150,7 +150,7 @@ def _curves(
 # Output ----------------------------------------------------------------------------------------------------
 
 
-def plan_text(found: Plan) -> str:
+def plan_text(found: SizePlan) -> str:
     """The plan for people."""
     lines = [
         f"{found.target}: an AUROC difference of {found.difference:g}, {found.wanted:.0%} power",
@@ -198,7 +198,7 @@ def check_figure(path: Path) -> None:
         raise BenchError(f"--figure {path}: no folder {path.parent}; make it first.")
 
 
-def write_figure(found: Plan, path: Path) -> None:
+def write_figure(found: SizePlan, path: Path) -> None:
     """Power against patients, a line for each number of seeds."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 

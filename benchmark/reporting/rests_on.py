@@ -19,7 +19,7 @@ from benchmark.reporting.kept import Rests
 from benchmark.stages.tracking import store_is_there, tracking_uri
 
 if TYPE_CHECKING:
-    from benchmark.grid.request import Plan
+    from benchmark.grid.request import RunPlan
 
 SOURCES = (CLAIMS, "published.yaml", "rounding.csv")
 """Files of reports/ that are read, not made."""
@@ -57,7 +57,7 @@ def on_results(project: Project, store: bool = False) -> Rests:
     )
 
 
-def on_run(project: Project, todo: Plan, protocol: str | None) -> Rests | None:
+def on_run(project: Project, todo: RunPlan, protocol: str | None) -> Rests | None:
     """What a finished `bench run` prints; None with an encoder whose weights are not in files that its card
     names."""
     from benchmark.grid.params import FLOOR, ablation_cell, encoders_of

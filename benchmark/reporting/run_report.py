@@ -23,7 +23,7 @@ from benchmark.encoders.exposure import (
 from benchmark.grid.layout import Project
 from benchmark.grid.modality import KINDS
 from benchmark.grid.params import Cell, encoders_of
-from benchmark.grid.request import Plan, Request, plan
+from benchmark.grid.request import Request, RunPlan, plan
 from benchmark.reporting.numbers import p_text, signed_text
 from benchmark.reporting.rows import MetricRow
 from benchmark.reporting.seen import encoder_exposure
@@ -153,7 +153,7 @@ def _named(cell: Cell, name: str, variant: str) -> Cell:
 
 
 def _published(
-    session: Session, todo: Plan, cell: Cell, method: Method, identity: str, exposure: Exposure,
+    session: Session, todo: RunPlan, cell: Cell, method: Method, identity: str, exposure: Exposure,
     settings: Mapping[str, Any] | None = None,
 ) -> RunReport | None:  # fmt: skip
     """Evaluate weights that were not trained here, under the name of `cell`. settings: as asked for."""
@@ -183,7 +183,7 @@ def _published(
             {**{k: run[k] for k in ("identity", "trained_on")}, "seen": as_records(exposure),
              "settings": dict(settings or {})},
         )  # fmt: skip
-    done = Plan(todo.params, (cell,), (0,), todo.datasets, ((cell, 0),))
+    done = RunPlan(todo.params, (cell,), (0,), todo.datasets, ((cell, 0),))
     report = _report(session, done, tasks, exposure)
     if report is None or not settings:
         return report
@@ -201,7 +201,7 @@ def _same_modality(what: str, reads: str, datasets: Sequence[str]) -> None:
             )
 
 
-def _report(session: Session, todo: Plan, tasks: TaskResults, exposure: Exposure) -> RunReport | None:
+def _report(session: Session, todo: RunPlan, tasks: TaskResults, exposure: Exposure) -> RunReport | None:
     sets = [session.evaluation_data(dataset) for dataset in todo.datasets]
     if not session.processes.first:
         return None
@@ -242,7 +242,7 @@ def _report(session: Session, todo: Plan, tasks: TaskResults, exposure: Exposure
     return RunReport(value, "\n".join(lines))
 
 
-def _training(session: Session, todo: Plan) -> list[dict[str, Any]]:
+def _training(session: Session, todo: RunPlan) -> list[dict[str, Any]]:
     """What each run that is in the tables recorded of its training; nothing of official checkpoints."""
     found = []
     for cell in todo.cells:

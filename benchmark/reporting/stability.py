@@ -9,13 +9,13 @@ import numpy as np
 
 from benchmark.evaluation.statistics.effects import Effect
 from benchmark.evaluation.statistics.stability import Trainings, resampled, share_kept
-from benchmark.reporting.findings import Finding
+from benchmark.reporting.findings import ClaimFinding
 
 SIGNS = (1.0, -1.0)
 """Of the first and second method of a part."""
 
 
-def verdict_stability(found: Finding, answer: Callable[[Finding], str]) -> float | None:
+def verdict_stability(found: ClaimFinding, answer: Callable[[ClaimFinding], str]) -> float | None:
     """Share of drawn sets of seeds in which `answer` is what it is of `found`; 1 where nothing was trained.
 
     None where there is no verdict, the seeds of its rows are not known, or there is one seed of each.

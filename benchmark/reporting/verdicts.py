@@ -17,7 +17,7 @@ from benchmark.evaluation.statistics.intervals import join
 from benchmark.evaluation.statistics.stability import STABLE, is_stable
 from benchmark.reporting.claims import Absolute, Claim
 from benchmark.reporting.evidence import Evidence
-from benchmark.reporting.findings import Finding, InteractionOf, find
+from benchmark.reporting.findings import ClaimFinding, InteractionOf, find
 from benchmark.reporting.numbers import known, missing, p_text, signed_text
 from benchmark.reporting.stability import verdict_stability
 
@@ -91,7 +91,7 @@ def judge(claims: Sequence[Claim], evidence: Evidence | None, interaction: Inter
     one claim depend on which others have results.
     """
     sizes = Counter(claim.family for claim in claims)
-    nothing = Finding(None, why="nothing was summarised yet")
+    nothing = ClaimFinding(None, why="nothing was summarised yet")
     return [
         judgement(
             c, nothing if evidence is None else find(c, evidence, interaction), sizes[c.family], evidence
@@ -100,7 +100,7 @@ def judge(claims: Sequence[Claim], evidence: Evidence | None, interaction: Inter
     ]
 
 
-def judgement(claim: Claim, found: Finding, family_size: int, evidence: Evidence | None) -> Judgement:
+def judgement(claim: Claim, found: ClaimFinding, family_size: int, evidence: Evidence | None) -> Judgement:
     """The verdict on one claim from what was found of it."""
     corrected = min(1.0, found.p * family_size) if not missing(found.p) else float("nan")
     level = 0.95 if evidence is None else evidence.level
@@ -149,7 +149,7 @@ def judgement(claim: Claim, found: Finding, family_size: int, evidence: Evidence
     )
 
 
-def answer_of(found: Finding, family_size: int, level: float) -> Answer:
+def answer_of(found: ClaimFinding, family_size: int, level: float) -> Answer:
     """What the test says, where all results are there and it is honest."""
     if found.effect is None:
         return "undefined" if found.undefined else "not run"

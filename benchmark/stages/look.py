@@ -36,7 +36,7 @@ class Model:
 
 
 @dataclass(frozen=True)
-class Known:
+class KnownPlace:
     """What a prepared set knows of an image. cls: the class that the text asks for, None where it names none.
     positive: its label, None where it is not known. mask: (height, width) bool of its boxes and masks, None
     where none is drawn."""
@@ -63,7 +63,7 @@ class Looked:
     score: float
     pixels: np.ndarray
     grey: np.ndarray
-    known: Known | None
+    known: KnownPlace | None
     measures: Measured | None
 
 
@@ -151,7 +151,7 @@ def look(
     return Looked(image, text, model.name, kind, value, pixels, grey, known, measures)
 
 
-def known_of(project: Project, params: Params, image: Path, text: str, cls: str | None) -> Known | None:
+def known_of(project: Project, params: Params, image: Path, text: str, cls: str | None) -> KnownPlace | None:
     """What the prepared sets of the project know of the image; None where it is in none of them."""
     from benchmark.data.cards import load_card
     from benchmark.data.masks import decode_mask
@@ -186,7 +186,7 @@ def known_of(project: Project, params: Params, image: Path, text: str, cls: str 
             mask |= decode_mask(rle)
     label = None if cls is None else row[cls]
     positive = None if label is None or is_blank(label) else int(label) == 1
-    return Known(
+    return KnownPlace(
         manifest.dataset, manifest.origin, card.redistribute, str(row["image_id"]), cls, positive,
         mask if mask is not None and mask.any() else None,
     )  # fmt: skip

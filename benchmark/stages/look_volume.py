@@ -12,7 +12,7 @@ from benchmark.core.errors import BenchError, DataError
 from benchmark.grid.layout import Project
 from benchmark.grid.params import Params
 from benchmark.stages.features import device, encode_texts
-from benchmark.stages.look import Known, Model, known_of, manifest_of
+from benchmark.stages.look import KnownPlace, Model, known_of, manifest_of
 
 if TYPE_CHECKING:
     from benchmark.core.tables import Manifest
@@ -36,7 +36,7 @@ class LookedVolume:
     tokens: np.ndarray
     places: Places
     volume: Volume
-    known: Known | None
+    known: KnownPlace | None
     measures: Measured | None
 
 
@@ -108,7 +108,7 @@ def _row(manifest: Manifest, image: Path) -> int:
 
 
 def _lesion(
-    manifest: Manifest, known: Known, volume: Volume, encoder: VolumeEncoder, grid: tuple[int, int, int]
+    manifest: Manifest, known: KnownPlace, volume: Volume, encoder: VolumeEncoder, grid: tuple[int, int, int]
 ) -> Drawn | None:
     """What the twin drew of the class; None where nothing of it, or nothing that the encoder sees."""
     from benchmark.data.cards import load_card

@@ -10,7 +10,7 @@ import plain_official as plain
 import pytest
 
 from benchmark.cli import main
-from benchmark.official.parity.check import Row
+from benchmark.official.parity.check import ParityRow
 from benchmark.official.parity.runner import run_parity, worst_ratio
 
 CASES = {
@@ -26,7 +26,7 @@ CASES = {
 }
 
 
-def off(rows: list[Row]) -> list[str]:
+def off(rows: list[ParityRow]) -> list[str]:
     return [
         f"{row.output}: {row.difference} > {row.tolerance} {row.note}" for row in rows if row.verdict == "off"
     ]

@@ -48,7 +48,7 @@ EXACT = Tolerance()
 
 
 @dataclass(frozen=True)
-class Row:
+class ParityRow:
     """One line of the table. difference and tolerance: at the element nearest to or beyond its limit."""
 
     fixture: str
@@ -71,7 +71,7 @@ class Checker:
 
     def __init__(self, fixture: Fixture) -> None:
         self.fixture = fixture
-        self.rows: list[Row] = []
+        self.rows: list[ParityRow] = []
         self._done: set[str] = set()
 
     def close(self, name: str, ours: Any, tolerance: Tolerance = VALUE, note: str = "") -> None:
@@ -119,7 +119,7 @@ class Checker:
         self._done.add(name)
         self._add(name, float("nan"), float("nan"), "unchecked", reason)
 
-    def finish(self) -> list[Row]:
+    def finish(self) -> list[ParityRow]:
         """Add an `off` row for each output that no rule compared."""
         for name in self.fixture.arrays:
             if name not in self._done and is_output(name, self.fixture.read):
@@ -127,7 +127,7 @@ class Checker:
         return self.rows
 
     def _add(self, name: str, gap: float, limit: float, verdict: Verdict, note: str) -> None:
-        self.rows.append(Row(self.fixture.name, name, gap, limit, verdict, note))
+        self.rows.append(ParityRow(self.fixture.name, name, gap, limit, verdict, note))
 
 
 def is_output(name: str, read: set[str] = frozenset()) -> bool:  # type: ignore[assignment]

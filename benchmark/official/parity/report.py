@@ -6,14 +6,14 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from benchmark.official.parity.check import Row, Verdict
+from benchmark.official.parity.check import ParityRow, Verdict
 
 _FOLDED = ("grad_state/", "json/stats/", "out/bootstrap/", "out/summary/")
 _VERDICTS: tuple[Verdict, ...] = ("ok", "off", "unchecked")
 _HEADER = ("fixture", "output", "max abs difference", "tolerance", "verdict", "note")
 
 
-def as_object(rows: Sequence[Row]) -> dict[str, Any]:
+def as_object(rows: Sequence[ParityRow]) -> dict[str, Any]:
     """The whole table as one JSON object; infinite and undefined numbers become null."""
     return {
         "verdict": "off" if any(row.verdict == "off" for row in rows) else "ok",
@@ -34,10 +34,10 @@ def as_object(rows: Sequence[Row]) -> dict[str, Any]:
     }
 
 
-def as_text(rows: Sequence[Row], everything: bool = False) -> str:
+def as_text(rows: Sequence[ParityRow], everything: bool = False) -> str:
     """A plain table. Without `everything`, groups of like outputs fold into their worst row; rows that are
     off are always listed."""
-    groups: dict[tuple[str, str], list[Row]] = {}
+    groups: dict[tuple[str, str], list[ParityRow]] = {}
     for row in rows:
         groups.setdefault(_group(row), []).append(row)
     shown = rows if everything else [row for group in groups.values() for row in _fold(group)]
@@ -57,12 +57,12 @@ def as_text(rows: Sequence[Row], everything: bool = False) -> str:
     return "\n".join(lines)
 
 
-def _group(row: Row) -> tuple[str, str]:
+def _group(row: ParityRow) -> tuple[str, str]:
     folded = next((prefix for prefix in _FOLDED if row.output.startswith(prefix)), None)
     return row.fixture, f"{folded}{row.verdict}" if folded else row.output
 
 
-def _fold(group: list[Row]) -> list[Row]:
+def _fold(group: list[ParityRow]) -> list[ParityRow]:
     if len(group) == 1 or group[0].verdict == "off":
         return group
     worst = max(group, key=lambda row: 0.0 if math.isnan(row.ratio) else row.ratio)
@@ -70,10 +70,10 @@ def _fold(group: list[Row]) -> list[Row]:
     rest = f"worst of {len(group)}: {worst.output.removeprefix(prefix)}"
     if worst.verdict == "unchecked":
         rest = f"{len(group)}: {worst.note}"
-    return [Row(worst.fixture, f"{prefix}…", worst.difference, worst.tolerance, worst.verdict, rest)]
+    return [ParityRow(worst.fixture, f"{prefix}…", worst.difference, worst.tolerance, worst.verdict, rest)]
 
 
-def _cells(row: Row) -> tuple[str, ...]:
+def _cells(row: ParityRow) -> tuple[str, ...]:
     return (
         row.fixture,
         row.output,
@@ -94,6 +94,6 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _counts(rows: Iterable[Row]) -> dict[str, int]:
+def _counts(rows: Iterable[ParityRow]) -> dict[str, int]:
     verdicts = [row.verdict for row in rows]
     return {kind: verdicts.count(kind) for kind in _VERDICTS}

@@ -10,14 +10,14 @@ import torch
 
 from benchmark.core.errors import BenchError
 from benchmark.official.parity import cases
-from benchmark.official.parity.check import Checker, Row
+from benchmark.official.parity.check import Checker, ParityRow
 from benchmark.official.parity.fixture import Fixture, find_fixtures, load_fixture
 from benchmark.official.parity.registry import identify
 
 __all__ = ["cases", "check_fixture", "find_fixtures", "run_parity", "worst_ratio"]
 
 
-def check_fixture(fixture: Fixture) -> list[Row]:
+def check_fixture(fixture: Fixture) -> list[ParityRow]:
     """All rows of one fixture. Raises BenchError for an unknown kind or missing arrays."""
     kind = identify(fixture)
     checker = Checker(fixture)
@@ -38,11 +38,11 @@ def check_fixture(fixture: Fixture) -> list[Row]:
     return checker.finish()
 
 
-def run_parity(paths: Iterable[Path | str]) -> list[Row]:
+def run_parity(paths: Iterable[Path | str]) -> list[ParityRow]:
     """Rows of every fixture under `paths`, in the order of the files."""
     return [row for path in find_fixtures(paths) for row in check_fixture(load_fixture(path))]
 
 
-def worst_ratio(rows: Sequence[Row]) -> float:
+def worst_ratio(rows: Sequence[ParityRow]) -> float:
     """Largest difference over tolerance among the checked rows."""
     return max((row.ratio for row in rows if row.verdict != "unchecked"), default=0.0)
