@@ -4,8 +4,10 @@
 
 --project: a folder with results of the main tables; default: the one around the working folder. The scores
 that `bench score` reads are drawn here: 1,900 images, 13 classes. --run: also a finished `bench run`, which
-trains first where it is not finished. The smallest of the times counts: processor time grows where other work
-shares the cores. Exit 1 where an answer takes longer than was set.
+the first call trains where it is not finished. The smallest of the times counts: processor time grows where
+other work shares the cores, and `verify`, `explain` and a finished run find their answer in the first call
+after what it rests on changed, and keep it. The first time is given too. Exit 1 where an answer takes longer
+than was set.
 """
 
 from __future__ import annotations
@@ -77,16 +79,17 @@ def main() -> int:
         asked = commands(Path(place))
         if options.run:
             asked[FINISHED] = 4.0
-            seconds(FINISHED, options.project)
         for command, most in asked.items():
-            found = min(seconds(command, options.project) for _ in range(options.times))
-            rows.append({"command": command.replace(place, "…"), "seconds": round(found, 2), "most": most})
+            taken = [seconds(command, options.project) for _ in range(options.times)]
+            row = {"seconds": round(min(taken), 2), "first": round(taken[0], 2), "most": most}
+            rows.append({"command": command.replace(place, "…"), **row})
     if options.json:
         print(json.dumps(rows))
     else:
         for row in rows:
             met = "met" if row["seconds"] <= row["most"] else "MISSED"
-            print(f"{row['seconds']:6.2f} of {row['most']:.0f} s  {met:<7}{row['command']}")
+            took = f"{row['seconds']:6.2f} of {row['most']:.0f} s, first {row['first']:.2f}"
+            print(f"{took:<26}{met:<7}{row['command']}")
     return 0 if all(row["seconds"] <= row["most"] for row in rows) else 1
 
 

@@ -58,9 +58,9 @@ def plan(project: Project, request: Request) -> RunPlan:
     table is never overwritten; what changes the evaluation alone (`--protocol` too) gets results of its own
     from the same training.
     """
-    params = load_params(project.params, request.profile, request.sets)
-    datasets = _datasets(params, request.dataset)
-    params = for_datasets(params, datasets)
+    asked = load_params(project.params, request.profile, request.sets)
+    datasets = _datasets(asked, request.dataset)
+    params = for_datasets(asked, datasets)
     modality_of([*datasets, request.train or params.data.train])
     roots = dict(params.data.roots)
     if request.data_root is not None:
@@ -77,7 +77,8 @@ def plan(project: Project, request: Request) -> RunPlan:
     seeds = request.seeds or params.seeds
     params = params.model_copy(update={"tasks": _tasks(params, datasets, request.protocol)})
     names = params.methods if request.method == "all" else (request.method,)
-    configured = for_datasets(load_params(project.params), datasets)
+    plain = load_params(project.params) if request.profile or request.sets else asked
+    configured = for_datasets(plain, datasets)
     cells = tuple(_cell(configured, params, name, datasets, request) for name in names)
     jobs = [(cell, seed) for cell in cells for seed in seeds]
     index, count = request.shard

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from benchmark.data.overlaps import overlapping
 from benchmark.encoders.exposure import NOT_SAID, Exposure, level
 from benchmark.evaluation.statistics.intervals import join
 from benchmark.evaluation.statistics.stability import UNSTABLE_ERROR, Trainings, unstable_mean
@@ -205,8 +206,18 @@ class Evidence:
         unknown; empty where that is no set."""
         abouts = [self.sets.get(dataset), *(a for (_, d), a in self.task_sets.items() if d == dataset)]
         about = next((a for a in abouts if a is not None), None)
+        if about is None:
+            return ""
         own = self.exposure.get(name.partition(SEPARATOR)[0], NOT_SAID)
-        return "" if about is None else level(own, str(about.get("dataset", dataset)))
+        of = str(about.get("dataset", dataset))
+        if of not in self._overlaps:
+            self._overlaps[of] = overlapping(of)
+        return level(own, of, self._overlaps[of])
+
+    @cached_property
+    def _overlaps(self) -> dict[str, dict[str, str]]:
+        """Dataset → the sets with images of it, of those asked for: all cards are read for one."""
+        return {}
 
     def seen_by(self, names: Sequence[str], datasets: Sequence[str]) -> str:
         """What the weights of several rows have seen of several sets: the level where it is one, else every

@@ -132,7 +132,7 @@ def test_a_new_result_a_variable_and_a_package_are_seen(place, monkeypatch, tmp_
     found_then_kept(place, rests)
 
 
-def test_what_changes_meanwhile_or_a_moment_ago_is_not_kept(place):
+def test_what_changes_meanwhile_or_a_moment_ago_is_not_kept(place, monkeypatch):
     path = place.root / "results" / "a.parquet"
     rests = partial(Rests, (path,), {})
 
@@ -141,8 +141,10 @@ def test_what_changes_meanwhile_or_a_moment_ago_is_not_kept(place):
         return Answer({}, "")
 
     path.write_text("a")
-    for _ in range(2):
-        assert counted(place, rests), "it may change again within one tick"
+    with monkeypatch.context() as patch:
+        patch.setattr(kept, "SETTLED_NS", 3_600_000_000_000)
+        for _ in range(2):
+            assert counted(place, rests), "it may change again within one tick"
     settle()
     answered(place, ASKED, rests, meanwhile)
     settle()
