@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -11,9 +12,17 @@ from benchmark.commands.common import JsonOption, emit
 if TYPE_CHECKING:
     from benchmark.core.registry import Registry
     from benchmark.data.cards import Card
+    from benchmark.encoders.cards import EncoderCard
 
 EPILOG = "bench ls methods · bench ls methods carzero · bench ls encoders --json"
 KINDS = ("methods", "datasets", "encoders", "readers", "aligners", "tasks")
+
+
+class Listed(NamedTuple):
+    """One of a kind, for JSON and for people."""
+
+    value: Mapping[str, Any]
+    text: str
 
 
 def command(
@@ -30,8 +39,8 @@ def command(
     from benchmark.core.errors import BenchError, UnknownName
 
     if kind is None:
-        found = {each: _names(each) for each in KINDS}
-        emit(found, "\n".join(f"{each:<10} {', '.join(names)}" for each, names in found.items()), as_json)
+        every = {each: _names(each) for each in KINDS}
+        emit(every, "\n".join(f"{each:<10} {', '.join(names)}" for each, names in every.items()), as_json)
         return 0
     kind = kind if kind.endswith("s") else f"{kind}s"
     if kind not in KINDS:
@@ -39,19 +48,16 @@ def command(
     if name is not None and name not in _names(kind):
         raise UnknownName(kind.removesuffix("s"), name, _names(kind), f"See `bench ls {kind}`.")
     describe = {"methods": _method, "datasets": _dataset, "encoders": _encoder}.get(kind)
-    rows: dict[str, dict[str, Any]] = {}
+    rows: dict[str, Listed] = {}
     for each in [name] if name else _names(kind):
         try:
             rows[each] = describe(each) if describe else _callable(kind, each)
         except BenchError as error:
             if name:
                 raise
-            rows[each] = {"error": str(error)}
-    show = {"methods": _method_text, "datasets": _dataset_text, "encoders": _encoder_text}.get(
-        kind, _callable_text
-    )
-    shown = (row["error"] if "error" in row else show(each, row) for each, row in rows.items())
-    emit({kind: rows}, "\n\n".join(shown), as_json)
+            rows[each] = Listed({"error": str(error)}, str(error))
+    found = {each: row.value for each, row in rows.items()}
+    emit({kind: found}, "\n\n".join(row.text for row in rows.values()), as_json)
     return 0
 
 
@@ -85,72 +91,92 @@ def _registry(kind: str) -> Registry[Any]:
     return ALIGNERS
 
 
-def _callable(kind: str, name: str) -> dict[str, Any]:
+def _callable(kind: str, name: str) -> Listed:
     """First line of what the file of a reader, aligner or task says of itself, and where it is."""
     import sys
 
     item = _registry(kind).get(name)
     about = sys.modules[item.__module__].__doc__ or item.__doc__ or ""
-    return {"title": about.strip().split("\n")[0], "module": item.__module__}
+    title, module = about.strip().split("\n")[0], item.__module__
+    return Listed({"title": title, "module": module}, f"{name}: {title}\n  {module}")
 
 
-def _callable_text(name: str, row: dict[str, Any]) -> str:
-    return f"{name}: {row['title']}\n  {row['module']}"
+class _Switch(NamedTuple):
+    """A field of a method's options."""
+
+    name: str
+    type: str
+    default: Any
+    official: Any
+    description: str | None
 
 
-def _method(name: str) -> dict[str, Any]:
+def _method(name: str) -> Listed:
     """Title, switches and the two named settings of a method, as its file declares them."""
     from benchmark.grid.declared import about, declared
 
     kind = declared(name)
     official = kind.settings("official")
-    switches = [
-        {
-            "name": option,
-            "type": _type(field.annotation),
-            "default": field.get_default(call_default_factory=True),
-            "official": official.get(option, field.get_default(call_default_factory=True)),
-            "description": field.description,
-        }
-        for option, field in kind.Config.model_fields.items()
-    ]
+    switches = []
+    for option, field in kind.Config.model_fields.items():
+        default = field.get_default(call_default_factory=True)
+        own = official.get(option, default)
+        switches.append(_Switch(option, _type(field.annotation), default, own, field.description))
     recipe = kind.OFFICIAL_RECIPE
-    return {
-        "title": about(kind).split("\n")[0],
+    title = about(kind).split("\n")[0]
+    trains_on = "all" if kind.Config.model_fields["multi_positive"].default else "one"
+    settings = None if recipe is None else recipe.model_dump(mode="json")
+    value = {
+        "title": title,
         "module": kind.__module__,
-        "trains_on": "all" if kind.Config.model_fields["multi_positive"].default else "one",
-        "switches": switches,
-        "official_recipe": None if recipe is None else recipe.model_dump(mode="json"),
+        "trains_on": trains_on,
+        "switches": [switch._asdict() for switch in switches],
+        "official_recipe": settings,
     }
+    lines = [title, f"  {name}, {kind.__module__}, trains on {trains_on} sentence(s) of an image"]
+    return Listed(value, "\n".join([*lines, *_switch_lines(switches, settings)]))
 
 
-def _dataset(name: str) -> dict[str, Any]:
+def _dataset(name: str) -> Listed:
     from benchmark.data.cards import load_card
 
     card: Card = load_card(name)
-    return {
+    classes = {key: len(card.protocol_classes(key)) for key in card.protocols}
+    value = {
         "title": card.title,
         "version": card.version,
         "role": card.role,
         "modality": card.modality,
         "classes": len(card.classes),
-        "protocols": {key: len(card.protocol_classes(key)) for key in card.protocols},
+        "protocols": classes,
         "licence": card.licence,
         "access": card.access,
         "redistribute": card.redistribute,
         "remote_llm": card.remote_llm,
     }
+    protocols = ", ".join(f"{key} ({count} classes)" for key, count in classes.items())
+    text = (
+        f"{name}: {card.title} ({card.version}), {card.modality}, {card.role}\n"
+        f"  protocols: {protocols or 'none'}\n  licence: {card.licence}; access: {card.access}"
+    )
+    return Listed(value, text)
 
 
-def _encoder(name: str) -> dict[str, Any]:
+def _encoder(name: str) -> Listed:
     from benchmark.encoders.card_files import encoder_entry
     from benchmark.encoders.cards import EncoderCard
 
     entry = encoder_entry(name)
     if not isinstance(entry, EncoderCard):
-        return {"kind": "plug-in", "note": (entry.__doc__ or "").strip()}
+        note = (entry.__doc__ or "").strip()
+        return Listed({"kind": "plug-in", "note": note}, f"{name}: plug-in. {note}")
     kind = "image" if hasattr(entry, "preprocessing") else "text"
-    return {"kind": kind, **entry.model_dump(mode="json")}
+    text = (
+        f"{name}: {kind}, {entry.source} {entry.architecture}\n"
+        f"  weights: {entry.weights}{_pin_text(entry)}\n  licence: {entry.licence}\n"
+        f"  seen: {_seen_text(entry)}\n  {entry.note}"
+    ).rstrip()
+    return Listed({"kind": kind, **entry.model_dump(mode="json")}, text)
 
 
 def _type(annotation: Any) -> str:
@@ -165,62 +191,42 @@ def _type(annotation: Any) -> str:
     return str(getattr(annotation, "__name__", annotation)) if not choices else str(annotation)
 
 
-def _method_text(name: str, row: dict[str, Any]) -> str:
+def _switch_lines(switches: Sequence[_Switch], recipe: Mapping[str, Any] | None) -> list[str]:
+    """Switches with their descriptions, then the recipe without what is off in it."""
     import shutil
     import textwrap
 
     width = min(shutil.get_terminal_size((110, 24)).columns, 140)
-    lines = [
-        f"{row['title']}",
-        f"  {name}, {row['module']}, trains on {row['trains_on']} sentence(s) of an image",
-    ]
-    for switch in row["switches"]:
-        default, official = _value(switch["default"]), _value(switch["official"])
-        head = f"  {switch['name']} = {default}"
+    lines = []
+    for switch in switches:
+        default, official = _value(switch.default), _value(switch.official)
+        head = f"  {switch.name} = {default}"
         if official != default:
             head += f" (official {official})"
-        lines.append(f"{head}  [{switch['type']}]")
+        lines.append(f"{head}  [{switch.type}]")
         lines += textwrap.wrap(
-            switch["description"] or "", width, initial_indent="      ", subsequent_indent="      "
+            switch.description or "", width, initial_indent="      ", subsequent_indent="      "
         )
-    recipe = row["official_recipe"]
     if recipe:
         shown = {key: value for key, value in recipe.items() if value not in (None, [], 0.0, 0)}
         text = ", ".join(f"{key} {_value(value)}" for key, value in shown.items())
         lines += textwrap.wrap(text, width, initial_indent="  official recipe: ", subsequent_indent="      ")
-    return "\n".join(lines)
+    return lines
 
 
-def _dataset_text(name: str, row: dict[str, Any]) -> str:
-    protocols = ", ".join(f"{key} ({classes} classes)" for key, classes in row["protocols"].items())
-    return (
-        f"{name}: {row['title']} ({row['version']}), {row['modality']}, {row['role']}\n"
-        f"  protocols: {protocols or 'none'}\n  licence: {row['licence']}; access: {row['access']}"
-    )
-
-
-def _encoder_text(name: str, row: dict[str, Any]) -> str:
-    if row["kind"] == "plug-in":
-        return f"{name}: plug-in. {row['note']}"
-    return (
-        f"{name}: {row['kind']}, {row['source']} {row['architecture']}\n"
-        f"  weights: {row['weights']}{_pin_text(row)}\n  licence: {row['licence']}\n"
-        f"  seen: {_seen_text(row['seen'])}\n  {row['note']}"
-    ).rstrip()
-
-
-def _pin_text(row: dict[str, Any]) -> str:
+def _pin_text(card: EncoderCard) -> str:
     """Which file it is, to the byte; of the hub without that, that it must be downloaded first."""
-    if row["weights"].startswith("hub:") and not (row["revision"] and row["sha256"]):
+    if card.weights.startswith("hub:") and not (card.revision and card.sha256):
         return " (not pinned: no commit and hash were verified; download it and give its folder)"
-    pins = [f"{key} {row[key][:12]}…" for key in ("revision", "sha256") if row[key]]
-    return f" ({', '.join(pins)})" if pins else ""
+    pins = {"revision": card.revision, "sha256": card.sha256}
+    shown = [f"{name} {pin[:12]}…" for name, pin in pins.items() if pin]
+    return f" ({', '.join(shown)})" if shown else ""
 
 
-def _seen_text(seen: Any) -> str:
-    if seen == "unknown":
+def _seen_text(card: EncoderCard) -> str:
+    if card.seen == "unknown":
         return "unknown"
-    return "; ".join(f"{s['dataset']} ({', '.join(s['what'])})" for s in seen) or "nothing"
+    return "; ".join(f"{s.dataset} ({', '.join(s.what)})" for s in card.seen) or "nothing"
 
 
 def _value(value: Any) -> str:

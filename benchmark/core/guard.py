@@ -40,7 +40,7 @@ _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass
-class Position:
+class Spot:
     """Where in the file the parser is; set while reading, so that an error can say it. line: as an editor
     counts. row: as a table counts, without its header."""
 
@@ -56,7 +56,7 @@ def parsing(
     *,
     error: type[BenchError] = DataError,
     private: bool = False,
-) -> Iterator[Position]:
+) -> Iterator[Spot]:
     """Turn whatever a parser raises into one line of the class `error` with file and place.
 
     what: "a CSV table" reads `PATH:LINE: not a readable CSV table (reason). HINT`, "valid JSON" is taken as
@@ -65,7 +65,7 @@ def parsing(
     passes as it is, and so do Ctrl-C and SystemExit. Put the parser alone under it: a mistake of our own
     should not read as a damaged file.
     """
-    place = Position()
+    place = Spot()
     try:
         yield place
     except BenchError:

@@ -33,7 +33,7 @@ class Against(NamedTuple):
     origin: Origin
 
 
-class Part(NamedTuple):
+class Taken(NamedTuple):
     """Rows of a manifest below its root."""
 
     root: Path
@@ -93,7 +93,7 @@ def check_images(
 
 def check_against(
     report: CheckReport, manifest: Manifest, card: Card, against: Against, hashes: dict[str, list[str]]
-) -> tuple[InCommon, Part, Part]:
+) -> tuple[InCommon, Taken, Taken]:
     """Patients, images and contents that another dataset's training part shares with this one, and what of
     both was compared."""
     other_card = load_card(against.dataset)
@@ -126,11 +126,11 @@ def check_against(
             what = f"images whose bytes are also in the training part of {against.dataset}"
             report.problems.append(Remark(what, len(same), first([hashes[h][0] for h in same])))
     shares = InCommon(against.dataset, len(training), one_space, **found)
-    return shares, Part(manifest.root, tested), Part(other.root, training)
+    return shares, Taken(manifest.root, tested), Taken(other.root, training)
 
 
 def check_alike(
-    report: CheckReport, other: str, tested: Part, training: Part, workers: int | None, said: Report | None
+    report: CheckReport, other: str, tested: Taken, training: Taken, workers: int | None, said: Report | None
 ) -> int:
     """How many images of one part look like one of the other, though their bytes may differ. A note: two
     films of one patient may look alike too, so that a person has to compare them."""

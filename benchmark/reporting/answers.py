@@ -7,12 +7,12 @@ from functools import partial
 from typing import Any
 
 from benchmark.grid.layout import Project
-from benchmark.reporting.explain import explain_text
 from benchmark.reporting.gather import gather
 from benchmark.reporting.kept import Answer, Watch
 from benchmark.reporting.outputs import PartReport, verify
 from benchmark.reporting.predictions import Held, predictions_text
 from benchmark.reporting.rests_on import asked_to_explain, asked_to_verify, on_results
+from benchmark.reporting.story import Story, explain_text
 from benchmark.reporting.verdicts import Judgement, report_text
 
 
@@ -29,9 +29,8 @@ def verdicts(judgements: Sequence[Judgement], predicted: Sequence[Held]) -> Answ
     return Answer(value, "\n\n".join(said), 1 if failed else 0)
 
 
-def explanation(value: dict[str, Any]) -> Answer:
-    """value: a record of `explain.Stories`."""
-    return Answer(value, explain_text(value))
+def explanation(story: Story) -> Answer:
+    return Answer(story.to_json(), explain_text(story))
 
 
 class Ahead:

@@ -77,7 +77,7 @@ class CellInfo:
 
 
 @dataclass(frozen=True)
-class Trend:
+class SmoothedTrend:
     """One smoothed trend. frequency, value, low, high: (G,); slope: per tenfold frequency, with limits."""
 
     frequency: Sequence[float]
@@ -186,7 +186,7 @@ class Evidence:
     sets: dict[str, SetFacts]
     task_sets: dict[tuple[str, str], SetFacts] = field(default_factory=dict)
     frequency: dict[str, dict[str, int]] = field(default_factory=dict)
-    trends: dict[tuple[str, str], Trend] = field(default_factory=dict)
+    trends: dict[tuple[str, str], SmoothedTrend] = field(default_factory=dict)
     factor_effects: tuple[FactorEffect, ...] = ()
     contributions: tuple[Contribution, ...] = ()
     contributions_planned: int = 0

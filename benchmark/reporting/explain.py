@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from benchmark.core.errors import UnknownName
 from benchmark.core.tables import TWIN_NOTICE, Predictions, read_table
 from benchmark.grid.layout import Project, source_name
 from benchmark.reporting.gather import Gathered, gather
-from benchmark.reporting.numbers import count_text, interval_text, missing, p_text, signed_text
+from benchmark.reporting.numbers import missing
 from benchmark.reporting.provenance import class_texts, mlflow_runs, reproduce, run_records, seed_facts
+from benchmark.reporting.story import Compared, SavedScores, SeedValue, SetStory, Story
 from benchmark.stages.evaluate import METRICS
 
 INTERVAL = (
@@ -21,7 +23,7 @@ INTERVAL = (
 COUNTS = ("n_pos", "n_neg", "n_ignored", "n_patients")
 
 
-def explain(project: Project, name: str, dataset: str, cls: str | None = None) -> dict[str, Any]:
+def explain(project: Project, name: str, dataset: str, cls: str | None = None) -> Story:
     """Everything behind the AUROC of one cell on one dataset: of one class, or the macro mean.
 
     Raises UnknownName for a cell, dataset or class without results.
@@ -49,8 +51,8 @@ class Stories:
         self._gathered = gathered
         self._runs = mlflow_runs(gathered.project)
         self._texts: dict[str, dict[str, str]] = {}
-        self._values: dict[tuple[str, str], list[tuple[int, dict[str, Any]]]] = {}
-        self._shared: dict[tuple[str, str], dict[str, Any]] = {}
+        self._values: dict[tuple[str, str], list[dict[str, SeedValue]]] = {}
+        self._shared: dict[tuple[str, str], SetStory] = {}
         self._groups: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {}
 
     def texts(self, dataset: str) -> dict[str, str]:
@@ -59,62 +61,58 @@ class Stories:
             self._texts[dataset] = class_texts(self._gathered, dataset)
         return self._texts[dataset]
 
-    def of(self, cell: str, dataset: str, cls: str | None = None) -> dict[str, Any]:
+    def of(self, cell: str, dataset: str, cls: str | None = None) -> Story:
         """The record of one cell on one dataset: of one class, or the macro mean."""
         evidence = self._gathered.evidence
         column = cls or "macro"
         row: Mapping[str, Any] = evidence.value(cell, dataset, cls=column) or {}
         prompts = self._gathered.cells[cell].prompts
-        shared = self._of_set(cell, dataset)
-        return {
-            "cell": cell,
-            "dataset": dataset,
-            "class": column,
-            "metric": "auroc",
-            "notice": shared["notice"],
-            **_numbers(row, "value", "low", "high"),
-            **{k: None if missing(row.get(k)) else int(row[k]) for k in COUNTS},
-            "note": "" if missing(row.get("note")) else str(row.get("note", "")),
-            "seeds": self._seeds(cell, dataset, column),
-            "interval": f"{self._gathered.config.level:.0%}, {INTERVAL}",
-            "comparisons": _comparisons(self._gathered, cell, dataset, column),
-            "strata": [] if cls is None else self._strata(cell, dataset, cls),
-            "training_studies": evidence.frequency.get(dataset, {}).get(cls) if cls else None,
-            "prompt": self.texts(dataset)[cls] if cls else f"{prompts.style}: {prompts.template}",
-            **{k: v for k, v in shared.items() if k != "notice"},
-        }
+        return Story(
+            cell,
+            dataset,
+            column,
+            *_interval(row),
+            counts={k: None if missing(row.get(k)) else int(row[k]) for k in COUNTS},
+            note="" if missing(row.get("note")) else str(row["note"]),
+            seeds=self._seeds(cell, dataset, column),
+            interval=f"{self._gathered.config.level:.0%}, {INTERVAL}",
+            comparisons=_comparisons(self._gathered, cell, dataset, column),
+            strata=[] if cls is None else self._strata(cell, dataset, cls),
+            training_studies=evidence.frequency.get(dataset, {}).get(cls) if cls else None,
+            prompt=self.texts(dataset)[cls] if cls else f"{prompts.style}: {prompts.template}",
+            of_set=self._of_set(cell, dataset),
+        )
 
-    def _of_set(self, cell: str, dataset: str) -> dict[str, Any]:
+    def _of_set(self, cell: str, dataset: str) -> SetStory:
         """What every class of a cell and dataset shares."""
         if (cell, dataset) not in self._shared:
             gathered, evidence = self._gathered, self._gathered.evidence
             about, own = evidence.sets[dataset], gathered.cells[cell]
-            trained = {d: TWIN_NOTICE if o == "twin" else "official" for d, o in evidence.trained_on.items()}
-            records = run_records(gathered.project, cell)
-            self._shared[cell, dataset] = {
-                "notice": TWIN_NOTICE if evidence.synthetic([dataset]) else "OFFICIAL DATA",
-                "protocol": about["protocol"],
-                "labels": about["labels"],
-                "images": about["images"],
-                "protocol_notes": about["notes"],
-                "encoder": about["encoder"],
-                "trained_on": trained,
-                "texts": own.texts.model_dump(),
-                "trainings": [seed_facts(cell, seed, run, self._runs) for seed, run in records],
-                "predictions": _predictions(gathered, cell, dataset),
-                "reproduce": reproduce(own).replace("bench report site", f"bench explain {cell} {dataset}"),
-            }
+            self._shared[cell, dataset] = SetStory(
+                notice=TWIN_NOTICE if evidence.synthetic([dataset]) else "OFFICIAL DATA",
+                protocol=about["protocol"],
+                labels=about["labels"],
+                images=about["images"],
+                protocol_notes=about["notes"],
+                encoder=about["encoder"],
+                trained_on={
+                    d: TWIN_NOTICE if o == "twin" else "official" for d, o in evidence.trained_on.items()
+                },
+                texts=own.texts,
+                trainings=[
+                    seed_facts(cell, seed, run, self._runs)
+                    for seed, run in run_records(gathered.project, cell)
+                ],
+                predictions=_predictions(gathered, cell, dataset),
+                reproduce=reproduce(own).replace("bench report site", f"bench explain {cell} {dataset}"),
+            )
         return self._shared[cell, dataset]
 
-    def _seeds(self, cell: str, dataset: str, column: str) -> list[dict[str, Any]]:
+    def _seeds(self, cell: str, dataset: str, column: str) -> list[SeedValue]:
         """Value of every seed, from the metrics that its evaluation wrote."""
         if (cell, dataset) not in self._values:
-            self._values[cell, dataset] = list(_seed_rows(self._gathered, cell, dataset))
-        return [
-            {"seed": seed, **_numbers(rows[column], "value", "low", "high")}
-            for seed, rows in self._values[cell, dataset]
-            if column in rows
-        ]
+            self._values[cell, dataset] = list(_seed_values(self._gathered, cell, dataset))
+        return [values[column] for values in self._values[cell, dataset] if column in values]
 
     def _strata(self, cell: str, dataset: str, cls: str) -> list[str]:
         """Groups that hold a class: frequency of positives here, subsets of the card, named in training."""
@@ -123,91 +121,46 @@ class Stories:
         return [name for name, members in self._groups[cell, dataset].items() if cls in members]
 
 
-def explain_lines(value: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What a record says, as (what, text), for people; what it does not have is left out."""
-    kinds = {"n_pos": "positives", "n_neg": "negatives", "n_ignored": "ignored"}
-    counts = " · ".join(f"{count_text(value[k])} {title}" for k, title in kinds.items())
-    policy = ", ".join(f"{k} {v}" for k, v in value["labels"].items() if v is not None)
-    seeds = (f"{s['seed']}: {s['value']:.4f}" for s in value["seeds"] if s["value"] is not None)
-    named = value["training_studies"]
-    lines = [
-        ("AUROC", interval_text(value["value"], value["low"], value["high"]) + f"  {value['notice']}"),
-        ("note", value["note"]),
-        ("seeds", ", ".join(seeds)),
-        ("interval", value["interval"]),
-        ("labels", f"{counts} · {count_text(value['n_patients'])} patients · {value['images']:,} images"),
-        ("protocol", f"{value['protocol']} ({policy})"),
-        ("strata", ", ".join(value["strata"])),
-        ("named", "" if named is None else f"in {named:,} training studies"),
-        ("prompt", value["prompt"]),
-        ("encoders", value["encoder"]),
-        ("trained on", ", ".join(f"{d} ({o})" for d, o in value["trained_on"].items())),
-        ("texts", "{wording} {unit}, {rule}".format(**value["texts"])),
-    ]
-    for other in value["comparisons"]:
-        delta = signed_text(other["delta"], other["low"], other["high"])
-        mde = "" if other["mde"] is None else f", MDE {other['mde']:.3f}"
-        mde = f", {other['mde_undefined']}" if other["mde_undefined"] else mde
-        lines.append(("against", f"{other['other']}: {delta}, p {p_text(other['p'])}{mde}"))
-    for run in value["trainings"]:
-        facts = [f"{k} {v}" for k, v in run.items() if k != "seed"]
-        lines.append((f"seed {run['seed']}", ", ".join(facts)))
-    for made in value["predictions"]:
-        hashes = ", ".join(f"{k.removesuffix('_hash')} {v}" for k, v in made.items() if k.endswith("_hash"))
-        lines.append(("scores", f"seed {made['seed']}: {hashes}"))
-    lines.append(("reproduce", value["reproduce"]))
-    return [(what, text) for what, text in lines if text]
-
-
-def explain_text(value: Mapping[str, Any]) -> str:
-    """The same as one text."""
-    (_, number), *rest = explain_lines(value)
-    lines = [f"{value['cell']} on {value['dataset']}, {value['class']}: AUROC {number}"]
-    return "\n".join([*lines, *(f"  {what:<12}{text}" for what, text in rest)])
-
-
-def _seed_rows(
-    gathered: Gathered, cell: str, dataset: str
-) -> Iterator[tuple[int, dict[str, dict[str, Any]]]]:
-    """seed and class → metric row of the AUROC over all, under the cell's own prompts."""
+def _seed_values(gathered: Gathered, cell: str, dataset: str) -> Iterator[dict[str, SeedValue]]:
+    """class → AUROC over all, under the cell's own prompts, of each seed."""
     for seed, folder in _result_folders(gathered, cell, source_name(dataset, gathered.origin(dataset))):
         frame, _ = read_table(folder / METRICS)
         chosen = (frame["stratum"] == "all") & (frame["metric"] == "auroc")
         own = frame[chosen & (frame["prompts"] == frame["prompts"].iloc[0])]
-        rows: dict[str, dict[str, Any]] = {}
+        values: dict[str, SeedValue] = {}
         for row in own.to_dict("records"):
-            rows.setdefault(str(row["class"]), {str(k): v for k, v in row.items()})
-        yield seed, rows
+            values.setdefault(str(row["class"]), SeedValue(seed, *_interval(row)))
+        yield values
 
 
-def _result_folders(gathered: Gathered, cell: str, place: str) -> list[tuple[int, Any]]:
+def _result_folders(gathered: Gathered, cell: str, place: str) -> list[tuple[int, Path]]:
     found = [(seed, folder / place) for seed, folder in gathered.project.evaluations(cell)]
     return [(seed, folder) for seed, folder in found if gathered.counts(cell, folder / METRICS)]
 
 
-def _predictions(gathered: Gathered, cell: str, dataset: str) -> list[dict[str, Any]]:
+def _predictions(gathered: Gathered, cell: str, dataset: str) -> list[SavedScores]:
     found = []
     for seed, folder in _result_folders(gathered, cell, source_name(dataset, gathered.origin(dataset))):
         path = folder / "predictions.parquet"
         if path.is_file():
             info = Predictions.load(path).info
-            hashes = {k: str(info.get(k, ""))[:16] for k in ("prompt_hash", "data_hash", "weights_hash")}
-            found.append(
-                {"seed": seed, **hashes, "precision": info.get("precision"), "device": info.get("device")}
+            prompts, data, weights = (
+                str(info.get(k, ""))[:16] for k in ("prompt_hash", "data_hash", "weights_hash")
             )
+            found.append(SavedScores(seed, prompts, data, weights, info.get("precision"), info.get("device")))
     return found
 
 
-def _comparisons(gathered: Gathered, cell: str, dataset: str, column: str) -> list[dict[str, Any]]:
+def _comparisons(gathered: Gathered, cell: str, dataset: str, column: str) -> list[Compared]:
     """Every paired comparison of this number, best other first."""
     evidence = gathered.evidence
     found = []
     for other in evidence.names:
         row = evidence.pair(cell, other, dataset, cls=column)
         if row is not None and not missing(row["delta"]):
-            numbers = _numbers(row, "delta", "low", "high", "p", "mde")
-            found.append({"other": other, **numbers, "mde_undefined": row["mde_undefined"]})
-    return sorted(found, key=lambda r: r["delta"])
+            low, high, p, mde = (_float(row[k]) for k in ("low", "high", "p", "mde"))
+            found.append(Compared(other, float(row["delta"]), low, high, p, mde, row["mde_undefined"]))
+    return sorted(found, key=lambda compared: compared.delta)
 
 
 def _groups(gathered: Gathered, cell: str, dataset: str) -> dict[str, tuple[str, ...]]:
@@ -221,5 +174,9 @@ def _groups(gathered: Gathered, cell: str, dataset: str) -> dict[str, tuple[str,
     return {name: tuple(own.classes[k] for k in members) for name, members in groups.items()}
 
 
-def _numbers(row: Any, *keys: str) -> dict[str, float | None]:
-    return {k: None if missing(row.get(k)) else float(row[k]) for k in keys}
+def _interval(row: Mapping[Any, Any]) -> tuple[float | None, float | None, float | None]:
+    return _float(row.get("value")), _float(row.get("low")), _float(row.get("high"))
+
+
+def _float(value: Any) -> float | None:
+    return None if missing(value) else float(value)

@@ -38,7 +38,7 @@ from benchmark.grid.parts import ENCODERS, PARTS, VOLUMES
 from benchmark.official.seen import SEEN, method_of
 from benchmark.prompts.named import Named
 from benchmark.reporting.attribution import contributions, family_size, lacking
-from benchmark.reporting.evidence import SEPARATOR, CellInfo, Evidence, Trend
+from benchmark.reporting.evidence import SEPARATOR, CellInfo, Evidence, SmoothedTrend
 from benchmark.reporting.factor_effects import factor_effects
 from benchmark.reporting.joint import Scores, panels_of
 from benchmark.reporting.on_disk import OnDisk
@@ -308,7 +308,7 @@ class Gathered:
                 found[name, dataset] = (e.value, e.low, e.high, float(p))
         return found
 
-    def _trends(self, evidence: Evidence) -> Iterator[tuple[tuple[str, str], Trend]]:
+    def _trends(self, evidence: Evidence) -> Iterator[tuple[tuple[str, str], SmoothedTrend]]:
         for name in evidence.mains:
             for dataset in evidence.datasets:
                 counts = evidence.frequency.get(dataset, {})
@@ -325,7 +325,7 @@ class Gathered:
                     continue
                 yield (
                     (name, dataset),
-                    Trend(
+                    SmoothedTrend(
                         trend.frequency.tolist(),
                         trend.value.tolist(),
                         trend.low.tolist(),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -8,7 +9,8 @@ from benchmark.cli import main
 from benchmark.core.tables import read_table
 from benchmark.evaluation.statistics.reach import WITHHELD
 from benchmark.grid.layout import Project
-from benchmark.reporting.explain import explain, explain_text
+from benchmark.reporting.explain import explain
+from benchmark.reporting.story import explain_text
 
 
 def test_one_class(inside, capsys):
@@ -42,11 +44,11 @@ def test_text(inside, capsys):
 
 
 def test_an_effect_that_cannot_be_is_withheld_with_the_reason(inside):
-    value = explain(Project.find(), "carzero", "chexpert")
-    printed = explain_text(value)
+    story = explain(Project.find(), "carzero", "chexpert")
+    printed = explain_text(story)
     assert ", MDE 0." in printed
-    none = [{**other, "mde": None, "mde_undefined": WITHHELD} for other in value["comparisons"]]
-    withheld = explain_text({**value, "comparisons": none})
+    none = [replace(other, mde=None, mde_undefined=WITHHELD) for other in story.comparisons]
+    withheld = explain_text(replace(story, comparisons=none))
     assert f", {WITHHELD}" in withheld
     assert "MDE 0." not in withheld
 

@@ -21,13 +21,14 @@ from benchmark.cli import main
 from benchmark.core.errors import BenchError
 from benchmark.grid.layout import Project
 from benchmark.reporting.examples import write_examples
-from benchmark.reporting.explain import explain, explain_lines
+from benchmark.reporting.explain import explain
 from benchmark.reporting.joint import Scores
 from benchmark.reporting.outputs import PartReport
 from benchmark.reporting.site.content import write_site
 from benchmark.reporting.site.explore import confusions
 from benchmark.reporting.site.volumes import read_volumes
 from benchmark.reporting.site.words import with_terms
+from benchmark.reporting.story import explain_lines
 from benchmark.stages.examples import Example, SetExamples, chosen_examples
 
 CHROMIUM = next(

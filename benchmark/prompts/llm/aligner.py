@@ -23,7 +23,7 @@ from benchmark.prompts.llm.protocol import (
     spoilt,
     to_statement,
 )
-from benchmark.prompts.llm.record import Answer, Record, read_record, sentence_key
+from benchmark.prompts.llm.record import Record, SentenceAnswer, read_record, sentence_key
 from benchmark.prompts.rules import RuleAligner
 from benchmark.prompts.sections import report_sections, select, selected_text
 from benchmark.prompts.sentences import split_sentences
@@ -182,7 +182,7 @@ def _ask_all(
     keys = list(todo)
     batches = [keys[i : i + backend.batch] for i in range(0, len(keys), backend.batch)]
     done, silent = total - len(keys), 0
-    running: set[Future[dict[str, Answer] | None]] = set()
+    running: set[Future[dict[str, SentenceAnswer] | None]] = set()
     with ThreadPoolExecutor(backend.concurrency) as pool:
         try:
             queue = iter(batches)
@@ -213,7 +213,7 @@ def _ask_all(
             _keep_finished(running, record)
 
 
-def _keep_finished(running: set[Future[dict[str, Answer] | None]], record: Record) -> None:
+def _keep_finished(running: set[Future[dict[str, SentenceAnswer] | None]], record: Record) -> None:
     """On the way out: what is already on its way is paid for, so it is kept."""
     for future in running:
         if not future.cancel() and future.exception() is None:
@@ -222,11 +222,11 @@ def _keep_finished(running: set[Future[dict[str, Answer] | None]], record: Recor
 
 def _ask(
     texts: Mapping[str, str], backend: Backend, tries: int, aligner: RuleAligner, task: LLMTask
-) -> dict[str, Answer] | None:
+) -> dict[str, SentenceAnswer] | None:
     """Answers to one batch; None where the back end gave no answer at all."""
     numbered = dict(enumerate(texts.values(), 1))
     keys = dict(enumerate(texts, 1))
-    found: dict[str, Answer] = {}
+    found: dict[str, SentenceAnswer] = {}
     left: dict[int, str] = numbered
     reasons: dict[int, Reason] = {}
     for _ in range(tries):
@@ -239,16 +239,16 @@ def _ask(
                 return None
             reasons = {n: reasons.get(n, "no answer") for n in left}
             break
-        found.update({keys[n]: Answer(findings=findings) for n, findings in good.items()})
+        found.update({keys[n]: SentenceAnswer(findings=findings) for n, findings in good.items()})
         left = {n: text for n, text in left.items() if n not in good}
         if not left:
             break
-    return {**found, **{keys[n]: Answer(failed=reasons[n]) for n in left}}
+    return {**found, **{keys[n]: SentenceAnswer(failed=reasons[n]) for n in left}}
 
 
 def _result(
     sentences: Sequence[PlacedSentence],
-    answers: Mapping[str, Answer],
+    answers: Mapping[str, SentenceAnswer],
     aligner: RuleAligner,
     task: LLMTask,
     model: str,
@@ -260,7 +260,7 @@ def _result(
     rows: list[tuple[object, ...]] = []
     reasons: Counter[str] = Counter()
     for s in sentences:
-        answer = answers.get(sentence_key(s.text), Answer(failed="no answer"))
+        answer = answers.get(sentence_key(s.text), SentenceAnswer(failed="no answer"))
         head = (s.study, s.number, s.section, s.text)
         # A recorded file may be anyone's, so that its findings are held against the sentence again.
         failed = answer.failed or spoilt(answer.findings, s.text, aligner, task)

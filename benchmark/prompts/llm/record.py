@@ -19,7 +19,7 @@ from benchmark.prompts.llm.protocol import ALIGN, LLMFinding, LLMTask, Reason
 RECORDED = "a line of recorded answers"
 
 
-class Answer(BaseModel):
+class SentenceAnswer(BaseModel):
     """Accepted findings of one sentence, or why there are none."""
 
     model_config = ConfigDict(frozen=True)
@@ -41,10 +41,10 @@ class Recorded(NamedTuple):
     """What a recorded file holds. answers: key of a sentence → answer."""
 
     head: Head
-    answers: dict[str, Answer]
+    answers: dict[str, SentenceAnswer]
 
 
-class _Line(Answer):
+class _Line(SentenceAnswer):
     """Any later line."""
 
     key: str
@@ -63,7 +63,7 @@ class Record:
         self.path = Path(path)
         self.identity = identity
         self._head = Head(prompt=task.hash, model=identity)
-        self.answers: dict[str, Answer] = {}
+        self.answers: dict[str, SentenceAnswer] = {}
         self._lock = threading.Lock()
         self._handle: IO[str] | None = None
         if self.path.exists():
@@ -73,7 +73,7 @@ class Record:
                     f"{self.path}: was recorded with another prompt or model. Use another cache folder."
                 )
 
-    def add(self, answers: Mapping[str, Answer]) -> None:
+    def add(self, answers: Mapping[str, SentenceAnswer]) -> None:
         """Append and flush to disk before returning."""
         lines = [_line(key, answer) for key, answer in answers.items()]
         with self._lock:
@@ -107,7 +107,7 @@ def read_record(path: Path | str) -> Recorded:
     with parsing(path, "a file of recorded answers", private=True):
         lines = path.read_text(encoding="utf-8").splitlines()
     head: Head | None = None
-    answers: dict[str, Answer] = {}
+    answers: dict[str, SentenceAnswer] = {}
     for number, line in enumerate(lines, 1):
         try:
             with parsing(path, RECORDED, private=True) as place:
@@ -126,7 +126,7 @@ def read_record(path: Path | str) -> Recorded:
     return Recorded(head, answers)
 
 
-def _line(key: str, answer: Answer) -> str:
+def _line(key: str, answer: SentenceAnswer) -> str:
     findings = [finding.model_dump(exclude_none=True) for finding in answer.findings]
     said = {"failed": answer.failed} if answer.failed else {"findings": findings}
     return json.dumps({"key": key, **said}, ensure_ascii=False) + "\n"

@@ -11,7 +11,7 @@ from benchmark.core.files import write_text
 from benchmark.grid.params import Cell
 from benchmark.reporting import gallery, specificity
 from benchmark.reporting.examples import read_examples
-from benchmark.reporting.explain import Stories, explain_lines
+from benchmark.reporting.explain import Stories
 from benchmark.reporting.gather import Gathered
 from benchmark.reporting.joint import Scores
 from benchmark.reporting.outputs import PartReport, published
@@ -19,6 +19,7 @@ from benchmark.reporting.provenance import mlflow_runs, reproduce, run_records, 
 from benchmark.reporting.site.explore import explorer
 from benchmark.reporting.site.page import CellPage, render
 from benchmark.reporting.site.volumes import read_volumes
+from benchmark.reporting.story import explain_lines
 from benchmark.reporting.tables import claims
 
 
