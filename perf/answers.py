@@ -89,7 +89,7 @@ def main() -> int:
         for row in rows:
             met = "met" if row["seconds"] <= row["most"] else "MISSED"
             took = f"{row['seconds']:6.2f} of {row['most']:.0f} s, first {row['first']:.2f}"
-            print(f"{took:<26}{met:<7}{row['command']}")
+            print(f"{took:<29}{met:<7}{row['command']}")
     return 0 if all(row["seconds"] <= row["most"] for row in rows) else 1
 
 

@@ -196,8 +196,10 @@ def _packages() -> State:
     for folder in dict.fromkeys(sys.path):
         with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder or ".") as entries:
             found += [Path(e.path) for e in entries if e.name.endswith(METADATA)]
-    entries_of = [p / "METADATA" if p.suffix == ".dist-info" else p for p in found]
-    return state_of(entries_of)
+    of_wheels = [
+        p / name for p in found if p.suffix == ".dist-info" for name in ("METADATA", "entry_points.txt")
+    ]
+    return state_of([*of_wheels, *(p for p in found if p.suffix != ".dist-info")])
 
 
 def _variables() -> set[str]:
