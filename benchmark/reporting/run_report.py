@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from benchmark.core.errors import ParamsError
@@ -26,6 +26,7 @@ from benchmark.grid.params import Cell, encoders_of
 from benchmark.grid.request import Request, RunPlan, plan
 from benchmark.reporting.numbers import p_text, signed_text
 from benchmark.reporting.rows import MetricRow
+from benchmark.reporting.run_sets import RunSet
 from benchmark.reporting.seen import encoder_exposure
 from benchmark.reporting.task_results import TaskResults, value_text
 from benchmark.stages.evaluate import evaluate_task
@@ -34,7 +35,7 @@ from benchmark.stages.own_encoders import Sessions, as_evaluated, check_encoders
 from benchmark.stages.references import floor_on_disk, probes, referred
 from benchmark.stages.released import PairedSession
 from benchmark.stages.run import Say, Session
-from benchmark.stages.run_record import read_run
+from benchmark.stages.run_record import RunRecord, read_run
 from benchmark.stages.summarise import Summary, summarise
 from benchmark.stages.texts import texts_used
 from benchmark.stages.tracked_results import record_results
@@ -210,15 +211,18 @@ def _report(session: Session, todo: RunPlan, tasks: TaskResults, exposure: Expos
     beside = {dataset: [*below.untrained.get(dataset, ()), *own] for dataset, own in beside.items()}
     others = [cell for cell in below.cells if cell not in todo.cells]
     summary = summarise(session, [*todo.cells, *others], todo.seeds, sets, beside)
-    abouts = [{**_about(data), "seen": level(exposure, data.manifest.dataset)} for data in sets]
-    trained = _trained(session, todo.cells)
+    abouts = [RunSet.of(data, level(exposure, data.manifest.dataset)) for data in sets]
+    trained, runs = _trained(session, todo.cells), _runs(session, todo)
     value: dict[str, Any] = {
-        "notices": sorted({_notice(data) for data in sets}),
-        "datasets": abouts,
+        "notices": sorted({about.notice for about in abouts}),
+        "datasets": [asdict(about) for about in abouts],
         "trained_on": trained,
         "exposure": as_records(exposure),
         "seeds": list(todo.seeds),
-        "training": _training(session, todo),
+        "training": [
+            {"cell": cell, "seed": seed, **{k: getattr(run, k) for k in RECORDED_OF_TRAINING}}
+            for cell, seed, run in runs
+        ],
         "metrics": _records(summary.metrics),
         "comparisons": _records(summary.comparisons),
         "ranks": _records(summary.ranks),
@@ -233,35 +237,28 @@ def _report(session: Session, todo: RunPlan, tasks: TaskResults, exposure: Expos
     for data, about in zip(sets, abouts, strict=True):
         shown = tasks.lines(data.manifest.dataset, todo.cells)
         own = [*_rows(summary, data, todo.cells), *_floor(summary, data.manifest.dataset)]
-        lines += [*_heading(data, about), *(shown or own), ""]
+        lines += [*about.heading(), *(shown or own), ""]
     if "]*" in "".join(lines):
         lines.append("* few positive patients carry the value: its interval is not assured to cover")
     lines += [f"floor: {what} does not count, {how} makes it" for what, how in below.missing.items()]
-    lines += [f"{cell}: not converged; more epochs would change its values" for cell in _rising(value)]
+    rising = dict.fromkeys(cell for cell, _, run in runs if run.converged is False)
+    lines += [f"{cell}: not converged; more epochs would change its values" for cell in rising]
     lines.append(trained)
     return RunReport(value, "\n".join(lines))
 
 
-def _training(session: Session, todo: RunPlan) -> list[dict[str, Any]]:
-    """What each run that is in the tables recorded of its training; nothing of official checkpoints."""
-    found = []
-    for cell in todo.cells:
-        for seed, folder in session.project.trainings(cell.name):
-            if seed in todo.seeds:
-                run = read_run(folder / "run.json")
-                found.append(
-                    {"cell": cell.name, "seed": seed, **{k: getattr(run, k) for k in RECORDED_OF_TRAINING}}
-                )
-    return found
-
-
-def _rising(value: Mapping[str, Any]) -> list[str]:
-    """Cells of which a run still gained in its last quarter."""
-    return list(dict.fromkeys(run["cell"] for run in value["training"] if run["converged"] is False))
+def _runs(session: Session, todo: RunPlan) -> list[tuple[str, int, RunRecord]]:
+    """Cell, seed and record of each training that is in the tables; none of official checkpoints."""
+    return [
+        (cell.name, seed, read_run(folder / "run.json"))
+        for cell in todo.cells
+        for seed, folder in session.project.trainings(cell.name)
+        if seed in todo.seeds
+    ]
 
 
 def _overview(
-    summary: Summary, abouts: Sequence[dict[str, Any]], cells: Sequence[Cell], tasks: TaskResults
+    summary: Summary, abouts: Sequence[RunSet], cells: Sequence[Cell], tasks: TaskResults
 ) -> list[str]:
     """One row a dataset, one column a method."""
     metrics = summary.metrics
@@ -272,9 +269,9 @@ def _overview(
         f"{'dataset':<20}{'images':>7}{'classes':>9}  {'metric':<18}" + "".join(f"{n:<{wide}}" for n in names)
     ]
     for about in abouts:
-        dataset = about["dataset"]
+        dataset = about.dataset
         metric, values = tasks.headline(dataset), []
-        macro = whole[whole["metric"] == about["headline"]]
+        macro = whole[whole["metric"] == about.headline]
         for cell in cells:
             if metric is not None:
                 row = tasks.mean(dataset, cell, metric)
@@ -282,25 +279,10 @@ def _overview(
                 own = macro[(macro["dataset"] == dataset) & (macro["run_id"] == cell.name)]
                 row = next(iter(_metric_rows(own[own["prompts"] == cell.prompts.style])), None)
             values.append(f"{value_text(row):<{wide}}")
-        shown = metric.replace("_", " ") if metric else RANKING[about["headline"]]
+        shown = metric.replace("_", " ") if metric else RANKING[about.headline]
         lines.append(
-            f"{dataset:<20}{about['images']:>7,}{about['classes']:>9}  {shown:<18}{''.join(values)}".rstrip()
+            f"{dataset:<20}{about.images:>7,}{about.classes:>9}  {shown:<18}{''.join(values)}".rstrip()
         )
-    return lines
-
-
-def _heading(data: EvaluationData, about: dict[str, Any]) -> list[str]:
-    lines = [f"{data.manifest.dataset}: {about['images']:,} images of {about['patients']:,} patients, "
-             f"{about['classes']} classes, protocol '{about['protocol']}'  {_notice(data)}"]  # fmt: skip
-    if data.manifest.origin == "official":
-        files = ", ".join(f"{what}: {name}" for what, name in about["files"].items())
-        lines.append(f"  official files found  {files or 'none listed by the reader'}")
-        lines.append(f"  images read  {len(data.manifest):,}")
-    lines.append(f"  the weights: {about['seen']}")
-    if data.note:
-        lines.append(f"  {data.note}")
-    if about["no_positives"]:
-        lines.append(f"  no positives (AUROC undefined, left out of the mean): {_few(about['no_positives'])}")
     return lines
 
 
@@ -346,10 +328,6 @@ def _floor(summary: Summary, dataset: str) -> list[str]:
     return lines
 
 
-def _notice(data: EvaluationData) -> str:
-    return TWIN_NOTICE if data.manifest.origin == "twin" else "OFFICIAL DATA"
-
-
 def _trained(session: Session, cells: Sequence[Cell]) -> str:
     if session.encoders is not None:
         what = "the model's own" if cells[0].table == "models" else "the official checkpoint"
@@ -364,29 +342,6 @@ def _trained(session: Session, cells: Sequence[Cell]) -> str:
         f"{' or '.join(dict.fromkeys(names))}. "
         "Intervals: 95%, patients resampled; with several seeds they include the spread of training."
     )
-
-
-def _about(data: EvaluationData) -> dict[str, Any]:
-    info, files = data.chosen.info, data.manifest.info.get("files", {})
-    return {
-        "dataset": data.manifest.dataset,
-        "origin": data.manifest.origin,
-        "notice": _notice(data),
-        "images": len(data.chosen),
-        "images_read": len(data.manifest),
-        "classes": len(data.chosen.classes),
-        "headline": data.chosen.protocol.headline,
-        "files": {str(k): str(v) for k, v in files.items()},
-        "note": data.note,
-        **{
-            k: info[k]
-            for k in ("protocol", "official", "official_images", "patients", "no_positives", "views")
-        },
-    }
-
-
-def _few(names: Sequence[str]) -> str:
-    return ", ".join(names) if len(names) <= 6 else f"{len(names)} classes, among them {', '.join(names[:4])}"
 
 
 def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
