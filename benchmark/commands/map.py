@@ -101,8 +101,8 @@ def command(
     path = out or project.root / "data" / "maps" / file_name(found)
     path.parent.mkdir(parents=True, exist_ok=True)
     save_png(planes(found) if isinstance(found, LookedVolume) else overlay(found), path)
-    value = as_value(found, project.relative(path))
-    emit(value, as_text(value), as_json)
+    picture = project.relative(path)
+    emit(as_value(found, picture), as_text(found, picture), as_json)
 
 
 def file_name(found: Looked | LookedVolume) -> str:
@@ -130,28 +130,25 @@ def as_value(found: Looked | LookedVolume, picture: str) -> dict[str, Any]:
     }
 
 
-def as_text(value: dict[str, Any]) -> str:
-    lines = [
-        value["picture"],
-        f'{value["model"]}: {value["map"]} map for "{value["text"]}", score {value["score"]:.4f}',
-    ]
-    if value["dataset"] is None:
+def as_text(found: Looked | LookedVolume, picture: str) -> str:
+    known, truth = found.known, found.measures
+    lines = [picture, f'{found.model}: {found.kind} map for "{found.text}", score {found.score:.4f}']
+    if known is None:
         return "\n".join([*lines, "in no prepared set: no truth to hold the map against"])
-    notice = TWIN_NOTICE if value["origin"] == "twin" else "official data: the picture is not to be shared"
-    lines.append(f"{value['dataset']}, image {value['image_id']}  {notice}")
-    if value["class"] is None:
+    notice = TWIN_NOTICE if known.origin == "twin" else "official data: the picture is not to be shared"
+    lines.append(f"{known.dataset}, image {known.image_id}  {notice}")
+    if known.cls is None:
         return "\n".join([*lines, "the text names no class of the set; --class says whose boxes count"])
-    label = {True: "positive", False: "negative", None: "not known"}[value["positive"]]
-    lines.append(f"class {value['class']}: {label}")
-    truth = value["truth"]
+    label = {True: "positive", False: "negative", None: "not known"}[known.positive]
+    lines.append(f"class {known.cls}: {label}")
     if truth is None:
         return "\n".join([*lines, "no box or mask of it in this image: nothing to hold the map against"])
-    place = "point" if value["axes"] == 2 else "token"
-    cnr = "undefined" if truth["cnr"] is None else f"{truth['cnr']:.3f}"
+    place = "point" if found.axes == 2 else "token"
+    cnr = "undefined" if truth.cnr is None else f"{truth.cnr:.3f}"
     lines += [
-        f"pointing game  {'hit' if truth['hit'] else 'miss'} (a random {place} hits {truth['chance']:.3f})",
+        f"pointing game  {'hit' if truth.hit else 'miss'} (a random {place} hits {truth.chance:.3f})",
         f"CNR            {cnr}",
-        f"IoU, Dice      {truth['iou']:.3f}, {truth['dice']:.3f} at the map's own best threshold",
-        f"               {truth['iou_fixed']:.3f}, {truth['dice_fixed']:.3f} at RadZero's fixed 0.7",
+        f"IoU, Dice      {truth.iou:.3f}, {truth.dice:.3f} at the map's own best threshold",
+        f"               {truth.iou_fixed:.3f}, {truth.dice_fixed:.3f} at RadZero's fixed 0.7",
     ]
     return "\n".join(lines)

@@ -35,7 +35,7 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Answer:
+class ItemAnswer:
     """One item with what is known. yours: to be written by the author."""
 
     key: str
@@ -49,7 +49,7 @@ class Answer:
 class Checklist:
     notice: str
     part: str
-    answers: tuple[Answer, ...]
+    answers: tuple[ItemAnswer, ...]
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -64,7 +64,8 @@ def checklist(project: Project) -> Checklist:
         else ""
     )
     answers = [
-        Answer(i.key, i.section, i.asks, tuple(i.fill(gathered)) if i.fill else (), i.yours) for i in ITEMS
+        ItemAnswer(i.key, i.section, i.asks, tuple(i.fill(gathered)) if i.fill else (), i.yours)
+        for i in ITEMS
     ]
     return Checklist(notice, gathered.part, tuple(answers))
 

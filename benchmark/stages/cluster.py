@@ -36,7 +36,7 @@ class Resources:
 
 
 @dataclass(frozen=True)
-class Shard:
+class ClusterJob:
     """One job: a command, run from the project. submitit queues it again at its time limit, and Slurm when it
     is preempted; training goes on from the last saved state."""
 
@@ -91,7 +91,7 @@ def submit(
         executor = _executor(logs, cluster)
         executor.update_parameters(**asked)
         with executor.batch():
-            submitted = [executor.submit(Shard(command, str(project.root))) for command in commands]
+            submitted = [executor.submit(ClusterJob(command, str(project.root))) for command in commands]
     return Submission(tuple(str(job.job_id) for job in submitted), commands, asked, logs)
 
 

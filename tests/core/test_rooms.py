@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,8 @@ ROOMS = (
     "grid", "stages", "exchange", "reporting", "commands",
 )  # fmt: skip
 """Each room may import those before it. `methods` and `twins` see less: see SEEN."""
+TWICE = {"Concept", "Measured", "Outcome", "Pairs", "Place", "Scored", "Unreadable", "_Truth"}
+"""Names of two classes each: to rename one would make twins, trainings or evaluations again."""
 SEEN = {"methods": {"core"}, "twins": {"core", "data", "prompts"}}
 
 
@@ -51,3 +55,9 @@ def test_no_room_imports_against_the_current(room: str) -> None:
 
 def test_every_room_has_its_place() -> None:
     assert {p.name for p in (ROOT / "benchmark").iterdir() if p.is_dir() and any(p.glob("*.py"))} <= {*ROOMS}
+
+
+def test_no_two_classes_have_one_name() -> None:
+    files = [path for top in ("benchmark", "methods") for path in (ROOT / top).rglob("*.py")]
+    names = (n for path in files for n in re.findall(r"^class (\w+)", path.read_text(encoding="utf-8"), re.M))
+    assert {name for name, count in Counter(names).items() if count > 1} == TWICE
