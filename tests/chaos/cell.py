@@ -245,8 +245,8 @@ def _kill_before(change: int, home: str) -> Callable[[], tuple[int, int]]:
     return lambda: (count, first)
 
 
-OWN_HISTORY = ("mlflow.db", "mlartifacts")
-"""What remembers every attempt, killed ones too."""
+OWN_HISTORY = ("mlflow.db", "mlartifacts", ".cache/answers/", ".cache/made/answers/")
+"""What remembers every attempt, killed ones too, and what a run that made nothing leaves: its answer."""
 MADE = ("results", "runs", "data")
 SAME = (".parquet", ".safetensors", ".npy", ".csv.gz", ".png", ".jpg", ".txt")
 """Kinds of files that an equal run writes with equal bytes; the others hold times and paths."""
