@@ -166,14 +166,14 @@ def command(
         shard=parse_shard(shard),
     )
     many = jobs > 1 or cluster is not None
+    published = checkpoint is not None or model is not None
     if many and (
-        checkpoint is not None
-        or model is not None
+        (published and (cluster != "ray" or dry_run))
         or request.shard != (0, 1)
         or (jobs > 1 and cluster is not None)
     ):
         raise ParamsError("--jobs and --cluster part the cells themselves: give one of them, "
-                          "without --shard, --checkpoint and --model.")  # fmt: skip
+                          "without --shard; with --checkpoint and --model, --cluster ray.")  # fmt: skip
     if dry_run and cluster is None:
         raise ParamsError("--dry-run says what --cluster would submit; add --cluster slurm.")
     if address is not None and cluster != "ray":
@@ -184,6 +184,9 @@ def command(
         if cluster == "ray" and (minutes is not None or partition is not None):
             raise ParamsError("--minutes and --partition are Slurm's; leave them out with --cluster ray.")
         asked = Resources(shards, minutes or MINUTES, gpus, cpus, memory_gb, partition)
+        if published:
+            return _published_on_ray(request, asked, address, as_json, model, architecture, checkpoint,
+                                     tokenizer=tokenizer, layout=layout, settings=settings)  # fmt: skip
         if cluster == "ray" and not dry_run:
             return _ray(request, asked, address, as_json)
         return _submit(request, cluster, asked, dry_run, as_json)
@@ -281,6 +284,36 @@ def _ray(request: Request, asked: Resources, address: str | None, as_json: bool)
 
     run_ray(Project.find(), request, asked, address, lambda line: typer.echo(line, err=True))
     return carry(request, as_json)
+
+
+def _published_on_ray(
+    request: Request, asked: Resources, address: str | None, as_json: bool, model: str | None,
+    architecture: str | None, checkpoint: str | None, **of_checkpoint: Any,
+) -> int:  # fmt: skip
+    """Weights that were not trained here: their images are encoded and scored on the cluster, and evaluated
+    here."""
+    from functools import partial
+
+    from benchmark.grid.layout import Project
+    from benchmark.reporting.run_report import carry_out_checkpoint, carry_out_model
+    from benchmark.stages.ray_cluster import connected
+    from benchmark.stages.ray_scores import score_ahead
+    from benchmark.stages.ray_stream import OnRay
+
+    project = Project.find()
+
+    def say(line: str) -> None:
+        typer.echo(line, err=True)
+
+    with connected(address) as ray:
+        ahead = partial(score_ahead, OnRay(ray, asked, project.root))
+        if checkpoint is not None:
+            report = carry_out_checkpoint(project, request, checkpoint, say=say, ahead=ahead, **of_checkpoint)
+        else:
+            report = carry_out_model(project, request, str(model), architecture, say, ahead=ahead)
+    assert report is not None
+    emit(report.value, report.text, as_json)
+    return 0
 
 
 def _submit(request: Request, cluster: str, asked: Resources, dry_run: bool, as_json: bool) -> int:

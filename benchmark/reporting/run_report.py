@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -49,6 +49,8 @@ if TYPE_CHECKING:
 
 RANKING = {"auroc": "macro AUROC", "average_precision": "average precision"}
 """Metrics by which a protocol ranks, with their heads."""
+Ahead = Callable[[Session, Cell, str, Mapping[str, Any], "Method"], None]
+"""Called with a session, the cell, a dataset, the run record and the method."""
 SHOWN = ("all", "head", "medium", "tail", "findings", "named", "never-named", "padchest20")
 
 RECORDED_OF_TRAINING = (
@@ -96,10 +98,12 @@ def carry_out(project: Project, request: Request, say: Say, group: Group | None 
 def carry_out_checkpoint(
     project: Project, request: Request, checkpoint: str, tokenizer: str | None, say: Say,
     group: Group | None = None, layout: str | None = None, settings: Mapping[str, Any] | None = None,
+    ahead: Ahead | None = None,
 ) -> RunReport | None:  # fmt: skip
     """Evaluate an official checkpoint with its own encoders, preprocessing and prompts.
 
-    settings: of `official.settings.parse_settings`; a checkpoint under other settings is a row of its own.
+    ahead: makes features and scores before a set is evaluated. settings: of
+    `official.settings.parse_settings`; a checkpoint under other settings is a row of its own.
     """
     from benchmark.official.ensemble import load_with
     from benchmark.official.seen import SEEN
@@ -123,14 +127,17 @@ def carry_out_checkpoint(
         session = Session(project, todo.params, say, request.protocol, encoders, group)
     else:
         session = PairedSession(project, todo.params, say, request.protocol, encoders, group, pair=model.pair)
-    return _published(session, todo, cell, model.method, digest, SEEN[model.release], recorded)
+    return _published(session, todo, cell, model.method, digest, SEEN[model.release], recorded, ahead)
 
 
 def carry_out_model(
     project: Project, request: Request, spec: str, architecture: str | None, say: Say,
-    group: Group | None = None,
+    group: Group | None = None, ahead: Ahead | None = None,
 ) -> RunReport | None:  # fmt: skip
-    """Evaluate a model of two towers with its own preprocessing, under the prompts of params.yaml."""
+    """Evaluate a model of two towers with its own preprocessing, under the prompts of params.yaml.
+
+    ahead: as of `carry_out_checkpoint`.
+    """
     from benchmark.official.models import load_model
 
     todo = plan(project, request)
@@ -142,7 +149,7 @@ def carry_out_model(
     say(f"{model.name}: weights {model.identity[:12]}, {maps}")
     session = Session(project, todo.params, say, request.protocol, (model.image, model.text), group)
     exposure = joined([exposure_of(model.image.card.seen), exposure_of(model.text.card.seen)])
-    return _published(session, todo, cell, model.method, model.identity, exposure)
+    return _published(session, todo, cell, model.method, model.identity, exposure, ahead=ahead)
 
 
 def _named(cell: Cell, name: str, variant: str) -> Cell:
@@ -155,7 +162,7 @@ def _named(cell: Cell, name: str, variant: str) -> Cell:
 
 def _published(
     session: Session, todo: RunPlan, cell: Cell, method: Method, identity: str, exposure: Exposure,
-    settings: Mapping[str, Any] | None = None,
+    settings: Mapping[str, Any] | None = None, ahead: Ahead | None = None,
 ) -> RunReport | None:  # fmt: skip
     """Evaluate weights that were not trained here, under the name of `cell`. settings: as asked for."""
     import torch
@@ -176,6 +183,8 @@ def _published(
     }
     tasks = TaskResults(session)
     for dataset in todo.datasets:
+        if ahead is not None:
+            ahead(session, cell, dataset, run, method)
         evaluate_task(session, CLASSIFICATION, cell, 0, dataset, run, method)
         tasks.add(cell, 0, dataset, run, method)
     if session.processes.first:

@@ -98,13 +98,15 @@ def features_on_ray(resources: Resources, address: str | None) -> str:
     address: as in `ray_tasks.run_ray`.
     """
     from benchmark.stages.ray_cluster import connected
-    from benchmark.stages.ray_features import encode_sets
+    from benchmark.stages.ray_features import encode_set
+    from benchmark.stages.ray_stream import OnRay
 
     now = session()
     with connected(address) as ray:
         chosen = training_source(now.params, now.manifest(now.params.data.train)).manifest
         sets = [chosen, *(now.manifest(dataset) for dataset in _encoded(now.params))]
-        encode_sets(ray, now.project, now.params, sets, resources, now.say)
+        for manifest in sets:
+            encode_set(OnRay(ray, resources, now.project.root), now.project, now.params, manifest, now.say)
     return features_stage()
 
 

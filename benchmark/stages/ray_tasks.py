@@ -17,6 +17,7 @@ from benchmark.stages.cluster import Resources, Submission
 from benchmark.stages.processes import Say, ShardFailed, command_of
 from benchmark.stages.ray_cluster import RETRIES, asked_of, connected, none_fits, places, ray_package
 from benchmark.stages.ray_features import encode_request
+from benchmark.stages.ray_stream import OnRay
 from benchmark.stages.versions import difference, versions
 
 FOLLOW = (
@@ -57,7 +58,7 @@ def run_ray(project: Project, request: Request, resources: Resources, address: s
     with connected(address) as ray:
         if not places(ray, asked.asked):
             say(none_fits(resources))
-        encode_request(ray, project, request, resources, say)
+        encode_request(OnRay(ray, resources, project.root), project, request, say)
         _run(ray, asked, project, say)
 
 

@@ -22,16 +22,9 @@ from benchmark.grid.params_file import load_params
 from benchmark.stages import ray_features
 from benchmark.stages.cluster import Resources
 from benchmark.stages.features import shared_image_encoder
-from benchmark.stages.ray_features import (
-    IN_FLIGHT,
-    RETRIES,
-    Shard,
-    ShardEncoder,
-    Work,
-    encode_store,
-    ray_stream,
-    work_of,
-)
+from benchmark.stages.ray_cluster import RETRIES
+from benchmark.stages.ray_features import Encoding, ShardEncoder, encode_store, encoding, image_bytes
+from benchmark.stages.ray_stream import IN_FLIGHT, OnRay, Shard, ray_stream
 from tests.stages.ray_nodes import STORE, head
 
 SHARD = 16
@@ -54,8 +47,10 @@ def job(root, tmp_path, monkeypatch):
     side = encoder.preprocessing.side
     pixels = np.random.default_rng(0).integers(0, 256, (152, side, side), dtype=np.uint8)
     np.save(tmp_path / "pixels.npy", pixels)
-    work = work_of(params, encoder, tmp_path / "pixels.npy", "of this test", project, ONE)
-    return work, encoder, project.cache / "features"
+    folder = project.cache / "features"
+    name = params.encoders.image
+    work = encoding(params, encoder, name, tmp_path / "pixels.npy", "of this test", folder, ONE.cpus)
+    return work, encoder, folder
 
 
 def alone(job, folder: Path) -> Path:
@@ -75,8 +70,13 @@ def assert_same_store(found: Path, wanted: Path) -> None:
     assert filecmp.cmpfiles(found, wanted, names, shallow=False) == (names, [], [])
 
 
+def encoded(work: Encoding, rows: range) -> Shard:
+    found = ShardEncoder(work).compute(rows)
+    return Shard(rows.start, "this process", "", dict(zip(ShardEncoder.arrays, found, strict=True)))
+
+
 def in_this_process(work):
-    return lambda missing: (ShardEncoder(work).encode(rows) for rows in missing)
+    return lambda missing: (encoded(work, rows) for rows in missing)
 
 
 def cut_after(shards: int):
@@ -108,9 +108,8 @@ def test_a_node_that_cannot_encode_is_named_and_what_was_done_stays(job) -> None
     work, encoder, folder = job
 
     def stream(missing):
-        yield ShardEncoder(work).encode(missing[0])
-        none = np.zeros((1, 1), np.float32)
-        yield Shard(missing[1].start, "node b", "node b: No space left on device", none, none)
+        yield encoded(work, missing[0])
+        yield Shard(missing[1].start, "node b", "node b: No space left on device", {})
 
     with pytest.raises(BenchError, match="node b: No space left on device"):
         encode_store(work, encoder, folder, stream)
@@ -126,7 +125,7 @@ def test_a_node_that_cannot_encode_is_named_and_what_was_done_stays(job) -> None
 )
 def test_a_node_of_other_versions_or_weights_is_refused(job, changed, said) -> None:
     with pytest.raises(BenchError, match=said):
-        ShardEncoder(replace(job[0], **changed)).encode(range(0, 4))
+        ShardEncoder(replace(job[0], **changed)).compute(range(0, 4))
 
 
 def test_images_that_end_their_process_again_and_again_are_given_up(job) -> None:
@@ -152,15 +151,16 @@ def test_a_cluster_that_loses_a_node_writes_the_store_of_one_process(cluster, jo
     work, encoder, folder = job
     other = cluster.add_node(num_cpus=1, object_store_memory=STORE)
 
-    def encode(asked: Work, report: Report | None = None) -> Counter[str] | None:
+    def encode(asked: Encoding, report: Report | None = None) -> Counter[str] | None:
         with connected(cluster.address) as ray:
-            stream = ray_stream(ray, asked, ONE, Project(tmp_path))
+            on = OnRay(ray, ONE, tmp_path)
+            stream = ray_stream(on, ShardEncoder, asked, image_bytes(encoder, work.precision))
             return encode_store(work, encoder, folder, stream, report)
 
     with pytest.raises(BenchError, match=r"^node \w+: .*nowhere.npy"):
         encode(replace(work, pixels=tmp_path / "nowhere.npy"))
     with pytest.raises(Cut):
-        encode(work, cut_after(2))
+        encode(replace(work, encoder=encoder), cut_after(2))
     assert len(list(work.tries.iterdir())) <= 2 + 2 * IN_FLIGHT, "no node runs ahead of the writer"
 
     def kill(done: int, total: int) -> None:
