@@ -185,6 +185,8 @@ def command(
             raise ParamsError("--minutes and --partition are Slurm's; leave them out with --cluster ray.")
         asked = Resources(shards, minutes or MINUTES, gpus, cpus, memory_gb, partition)
         if published:
+            if shards is not None:
+                raise ParamsError("--shards parts cells; leave it out with --checkpoint and --model.")
             return _published_on_ray(request, asked, address, as_json, model, architecture, checkpoint,
                                      tokenizer=tokenizer, layout=layout, settings=settings)  # fmt: skip
         if cluster == "ray" and not dry_run:

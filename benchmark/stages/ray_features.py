@@ -5,7 +5,6 @@ One writer, because machines that map one file of NFS lose each other's bytes wh
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -40,15 +39,14 @@ if TYPE_CHECKING:
 class Encoding(Work):
     """Images of one set to encode. encoder: what a card names, or an encoder itself.
 
-    pixels: file of the decoded images, (N, S, S) uint8, or volumes, (N, Z, Y, X) int16. key: of the features,
-    which the encoder must give on a node too.
+    name: key of the features, which the encoder must give on a node too. pixels: file of the decoded images,
+    (N, S, S) uint8, or volumes, (N, Z, Y, X) int16.
     """
 
     encoder: str | ImageCard | ImageEncoder
     pixels: Path
     pixels_key: str
     precision: Precision
-    key: str
 
 
 def encode_request(on: OnRay, project: Project, request: Request, say: Say) -> None:
@@ -87,10 +85,10 @@ def encode_set(
     assert isinstance(pixels, np.memmap)
     work = encoding(
         params, network, encoder or params.encoders.image, Path(str(pixels.filename)), pixels_key,
-        project.cache / "features", on.resources.cpus,
+        on.resources.cpus,
     )  # fmt: skip
     with watched(f"encode {manifest.dataset}") as report:
-        stream = ray_stream(on, ShardEncoder, work, image_bytes(network, work.precision))
+        stream = ray_stream(on, ShardEncoder, work)
         nodes = encode_store(work, network, project.cache / "features", stream, report)
     if nodes is not None:
         told = ", ".join(f"{count} on {node}" for node, count in sorted(nodes.items()))
@@ -99,22 +97,12 @@ def encode_set(
 
 def encoding(
     params: Params, network: ImageEncoder, encoder: str | ImageCard | ImageEncoder, pixels: Path,
-    pixels_key: str, cache: Path, cores: int,
+    pixels_key: str, cores: int,
 ) -> Encoding:  # fmt: skip
     """encoder: what the nodes are given of `network`."""
     precision = params.encoders.precision
     key = image_key(network, pixels_key, precision)
-    return Encoding(
-        params.numerics,
-        cores,
-        cache / f"{key}.tries",
-        versions(),
-        encoder,
-        pixels,
-        pixels_key,
-        precision,
-        key,
-    )
+    return Encoding(key, params.numerics, cores, versions(), encoder, pixels, pixels_key, precision)
 
 
 def encode_store(
@@ -124,10 +112,10 @@ def encode_store(
 
     Raises BenchError with what a shard said.
     """
-    if (cache / work.key / "store.json").is_file():
+    if (cache / work.name / "store.json").is_file():
         return None
     pixels = np.load(work.pixels, mmap_mode="r")
-    total, begun = len(pixels), cache / f"{work.key}.partial" / "done"
+    total, begun = len(pixels), cache / f"{work.name}.partial" / "done"
     missing = [
         range(first, min(first + _SHARD, total))
         for first in range(0, total, _SHARD)
@@ -153,18 +141,11 @@ def encode_store(
         "pooled": ((total, encoder.width), np.float32),
         "local": ((total, *tokens), np.dtype(work.precision).type),
     }
-    info = {"kind": "image", "key": work.key, "grid": list(encoder.grid), "precision": work.precision,
+    info = {"kind": "image", "key": work.name, "grid": list(encoder.grid), "precision": work.precision,
             "encoder": encoder.card.name, "licence": encoder.card.licence}  # fmt: skip
     with closing(coming):
-        _build(cache, work.key, layout, total, _SHARD, 1, info, fill, report)
-    shutil.rmtree(work.tries, ignore_errors=True)
+        _build(cache, work.name, layout, total, _SHARD, 1, info, fill, report)
     return nodes
-
-
-def image_bytes(encoder: ImageEncoder, precision: Precision) -> int:
-    """What the features of one image take."""
-    tokens = int(np.prod(encoder.grid)) * getattr(encoder, "local_width", encoder.width)
-    return 4 * encoder.width + np.dtype(precision).itemsize * tokens
 
 
 class ShardEncoder(ShardWorker):
@@ -207,7 +188,7 @@ class ShardEncoder(ShardWorker):
         work = self.asked
         given = work.encoder
         encoder = given if isinstance(given, torch.nn.Module) else shared_image_encoder(given)
-        if image_key(encoder, work.pixels_key, work.precision) != work.key:
+        if image_key(encoder, work.pixels_key, work.precision) != work.name:
             raise BenchError(
                 f"encoder {encoder.card.name} has other weights there. Give all nodes the same files."
             )

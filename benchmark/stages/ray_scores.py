@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Scoring(Work):
-    """Images of one set to score. images: folder of their features, of this key. index: (N,) rows of them."""
+    """Images of one set to score. name: key of the scores. images: folder of the features, of this key.
+    index: (N,) rows of them."""
 
     method: Method
     texts: TextFeatures
@@ -72,21 +73,22 @@ def _score(
     on: OnRay, session: Session, folder: Path, method: Method, images: FeatureStore, rows: np.ndarray,
     texts: TextFeatures,
 ) -> np.ndarray:  # fmt: skip
-    shards, tries = (folder / f"{CLASSIFICATION}.{what}" for what in ("scores", "tries"))
+    shards = folder / f"{CLASSIFICATION}.scores"
     place = session.project.cache / "features" / images.key
     index = np.asarray(rows, dtype=np.int64)
+    name = _key(method, images, texts, index, SHARD, None)
     work = Scoring(
-        session.params.numerics, on.resources.cpus, tries, versions(), method, texts, place, images.key, index
+        name, session.params.numerics, on.resources.cpus, versions(), method, texts, place, images.key, index
     )
-    stream = ray_stream(on, ShardScorer, work, 4 * len(texts))
-    nodes = score_shards(work, images, shards, stream)
+    stream = ray_stream(on, ShardScorer, work)
+    nodes = score_shards(work, shards, stream)
     if nodes:
         told = ", ".join(f"{count} on {node}" for node, count in sorted(nodes.items()))
         session.say(f"{len(rows):,} images × {len(texts):,} texts scored; shards: {told}")
     return score(method, images, texts, TILE, rows=rows, shards=shards, shard=SHARD, device=device())
 
 
-def score_shards(work: Scoring, images: FeatureStore, shards: Path, stream: Stream) -> Counter[str]:
+def score_shards(work: Scoring, shards: Path, stream: Stream) -> Counter[str]:
     """Write the shards that `scoring.score` would find missing in `shards`: node → shards.
 
     Raises BenchError with what a shard said.
@@ -94,7 +96,7 @@ def score_shards(work: Scoring, images: FeatureStore, shards: Path, stream: Stre
     nodes, total = Counter[str](), len(work.index)
     if total <= SHARD:
         return nodes
-    folder = shards / _key(work.method, images, work.texts, work.index, SHARD, None)[:16]
+    folder = shards / work.name[:16]
     every = [range(first, min(first + SHARD, total)) for first in range(0, total, SHARD)]
     missing = [rows for rows in every if not _file(folder, rows.start).is_file()]
     with closing(stream(missing)) as coming, watched("score") as report:

@@ -1,16 +1,18 @@
 """Shards of images computed on the nodes of a Ray cluster, which come back as a stream in their order.
 
-The missing shards are a dataset of Ray Data. Actors, each with what it needs loaded once, read from the
-project's folder, which all nodes see. Ray computes at most IN_FLIGHT shards an actor ahead of what is taken,
-begins those of a dead node again elsewhere, and gives each actor the cores, GPUs and memory asked for.
+Each missing shard is a task. At most IN_FLIGHT tasks a place of the cluster are begun ahead of the shard that
+is taken, so that no node runs away from the writer; Ray gives a task the cores, GPUs and memory asked for,
+and begins those of a dead node again elsewhere. What a task loads stays with its process for the next one.
+
+Not Ray Data: where its pool of actors may not run ahead of shards that are taken in order, and a node is gone
+for good, the dead actor waits for a place that the living ones hold, and these for its shards, for ever.
 """
 
 from __future__ import annotations
 
-import logging
-import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -24,12 +26,12 @@ from benchmark.stages.ray_cluster import RETRIES, asked_of, places, ray_package
 from benchmark.stages.versions import difference, versions
 
 IN_FLIGHT = 2
-"""Shards of an actor that are computed or wait to be taken."""
+"""Shards of a place that are computed or wait to be taken."""
 
 
 @dataclass(frozen=True)
 class OnRay:
-    """A cluster that was joined, and what each actor takes of it. home: the project's folder."""
+    """A cluster that was joined, and what each task takes of it. home: the project's folder."""
 
     ray: Any
     resources: Resources
@@ -38,12 +40,12 @@ class OnRay:
 
 @dataclass(frozen=True)
 class Work:
-    """What a node is told about every shard. cores: batches at once on a CPU. tries: a folder with a file for
-    each shard, a byte for each time that it was begun. versions: of whoever takes the shards."""
+    """What a node is told about every shard. name: of this work. cores: batches at once on a CPU. versions:
+    of whoever takes the shards."""
 
+    name: str
     numerics: numerics.Numerics
     cores: int
-    tries: Path
     versions: Mapping[str, str]
 
 
@@ -57,7 +59,7 @@ class Shard:
     arrays: Mapping[str, np.ndarray]
 
 
-Stream = Callable[[Sequence[range]], Generator[Shard]]
+Stream = Callable[[Iterable[range]], Generator[Shard]]
 """Rows of shards → the shards, in this order, computed as they are taken."""
 
 
@@ -73,33 +75,12 @@ class ShardWorker(ABC):
     def compute(self, rows: range) -> tuple[np.ndarray, ...]:
         """The arrays of these images. Raises BenchError or OSError where this node cannot."""
 
-    def __call__(self, batch: Mapping[str, np.ndarray]) -> dict[str, list[Any]]:
-        """A row of Ray Data (first, stop) → a row of a shard's fields and arrays."""
-        rows = range(int(batch["first"][0]), int(batch["stop"][0]))
-        node = f"node {ray_package().get_runtime_context().get_node_id()[:8]}"
-        said, found = "", (np.zeros((1, 1), np.float32),) * len(self.arrays)
+    def shard(self, rows: range, node: str) -> Shard:
+        """What `compute` gives, or why it cannot."""
         try:
-            self.begin(rows.start)
-            found = self.compute(rows)
+            return Shard(rows.start, node, "", dict(zip(self.arrays, self.compute(rows), strict=True)))
         except (BenchError, OSError) as error:
-            said = f"{node}: {error}"
-        named = dict(zip(self.arrays, found, strict=True))
-        return {
-            name: [value]
-            for name, value in {"first": rows.start, "node": node, "said": said, **named}.items()
-        }
-
-    def begin(self, first: int) -> None:
-        """Count a try. Raises BenchError where there were too many: Ray itself would go on for ever."""
-        self.work.tries.mkdir(parents=True, exist_ok=True)
-        with (self.work.tries / str(first)).open("ab") as tries:
-            tries.write(b".")
-            begun = tries.tell()
-        if begun > RETRIES + 1:
-            raise BenchError(
-                f"images from {first} ended the process that had them {RETRIES + 1} times, perhaps for lack "
-                "of memory. Ask for more by --memory-gb."
-            )
+            return Shard(rows.start, node, f"{node}: {error}", {})
 
     def check(self) -> None:
         """Compute as the work says. Raises BenchError where this node has other versions."""
@@ -115,50 +96,51 @@ def taken(shard: Shard) -> Shard:
     return shard
 
 
-def ray_stream(on: OnRay, worker: type[ShardWorker], work: Work, image_bytes: int) -> Stream:
-    """Shards computed by actors on the nodes of a cluster, as many actors as it has places for.
+def ray_stream(on: OnRay, worker: type[ShardWorker], work: Work) -> Stream:
+    """Shards computed by tasks on the nodes of a cluster. Raises BenchError where Ray gives one up: its
+    process or node died RETRIES + 1 times."""
 
-    image_bytes: what one image takes of the memory that nodes share. Raises BenchError where Ray gives up.
-    """
-
-    def stream(missing: Sequence[range]) -> Generator[Shard]:
-        if not missing:
-            return
-        shutil.rmtree(work.tries, ignore_errors=True)
-        data, asked = _ray_data(), asked_of(on.resources)
-        actors = min(max(1, places(on.ray, asked)), len(missing))
-        limits = data.DataContext.get_current().execution_options
-        limits.preserve_order = True
-        ahead = IN_FLIGHT * actors * image_bytes * len(missing[0])
-        limits.resource_limits = limits.resource_limits.copy(object_store_memory=ahead)
+    def stream(missing: Iterable[range]) -> Generator[Shard]:
+        asked = asked_of(on.resources)
         pins = numerics.ENVIRONMENT if work.numerics == "portable" else numerics.ALWAYS
-        rows = [{"first": rows.start, "stop": rows.stop} for rows in missing]
-        found = data.from_items(rows, override_num_blocks=len(rows)).map_batches(
-            worker,
-            fn_constructor_args=(work,),
-            batch_size=1,
-            compute=data.ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=IN_FLIGHT),
-            runtime_env={"env_vars": {**pins, "CXR_ALIGNBENCH_HOME": str(on.home)}},
+        task = on.ray.remote(_compute).options(
             **asked,
+            max_retries=RETRIES,
+            max_calls=0,  # a process with a GPU would end after each shard
+            runtime_env={"env_vars": {**pins, "CXR_ALIGNBENCH_HOME": str(on.home)}},
         )
-        try:
-            for batch in found.iter_batches(batch_size=1, prefetch_batches=0, batch_format="numpy"):
-                arrays = {name: batch[name][0] for name in worker.arrays}
-                yield Shard(int(batch["first"][0]), str(batch["node"][0]), str(batch["said"][0]), arrays)
-        except on.ray.exceptions.RayError as error:
-            said = " ".join(str(getattr(error, "cause", None) or error).split()).rstrip(".")
-            raise BenchError(
-                f"--cluster ray: {said:.300}. Finished shards are kept: run the same command again."
-            ) from None
-        shutil.rmtree(work.tries, ignore_errors=True)
+        given = on.ray.put(work)
+        ahead = IN_FLIGHT * max(1, places(on.ray, asked))
+        begun: deque[Any] = deque()
+        for rows in missing:
+            begun.append(task.remote(worker, given, rows))
+            if len(begun) == ahead:
+                yield _got(on.ray, begun.popleft())
+        while begun:
+            yield _got(on.ray, begun.popleft())
 
     return stream
 
 
-def _ray_data() -> Any:
-    """Ray Data without its bars and its reports of what it plans."""
-    import ray.data
+def _got(ray: Any, task: Any) -> Shard:
+    try:
+        found: Shard = ray.get(task)
+    except ray.exceptions.RayError as error:
+        said = " ".join(str(getattr(error, "cause", None) or error).split()).rstrip(".")
+        raise BenchError(
+            f"--cluster ray: {said:.300}. Finished shards are kept: run the same command again, with more "
+            "--memory-gb where that was short."
+        ) from None
+    return found
 
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
-    ray.data.DataContext.get_current().enable_progress_bars = False
-    return ray.data
+
+_workers: dict[str, ShardWorker] = {}
+"""Of this process, by the name of its work: the last one."""
+
+
+def _compute(worker: type[ShardWorker], work: Work, rows: range) -> Shard:
+    if work.name not in _workers:
+        _workers.clear()
+        _workers[work.name] = worker(work)
+    node = f"node {ray_package().get_runtime_context().get_node_id()[:8]}"
+    return _workers[work.name].shard(rows, node)

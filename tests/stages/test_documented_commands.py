@@ -90,6 +90,7 @@ NOT_RUN = {
     "bench report checklist > checklist.md": "writes by the shell; tests/reporting/test_checklist.py runs it",
     "make perf-check": "builds the environment from the package index; tests/perf runs its parts",
     "python perf/check.py": "a measurement of minutes",
+    "python perf/gradients.py": "a measurement of minutes",
     "python perf/ratios.py --record": "a measurement of minutes",
     "python perf/scale.py": "a measurement of minutes",
     "python perf/scale.py --million": "a measurement of minutes",

@@ -22,8 +22,7 @@ from benchmark.grid.params_file import load_params
 from benchmark.stages import ray_features
 from benchmark.stages.cluster import Resources
 from benchmark.stages.features import shared_image_encoder
-from benchmark.stages.ray_cluster import RETRIES
-from benchmark.stages.ray_features import Encoding, ShardEncoder, encode_store, encoding, image_bytes
+from benchmark.stages.ray_features import Encoding, ShardEncoder, encode_store, encoding
 from benchmark.stages.ray_stream import IN_FLIGHT, OnRay, Shard, ray_stream
 from tests.stages.ray_nodes import STORE, head
 
@@ -47,10 +46,9 @@ def job(root, tmp_path, monkeypatch):
     side = encoder.preprocessing.side
     pixels = np.random.default_rng(0).integers(0, 256, (152, side, side), dtype=np.uint8)
     np.save(tmp_path / "pixels.npy", pixels)
-    folder = project.cache / "features"
     name = params.encoders.image
-    work = encoding(params, encoder, name, tmp_path / "pixels.npy", "of this test", folder, ONE.cpus)
-    return work, encoder, folder
+    work = encoding(params, encoder, name, tmp_path / "pixels.npy", "of this test", ONE.cpus)
+    return work, encoder, project.cache / "features"
 
 
 def alone(job, folder: Path) -> Path:
@@ -60,8 +58,8 @@ def alone(job, folder: Path) -> Path:
     found = cache.image_features(
         pixels, encoder, folder, precision=work.precision, pixels_key=work.pixels_key
     )
-    assert found.key == work.key
-    return folder / work.key
+    assert found.key == work.name
+    return folder / work.name
 
 
 def assert_same_store(found: Path, wanted: Path) -> None:
@@ -71,8 +69,7 @@ def assert_same_store(found: Path, wanted: Path) -> None:
 
 
 def encoded(work: Encoding, rows: range) -> Shard:
-    found = ShardEncoder(work).compute(rows)
-    return Shard(rows.start, "this process", "", dict(zip(ShardEncoder.arrays, found, strict=True)))
+    return ShardEncoder(work).shard(rows, "this process")
 
 
 def in_this_process(work):
@@ -100,7 +97,7 @@ def test_a_store_written_from_a_stream_is_that_of_one_process_and_goes_on_by_sha
     nodes = encode_store(work, encoder, folder, stream)
     assert [rows.start for rows in asked] == list(range(3 * SHARD, 152, SHARD))
     assert nodes == Counter({"this process": 7}), "the one that did not come is encoded here"
-    assert_same_store(folder / work.key, alone(job, tmp_path / "alone"))
+    assert_same_store(folder / work.name, alone(job, tmp_path / "alone"))
     assert encode_store(work, encoder, folder, in_this_process(work)) is None
 
 
@@ -113,28 +110,19 @@ def test_a_node_that_cannot_encode_is_named_and_what_was_done_stays(job) -> None
 
     with pytest.raises(BenchError, match="node b: No space left on device"):
         encode_store(work, encoder, folder, stream)
-    assert [path.name for path in (folder / f"{work.key}.partial" / "done").iterdir()] == ["0"]
+    assert [path.name for path in (folder / f"{work.name}.partial" / "done").iterdir()] == ["0"]
 
 
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
         ({"versions": {"torch": "0.1"}}, "torch .*, not 0.1. Install the same versions"),
-        ({"key": "0" * 64}, "has other weights there"),
+        ({"name": "0" * 64}, "has other weights there"),
     ],
 )
 def test_a_node_of_other_versions_or_weights_is_refused(job, changed, said) -> None:
     with pytest.raises(BenchError, match=said):
         ShardEncoder(replace(job[0], **changed)).compute(range(0, 4))
-
-
-def test_images_that_end_their_process_again_and_again_are_given_up(job) -> None:
-    encoder = ShardEncoder(job[0])
-    for _ in range(RETRIES + 1):
-        encoder.begin(SHARD)
-    encoder.begin(0)
-    with pytest.raises(BenchError, match=rf"images from {SHARD} ended the process .* {RETRIES + 1} times"):
-        encoder.begin(SHARD)
 
 
 @pytest.fixture
@@ -151,17 +139,25 @@ def test_a_cluster_that_loses_a_node_writes_the_store_of_one_process(cluster, jo
     work, encoder, folder = job
     other = cluster.add_node(num_cpus=1, object_store_memory=STORE)
 
+    begun: list[range] = []
+
+    def watched(missing):
+        for rows in missing:
+            begun.append(rows)
+            yield rows
+
     def encode(asked: Encoding, report: Report | None = None) -> Counter[str] | None:
         with connected(cluster.address) as ray:
             on = OnRay(ray, ONE, tmp_path)
-            stream = ray_stream(on, ShardEncoder, asked, image_bytes(encoder, work.precision))
-            return encode_store(work, encoder, folder, stream, report)
+            stream = ray_stream(on, ShardEncoder, asked)
+            return encode_store(work, encoder, folder, lambda rest: stream(watched(rest)), report)
 
     with pytest.raises(BenchError, match=r"^node \w+: .*nowhere.npy"):
         encode(replace(work, pixels=tmp_path / "nowhere.npy"))
     with pytest.raises(Cut):
+        begun.clear()
         encode(replace(work, encoder=encoder), cut_after(2))
-    assert len(list(work.tries.iterdir())) <= 2 + 2 * IN_FLIGHT, "no node runs ahead of the writer"
+    assert len(begun) <= 2 + 2 * IN_FLIGHT, "no node runs ahead of the writer"
 
     def kill(done: int, total: int) -> None:
         if done == 4 * SHARD:
@@ -171,4 +167,4 @@ def test_a_cluster_that_loses_a_node_writes_the_store_of_one_process(cluster, jo
     assert nodes is not None
     assert nodes.total() == 8, "the two shards that were there were not encoded again"
     assert len(nodes) == 2, "both nodes took part"
-    assert_same_store(folder / work.key, alone(job, tmp_path / "alone"))
+    assert_same_store(folder / work.name, alone(job, tmp_path / "alone"))

@@ -16,6 +16,7 @@ from benchmark.core.errors import BenchError
 from benchmark.core.features import TextFeatures
 from benchmark.core.files import write_json
 from benchmark.encoders.store import FeatureStore
+from benchmark.evaluation import scoring
 from benchmark.evaluation.scoring import score
 from benchmark.stages import evaluate, ray_scores
 from benchmark.stages.cluster import Resources
@@ -44,12 +45,12 @@ def work(tmp_path, monkeypatch) -> Scoring:
     texts = TextFeatures(torch.randn(7, 10), torch.randn(7, 3, 10), torch.ones(7, 3, dtype=torch.bool))
     method = seeded_method("carzero", {"width": 8}, 12, 10, 0).eval()
     index = rng.permutation(160)[:150]
-    tries = tmp_path / "tries"
-    return Scoring("native", 1, tries, versions(), method, texts, folder, "noise", index)
+    name = scoring._key(method, FeatureStore.open(folder), texts, index, SHARD, None)
+    return Scoring(name, "native", 1, versions(), method, texts, folder, "noise", index)
 
 
 def scored(work: Scoring, rows: range) -> Shard:
-    return Shard(rows.start, "this process", "", {"scores": ShardScorer(work).compute(rows)[0]})
+    return ShardScorer(work).shard(rows, "this process")
 
 
 def found_only(work: Scoring, shards, monkeypatch) -> np.ndarray:
@@ -71,8 +72,8 @@ def test_an_evaluation_finds_the_scores_that_a_stream_made_and_it_goes_on_by_sha
         yield Shard(missing[4].start, "node b", "node b: No space left on device", {})
 
     with pytest.raises(BenchError, match="node b: No space left on device"):
-        score_shards(work, images, tmp_path / "shards", full)
-    nodes = score_shards(work, images, tmp_path / "shards", lambda rest: (scored(work, r) for r in rest))
+        score_shards(work, tmp_path / "shards", full)
+    nodes = score_shards(work, tmp_path / "shards", lambda rest: (scored(work, r) for r in rest))
     assert nodes == Counter({"this process": 6}), "4 of 10 were there"
     assert found_only(work, tmp_path / "shards", monkeypatch).tobytes() == alone.tobytes()
 
@@ -106,8 +107,8 @@ def test_a_cluster_that_loses_a_node_scores_as_one_process(cluster, work, tmp_pa
                 yield shard
 
     with connected(cluster.address) as ray:
-        stream = ray_stream(OnRay(ray, ONE, tmp_path), ShardScorer, work, 4 * len(work.texts))
-        nodes = score_shards(work, images, tmp_path / "shards", losing)
+        stream = ray_stream(OnRay(ray, ONE, tmp_path), ShardScorer, work)
+        nodes = score_shards(work, tmp_path / "shards", losing)
     assert nodes.total() == 10
     assert len(nodes) == 2, "both nodes took part"
     assert found_only(work, tmp_path / "shards", monkeypatch).tobytes() == alone.tobytes()
