@@ -103,10 +103,10 @@ def ray_stream(on: OnRay, worker: type[ShardWorker], work: Work) -> Stream:
     def stream(missing: Iterable[range]) -> Generator[Shard]:
         asked = asked_of(on.resources)
         pins = numerics.ENVIRONMENT if work.numerics == "portable" else numerics.ALWAYS
-        task = on.ray.remote(_compute).options(
+        # A process with a GPU would end after each shard without max_calls.
+        task = on.ray.remote(max_calls=0)(_compute).options(
             **asked,
             max_retries=RETRIES,
-            max_calls=0,  # a process with a GPU would end after each shard
             runtime_env={"env_vars": {**pins, "CXR_ALIGNBENCH_HOME": str(on.home)}},
         )
         given = on.ray.put(work)
