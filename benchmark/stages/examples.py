@@ -24,7 +24,6 @@ EXAMPLE_RULE = (
     "Of every class: the positive image that the methods rank highest on average, the positive that they "
     "rank lowest, and the negative that they rank highest; the first seed, the first image among equals."
 )
-EXAMPLE_KINDS = ("found", "missed", "false alarm")
 
 
 @dataclass(frozen=True)

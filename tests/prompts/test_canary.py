@@ -12,9 +12,9 @@ from PIL.PngImagePlugin import PngInfo
 
 from benchmark.core.errors import DataError
 from benchmark.core.tables import write_table
-from benchmark.prompts.canary import PHRASES, leaks, plant, plant_folder
 from benchmark.prompts.lexicon import load_lexicon
 from benchmark.prompts.sections import openi_report, selected_text
+from tests.canary import PHRASES, leaks, plant, plant_folder
 
 
 def test_planted_reports_still_read_and_hold_the_phrases():

@@ -19,8 +19,8 @@ from llm_server import asked, chat, honest, server
 from benchmark.cli import main
 from benchmark.core.errors import DataError
 from benchmark.core.tables import read_table
-from benchmark.prompts.canary import PHRASES, leaks, plant_folder
 from benchmark.prompts.sources import read_openi, read_reports
+from tests.canary import PHRASES, leaks, plant_folder
 
 XML = (
     '<eCitation><uId id="CXR{n}"/><AbstractText Label="FINDINGS">No effusion.</AbstractText>'

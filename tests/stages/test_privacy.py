@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from benchmark.prompts.canary import PHRASES, leaks, plant, plant_folder
+from tests.canary import PHRASES, leaks, plant, plant_folder
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 TEXT_TABLES = ["s[0-9]*.txt", "data/prepared/*/manifest.parquet", "data/texts/*/*/aligned.parquet"]
