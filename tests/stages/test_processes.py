@@ -205,6 +205,12 @@ def test_a_dry_run_prints_the_jobs_and_submits_nothing(small_project, bench) -> 
     assert len(json.loads(out)["commands"]) == 2
 
 
+def test_published_weights_go_past_one_process_by_ray_alone_and_by_shards_of_images(root, bench) -> None:
+    published = ("run", "--method", "carzero", "--dataset", "chestxray14", "--checkpoint", "x", "--cluster")
+    assert "--cluster ray." in bench(root, *published, "slurm")[2]
+    assert "--shards parts cells" in bench(root, *published, "ray", "--shards", "2")[2]
+
+
 def test_a_cluster_that_is_not_there_is_one_line(small_project, bench, monkeypatch) -> None:
     pytest.importorskip("submitit")
     monkeypatch.setenv("PATH", "/nowhere")
