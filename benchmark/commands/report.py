@@ -105,6 +105,18 @@ def attribution(as_json: JsonOption = False) -> None:
     emit({"files": paths}, "\n".join(p for p in paths if p.endswith((".md", ".png"))), as_json)
 
 
+@app.command(epilog="bench stage tune clip · bench report search")
+def search(as_json: JsonOption = False) -> None:
+    """Write reports/tuning/search.*: what the search of each method found, and how well its criterion tracks
+    the evaluation sets."""
+    from benchmark.grid.layout import Project
+    from benchmark.reporting.outputs import write_search
+
+    project = Project.find()
+    paths = [project.relative(path) for path in write_search(project)]
+    emit({"files": paths}, "\n".join(p for p in paths if p.endswith((".md", ".png"))), as_json)
+
+
 @app.command("all")
 def everything(part: Latest = None, as_json: JsonOption = False) -> None:
     """Write tables, figures and the page from one reading of the results."""

@@ -102,7 +102,7 @@ def tune(
     as_json: JsonOption = False,
 ) -> None:
     """Stratified search for one method in the space that all share; writes reports/tuning/<method>.yaml."""
-    from benchmark.stages.entry import tune_stage
+    from benchmark.stages.search import tune_stage
 
     _say(tune_stage(method), as_json)
 

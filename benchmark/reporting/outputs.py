@@ -106,6 +106,18 @@ def write_tables(report: PartReport) -> list[Path]:
     return paths
 
 
+def write_search(project: Project) -> list[Path]:
+    """reports/tuning/search.*: what the search of each method found, as a table and a figure. Raises
+    BenchError where no search is on record."""
+    from benchmark.reporting.figures.search import search as draw
+    from benchmark.reporting.figures.style import save as save_figure
+    from benchmark.reporting.search import read_search, search_table
+
+    folder = project.reports / "tuning"
+    records = read_search(folder, load_params(project.params).methods)
+    return [*save(search_table(records), folder), *save_figure(draw(records), folder)]
+
+
 def write_attribution(project: Project) -> list[Path]:
     """reports/attribution/: what each ingredient of a difference is worth, as a table and a figure, of the
     comparisons whose cells all have results. Raises BenchError where none has."""

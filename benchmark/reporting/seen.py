@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 WITHOUT = {
     "cost": "what a training took: its rows are on no evaluation set",
     "rounding": "by how much a value moves with the last bit of features: the same weights on both sides",
-    "calm": "whether averaging keeps trainings together whose features differ in the last bit",
+    "search": "which settings were chosen, on training patients alone; the sets are read after that",
+    "calm": "whether averaging or lower rates keep trainings together whose features differ in the last bit",
     "calm-curves": "how such trainings part, step by step",
     "submitted": "rows that others computed: their own words on encoders and training data are columns",
 }

@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING
 
 from benchmark.core.files import write_json
 from benchmark.core.hashing import hash_file
-from benchmark.core.progress import watched
 from benchmark.core.reuse import reuse
-from benchmark.core.settings import set_fields
 from benchmark.grid.layout import Project, source_name
 from benchmark.grid.params import FLOOR, Cell, Params, ablation_cell, cell_named, main_cell
 from benchmark.grid.params_file import load_params
@@ -133,33 +131,6 @@ def cells_stage(group: str, processes: int | None) -> str:
 
     now = session(group)
     return carry_out_cells(now.project, now.params, group, processes, now.say)
-
-
-def tune_stage(method: str) -> str:
-    """Search the shared space for one method on the training twin; reports/tuning/<method>.yaml.
-
-    Starts from the method's options without what an earlier search chose, so that a second search finds the
-    same. Selection sees held-out training patients only.
-    """
-    from benchmark.training.tuning import SPACE, tune
-
-    now = session()
-    cell = main_cell(now.params, method)
-    fixed = {k: v for k, v in set_fields(cell.options).items() if f"options.{k}" not in SPACE}
-    shared = {k: v for k, v in set_fields(now.params.training).items() if f"training.{k}" not in SPACE}
-    with watched(f"tune {method}") as report:
-        found = tune(
-            method,
-            now.inputs(cell),
-            now.project.root / "runs" / "tuning" / method,
-            trials=now.params.tuning.trials,
-            seed=now.params.tuning.seed,
-            options=fixed,
-            training=shared,
-            report=report,
-        )
-    path = found.write(now.project.reports / "tuning")
-    return f"{method}: trial {found.chosen.number} of {len(found.trials)}, {now.project.relative(path)}"
 
 
 def summarise_stage(part: str) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -62,33 +62,72 @@ REPEATED, REPEATS = 3, 2
 
 @dataclass(frozen=True)
 class Trial:
-    """One draw and what it gave; score is None where training diverged. repeats: scores of further seeds."""
+    """One draw and what it gave. repeats: scores of further seeds. A score is None where training diverged.
+
+    sealed: evaluation set → macro AUROC of each seed in the order of `scores`, None where it is undefined. It
+    is measured after the choice and takes no part in it, and shows how well the criterion tracks what it
+    stands for.
+    """
 
     number: int
     values: dict[str, Any]
     score: float | None
     val_loss: float | None
     seconds: float
-    repeats: tuple[float, ...] = ()
+    repeats: tuple[float | None, ...] = ()
+    sealed: dict[str, tuple[float | None, ...]] = field(default_factory=dict)
+
+    @property
+    def scores(self) -> tuple[float | None, ...]:
+        """Of all its seeds, the first one first."""
+        return (self.score, *self.repeats)
 
     @property
     def mean(self) -> float:
-        """Of the scores of all its seeds."""
-        return float(np.mean([self.score or 0.0, *self.repeats]))
+        """Of the scores of all its seeds; one that diverged counts as 0, below every AUROC that is learnt."""
+        return float(np.mean([score or 0.0 for score in self.scores]))
 
 
 @dataclass(frozen=True)
 class Tuning:
-    """method, space, seed and all trials; `chosen` is the repeated trial with the highest mean."""
+    """method, space, seed and all trials; `chosen` is the repeated trial with the highest mean.
+
+    fixed: the options and training settings that all trials share. in_use: the scores of the trained main
+    cell, a seed each, for comparison with the chosen trial. origins: dataset that
+    was trained or evaluated on → whether it was its twin.
+    """
 
     method: str
     seed: int
+    fixed: dict[str, Any]
     space: dict[str, Range]
     trials: tuple[Trial, ...]
     chosen: Trial
     groups: int
     train_images: int
     val_images: int
+    in_use: tuple[float, ...] = ()
+    origins: dict[str, str] = field(default_factory=dict)
+
+    def sealed(self, values: Callable[[int, int], dict[str, float | None]]) -> Tuning:
+        """The same search with the sealed values of every training that finished; the choice stays.
+
+        values(number, repeat) → evaluation set → value of that training.
+        """
+
+        def of(trial: Trial) -> Trial:
+            found = [None if s is None else values(trial.number, n) for n, s in enumerate(trial.scores)]
+            names = dict.fromkeys(name for own in found if own is not None for name in own)
+            return replace(
+                trial, sealed={n: tuple(None if own is None else own[n] for own in found) for n in names}
+            )
+
+        trials = tuple(of(trial) for trial in self.trials)
+        return replace(self, trials=trials, chosen=trials[self.chosen.number])
+
+    def beside(self, scores: Sequence[float], origins: Mapping[str, str]) -> Tuning:
+        """The same search beside the scores of the trained main cell, and where its data are from."""
+        return replace(self, in_use=tuple(round(s, 6) for s in scores), origins=dict(origins))
 
     def write(self, folder: Path | str) -> Path:
         """reports/tuning/<method>.yaml: space, trials and choice."""
@@ -99,12 +138,15 @@ class Tuning:
             "sentence_groups": self.groups,
             "train_images": self.train_images,
             "val_images": self.val_images,
+            "origins": self.origins,
             "seed": self.seed,
+            "fixed": self.fixed,
             "space": {
                 name: item.model_dump(mode="json", exclude_defaults=True) for name, item in self.space.items()
             },
-            "trials": [{**asdict(trial), "repeats": list(trial.repeats)} for trial in self.trials],
+            "trials": [_plain(trial) for trial in self.trials],
             "chosen": self.chosen.number,
+            "in_use": list(self.in_use),
             "options": self.values("options"),
             "training": self.values("training"),
         }
@@ -114,6 +156,11 @@ class Tuning:
     def values(self, part: Literal["options", "training"]) -> dict[str, Any]:
         """The chosen values of one part."""
         return _part(self.chosen.values, part)
+
+
+def trial_folder(folder: Path | str, number: int, repeat: int = 0) -> Path:
+    """Where a trial's training lies. repeat: which of its further seeds, 0 for the first one."""
+    return Path(folder) / (f"trial-{number}-repeat-{repeat}" if repeat else f"trial-{number}")
 
 
 def draws(space: Mapping[str, Range], seed: int, trials: int) -> list[dict[str, Any]]:
@@ -156,7 +203,7 @@ def tune(
         chosen = {**(options or {}), **_part(values, "options")}
         label = ("tuning run", repeat) if repeat else ("tuning run",)
         own_seed = derive_seed(seed, *label) % 2**31
-        place = Path(folder) / (f"trial-{number}-repeat-{repeat}" if repeat else f"trial-{number}")
+        place = trial_folder(folder, number, repeat)
         start = seeded_method(method, chosen, data.images.width, data.text.width, own_seed)
         try:
             result = train(start, data, config, place, own_seed)
@@ -177,15 +224,22 @@ def tune(
     finished.sort(key=lambda trial: (-(trial.score or 0.0), trial.number))
     again = []
     for place, trial in enumerate(finished[:REPEATED]):
-        repeats = [run(trial.number, trial.values, n).score or 0.0 for n in range(1, REPEATS + 1)]
+        repeats = [run(trial.number, trial.values, n).score for n in range(1, REPEATS + 1)]
         again.append(replace(trial, repeats=tuple(repeats)))
         done[trial.number] = again[-1]
         if report is not None:
             report(trials + (place + 1) * REPEATS, total)
     best = max(again, key=lambda trial: (trial.mean, -trial.number))
     groups = len(set(held_out.groups.tolist()))
-    return Tuning(method, seed, dict(space), tuple(done), best, groups, len(data.train), len(data.val))
+    fixed = {f"options.{k}": v for k, v in (options or {}).items()}
+    fixed |= {f"training.{k}": v for k, v in (training or {}).items()}
+    return Tuning(method, seed, fixed, dict(space), tuple(done), best, groups, len(data.train), len(data.val))
 
 
 def _part(values: Mapping[str, Any], part: str) -> dict[str, Any]:
     return {k.removeprefix(f"{part}."): v for k, v in values.items() if k.startswith(f"{part}.")}
+
+
+def _plain(trial: Trial) -> dict[str, Any]:
+    sealed = {name: list(values) for name, values in trial.sealed.items()}
+    return {**asdict(trial), "repeats": list(trial.repeats), "sealed": sealed}

@@ -13,7 +13,7 @@ from training_cases import IMAGE_DIM, TEXT_DIM, make_data
 from benchmark.core.errors import BenchError, MetricUndefined
 from benchmark.training.data import TrainingData
 from benchmark.training.loop import seeded_method
-from benchmark.training.tuning import SPACE, Range, draws, tune
+from benchmark.training.tuning import SPACE, Range, Trial, Tuning, draws, tune
 from benchmark.training.validation import HeldOut, match, truth
 
 QUICK = {"epochs": 4, "batch_size": 16, "learning_rate": 1e-7}
@@ -55,8 +55,33 @@ def test_the_choice_is_the_best_trial_and_is_recorded(many: TrainingData, tmp_pa
     assert len(content["trials"]) == 3
     assert content["training"] == found.values("training")
     assert "held-out" in content["criterion"]
+    assert content["fixed"] == {f"training.{name}": value for name, value in QUICK.items()}
     again = tune("clip", many, tmp_path / "runs", trials=3, space=space, training=QUICK)
     assert again == found
+
+
+def test_what_evaluation_sets_say_is_recorded_and_never_chooses(tmp_path: Path) -> None:
+    worse = Trial(0, {}, 0.6, 1.0, 1.0, repeats=(0.6, None))
+    better = Trial(1, {"training.learning_rate": 1e-3}, 0.7, 1.0, 1.0, repeats=(0.7, 0.7))
+    failed = Trial(2, {"training.learning_rate": 1e-2}, None, None, 0.0)
+    plain = Tuning("clip", 0, {}, dict(SPACE), (worse, better, failed), better, 3, 10, 5)
+    asked = []
+
+    def against_the_choice(number: int, repeat: int) -> dict[str, float | None]:
+        asked.append((number, repeat))
+        return {"padchest": 0.9 - 0.1 * number, "openi": None}
+
+    found = plain.sealed(against_the_choice).beside([0.65, 0.66], {"padchest": "twin"})
+    assert asked == [(0, 0), (0, 1), (1, 0), (1, 1), (1, 2)]  # the diverged ones have no model to ask
+    assert found.chosen.number == 1
+    assert found.chosen.sealed == {"padchest": (0.8, 0.8, 0.8), "openi": (None, None, None)}
+    assert found.trials[0].sealed["padchest"] == (0.9, 0.9, None)
+    content = yaml.safe_load(found.write(tmp_path).read_text())
+    assert content["training"] == {"learning_rate": 1e-3}
+    assert content["trials"][0]["sealed"] == {"padchest": [0.9, 0.9, None], "openi": [None, None, None]}
+    assert content["trials"][2]["sealed"] == {}
+    assert content["in_use"] == [0.65, 0.66]
+    assert content["origins"] == {"padchest": "twin"}
 
 
 def test_diverged_trials_are_marked(many: TrainingData, tmp_path: Path) -> None:

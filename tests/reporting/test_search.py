@@ -1,0 +1,60 @@
+"""The table of the search says what was chosen, whether at an edge, and how well the criterion tracks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from scipy.stats import spearmanr
+
+from benchmark.core.errors import BenchError
+from benchmark.core.tables import TWIN_NOTICE
+from benchmark.reporting.figures.search import search
+from benchmark.reporting.search import SearchRecord, read_search, search_table
+from benchmark.training.tuning import SPACE, Trial, Tuning, draws
+
+HELD = (0.70, 0.74, 0.71, 0.75, 0.73)
+TEST = (0.60, 0.66, 0.61, 0.62, 0.65)
+
+
+def record(folder: Path, method: str = "clip", chosen: int = 3) -> Path:
+    """Of a search of four drawn trials; the chosen one diverged with its third seed."""
+    drawn = draws(SPACE, 0, 5)
+    trials = [Trial(n, drawn[n], HELD[n], 1.0, 1.0) for n in range(5)]
+    trials[chosen] = Trial(chosen, drawn[chosen], HELD[chosen], 1.0, 1.0, repeats=(0.77, None))
+    found = Tuning(method, 0, {"options.width": 64}, dict(SPACE), tuple(trials), trials[chosen], 9, 90, 10)
+    found = found.sealed(lambda number, repeat: {"padchest": TEST[number] + 0.01 * repeat})
+    return found.beside([0.72, 0.74], {"mimic_cxr": "twin", "padchest": "twin"}).write(folder)
+
+
+def test_the_row_of_a_method(tmp_path: Path) -> None:
+    record(tmp_path)
+    [own] = read_search(tmp_path, ["clip", "medclip"])  # of MedCLIP there is no record
+    table = search_table([own])
+    [row] = table.records()
+    assert row["chosen"] == pytest.approx(0.76)  # of the seeds that finished
+    assert row["in_use"] == pytest.approx(0.73)
+    assert row["untuned"] == HELD[0]
+    assert row["sealed_padchest"] == pytest.approx((0.62 + 0.63) / 2)
+    assert row["tracking_padchest"] == pytest.approx(spearmanr(HELD, TEST).statistic)
+    assert TWIN_NOTICE in table.banner
+    drawing = search([own])
+    assert drawing.synthetic
+    assert "CLIP" in drawing.alt
+
+
+def test_an_edge_is_the_outermost_part_of_the_range(tmp_path: Path) -> None:
+    rates = [trial["training.learning_rate"] for trial in draws(SPACE, 0, 5)[1:]]
+    lowest, highest = (rates.index(v) + 1 for v in (min(rates), max(rates)))
+    for chosen in range(5):
+        own = SearchRecord.model_validate(yaml.safe_load(record(tmp_path, chosen=chosen).read_text()))
+        assert own.edge() == {lowest: "low", highest: "high"}.get(chosen, "")
+
+
+def test_another_file_and_no_file_are_named(tmp_path: Path) -> None:
+    with pytest.raises(BenchError, match="no record of a search"):
+        read_search(tmp_path, ["clip"])
+    (tmp_path / "clip.yaml").write_text("method: clip\ntrials: 3\n")
+    with pytest.raises(BenchError, match=r"clip\.yaml: .*bench stage tune clip"):
+        read_search(tmp_path, ["clip"])
