@@ -16,7 +16,7 @@ from scipy.stats.qmc import LatinHypercube
 from benchmark.core.errors import BenchError
 from benchmark.core.files import write_text
 from benchmark.core.hashing import derive_seed
-from benchmark.core.settings import train_config
+from benchmark.core.settings import TrainConfig, train_config
 from benchmark.training.data import TrainingData
 from benchmark.training.distributed import Group, local_device
 from benchmark.training.finished import load_method
@@ -59,6 +59,11 @@ of the recipe, `options.<field>` of the method. The width is not searched: it is
 REPEATED, REPEATS = 3, 2
 """Best trials that are trained again, and with how many further seeds, so that noise does not choose."""
 
+EQUAL = 0.005
+"""Repeated trials that lie less below the best one are its equals, as a gain below it counts as none in
+`convergence.py`. Of equals the lowest learning rate is chosen: trainings part from rounding the sooner the
+higher their rate (docs/reproducibility.md)."""
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -90,7 +95,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Tuning:
-    """method, space, seed and all trials; `chosen` is the repeated trial with the highest mean.
+    """method, space, seed and all trials; `chosen` is the calmest of the best repeated trials (EQUAL).
 
     fixed: the options and training settings that all trials share. in_use: the scores of the trained main
     cell, a seed each, for comparison with the chosen trial. origins: dataset that
@@ -191,15 +196,21 @@ def tune(
 ) -> Tuning:
     """Train `trials` draws of one method in `folder`/trial-<n> and choose by `HeldOut.match`.
 
-    The best REPEATED are trained again with further seeds, and the highest mean is chosen. Trials use seeds
-    of their own, so that no reported seed has seen its own selection. What is finished is reused. Raises
-    BenchError where every trial diverged.
+    The best REPEATED are trained again with further seeds; of those whose mean is EQUAL to the highest the
+    one with the lowest learning rate is chosen. Trials use seeds of their own, so that no reported seed has
+    seen its own selection. What is finished is reused. Raises BenchError where every trial diverged.
     """
     METHODS.get(method)
     held_out = HeldOut(data)
 
+    def config_of(values: Mapping[str, Any]) -> TrainConfig:
+        return train_config({**(training or {}), **_part(values, "training")}, recipe)
+
+    def rate(trial: Trial) -> float:
+        return config_of(trial.values).learning_rate
+
     def run(number: int, values: Mapping[str, Any], repeat: int) -> Trial:
-        config = train_config({**(training or {}), **_part(values, "training")}, recipe)
+        config = config_of(values)
         chosen = {**(options or {}), **_part(values, "options")}
         label = ("tuning run", repeat) if repeat else ("tuning run",)
         own_seed = derive_seed(seed, *label) % 2**31
@@ -229,7 +240,9 @@ def tune(
         done[trial.number] = again[-1]
         if report is not None:
             report(trials + (place + 1) * REPEATS, total)
-    best = max(again, key=lambda trial: (trial.mean, -trial.number))
+    highest = max(trial.mean for trial in again)
+    equals = [trial for trial in again if trial.mean > highest - EQUAL]
+    best = min(equals, key=lambda trial: (rate(trial), -trial.mean))
     groups = len(set(held_out.groups.tolist()))
     fixed = {f"options.{k}": v for k, v in (options or {}).items()}
     fixed |= {f"training.{k}": v for k, v in (training or {}).items()}
