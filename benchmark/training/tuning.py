@@ -17,6 +17,7 @@ from benchmark.core.errors import BenchError
 from benchmark.core.files import write_text
 from benchmark.core.hashing import derive_seed
 from benchmark.core.settings import TrainConfig, train_config
+from benchmark.training.convergence import FLAT
 from benchmark.training.data import TrainingData
 from benchmark.training.distributed import Group, local_device
 from benchmark.training.finished import load_method
@@ -59,10 +60,10 @@ of the recipe, `options.<field>` of the method. The width is not searched: it is
 REPEATED, REPEATS = 3, 2
 """Best trials that are trained again, and with how many further seeds, so that noise does not choose."""
 
-EQUAL = 0.005
-"""Repeated trials that lie less below the best one are its equals, as a gain below it counts as none in
-`convergence.py`. Of equals the lowest learning rate is chosen: trainings part from rounding the sooner the
-higher their rate (docs/reproducibility.md)."""
+EQUAL = FLAT
+"""Repeated trials that lie less below the best one are its equals, as a gain below it counts as none
+where convergence is told. Of equals the lowest learning rate is chosen: trainings part from rounding the
+sooner the higher their rate (docs/reproducibility.md)."""
 
 
 @dataclass(frozen=True)
