@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from benchmark.core.errors import BenchError
 from benchmark.core.files import read_yaml
+from benchmark.core.settings import EQUAL_BUDGET
 from benchmark.grid.declared import declared
 from benchmark.reporting import columns as common
 from benchmark.reporting.table import Row, Table, count, real, words
@@ -48,6 +49,12 @@ class TrialRecord(_Record):
         """The value of `training.<field>` or `options.<field>`; None where the trial took the default."""
         return self.values.get(name)
 
+    @property
+    def rate(self) -> float:
+        """The learning rate, of the recipe where the trial drew none."""
+        drawn = self.values.get(RATE)
+        return drawn if isinstance(drawn, float) else EQUAL_BUDGET.learning_rate
+
 
 class SearchRecord(_Record):
     """reports/tuning/<method>.yaml."""
@@ -68,13 +75,14 @@ class SearchRecord(_Record):
     def sets(self) -> list[str]:
         return list(dict.fromkeys(name for trial in self.trials for name in trial.sealed))
 
-    def edge(self, name: str = RATE) -> str:
-        """`low` or `high` where the chosen trial lies in the outermost of the parts that the range was cut
-        into, one a drawn trial; else empty, also for the default, which was not drawn."""
-        value, limits = self.best.says(name), self.space[name]
-        if not isinstance(value, float) or limits.low is None or limits.high is None:
+    @property
+    def edge(self) -> str:
+        """`low` or `high` where the chosen rate lies in the outermost of the parts that its range was cut
+        into, one a drawn trial; else empty."""
+        limits = self.space[RATE]
+        if limits.low is None or limits.high is None:
             return ""
-        share = math.log(value / limits.low) / math.log(limits.high / limits.low)
+        share = math.log(self.best.rate / limits.low) / math.log(limits.high / limits.low)
         part = 1 / (len(self.trials) - 1)
         return "low" if share < part else "high" if share > 1 - part else ""
 
@@ -140,15 +148,14 @@ def search_table(records: Sequence[SearchRecord]) -> Table:
 
 def _row(record: SearchRecord, sets: Sequence[str]) -> Row:
     best = record.best
-    rate = best.says(RATE)
     row: dict[str, str | int | float | None] = {
         "method": declared(record.method).title,
         "trials": len(record.trials),
         "failed": sum(trial.score is None for trial in record.trials),
-        "rate": rate if isinstance(rate, float) else None,
+        "rate": best.rate,
         "decay": _said(best.says("training.weight_decay")),
         "inputs": _said(best.says("options.normalise_inputs")),
-        "edge": record.edge() or "no",
+        "edge": record.edge or "no",
         "chosen": _mean(best.scores),
         "spread": _deviation(best.scores),
         "in_use": _mean(record.in_use),

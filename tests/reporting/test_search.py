@@ -49,7 +49,7 @@ def test_an_edge_is_the_outermost_part_of_the_range(tmp_path: Path) -> None:
     lowest, highest = (rates.index(v) + 1 for v in (min(rates), max(rates)))
     for chosen in range(5):
         own = SearchRecord.model_validate(yaml.safe_load(record(tmp_path, chosen=chosen).read_text()))
-        assert own.edge() == {lowest: "low", highest: "high"}.get(chosen, "")
+        assert own.edge == {lowest: "low", highest: "high"}.get(chosen, "")
 
 
 def test_another_file_and_no_file_are_named(tmp_path: Path) -> None:
