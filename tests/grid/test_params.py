@@ -86,7 +86,7 @@ def test_a_wrong_key_anywhere_is_one_line_before_any_work(params_file, right) ->
             "normalise_inputs: standart",
             "method.carzero.options.normalise_inputs",
         ),
-        ("weight_decay: 0.01", "weight_decay: -1", "method.brgsa.training.weight_decay"),
+        ("weight_decay: 0.1", "weight_decay: -1", "method.carzero.training.weight_decay"),
         ("{features: global}", "{features: globe}", "cells.gloria-global.options.features"),
         ("negations: drop", "negations: dropped", "texts.negations"),
         ("level: 0.95", "level: 95", "statistics.level"),
@@ -291,7 +291,7 @@ def test_an_alias_bomb_is_refused_before_it_is_built(params_file) -> None:
 
 
 def test_a_value_that_stands_twice_is_set_once(params_file) -> None:
-    edit(params_file, "  gloria: {options: {width: 64}}", "  gloria: &own {options: {width: 64}}")
+    edit(params_file, "  gloria: {options", "  gloria: &own {options")
     edit(params_file, "tuning:\n", "  medclip: *own\ntuning:\n")
     edit(params_file, "  medclip: {options", "  clip: {options")
     edit(params_file, "  smoke:\n", "  clone: {method: {gloria: {options: {width: 16}}}}\n  smoke:\n")
