@@ -15,13 +15,12 @@ from benchmark.grid.declared import declared
 from benchmark.grid.params import Cell, ablation_cell, main_cell
 from benchmark.prompts.settings import TextParams
 from benchmark.stages.evaluate import evaluate_task
+from benchmark.stages.own_encoders import Sessions
+from benchmark.stages.run import Session
 from benchmark.stages.run_record import read_run
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from benchmark.stages.own_encoders import Sessions
-from benchmark.stages.run import Session
 
 ASKED = ("negation", "paraphrase", "underdiagnosis")
 GROUNDING = "grounding"

@@ -15,7 +15,7 @@ from benchmark.grid.params_file import load_params
 from benchmark.reporting.claims import load_claims
 from benchmark.reporting.questions import question_tables, section, verdicts
 from benchmark.reporting.table import markdown
-from benchmark.stages.questions import Answers, trained
+from benchmark.stages.questions import Answers, answers, trained
 
 
 @pytest.fixture(scope="module")
@@ -114,3 +114,11 @@ def test_a_training_of_other_settings_does_not_count(params, tmp_path):
     longer = cell.model_copy(update={"training": cell.training.model_copy(update={"epochs": 20})})
     assert not trained(session, longer, 0)
     assert trained(session, cell.model_copy(update={"tasks": ()}), 0)
+
+
+def test_where_nothing_is_trained_every_cell_is_named(params, tmp_path) -> None:
+    found = answers(SimpleNamespace(project=Project(tmp_path), params=params, say=pytest.fail))
+    assert "clip-main" in found.untrained
+    assert set(found.untrained) == {cell.name for cell in found.cells}
+    assert found.rows.empty
+    assert list(found.rows) == list(METRIC_COLUMNS)
