@@ -168,9 +168,10 @@ def follow(data: TrainingData, cell: Cell, means: Means, seed: int, last: float,
     """Train a cell, as `means` made it, for its first `last` epochs. moved: seed of the move of its initial
     weights, 0 for none."""
     from benchmark.evaluation.scoring import score
-    from benchmark.training.loop import seeded_method, train
+    from benchmark.stages.train import untrained
+    from benchmark.training.loop import train
 
-    method = seeded_method(cell.method, cell.options, data.images.width, data.text.width, seed)
+    method = untrained(cell, seed, data)
     if means.double:
         method.double()
     if moved:

@@ -121,7 +121,8 @@ def one_epoch(setting: str, place: Path, images: int, method: str | None = None)
     from benchmark.grid.params import cell_named
     from benchmark.grid.params_file import load_params
     from benchmark.stages.run import Session
-    from benchmark.training.loop import seeded_method, train
+    from benchmark.stages.train import untrained
+    from benchmark.training.loop import train
 
     project = Project(place)
     params = load_params(
@@ -133,7 +134,7 @@ def one_epoch(setting: str, place: Path, images: int, method: str | None = None)
     if method is None:
         return 0.0
     config = train_config({**cell.training.model_dump(), "device": "cpu", "epochs": 1})
-    module = seeded_method(cell.method, cell.options, data.images.width, data.text.width, 0)
+    module = untrained(cell, 0, data)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_utime
     with tempfile.TemporaryDirectory() as folder:
         train(module, data, config, Path(folder), 0)

@@ -97,14 +97,15 @@ def one_run(
 
     place: the folder of this training and its evaluations, its own for other settings of the cell.
     """
-    from benchmark.training.loop import seeded_method, train
+    from benchmark.stages.train import untrained
+    from benchmark.training.loop import train
 
     project = Project(place)
     place.mkdir(parents=True, exist_ok=True)
     data = base.inputs(cell)
     with tempfile.TemporaryDirectory(dir=place) as folder:
         own = moved_data(data, run, Path(folder))
-        method = seeded_method(cell.method, cell.options, data.images.width, data.text.width, seed)
+        method = untrained(cell, seed, data)
         result = train(method, own, cell.training, project.run(cell.name, seed), seed)
     for dataset in cell.evaluate:
         base.evaluation_data(dataset)  # By the project that was given; the folder of a run holds no data.
