@@ -78,9 +78,9 @@ class SearchRecord(_Record):
     @property
     def edge(self) -> str:
         """`low` or `high` where the chosen rate lies in the outermost of the parts that its range was cut
-        into, one a drawn trial; else empty."""
+        into, one a drawn trial; else empty, also with fewer than three parts, of which each is an outermost."""
         limits = self.space[RATE]
-        if limits.low is None or limits.high is None:
+        if limits.low is None or limits.high is None or len(self.trials) < 4:
             return ""
         share = math.log(self.best.rate / limits.low) / math.log(limits.high / limits.low)
         part = 1 / (len(self.trials) - 1)

@@ -52,6 +52,16 @@ def test_an_edge_is_the_outermost_part_of_the_range(tmp_path: Path) -> None:
         assert own.edge == {lowest: "low", highest: "high"}.get(chosen, "")
 
 
+def test_a_search_of_one_trial_has_no_edge(tmp_path: Path) -> None:
+    alone = Trial(0, {}, 0.7, 1.0, 1.0)
+    Tuning("clip", 0, {}, dict(SPACE), (alone,), alone, 9, 90, 10).write(tmp_path)
+    [own] = read_search(tmp_path, ["clip"])
+    assert own.edge == ""
+    [row] = search_table([own]).records()
+    assert (row["edge"], row["chosen"], row["in_use"]) == ("no", 0.7, None)
+    assert search([own]).figure
+
+
 def test_another_file_and_no_file_are_named(tmp_path: Path) -> None:
     with pytest.raises(BenchError, match="no record of a search"):
         read_search(tmp_path, ["clip"])

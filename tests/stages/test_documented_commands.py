@@ -94,7 +94,7 @@ NOT_RUN = {
     "python perf/ratios.py --record": "a measurement of minutes",
     "python perf/scale.py": "a measurement of minutes",
     "python perf/scale.py --million": "a measurement of minutes",
-    "python perf/answers.py --times 2": "a measurement of minutes",
+    "python perf/answers.py --run": "a measurement of minutes",
     "bench explain carzero padchest": "a row of a table of times; the page of the guide's set is run",
     "python perf/curves.py": "trainings of hours",
     "python perf/numerics.py": "a measurement of minutes",
