@@ -78,7 +78,7 @@ class SearchRecord(_Record):
     @property
     def edge(self) -> str:
         """`low` or `high` where the chosen rate lies in the outermost of the parts that its range was cut
-        into, one a drawn trial; else empty, also with fewer than three parts, of which each is an outermost."""
+        into, one a drawn trial; else empty. Of fewer than three parts each is an outermost one: empty too."""
         limits = self.space[RATE]
         if limits.low is None or limits.high is None or len(self.trials) < 4:
             return ""

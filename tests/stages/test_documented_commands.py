@@ -174,7 +174,7 @@ def guide(small_project, root, tmp_path_factory) -> Path:
     params["twins"].update(size=96, side=32, volumes=dict.fromkeys(SITES, 8))
     (home / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     shutil.copy(root / "dvc.yaml", home)
-    shutil.copytree(root / "reports", home / "reports", ignore=shutil.ignore_patterns("tables", "tuning"))
+    shutil.copytree(root / "reports", home / "reports", ignore=shutil.ignore_patterns("tables"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CXR_ALIGNBENCH_HOME", str(home))
         assert main(["stage", "cells", "main", "--jobs", "1"]) == 0
