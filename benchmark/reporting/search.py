@@ -116,6 +116,11 @@ def read_search(folder: Path, methods: Sequence[str]) -> list[SearchRecord]:
     return found
 
 
+def on_twins(records: Sequence[SearchRecord]) -> bool:
+    """Whether anything was trained or evaluated on a twin."""
+    return any(origin == "twin" for record in records for origin in record.origins.values())
+
+
 def search_table(records: Sequence[SearchRecord]) -> Table:
     """One row a method: what was chosen, and how well the criterion tracks the evaluation sets."""
     sets = list(dict.fromkeys(name for record in records for name in record.sets))
@@ -134,14 +139,14 @@ def search_table(records: Sequence[SearchRecord]) -> Table:
         notes=(
             "Held-out: macro AUROC of held-out sentences on training patients that do not train, mean over "
             "the seeds of a trial; the criterion of trials and of epochs. Its spread: standard deviation "
-            "over the seeds of the chosen trial. In use: the main cell as it stands in params.yaml, over its "
-            "seeds. Untuned: trial 0, which takes the recipe and the method as they are.",
+            "over the seeds of the chosen trial. In use: the main cell as params.yaml had it before this "
+            "search, over its seeds. Untuned: trial 0, which takes the recipe and the method as they are.",
             "Edge: whether the chosen rate lies in the outermost part of the range, of as many parts as "
             "trials were drawn.",
             "The evaluation sets were read after the choice and take no part in it: macro AUROC of the "
             "chosen trial, mean over its seeds, and the correlation of every trial's held-out AUROC with it.",
         ),
-        synthetic=any(origin == "twin" for record in records for origin in record.origins.values()),
+        synthetic=on_twins(records),
         command=COMMAND,
     )  # fmt: skip
 

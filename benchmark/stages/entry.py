@@ -67,7 +67,10 @@ def prepare_stage(dataset: str) -> str:
 def features_stage() -> str:
     """Align the training reports, encode every image and training text once; data/features.json holds the
     content keys of both."""
-    now = session()
+    return _record_features(session())
+
+
+def _record_features(now: Session) -> str:
     project, params = now.project, now.params
     train = now.manifest(params.data.train)
     now.texts(params.texts.rule)
@@ -101,11 +104,12 @@ def features_on_ray(resources: Resources, address: str | None) -> str:
 
     now = session()
     with connected(address) as ray:
+        on = OnRay(ray, resources, now.project.root)
         chosen = training_source(now.params, now.manifest(now.params.data.train)).manifest
         sets = [chosen, *(now.manifest(dataset) for dataset in _encoded(now.params))]
         for manifest in sets:
-            encode_set(OnRay(ray, resources, now.project.root), now.project, now.params, manifest, now.say)
-    return features_stage()
+            encode_set(on, now.project, now.params, manifest, now.say)
+    return _record_features(now)
 
 
 def cell_stage(name: str, seeds: Sequence[int] | None) -> str:

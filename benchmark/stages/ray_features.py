@@ -25,7 +25,17 @@ from benchmark.grid.params import Params
 from benchmark.grid.request import Request, plan
 from benchmark.stages.features import _decode, device, shared_image_encoder
 from benchmark.stages.own_encoders import Sessions
-from benchmark.stages.ray_stream import OnRay, Shard, ShardWorker, Stream, Work, ray_stream, taken
+from benchmark.stages.ray_stream import (
+    OnRay,
+    Shard,
+    ShardWorker,
+    Stream,
+    Work,
+    nodes_text,
+    ranges,
+    ray_stream,
+    taken,
+)
 from benchmark.stages.run import Say, Session
 from benchmark.stages.train import training_source
 from benchmark.stages.versions import versions
@@ -91,8 +101,7 @@ def encode_set(
         stream = ray_stream(on, ShardEncoder, work)
         nodes = encode_store(work, network, project.cache / "features", stream, report)
     if nodes is not None:
-        told = ", ".join(f"{count} on {node}" for node, count in sorted(nodes.items()))
-        say(f"{manifest.dataset}: {len(manifest):,} images encoded; shards: {told}")
+        say(f"{manifest.dataset}: {len(manifest):,} images encoded; shards: {nodes_text(nodes)}")
 
 
 def encoding(
@@ -116,11 +125,7 @@ def encode_store(
         return None
     pixels = np.load(work.pixels, mmap_mode="r")
     total, begun = len(pixels), cache / f"{work.name}.partial" / "done"
-    missing = [
-        range(first, min(first + _SHARD, total))
-        for first in range(0, total, _SHARD)
-        if not (begun / str(first)).exists()
-    ]
+    missing = [rows for rows in ranges(total, _SHARD) if not (begun / str(rows.start)).exists()]
     coming, nodes = stream(missing), Counter[str]()
 
     def wanted(rows: range) -> Shard:

@@ -28,7 +28,16 @@ from benchmark.grid.params import Cell
 from benchmark.stages.evaluate import SHARD, TILE, evaluation
 from benchmark.stages.features import device
 from benchmark.stages.ray_features import encode_set
-from benchmark.stages.ray_stream import OnRay, ShardWorker, Stream, Work, ray_stream, taken
+from benchmark.stages.ray_stream import (
+    OnRay,
+    ShardWorker,
+    Stream,
+    Work,
+    nodes_text,
+    ranges,
+    ray_stream,
+    taken,
+)
 from benchmark.stages.run import Session
 from benchmark.stages.versions import versions
 
@@ -83,8 +92,7 @@ def _score(
     stream = ray_stream(on, ShardScorer, work)
     nodes = score_shards(work, shards, stream)
     if nodes:
-        told = ", ".join(f"{count} on {node}" for node, count in sorted(nodes.items()))
-        session.say(f"{len(rows):,} images × {len(texts):,} texts scored; shards: {told}")
+        session.say(f"{len(rows):,} images × {len(texts):,} texts scored; shards: {nodes_text(nodes)}")
     return score(method, images, texts, TILE, rows=rows, shards=shards, shard=SHARD, device=device())
 
 
@@ -97,7 +105,7 @@ def score_shards(work: Scoring, shards: Path, stream: Stream) -> Counter[str]:
     if total <= SHARD:
         return nodes
     folder = shards / work.name[:16]
-    every = [range(first, min(first + SHARD, total)) for first in range(0, total, SHARD)]
+    every = ranges(total, SHARD)
     missing = [rows for rows in every if not _file(folder, rows.start).is_file()]
     with closing(stream(missing)) as coming, watched("score") as report:
         for shard in coming:

@@ -11,7 +11,7 @@ for good, the dead actor waits for a place that the living ones hold, and these 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,16 @@ from benchmark.stages.versions import difference, versions
 
 IN_FLIGHT = 2
 """Shards of a place that are computed or wait to be taken."""
+
+
+def ranges(total: int, size: int) -> list[range]:
+    """The rows of each shard of `size`, the last one shorter."""
+    return [range(first, min(first + size, total)) for first in range(0, total, size)]
+
+
+def nodes_text(nodes: Counter[str]) -> str:
+    """`3 on node a, 5 on node b`: where shards were computed."""
+    return ", ".join(f"{count} on {node}" for node, count in sorted(nodes.items()))
 
 
 @dataclass(frozen=True)

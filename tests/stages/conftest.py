@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.stages.ray_nodes import head
+
 CANARY = "zanzibar marmalade quokka"
 
 
@@ -69,3 +71,9 @@ def fresh_copy(small_project, tmp_path) -> Path:
         small_project, home, ignore=shutil.ignore_patterns("runs", "results", "mlflow.db", "mlartifacts")
     )
     return home
+
+
+@pytest.fixture
+def cluster(monkeypatch):
+    """A Ray cluster on this machine, of one node; skips where Ray is not installed."""
+    yield from head(monkeypatch)

@@ -18,7 +18,7 @@ import pytest
 import torch
 import yaml
 
-from tests.stages.ray_nodes import STORE, head
+from tests.stages.ray_nodes import STORE
 from tests.stages.waiting import wait_for
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(3600), pytest.mark.filterwarnings("ignore")]
@@ -26,11 +26,6 @@ pytestmark = [pytest.mark.ray, pytest.mark.timeout(3600), pytest.mark.filterwarn
 COMMAND = ("run", "--method", "carzero", "--dataset", "chestxray14", "--seeds", "0,1")
 COMMAND += ("--set", "training.epochs=20")
 SAVING = ("--set", "training.checkpoint_seconds=0")
-
-
-@pytest.fixture
-def cluster(monkeypatch):
-    yield from head(monkeypatch)
 
 
 def starts(log: Path) -> int:

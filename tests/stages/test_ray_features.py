@@ -24,7 +24,7 @@ from benchmark.stages.cluster import Resources
 from benchmark.stages.features import shared_image_encoder
 from benchmark.stages.ray_features import Encoding, ShardEncoder, encode_store, encoding
 from benchmark.stages.ray_stream import IN_FLIGHT, OnRay, Shard, ray_stream
-from tests.stages.ray_nodes import STORE, head
+from tests.stages.ray_nodes import STORE
 
 SHARD = 16
 ONE = Resources(cpus=1, memory_gb=1)
@@ -123,11 +123,6 @@ def test_a_node_that_cannot_encode_is_named_and_what_was_done_stays(job) -> None
 def test_a_node_of_other_versions_or_weights_is_refused(job, changed, said) -> None:
     with pytest.raises(BenchError, match=said):
         ShardEncoder(replace(job[0], **changed)).compute(range(0, 4))
-
-
-@pytest.fixture
-def cluster(monkeypatch):
-    yield from head(monkeypatch)
 
 
 @pytest.mark.ray

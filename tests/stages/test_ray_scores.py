@@ -25,7 +25,7 @@ from benchmark.stages.ray_scores import Scoring, ShardScorer, score_shards
 from benchmark.stages.ray_stream import OnRay, Shard, ray_stream
 from benchmark.stages.versions import versions
 from benchmark.training.loop import seeded_method
-from tests.stages.ray_nodes import STORE, head
+from tests.stages.ray_nodes import STORE
 
 SHARD = 16
 ONE = Resources(cpus=1, memory_gb=1)
@@ -82,11 +82,6 @@ def test_a_node_that_sees_another_folder_is_refused(work) -> None:
     write_json(work.images / "store.json", {"kind": "image", "key": "other", "grid": [2, 2]})
     with pytest.raises(BenchError, match="holds other features there"):
         ShardScorer(work).compute(range(4))
-
-
-@pytest.fixture
-def cluster(monkeypatch):
-    yield from head(monkeypatch)
 
 
 @pytest.mark.ray

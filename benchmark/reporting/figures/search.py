@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from benchmark.grid.declared import declared
 from benchmark.reporting.figures.style import Drawing, finish, new_figure
-from benchmark.reporting.search import SearchRecord
+from benchmark.reporting.search import SearchRecord, on_twins
 
 _MARKS = {"none": "o", "layer": "s", "standard": "^"}
 _RATES = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
@@ -57,7 +57,7 @@ def search(records: Sequence[SearchRecord]) -> Drawing:
     keys.append(Line2D([], [], ls="", marker="o", mfc="none", mec="#b3261e", ms=9, label="chosen"))
     axes[0][columns - 1].legend(handles=keys, loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=7.5)
     title = "Search of each method's settings"
-    synthetic = any(origin == "twin" for record in records for origin in record.origins.values())
+    synthetic = on_twins(records)
     finish(figure, title, synthetic, "one space, one number of trials and one criterion for all methods")
     caption = (
         "Macro AUROC of held-out sentences over the learning rate, a point a training; the seeds of the "
