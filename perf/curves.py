@@ -2,10 +2,11 @@
 
     python perf/curves.py [--methods clip carzero] [--base 20] [--times 1 2 4 8] [--dataset padchest]
 
-Run inside a project whose features are made (`make reproduce`). Each run is a cell of its own, trained and
-evaluated by the pipeline, so a second call goes on where the first was stopped. Validation is the AUROC of
-held-out sentences at every look; test is the macro AUROC of the kept weights at the end of a run, by which
-nothing is chosen. Writes reports/robustness/convergence.csv and convergence.png.
+Run inside a project whose main cells are made (`make reproduce`): the main cell is the run of its own budget.
+Every other run is a cell of its own, trained and evaluated by the pipeline, so a second call goes on where
+the first was stopped. Validation is the AUROC of held-out sentences at every look; test is the macro AUROC
+of the kept weights at the end of a run, by which nothing is chosen. Writes reports/robustness/convergence.csv
+and convergence.png.
 """
 
 from __future__ import annotations
@@ -46,10 +47,9 @@ def main() -> None:
         for method in chosen.methods or now.params.methods:
             cell = main_cell(now.params, method)
             training = cell.training.model_copy(update={"epochs": chosen.base * times})
-            name = f"{method}~{chosen.base * times}-epochs"
-            cell = cell.model_copy(
-                update={"name": name, "training": training, "evaluate": (chosen.dataset,), "more_prompts": ()}
-            )
+            name = cell.name if training == cell.training else f"{method}~{training.epochs}-epochs"
+            own = {"name": name, "training": training, "evaluate": (chosen.dataset,), "more_prompts": ()}
+            cell = cell.model_copy(update=own)
             run = train_one(now, cell, chosen.seed)
             rows = evaluate_task(now, CLASSIFICATION, cell, chosen.seed, chosen.dataset, run)
             if rows is None:

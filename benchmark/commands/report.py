@@ -105,6 +105,23 @@ def attribution(as_json: JsonOption = False) -> None:
     emit({"files": paths}, "\n".join(p for p in paths if p.endswith((".md", ".png"))), as_json)
 
 
+@app.command(epilog="bench stage cells size · bench stage summarise all · bench report ablations size labels")
+def ablations(
+    tables: Annotated[
+        list[str] | None,
+        typer.Argument(help="Each a `table` of cells in params.yaml; default: all that have results."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write reports/ablations/: single tables of ablation cells with their figures, without the grid."""
+    from benchmark.grid.layout import Project
+    from benchmark.reporting.outputs import write_ablations
+
+    project = Project.find()
+    paths = [project.relative(path) for path in write_ablations(project, tables or ())]
+    emit({"files": paths}, "\n".join(p for p in paths if p.endswith((".md", ".png"))), as_json)
+
+
 @app.command(epilog="bench stage tune clip · bench report search")
 def search(as_json: JsonOption = False) -> None:
     """Write reports/tuning/search.*: what the search of each method found, and how well its criterion tracks

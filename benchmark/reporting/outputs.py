@@ -144,6 +144,37 @@ def write_attribution(project: Project) -> list[Path]:
     return [*save(table, folder), *save_figure(drawing, folder)]
 
 
+def write_ablations(project: Project, names: Sequence[str] = ()) -> list[Path]:
+    """reports/ablations/: these tables of ablation cells, or each that has results, with a figure, of the
+    cells that are there; the others are named. Raises BenchError for a table that params.yaml has not, and
+    where none has results."""
+    from benchmark.reporting.figures.results import ablation_bars
+    from benchmark.reporting.figures.style import save as save_figure
+    from benchmark.reporting.tables.ablation import ablation, kinds, with_training
+
+    evidence = gather(project, "all").evidence
+    known = kinds(evidence)
+    for name in names:
+        if name not in known:
+            raise BenchError(f"bench report ablations {name}: expected some of {', '.join(known)}.")
+    folder, paths = project.reports / "ablations", []
+    for name in names or known:
+        made, drawing = ablation(evidence, name), ablation_bars(evidence, name)
+        if made is None or drawing is None:
+            continue
+        table = with_training(evidence, made)
+        notes = (*table.notes, *reading_of_seen(table))
+        command = f"bench report ablations {name}"
+        table = replace(table, notes=notes, command=command, commit=evidence.commit)
+        paths += [*save(table, folder), *save_figure(drawing, folder)]
+    if not paths:
+        wanted = " and ".join(f"`bench stage cells {name}`" for name in names or ["size"])
+        raise BenchError(
+            f"no results of {', '.join(names or known)}. Run {wanted}, then `bench stage summarise all`."
+        )
+    return paths
+
+
 def write_robustness(session: Session) -> list[Path]:
     """reports/robustness/: ranks, agreement and swaps as tables, and a figure, of the settings whose cells
     are all there; the others are named. Raises BenchError where the main cells lack results."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from benchmark.reporting.numbers import known
 from benchmark.reporting.rows import RankRow
 from benchmark.reporting.table import Measured, Row, Table, change, estimate, probability, words
 from benchmark.reporting.tables import Material
+from benchmark.reporting.tables.cost import FACTS, TRAINING, training_facts
 
 PLACE = 10
 TITLES = {
@@ -24,6 +26,8 @@ TITLES = {
     "positives": "Ablation: one sentence or several as positives of an image",
     "bank": "Ablation: knowledge bank",
     "labels": "Ablation: labels that soft targets compare",
+    "size": "Ablation: layers of attention and width",
+    "published": "Ablation: layers of attention, and sentences, as published",
     "summarisation": "Ablation: semantic summarisation of the training reports",
 }
 AVERAGE = "average"
@@ -85,6 +89,24 @@ def ablation(evidence: Evidence, table: str) -> Table | None:
         family=f"the {size} differences that params.yaml plans for this table, whether or not they were run.",
         synthetic=evidence.synthetic(),
     )  # fmt: skip
+
+
+def with_training(evidence: Evidence, made: Table) -> Table:
+    """The table with what training each row cost and whether it had converged, and a note of the cells that
+    params.yaml plans for it and that have no results."""
+    rows = [
+        {**row, **training_facts(evidence, str(row["cell"]).partition(SEPARATOR)[0])} for row in made.rows
+    ]
+    present = set(evidence.metrics["name"])
+    planned = [c for c in evidence.cells.values() if c.table == made.name and c.ablation]
+    absent = [c.name for c in planned if c.name not in present]
+    lacking = (f"Not here, without results: {', '.join(absent)}.",) if absent else ()
+    return replace(
+        made,
+        rows=tuple(rows),
+        columns=(*made.columns[:-1], *TRAINING, made.columns[-1]),
+        notes=(*made.notes, FACTS, *lacking),
+    )
 
 
 def family_size(evidence: Evidence, table: str) -> int:
