@@ -29,6 +29,7 @@ from benchmark.core.hashing import hash_value
 from benchmark.grid.layout import Project
 from benchmark.grid.params import Cell, cell_named
 from benchmark.stages.run import Session
+from benchmark.stages.run_record import RunRecord
 from perf.divergence import MEANS, MOVED, PLAIN, Means, curve, distance, steepest, trained
 from perf.rounding import one_run, portable_session
 from perf.simulation_report import fill, markdown
@@ -41,9 +42,9 @@ SHOWN = (0.1, 1.0, 2.0, 4.0, 8.0)
 """Epochs of the curves that the page shows."""
 
 
-def measured(rows: Sequence[dict[str, Any]], run: dict[str, Any]) -> dict[str, float]:
+def measured(rows: Sequence[dict[str, Any]], run: RunRecord) -> dict[str, float]:
     """What was measured of one training → value. rows: of `one_run`; run: its record."""
-    held_out = {name: float(run[name]) for name in HELD_OUT if run[name] is not None}
+    held_out = {name: float(own) for name in HELD_OUT if (own := getattr(run, name)) is not None}
     return held_out | {r["dataset"]: r["value"] for r in rows if r["stratum"] == "all"}
 
 

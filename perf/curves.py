@@ -59,15 +59,15 @@ def main() -> None:
             frames.append(
                 history[["epoch", "step", "train_loss", "val_loss", "val_auroc"]].assign(
                     method=method, times=times, seed=chosen.seed, dataset=chosen.dataset,
-                    test_auroc=float(rows[macro]["value"].iloc[0]), best_epoch=run["best_epoch"],
-                    gain_last_quarter=run["gain_last_quarter"], converged=run["converged"],
+                    test_auroc=float(rows[macro]["value"].iloc[0]), best_epoch=run.best_epoch,
+                    gain_last_quarter=run.gain_last_quarter, converged=run.converged,
                 )
             )  # fmt: skip
             write(pd.concat(frames, ignore_index=True), now.project.reports / "robustness")
             last = frames[-1].iloc[-1]
             sys.stdout.write(
                 f"{method} x{times}: validation {frames[-1]['val_auroc'].max():.4f}, test "
-                f"{last['test_auroc']:.4f}, gain of the last quarter {run['gain_last_quarter']}\n"
+                f"{last['test_auroc']:.4f}, gain of the last quarter {run.gain_last_quarter}\n"
             )
             sys.stdout.flush()
 

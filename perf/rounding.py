@@ -34,6 +34,7 @@ from benchmark.grid.params_file import load_params
 from benchmark.reporting.on_disk import ROUNDING
 from benchmark.stages.evaluate import METRICS, evaluate_cell
 from benchmark.stages.run import Session
+from benchmark.stages.run_record import RunRecord, run_record
 from perf.simulation_report import fill, markdown
 
 if TYPE_CHECKING:
@@ -92,12 +93,13 @@ def macro_rows(frame: pd.DataFrame) -> pd.DataFrame:
 
 def one_run(
     base: Session, cell: Cell, seed: int, run: int, place: Path
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+) -> tuple[RunRecord, list[dict[str, Any]]]:
     """The record of the training, and rows of COLUMNS but `change`; made where that was not done.
 
     place: the folder of this training and its evaluations, its own for other settings of the cell.
     """
     from benchmark.stages.train import untrained
+    from benchmark.training.finished import RUN
     from benchmark.training.loop import train
 
     project = Project(place)
@@ -109,14 +111,14 @@ def one_run(
         result = train(method, own, cell.training, project.run(cell.name, seed), seed)
     for dataset in cell.evaluate:
         base.evaluation_data(dataset)  # By the project that was given; the folder of a run holds no data.
-    about = {**result.run, "trained_on": base.params.data.train}
-    found = evaluate_cell(replace(base, project=project), cell, seed, about)
+    record = run_record({**result.run, "trained_on": base.params.data.train}, result.folder / RUN)
+    found = evaluate_cell(replace(base, project=project), cell, seed, record)
     rows = []
     for (_, dataset), frame in found.items():
         for row in macro_rows(frame).to_dict("records"):
             head = {"cell": cell.name, "dataset": dataset, "stratum": row["stratum"]}
             rows.append({**head, "metric": "auroc", "run": run, "value": float(row["value"])})
-    return result.run, rows
+    return record, rows
 
 
 def changes(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:

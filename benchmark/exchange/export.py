@@ -282,7 +282,7 @@ def _strata(project: Project | None, dataset: str, labels: Labelled) -> dict[str
 
 
 def _run(path: Path) -> dict[str, Any]:
-    return {k: v for k, v in read_run(path).as_recorded().items() if k in RUN_FIELDS}
+    return read_run(path).model_dump(include=set(RUN_FIELDS), exclude_unset=True)
 
 
 def _as_stored(bundle: Bundle, stored: Mapping[int, Path]) -> None:

@@ -35,7 +35,7 @@ from benchmark.stages.own_encoders import Sessions, as_evaluated, check_encoders
 from benchmark.stages.references import floor_on_disk, probes, referred
 from benchmark.stages.released import PairedSession
 from benchmark.stages.run import Say, Session
-from benchmark.stages.run_record import RunRecord, read_run
+from benchmark.stages.run_record import RunRecord, WeightsRecord, read_run
 from benchmark.stages.summarise import Summary, summarise
 from benchmark.stages.texts import texts_used
 from benchmark.stages.tracked_results import record_results
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 RANKING = {"auroc": "macro AUROC", "average_precision": "average precision"}
 """Metrics by which a protocol ranks, with their heads."""
-Ahead = Callable[[Session, Cell, str, Mapping[str, Any], "Method"], None]
+Ahead = Callable[[Session, Cell, str, WeightsRecord, "Method"], None]
 """Called with a session, the cell, a dataset, the run record and the method."""
 SHOWN = ("all", "head", "medium", "tail", "findings", "named", "never-named", "padchest20")
 
@@ -84,10 +84,10 @@ def carry_out(project: Project, request: Request, say: Say, group: Group | None 
         run, own = trained(sessions, cell, seed)
         found = {}
         for dataset in todo.datasets:
-            rows = evaluate_task(own, CLASSIFICATION, cell, seed, dataset, run.as_recorded())
+            rows = evaluate_task(own, CLASSIFICATION, cell, seed, dataset, run)
             if rows is not None:
                 found[CLASSIFICATION, dataset] = rows
-            tasks.add(cell, seed, dataset, run.as_recorded(), session=own)
+            tasks.add(cell, seed, dataset, run, session=own)
         if session.processes.first:
             record_results(own, cell, seed, run, found)
     train = trained_on(todo.params.data.train)
@@ -171,16 +171,16 @@ def _published(
     from benchmark.training.provenance import commit, device_name, versions
 
     session.params = as_evaluated(session.params)
-    run = {
-        "identity": identity,
-        "method": cell.method,
-        "model_sha256": identity,
-        "options": method.config.model_dump(mode="json"),
-        "commit": commit(),
-        "device": device_name(torch.device(device())),
-        "versions": versions(),
-        "trained_on": "as published",
-    }
+    run = WeightsRecord(
+        identity=identity,
+        method=cell.method,
+        model_sha256=identity,
+        options=method.config.model_dump(mode="json"),
+        commit=commit(),
+        device=device_name(torch.device(device())),
+        versions=versions(),
+        trained_on="as published",
+    )
     tasks = TaskResults(session)
     for dataset in todo.datasets:
         if ahead is not None:
@@ -190,7 +190,7 @@ def _published(
     if session.processes.first:
         write_json(
             session.project.run(cell.name, 0) / "source.json",
-            {**{k: run[k] for k in ("identity", "trained_on")}, "seen": as_records(exposure),
+            {"identity": run.identity, "trained_on": run.trained_on, "seen": as_records(exposure),
              "settings": dict(settings or {})},
         )  # fmt: skip
     done = RunPlan(todo.params, (cell,), (0,), todo.datasets, ((cell, 0),))

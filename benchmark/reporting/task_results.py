@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from benchmark.reporting.numbers import is_few
 from benchmark.reporting.rows import MetricRow
 from benchmark.stages.evaluate import evaluate_task
 from benchmark.stages.run import Session
+from benchmark.stages.run_record import WeightsRecord
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,7 +39,7 @@ class TaskResults:
     _frames: dict[tuple[str, str], list[pd.DataFrame]] = field(default_factory=dict)
 
     def add(
-        self, cell: Cell, seed: int, dataset: str, run: Mapping[str, Any], method: Method | None = None,
+        self, cell: Cell, seed: int, dataset: str, run: WeightsRecord, method: Method | None = None,
         session: Session | None = None,
     ) -> None:  # fmt: skip
         """Evaluate the task of the dataset's protocol, or take it from disk; nothing where it has none.

@@ -22,6 +22,7 @@ from benchmark.grid.layout import source_name
 from benchmark.grid.params import Cell, Params, encoders_of
 from benchmark.stages.evaluation_sets import prompt_set, task_data
 from benchmark.stages.features import device
+from benchmark.stages.run_record import WeightsRecord
 from benchmark.stages.train import find_run
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ Evaluated = dict[tuple[str, str], "pd.DataFrame"]
 
 
 def evaluate_cell(
-    session: Session, cell: Cell, seed: int, run: Mapping[str, Any], method: Method | None = None
+    session: Session, cell: Cell, seed: int, run: WeightsRecord, method: Method | None = None
 ) -> Evaluated:
     """Metric rows of classification on every set of the cell and of its other tasks on theirs. Tasks that do
     not apply to the method are left out."""
@@ -74,7 +75,7 @@ def find_evaluations(session: Session, cell: Cell, seed: int) -> list[str]:
     return ["all"] if run is None else enter_evaluations(session, cell, seed, run)
 
 
-def enter_evaluations(session: Session, cell: Cell, seed: int, run: Mapping[str, Any]) -> list[str]:
+def enter_evaluations(session: Session, cell: Cell, seed: int, run: WeightsRecord) -> list[str]:
     """`find_evaluations` of a run that was found."""
     missing = []
     for name, dataset in tasks_of(session.params, cell):
@@ -101,7 +102,7 @@ def evaluate_task(
     cell: Cell,
     seed: int,
     dataset: str,
-    run: Mapping[str, Any],
+    run: WeightsRecord,
     method: Method | None = None,
 ) -> pd.DataFrame | None:
     """Metric rows of one task on one dataset, from disk where everything that they rest on is the same; None
@@ -148,7 +149,7 @@ def evaluate_task(
             if result is None or not group.first:
                 continue
             identity = {
-                "run_id": run["identity"][:16],
+                "run_id": run.identity[:16],
                 "method": cell.method,
                 "variant": cell.variant,
                 "encoder": data.encoder,
@@ -215,7 +216,7 @@ class Evaluation:
 
 
 def evaluation(
-    session: Session, name: str, cell: Cell, seed: int, dataset: str, run: Mapping[str, Any]
+    session: Session, name: str, cell: Cell, seed: int, dataset: str, run: WeightsRecord
 ) -> Evaluation:
     """Raises ParamsError where the dataset offers no such task."""
     wanted = task_named(name)
@@ -244,7 +245,7 @@ def files_of(wanted: Task, folder: Path, prompts: Sequence[PromptSet]) -> list[P
 def task_key(
     wanted: Task,
     cell: Cell,
-    run: Mapping[str, Any],
+    run: WeightsRecord,
     data: EvaluationData,
     prompts: Sequence[PromptSet],
     statistics: StatisticsConfig,
@@ -254,8 +255,8 @@ def task_key(
     from methods.base import METHODS
 
     return key_of(
-        weights=run["model_sha256"],
-        options=run["options"],
+        weights=run.model_sha256,
+        options=run.options,
         features=data.images.key,
         encoder=data.encoder,
         images=data.identity,
@@ -303,7 +304,7 @@ def save_predictions(
     data: EvaluationData,
     identity: Mapping[str, Any],
     prompts: str,
-    run: Mapping[str, Any],
+    run: WeightsRecord,
 ) -> None:
     """predictions.parquet for the cell's own prompts, predictions-<prompts>.parquet for the others."""
     import pandas as pd
@@ -314,13 +315,13 @@ def save_predictions(
         **identity,
         "protocol": identity["split"],
         "prompt_hash": prompts,
-        "weights_hash": run["model_sha256"],
+        "weights_hash": run.model_sha256,
         "data_hash": hash_value([data.images.key, hash_strings(data.chosen.frame["image_id"])]),
         "precision": str(data.images.local.dtype),
-        "commit": run["commit"],
-        "device": run["device"],
-        "versions": run["versions"],
-        "trained_on": run.get("trained_on"),
+        "commit": run.commit,
+        "device": run.device,
+        "versions": run.versions,
+        "trained_on": run.trained_on,
     }
     frame = pd.concat([ids.reset_index(drop=True), columns], axis=1)
     Predictions(data.chosen.classes, frame, info).save(path)

@@ -48,7 +48,7 @@ def trained(sessions: Sessions, cell: Cell, seed: int) -> tuple[RunRecord, Sessi
     which it is evaluated."""
     session = sessions.of(cell)
     if not session.params.encoders.train.trains:
-        return RunRecord.model_validate(train_one(session, cell, seed)), session
+        return train_one(session, cell, seed), session
     from benchmark.stages.trained_encoders import train_encoders
 
     return train_encoders(session, cell, seed)
@@ -62,7 +62,7 @@ def found(sessions: Sessions, cell: Cell, seed: int) -> list[str]:
     from benchmark.stages.trained_encoders import find_trained
 
     run, own = find_trained(session, cell, seed)
-    return ["all"] if run is None else enter_evaluations(own, cell, seed, run.as_recorded())
+    return ["all"] if run is None else enter_evaluations(own, cell, seed, run)
 
 
 def told(params: Params, cell: Cell) -> str:

@@ -147,7 +147,7 @@ def _carry_out(sessions: Sessions, job: Job) -> JobResult:
 def carry_out_job(sessions: Sessions, cell: Cell, seed: int) -> JobResult:
     """Train and evaluate one seed of one cell under its encoders, or reuse it."""
     run, session = trained(sessions, cell, seed)
-    found = evaluate_cell(session, cell, seed, run.as_recorded())
+    found = evaluate_cell(session, cell, seed, run)
     record_results(session, cell, seed, run, found)
     return JobResult(run.model_sha256, headlines(found))
 

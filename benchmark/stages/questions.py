@@ -55,7 +55,7 @@ def answers(session: Session) -> Answers:
         if not seeds:
             untrained.append(cell.name)
         for seed in seeds:
-            run = read_run(session.project.run(cell.name, seed) / "run.json").as_recorded()
+            run = read_run(session.project.run(cell.name, seed) / "run.json")
             for task in (t for t in (*ASKED, GROUNDING) if t in cell.tasks):
                 for dataset in params.tasks.get(task, TaskSettings()).datasets:
                     rows = evaluate_task(sessions.of(cell), task, cell, seed, dataset, run)

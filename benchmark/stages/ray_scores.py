@@ -8,12 +8,11 @@ and the evaluation finds them: it goes on where it was, whoever computed what.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -39,6 +38,7 @@ from benchmark.stages.ray_stream import (
     taken,
 )
 from benchmark.stages.run import Session
+from benchmark.stages.run_record import WeightsRecord
 from benchmark.stages.versions import versions
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Scoring(Work):
 
 
 def score_ahead(
-    on: OnRay, session: Session, cell: Cell, dataset: str, run: Mapping[str, Any], method: Method
+    on: OnRay, session: Session, cell: Cell, dataset: str, run: WeightsRecord, method: Method
 ) -> None:
     """Encode a set with the encoders of a session and score it against the prompts of its classes on the
     cluster, before `evaluate_task` evaluates it here. Scores nothing where that is done, or where one shard

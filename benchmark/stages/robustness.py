@@ -98,8 +98,8 @@ def _ranked(
         run = find_run(project, cell, seed, there.inputs(cell))
         if run is None:
             return f"{cell.name} seed {seed} is trained under other settings or code"
-        rising += [(cell.method, k)] if run.get("converged") is False else []
-        commits += [run["commit"]] if run.get("commit") else []
+        rising += [(cell.method, k)] if run.converged is False else []
+        commits += [run.commit] if run.commit else []
         for dataset, at in sets.items():
             done = evaluation(there, CLASSIFICATION, cell, seed, dataset, run)
             if done.on_disk() != "rows":

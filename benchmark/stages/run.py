@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from benchmark.core import numerics
 from benchmark.core.files import write_json
@@ -17,6 +17,7 @@ from benchmark.grid.layout import Project
 from benchmark.grid.params import Cell, Params
 from benchmark.stages.evaluation_sets import evaluation_data
 from benchmark.stages.prepare import prepare_dataset, source_of
+from benchmark.stages.run_record import RunRecord
 from benchmark.stages.texts import align_texts, read_named, texts_folder, unanswered
 from benchmark.stages.train import Trainer, train_cell, training_inputs
 
@@ -137,7 +138,7 @@ class Session:
 
 def train_one(
     session: Session, cell: Cell, seed: int, data: TrainingData | None = None, trainer: Trainer | None = None
-) -> dict[str, Any]:
+) -> RunRecord:
     """Train or reuse; returns the run record with what it was trained on.
 
     Where another process trains the same cell and seed, waits for it and reuses its run. data, trainer: in
@@ -152,22 +153,21 @@ def train_one(
     }
     folder = session.project.run(cell.name, seed)
     with session.writing(f"{cell.name} seed {seed}", folder):
-        result = train_cell(
-            session.project, session.params, cell, seed, manifest, data, session.group, trainer
-        )
-        if session.processes.first and not (result.reused and (folder / "source.json").is_file()):
+        done = train_cell(session.project, session.params, cell, seed, manifest, data, session.group, trainer)
+        if session.processes.first and not (done.reused and (folder / "source.json").is_file()):
             write_json(folder / "source.json", source)
-    again = f" again ({', '.join(result.why)} changed)" if result.why else ""
-    verb = "reused" if result.reused else f"trained{again} in {result.seconds:.0f} s"
-    session.say(f"{cell.name} seed {seed}: {verb}, best epoch {result.best_epoch}, {_validated(result.run)}")
-    return {**result.run, **source}
+    run = done.run
+    again = f" again ({', '.join(done.why)} changed)" if done.why else ""
+    verb = "reused" if done.reused else f"trained{again} in {run.seconds:.0f} s"
+    session.say(f"{cell.name} seed {seed}: {verb}, best epoch {run.best_epoch}, {_validated(run)}")
+    return run.model_copy(update={"trained_on": manifest.dataset})
 
 
-def _validated(run: Mapping[str, Any]) -> str:
+def _validated(run: RunRecord) -> str:
     """`validation AUROC 0.8395, not converged (+0.011 in the last quarter)`, or the loss where that chose."""
-    if run.get("val_auroc") is None:
-        return f"validation loss {run['val_loss']:.4f}"
-    said = f"validation AUROC {run['val_auroc']:.4f}"
-    if run.get("converged") is False:
-        said += f", not converged ({run['gain_last_quarter']:+.3f} in the last quarter)"
+    if run.val_auroc is None:
+        return f"validation loss {run.val_loss:.4f}"
+    said = f"validation AUROC {run.val_auroc:.4f}"
+    if run.converged is False:
+        said += f", not converged ({run.gain_last_quarter:+.3f} in the last quarter)"
     return said

@@ -1,4 +1,4 @@
-"""What a training recorded, read from its run.json."""
+"""Weights that evaluations read, and what the training of those made here recorded, from its run.json."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from benchmark.core.errors import DataError
 from benchmark.core.files import read_json
 
 
-class RunRecord(BaseModel):
-    """run.json, as far as evaluations, tables, pages and bundles read it. Fields with a default are those
-    that records of older trainings lack. commit: None where an installed package trained."""
+class WeightsRecord(BaseModel):
+    """The weights of a method, trained here or published. identity: of the training, or of the published
+    files. options: of the method. device, commit, versions: of what trained or loaded them; commit is None
+    for an installed package. trained_on: dataset, or `as published`."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -21,6 +22,16 @@ class RunRecord(BaseModel):
     options: dict[str, Any]
     device: str
     commit: str | None
+    identity: str = ""
+    method: str = ""
+    versions: dict[str, str] = {}
+    trained_on: str | None = None
+
+
+class RunRecord(WeightsRecord):
+    """run.json, as far as evaluations, tables, pages and bundles read it. Fields with a default are those
+    that records of older trainings lack."""
+
     best_epoch: int
     epochs: int
     val_loss: float
@@ -29,13 +40,9 @@ class RunRecord(BaseModel):
     train_images: int
     val_images: int
     parameters_trained: int
-    identity: str = ""
-    method: str = ""
     seed: int | None = None
     steps: int | None = None
     training: dict[str, Any] = {}
-    versions: dict[str, str] = {}
-    trained_on: str | None = None
     selected_by: str | None = None
     val_auroc: float | None = None
     gain_last_quarter: float | None = None
@@ -53,10 +60,6 @@ class RunRecord(BaseModel):
             raise ValueError("neither the commit nor the version of the package that trained")
         return self
 
-    def as_recorded(self) -> dict[str, Any]:
-        """The fields that the record has."""
-        return self.model_dump(exclude_unset=True)
-
     @property
     def code(self) -> str:
         """The commit that trained; of an installed package its version, `v0.1.0`."""
@@ -66,8 +69,13 @@ class RunRecord(BaseModel):
 
 def read_run(path: Path) -> RunRecord:
     """Raises DataError, naming the file and the field, for what is no record of a training."""
+    return run_record(read_json(path), path)
+
+
+def run_record(found: Any, path: Path) -> RunRecord:
+    """`read_run` of what was read from `path`."""
     try:
-        return RunRecord.model_validate(read_json(path))
+        return RunRecord.model_validate(found)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         name = ".".join(map(str, first["loc"]))

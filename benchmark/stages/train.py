@@ -17,6 +17,7 @@ from benchmark.core.tables import Manifest
 from benchmark.grid.layout import Project
 from benchmark.grid.params import Cell, Params
 from benchmark.stages.features import image_store, text_store
+from benchmark.stages.run_record import RunRecord, run_record
 from benchmark.stages.texts import text_provenance, texts_of
 from benchmark.stages.tracking import Tracker
 
@@ -128,25 +129,38 @@ def untrained(cell: Cell, seed: int, data: TrainingData) -> Method:
     return seeded_method(cell.method, cell.options.model_dump(), data.images.width, data.text.width, seed)
 
 
-def find_run(project: Project, cell: Cell, seed: int, data: TrainingData) -> dict[str, Any] | None:
+def find_run(project: Project, cell: Cell, seed: int, data: TrainingData) -> RunRecord | None:
     """The record of the finished run that training this cell now would give; None where there is none, or its
     files are not as it left them."""
-    from benchmark.training.finished import finished_run
+    from benchmark.training.finished import RUN, finished_run
     from benchmark.training.loop import training_key
 
     key = training_key(untrained(cell, seed, data), data, cell.training, seed)
-    return finished_run(project.run(cell.name, seed), key)
+    folder = project.run(cell.name, seed)
+    found = finished_run(folder, key)
+    return None if found is None else run_record(found, folder / RUN)
+
+
+@dataclass(frozen=True)
+class TrainedCell:
+    """reused: a finished run of the same key was found. why: what differed from the run that was there, ()
+    where there was none."""
+
+    run: RunRecord
+    reused: bool
+    why: tuple[str, ...]
 
 
 def train_cell(
     project: Project, params: Params, cell: Cell, seed: int, manifest: Manifest, data: TrainingData,
     group: Group | None = None, trainer: Trainer | None = None,
-) -> TrainingResult:  # fmt: skip
+) -> TrainedCell:  # fmt: skip
     """Train one cell with one seed, or find that a finished run with the same identity is there.
 
     The processes of `group` share each batch. Every run that is trained is an MLflow run. trainer: in place
     of `loop.train`, for encoders that are trained too. Raises ParamsError for options the method lacks.
     """
+    from benchmark.training.finished import HISTORY, MODEL, RUN
     from benchmark.training.loop import train
 
     follower = _Follower(project, cell, seed, manifest)
@@ -158,6 +172,7 @@ def train_cell(
     except BaseException:
         follower.close("FAILED")
         raise
+    run = run_record(result.run, folder / RUN)
     if follower.tracker is not None:
         follower.tracker.parameters(
             {
@@ -166,12 +181,12 @@ def train_cell(
                 "seed": seed,
                 "encoders": params.encoders.model_dump(),
                 "texts": text_provenance(project, cell.texts),
-                "options": result.run["options"],
-                "training": result.run["training"],
+                "options": run.options,
+                "training": run.training,
             }
         )
         numbers = ("val_loss", "seconds", "peak_memory_bytes", "parameters_trained", "best_epoch")
-        follower.tracker.metrics({name: float(result.run[name]) for name in numbers})
+        follower.tracker.metrics({name: float(getattr(run, name)) for name in numbers})
         follower.tracker.dataset(
             manifest.dataset,
             data.key,
@@ -180,7 +195,7 @@ def train_cell(
         )
         follower.tracker.model(
             f"{cell.name}-seed-{seed}",
-            [result.folder / name for name in ("model.safetensors", "run.json", "history.csv")],
+            [folder / name for name in (MODEL, RUN, HISTORY)],
             {
                 "image_pooled": (-1, data.images.width),
                 "image_local": (-1, -1, data.images.width),
@@ -188,9 +203,9 @@ def train_cell(
             },
             (-1, -1),
         )
-        follower.tracker.identify(result.run["identity"])
+        follower.tracker.identify(run.identity)
     follower.close("FINISHED")
-    return result
+    return TrainedCell(run, result.reused, result.why)
 
 
 class _Follower:

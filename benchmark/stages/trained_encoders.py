@@ -22,11 +22,11 @@ from benchmark.grid.params import Cell
 from benchmark.stages.evaluation_sets import evaluation_data
 from benchmark.stages.features import shared_image_encoder, shared_text_encoder
 from benchmark.stages.run import Session, train_one
-from benchmark.stages.run_record import RunRecord
+from benchmark.stages.run_record import RunRecord, run_record
 from benchmark.stages.texts import read_named, texts_folder, texts_of
 from benchmark.stages.train import training_source, untrained
 from benchmark.training.augment import augmentation_of
-from benchmark.training.finished import finished_run
+from benchmark.training.finished import RUN, finished_run
 from benchmark.training.live import PixelStore, SentenceStore
 from benchmark.training.trained_encoders import TrainedEncoders, load_encoder
 
@@ -91,16 +91,17 @@ def train_encoders(session: Session, cell: Cell, seed: int) -> tuple[RunRecord, 
     encoders = trainable_encoders(session.params.encoders, cell.method, seed)
     reads = _reads(session, cell, encoders)
     run = train_one(session, cell, seed, reads.live, reads.train)
-    return RunRecord.model_validate(run), _evaluating(session, cell, seed)
+    return run, _evaluating(session, cell, seed)
 
 
 def find_trained(session: Session, cell: Cell, seed: int) -> tuple[RunRecord | None, Session]:
     """The record of the finished run that training this cell now would give, with the session that evaluates
     it; None where there is none."""
-    run = finished_run(session.project.run(cell.name, seed), encoders_key(session, cell, seed))
-    if run is None:
+    folder = session.project.run(cell.name, seed)
+    found = finished_run(folder, encoders_key(session, cell, seed))
+    if found is None:
         return None, session
-    return RunRecord.model_validate(run), _evaluating(session, cell, seed)
+    return run_record(found, folder / RUN), _evaluating(session, cell, seed)
 
 
 def encoders_key(session: Session, cell: Cell, seed: int) -> Key:

@@ -40,7 +40,7 @@ def transferred(session: Session, datasets: Sequence[str]) -> Answers:
         if not seeds:
             untrained.append(cell.name)
         for seed in seeds:
-            run = read_run(session.project.run(cell.name, seed) / "run.json").as_recorded()
+            run = read_run(session.project.run(cell.name, seed) / "run.json")
             for dataset in datasets:
                 rows = evaluate_task(session, TASK, cell, seed, dataset, run)
                 if rows is None:

@@ -25,6 +25,7 @@ from benchmark.grid.params import cell_named
 from benchmark.grid.params_file import load_params
 from benchmark.prompts.class_prompts import class_prompts
 from benchmark.stages.evaluate import task_key
+from benchmark.stages.run_record import WeightsRecord
 
 IMAGES = 12
 
@@ -153,7 +154,7 @@ def test_editing_what_makes_strata_subgroups_or_metrics_is_another_key(
 ) -> None:
     data, statistics = data_of(manifest(), protocol), StatisticsConfig()
     cell = cell_named(load_params(Path(__file__).parents[2] / "params.yaml"), "clip")
-    run = {"model_sha256": "w", "options": {}}
+    run = WeightsRecord(model_sha256="w", options={}, device="cpu", commit=None)
 
     def keys() -> dict[str, str]:
         return {

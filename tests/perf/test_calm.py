@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from benchmark.stages.run_record import RunRecord
 from perf.calm import CURVES, TRAININGS, added, curve_table, measured, training_table
 
 
@@ -13,9 +14,9 @@ def trainings(values, means="as configured"):
 
 def test_held_out_sentences_stand_beside_the_whole_sets():
     own = [{"dataset": "chexpert", "stratum": s, "value": v} for s, v in (("all", 0.8), ("tail", 0.7))]
-    record = {"val_auroc": 0.83, "val_loss": 5, "best_epoch": 76}
+    record = RunRecord.model_construct(val_auroc=0.83, val_loss=5, best_epoch=76)
     assert measured(own, record) == {"val_auroc": 0.83, "val_loss": 5.0, "chexpert": 0.8}
-    assert measured(own, {**record, "val_auroc": None}) == {"val_loss": 5.0, "chexpert": 0.8}
+    assert measured(own, record.model_copy(update={"val_auroc": None})) == {"val_loss": 5.0, "chexpert": 0.8}
 
 
 def test_a_training_is_replaced_and_others_stay(tmp_path):

@@ -28,7 +28,7 @@ def session(tmp_path, monkeypatch):
         found = "rows" if (cell.name, seed, dataset) in made else None
         return SimpleNamespace(on_disk=lambda: found, files=(Path("metrics"), Path("predictions")))
 
-    monkeypatch.setattr(references, "find_run", lambda *_: {"model_sha256": "0"})
+    monkeypatch.setattr(references, "find_run", lambda *_: "the record")
     monkeypatch.setattr(references, "evaluation", evaluation)
     monkeypatch.setattr(references, "_initial", lambda _, cell, dataset: (tmp_path / "mark", None, []))
     monkeypatch.setattr(references, "is_made", lambda *_: False)

@@ -32,6 +32,7 @@ from benchmark.stages.own_encoders import Sessions
 from benchmark.stages.pool import ABLATIONS, MAIN, jobs_of
 from benchmark.stages.prepare import manifest_key, source_of, twin_key
 from benchmark.stages.run import Session
+from benchmark.stages.run_record import WeightsRecord
 from benchmark.stages.texts import texts_key
 from benchmark.stages.train import untrained
 from benchmark.stages.trained_encoders import encoders_key
@@ -354,7 +355,8 @@ def keys_of(project: Project):
             trains = session.params.encoders.train.trains
             key = encoders_key(session, cell, 0) if trains else training_key(method, data, cell.training, 0)
             made[name] = key.digest
-            run = {"model_sha256": made[name], "options": method.config.model_dump(mode="json")}
+            options = method.config.model_dump(mode="json")
+            run = WeightsRecord(model_sha256=made[name], options=options, device="cpu", commit=None)
             wanted = evaluation(session, "classification", cell, 0, EVALUATE, run)
             made[f"{name} on {EVALUATE}"] = wanted.key.digest
             if name == "clip-main":

@@ -108,6 +108,7 @@ def test_a_method_without_maps_has_no_row_and_a_set_without_boxes_is_an_error(ta
     from benchmark.stages.evaluate import evaluate_task
     from benchmark.stages.evaluation_sets import task_data
     from benchmark.stages.run import Session
+    from benchmark.stages.run_record import WeightsRecord
     from methods.base import build
 
     project = Project(task_project)
@@ -115,7 +116,7 @@ def test_a_method_without_maps_has_no_row_and_a_set_without_boxes_is_an_error(ta
     session = Session(project, params, lambda line: None)
     width = task_data(session, task_named("grounding"), "chestxdet10").images.width
     method = build("clip", {"image_pool": "pooled+mean", "width": 8}, width, 384)
-    run = {"model_sha256": "x", "options": {}, "identity": "x" * 16}
+    run = WeightsRecord(model_sha256="x", options={}, device="cpu", commit=None)
     cell = main_cell(params, "clip").model_copy(update={"name": "clip-pooled"})
     for name, dataset in (("grounding", "chestxdet10"), ("segmentation", "siim_pneumothorax")):
         assert evaluate_task(session, name, cell, 0, dataset, run, method) is None
