@@ -54,7 +54,7 @@ class Subject:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CheckResult:
     """One check of a method. reason: empty where it holds."""
 
     check: str
@@ -66,7 +66,7 @@ class Outcome:
         return not self.reason
 
 
-def check_method(name: str, options: Mapping[str, Any] | None = None) -> list[Outcome]:
+def check_method(name: str, options: Mapping[str, Any] | None = None) -> list[CheckResult]:
     """Every check on one method, none of which stops another.
 
     Raises UnknownName, ParamsError for wrong options, and BenchError where the method cannot be imported.
@@ -82,7 +82,7 @@ def check_method(name: str, options: Mapping[str, Any] | None = None) -> list[Ou
             reason = str(broken)
         except Exception as error:  # whatever the method raises is its answer to this check
             reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        outcomes.append(Outcome(check.__name__, (check.__doc__ or "").split("\n")[0], reason))
+        outcomes.append(CheckResult(check.__name__, (check.__doc__ or "").split("\n")[0], reason))
     return outcomes
 
 

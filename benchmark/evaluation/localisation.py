@@ -134,7 +134,7 @@ def overlap(predicted: np.ndarray, truth: np.ndarray) -> float:
 
 
 @dataclass(frozen=True)
-class Measured:
+class LocalisationMetrics:
     """One map against one mask. hit: by the official rule. chance: share of the image that the mask covers.
     cnr: None where one side of it was not seen. iou, dice: at the map's own best threshold, which no
     threshold chosen elsewhere passes; iou_fixed, dice_fixed: at RadZero's fixed one."""
@@ -148,7 +148,7 @@ class Measured:
     dice_fixed: float
 
 
-def measured(pixels: np.ndarray, truth: np.ndarray, attention: bool) -> Measured:
+def measured(pixels: np.ndarray, truth: np.ndarray, attention: bool) -> LocalisationMetrics:
     """pixels, truth: (height, width); truth bool, with at least one pixel."""
     x, y = highest_point(pixels)
     flat, inside = pixels.reshape(-1), truth.reshape(-1)
@@ -158,7 +158,7 @@ def measured(pixels: np.ndarray, truth: np.ndarray, attention: bool) -> Measured
     fixed = 2 * int((inside & (shown >= FINDINGS)).sum())
     fixed_dice = fixed / (int((shown >= FINDINGS).sum()) + int(inside.sum()))
     cnr = contrast_to_noise(flat, inside)
-    return Measured(
+    return LocalisationMetrics(
         bool(truth[y, x]),
         float(truth.mean()),
         None if np.isnan(cnr) else cnr,

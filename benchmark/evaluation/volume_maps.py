@@ -15,7 +15,7 @@ import numpy as np
 from benchmark.data.volume_grid import Volume
 from benchmark.data.volume_steps import VolumeSteps
 from benchmark.evaluation.grounding import UNSEEN
-from benchmark.evaluation.localisation import Measured, measured
+from benchmark.evaluation.localisation import LocalisationMetrics, measured
 from benchmark.evaluation.volume_masks import DrawnMasks
 
 Places = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -107,7 +107,7 @@ def drawn_lesion(
 
 def measured_volume(
     tokens: np.ndarray, places: Sequence[np.ndarray], lesion: Drawn, attention: bool
-) -> Measured:
+) -> LocalisationMetrics:
     """Whether the lesion touches the highest token, and the share of tokens that it touches, as the task
     `volume_grounding` counts; CNR, IoU and Dice over voxels."""
     voxels = sample(tokens, places)

@@ -38,7 +38,7 @@ READ = ("methods.", "benchmark.evaluation.tasks.")
 TORCH = "torch"
 
 
-class Unreadable(Exception):
+class NeedsImport(Exception):
     """A declaration that needs what only an import gives."""
 
 
@@ -113,7 +113,7 @@ class _Declarations:
     def __init__(self, module: str) -> None:
         spec = importlib.util.find_spec(module)
         if spec is None or spec.origin is None:
-            raise Unreadable(module)
+            raise NeedsImport(module)
         tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"), spec.origin)
         self.doc = ast.get_docstring(tree)
         self._module = module
@@ -130,17 +130,17 @@ class _Declarations:
                 ast.unparse, own.decorator_list
             ):
                 return self.value(own.name)
-        raise Unreadable(name)
+        raise NeedsImport(name)
 
     def value(self, name: str) -> Any:
         """What a name of the module stands for."""
         if name not in self._values:
             if name in self._running or name not in self._statements:
-                raise Unreadable(f"{self._module}: {name}")
+                raise NeedsImport(f"{self._module}: {name}")
             self._running.add(name)
             statement = self._statements[name]
             if TORCH in _roots(statement):
-                raise Unreadable(f"{self._module}: {name}")
+                raise NeedsImport(f"{self._module}: {name}")
             if isinstance(statement, ast.ImportFrom):
                 self._values[name] = _imported(statement, name)
             else:
@@ -178,10 +178,10 @@ class _Declarations:
 
 
 def _bound(statement: ast.stmt) -> list[str]:
-    """The names that a statement at the top of a module binds. Raises Unreadable for one that does more than
+    """The names that a statement at the top of a module binds. Raises NeedsImport for one that does more than
     declare, and for an import that would fail."""
     if any(importlib.util.find_spec(root) is None for root in _roots(statement)):
-        raise Unreadable(ast.unparse(statement))
+        raise NeedsImport(ast.unparse(statement))
     match statement:
         case ast.Import(names) | ast.ImportFrom(names=names, level=0):
             return [alias.asname or alias.name.partition(".")[0] for alias in names]
@@ -193,7 +193,7 @@ def _bound(statement: ast.stmt) -> list[str]:
             return [name]
         case ast.Expr(ast.Constant(str())) | ast.If(test=ast.Name("TYPE_CHECKING")):
             return []
-    raise Unreadable(ast.unparse(statement))
+    raise NeedsImport(ast.unparse(statement))
 
 
 def _roots(statement: ast.stmt | None) -> list[str]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmark.core.cells import is_blank
 from benchmark.core.errors import BenchError, DataError, UnknownName
-from benchmark.evaluation.localisation import Measured, measured
+from benchmark.evaluation.localisation import LocalisationMetrics, measured
 from benchmark.grid.layout import Project, source_name
 from benchmark.grid.params import Params, cell_named, encoders_of
 from benchmark.stages.features import (
@@ -64,7 +64,7 @@ class Looked:
     pixels: np.ndarray
     grey: np.ndarray
     known: KnownPlace | None
-    measures: Measured | None
+    measures: LocalisationMetrics | None
 
 
 def trained_model(project: Project, params: Params, name: str, seed: int | None) -> Model:

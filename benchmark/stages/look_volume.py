@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from benchmark.core.tables import Manifest
     from benchmark.data.volume_grid import Volume
     from benchmark.encoders.volume_encoder import VolumeEncoder
-    from benchmark.evaluation.localisation import Measured
+    from benchmark.evaluation.localisation import LocalisationMetrics
     from benchmark.evaluation.volume_maps import Drawn, Places
 
 
@@ -37,7 +37,7 @@ class LookedVolume:
     places: Places
     volume: Volume
     known: KnownPlace | None
-    measures: Measured | None
+    measures: LocalisationMetrics | None
 
 
 def is_volume(image: Path) -> bool:

@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmark.prompts.lexicon import load_lexicon
 from benchmark.twins.case import Finding, Side
-from benchmark.twins.catalogue import Concept, catalogue
+from benchmark.twins.catalogue import TwinConcept, catalogue
 from benchmark.twins.population import PSEUDO, Visit, detail, findings_of, generator, visits
 from benchmark.twins.render import render
 from benchmark.twins.sites import Site, site
@@ -157,7 +157,7 @@ def _background(visit: Visit, place: Site, seed: int) -> tuple[Finding, ...]:
     return tuple(f for f in findings_of(visit, place, seed) if f.concept not in PSEUDO)
 
 
-def _may_add(concept: Concept, visit: Visit, own: Sequence[Finding]) -> bool:
+def _may_add(concept: TwinConcept, visit: Visit, own: Sequence[Finding]) -> bool:
     patient, lexicon = visit.patient, load_lexicon()
     if concept.sex not in (None, patient.sex) or not concept.age[0] <= patient.age <= concept.age[1]:
         return False
@@ -170,7 +170,7 @@ def _may_add(concept: Concept, visit: Visit, own: Sequence[Finding]) -> bool:
     return True
 
 
-def _finding(concept: Concept, patient: int, seed: int) -> Finding:
+def _finding(concept: TwinConcept, patient: int, seed: int) -> Finding:
     """The finding that a patient gets, on alternate sides where it may lie on either."""
     found = detail(concept, generator(seed, "counterfactual", concept.id, patient))
     if {"left", "right"} <= set(concept.sides):

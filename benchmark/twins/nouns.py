@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmark.twins.case import Finding
-from benchmark.twins.catalogue import Concept
+from benchmark.twins.catalogue import TwinConcept
 from benchmark.twins.phrases import LOCATED
 
 _INTERRUPTION = re.compile(r"\s+")
@@ -35,7 +35,7 @@ class NounPhrase:
         return tidy(text)
 
 
-def noun_phrase(concept: Concept, finding: Finding, rng: np.random.Generator) -> NounPhrase:
+def noun_phrase(concept: TwinConcept, finding: Finding, rng: np.random.Generator) -> NounPhrase:
     """What the finding is called, with its severity, side and place, and agreement of number."""
     name = concept.names[min(int(rng.exponential(1.1)), len(concept.names) - 1)]
     front, behind = [], ""

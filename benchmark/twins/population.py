@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmark.core.hashing import derive_seed
 from benchmark.twins.case import Finding, TwinPatient
-from benchmark.twins.catalogue import REFERENCE_IMAGES, Concept, catalogue
+from benchmark.twins.catalogue import REFERENCE_IMAGES, TwinConcept, catalogue
 from benchmark.twins.sites import Site
 
 PSEUDO = ("unchanged", "suboptimal study")
@@ -57,7 +57,7 @@ def visits(site: Site, images: int, seed: int) -> Iterator[Visit]:
 
 
 @lru_cache(maxsize=32)
-def _rates(site_json: str) -> tuple[tuple[Concept, float], ...]:
+def _rates(site_json: str) -> tuple[tuple[TwinConcept, float], ...]:
     """Probability of each concept on its own in a patient who is not healthy, partners' share taken off.
 
     Findings that stay come first, so that no passing one can displace them.
@@ -78,7 +78,7 @@ def _rates(site_json: str) -> tuple[tuple[Concept, float], ...]:
     )
 
 
-def _eligible(concept: Concept, site: Site) -> float:
+def _eligible(concept: TwinConcept, site: Site) -> float:
     """Mean over the site's patients of the factor by which sex, age and frailty scale a concept's chance."""
     ages = np.arange(1, 98)
     weights = np.exp(-0.5 * ((ages - site.age[0]) / site.age[1]) ** 2)
@@ -88,7 +88,7 @@ def _eligible(concept: Concept, site: Site) -> float:
     return max(float((weights * factor).sum() / weights.sum()) * shares[concept.sex], 0.05)
 
 
-def _target(concept: Concept, site: Site) -> float:
+def _target(concept: TwinConcept, site: Site) -> float:
     """Share of visits with the concept that the site aims at."""
     if concept.id in site.share:
         return site.share[concept.id]
@@ -130,7 +130,7 @@ def findings_of(visit: Visit, site: Site, seed: int) -> tuple[Finding, ...]:
 
 
 def _add(
-    chosen: dict[str, Finding], concept: Concept, rng: np.random.Generator, patient: TwinPatient
+    chosen: dict[str, Finding], concept: TwinConcept, rng: np.random.Generator, patient: TwinPatient
 ) -> None:
     concepts = catalogue()
     if concept.id in chosen or any(c in chosen for c in concept.excludes):
@@ -143,7 +143,7 @@ def _add(
             _add(chosen, concepts[partner], rng, patient)
 
 
-def detail(concept: Concept, rng: np.random.Generator) -> Finding:
+def detail(concept: TwinConcept, rng: np.random.Generator) -> Finding:
     """A finding of this concept with side, place and severity by lot."""
     sides, weights = list(concept.sides), np.array(list(concept.sides.values()))
     side = sides[rng.choice(len(sides), p=weights / weights.sum())] if sides else None
@@ -155,7 +155,7 @@ def detail(concept: Concept, rng: np.random.Generator) -> Finding:
     return Finding(concept.id, "present", side, place, severity)
 
 
-def _allowed(concept: Concept, patient: TwinPatient) -> bool:
+def _allowed(concept: TwinConcept, patient: TwinPatient) -> bool:
     return concept.age[0] <= patient.age <= concept.age[1] and concept.sex in (None, patient.sex)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmark.prompts.lexicon import load_lexicon
 from benchmark.twins.case import Finding, Sentence
-from benchmark.twins.catalogue import Concept, catalogue
+from benchmark.twins.catalogue import TwinConcept, catalogue
 from benchmark.twins.nouns import noun_phrase, tidy, upper
 from benchmark.twins.phrases import (
     ABSENT_ONE,
@@ -139,7 +139,7 @@ def _as_told(finding: Finding, rng: np.random.Generator) -> Finding:
     )
 
 
-def _own_phrase(concept: Concept, finding: Finding, rng: np.random.Generator) -> Sentence:
+def _own_phrase(concept: TwinConcept, finding: Finding, rng: np.random.Generator) -> Sentence:
     phrase = concept.phrases[rng.integers(len(concept.phrases))]
     used = {key for key in ("side", "place", "severity") if "{" + key + "}" in phrase}
     text = phrase.format(
@@ -208,7 +208,7 @@ def _denials(drawn: set[str], site: Site, rng: np.random.Generator, few: bool) -
     return out
 
 
-def _denied_name(concept: Concept, rng: np.random.Generator) -> str:
+def _denied_name(concept: TwinConcept, rng: np.random.Generator) -> str:
     names = [n for n in concept.names if not n.startswith("findings")]
     return names[min(int(rng.exponential(0.5)), len(names) - 1)]
 
@@ -230,7 +230,7 @@ def _false_alarm(findings: Sequence[Finding], site: Site, rng: np.random.Generat
 def _conclude(
     told: Sequence[Finding],
     findings: Sequence[Finding],
-    concepts: dict[str, Concept],
+    concepts: dict[str, TwinConcept],
     visit: Visit,
     site: Site,
     rng: np.random.Generator,

@@ -15,7 +15,7 @@ from benchmark.core.tables import write_table
 from benchmark.data.volume_grid import Volume
 from benchmark.data.volume_steps import VolumeSteps, apply_steps
 from benchmark.evaluation.tasks.brgsa_rules import DRAWS, draws, rule_values
-from benchmark.evaluation.tasks.reconstructions import Scored, mean_of_scan
+from benchmark.evaluation.tasks.reconstructions import ScanScores, mean_of_scan
 from benchmark.evaluation.tasks.volume_grounding import hits
 from benchmark.evaluation.tasks.volume_retrieval import label_overlap, overlap_rows
 from benchmark.evaluation.volume_masks import OUTSIDE, DrawnMasks, cells_of_voxels
@@ -152,7 +152,7 @@ def test_the_plane_keeps_what_two_axes_hold():
 
 def test_a_scan_of_several_reconstructions_is_the_mean_of_their_scores():
     """Scans b and a of one patient, b of three volumes whose first is not the first row, and c alone."""
-    known = Scored(
+    known = ScanScores(
         scores=np.array([[3.0, 0.0], [1.0, 8.0], [5.0, 1.0], [2.0, 2.0], [7.0, 7.0]]),
         labels=np.array([[1, 0], [0, 1], [1, 0], [1, 0], [0, 0]]),
         patients=np.array(["p", "p", "p", "p", "q"]),

@@ -10,7 +10,7 @@ import pytest
 from benchmark.core.errors import BenchError, ParamsError
 from benchmark.core.tasks import TASKS
 from benchmark.grid import declared as module
-from benchmark.grid.declared import Unreadable, _Declarations, _read, configure, declared, task_settings
+from benchmark.grid.declared import NeedsImport, _Declarations, _read, configure, declared, task_settings
 from methods.base import METHODS
 
 LOOKS = ("name", "title", "order", "marker", "dash", "colour", "MAP_IS_ATTENTION", "__doc__", "__module__")
@@ -47,10 +47,10 @@ def test_what_importing_would_say_is_said(monkeypatch, tmp_path) -> None:
         ("import no_such_package\n", "raise RuntimeError\n", "for x in 'a':\n    y = x\n")
     ):
         (tmp_path / f"declared_{number}.py").write_text(text)
-        with pytest.raises(Unreadable):
+        with pytest.raises(NeedsImport):
             _Declarations(f"declared_{number}")
     (tmp_path / "declared_9.py").write_text("import torch\nX = torch.zeros(1)\nclass A:\n    x = X\n")
-    with pytest.raises(Unreadable):
+    with pytest.raises(NeedsImport):
         _Declarations("declared_9").value("A")
     monkeypatch.setattr(module, "_read", lambda name: 1 / 0)
     assert declared("clip") is METHODS.get("clip")

@@ -53,7 +53,7 @@ class Reconstructions(Task):
         if given.helper:
             return None
         scans = frame["study_id"].to_numpy()
-        known = Scored(scores.astype(np.float64), every.chosen.labels, every.chosen.patients, scans)
+        known = ScanScores(scores.astype(np.float64), every.chosen.labels, every.chosen.patients, scans)
         first = frame[FIRST].fillna(False).to_numpy(dtype=bool)
         found = []
         for rule, own in (
@@ -81,7 +81,7 @@ class Reconstructions(Task):
 
 
 @dataclass(frozen=True)
-class Scored:
+class ScanScores:
     """scores: (N, C). labels: (N, C). patients, scans: (N,) ids of each row."""
 
     scores: np.ndarray
@@ -89,11 +89,11 @@ class Scored:
     patients: np.ndarray
     scans: np.ndarray
 
-    def at(self, rows: np.ndarray) -> Scored:
-        return Scored(self.scores[rows], self.labels[rows], self.patients[rows], self.scans[rows])
+    def at(self, rows: np.ndarray) -> ScanScores:
+        return ScanScores(self.scores[rows], self.labels[rows], self.patients[rows], self.scans[rows])
 
 
-def mean_of_scan(known: Scored, first: np.ndarray) -> Scored:
+def mean_of_scan(known: ScanScores, first: np.ndarray) -> ScanScores:
     """One row a scan: the mean score of its reconstructions, with labels and patient of the first.
 
     first: (N,) bool, true in one row of each scan.

@@ -73,7 +73,7 @@ class Retrieval(Task):
 
 
 @dataclass(frozen=True)
-class Pairs:
+class ImageTextPairs:
     """images: (I,) rows of the evaluation set. partner: (I,) index of each one's text. texts: distinct
     reports."""
 
@@ -82,7 +82,7 @@ class Pairs:
     texts: tuple[str, ...]
 
 
-def pairs_of(data: EvaluationData, most: int) -> Pairs:
+def pairs_of(data: EvaluationData, most: int) -> ImageTextPairs:
     """One image and its report of each study, frontal where there is one; at most `most` studies, chosen by a
     hash of their id. Studies without a report are left out."""
     frame, texts = data.chosen.frame, data.reports
@@ -96,7 +96,9 @@ def pairs_of(data: EvaluationData, most: int) -> Pairs:
     rows = np.array(sorted(first[study] for study in chosen), dtype=np.int64)
     distinct = list(dict.fromkeys(texts[row][0] for row in rows))
     place = {text: k for k, text in enumerate(distinct)}
-    return Pairs(rows, np.array([place[texts[row][0]] for row in rows], dtype=np.int64), tuple(distinct))
+    return ImageTextPairs(
+        rows, np.array([place[texts[row][0]] for row in rows], dtype=np.int64), tuple(distinct)
+    )
 
 
 def recall_rows(scores: np.ndarray, partner: np.ndarray, patients: np.ndarray, level: float) -> Rows:

@@ -17,7 +17,7 @@ REFERENCE_IMAGES = 39053
 """Size of PadChest's manually labelled subset, the denominator of `images`."""
 
 
-class Concept(BaseModel, frozen=True, extra="forbid"):
+class TwinConcept(BaseModel, frozen=True, extra="forbid"):
     """One concept.
 
     draw: drawing steps (painter or reshaper → options), in order; empty for a statement without a picture.
@@ -49,16 +49,16 @@ class Concept(BaseModel, frozen=True, extra="forbid"):
 
 
 @lru_cache(maxsize=1)
-def catalogue() -> dict[str, Concept]:
+def catalogue() -> dict[str, TwinConcept]:
     """All concepts by id. Raises ParamsError naming file and concept where an entry is malformed."""
-    concepts: dict[str, Concept] = {}
+    concepts: dict[str, TwinConcept] = {}
     for name in FILES:
         path = Path(__file__).parent / f"{name}.yaml"
         for key, value in yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader).items():
             if key in concepts:
                 raise ParamsError(f"{path.name}: '{key}' is listed twice; remove one of the two.")
             try:
-                concepts[key] = Concept(id=key, **value)
+                concepts[key] = TwinConcept(id=key, **value)
             except ValidationError as error:
                 first = error.errors()[0]
                 raise ParamsError(f"{path.name}: '{key}', {first['loc']}: {first['msg']}.") from None
@@ -71,7 +71,7 @@ def catalogue() -> dict[str, Concept]:
     return concepts
 
 
-def strength(concept: Concept, severity: str | None) -> float:
+def strength(concept: TwinConcept, severity: str | None) -> float:
     """0.65 for the mildest to 1.4 for the gravest severity, 1 where none is graded."""
     graded = concept.severities
     if severity is None or len(graded) < 2:
@@ -79,7 +79,7 @@ def strength(concept: Concept, severity: str | None) -> float:
     return 0.65 + 0.75 * graded.index(severity) / (len(graded) - 1)
 
 
-def lesion_scale(concept: Concept, severity: str | None, lot: float) -> float:
+def lesion_scale(concept: TwinConcept, severity: str | None, lot: float) -> float:
     """Factor of a lesion's length from a standard normal lot and, where it is graded, its severity.
 
     Half of the variance of a graded lesion follows the grade, so that a large one is larger than a small one

@@ -102,7 +102,7 @@ def build_ct_twin(
         tree = staging / "tree"
         tree.mkdir()
         with zipfile.ZipFile(staging / "masks.zip", "w", zipfile.ZIP_DEFLATED, compresslevel=6) as masks:
-            log = _Truth(masks)
+            log = _ScanTruth(masks)
             rng = generator(seed, site.people.name, "writer")
             scans = log.watch(generate(dataset, spec, seed, workers))
             ids = writer(tree, scans, card or load_card(dataset), rng)
@@ -122,7 +122,7 @@ def build_ct_twin(
     )  # fmt: skip
 
 
-class _Truth:
+class _ScanTruth:
     """Rows of what is drawn and what is said, gathered while a writer consumes the scans."""
 
     def __init__(self, masks: zipfile.ZipFile) -> None:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from benchmark.core.errors import ParamsError, UnknownName
 from benchmark.twins.case import Finding, TwinPatient
-from benchmark.twins.catalogue import Concept
+from benchmark.twins.catalogue import TwinConcept
 from benchmark.twins.population import Visit, detail, generator
 from benchmark.twins.sites import Site
 
@@ -62,13 +62,13 @@ def ct_site(name: str) -> CTSite:
 
 
 @lru_cache(maxsize=1)
-def catalogue() -> dict[str, Concept]:
+def catalogue() -> dict[str, TwinConcept]:
     """All findings by id. Raises ParamsError where an entry is malformed."""
     path = Path(__file__).with_name("catalogue.yaml")
-    concepts: dict[str, Concept] = {}
+    concepts: dict[str, TwinConcept] = {}
     for key, value in yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader).items():
         try:
-            concepts[key] = Concept(id=key, es="", **value)
+            concepts[key] = TwinConcept(id=key, es="", **value)
         except ValidationError as error:
             first = error.errors()[0]
             raise ParamsError(f"{path.name}: '{key}', {first['loc']}: {first['msg']}.") from None
@@ -91,7 +91,7 @@ def findings_of(visit: Visit, site: CTSite, seed: int) -> tuple[Finding, ...]:
     return tuple(chosen.values())
 
 
-def _chance(concept: Concept, patient: TwinPatient, site: CTSite) -> float:
+def _chance(concept: TwinConcept, patient: TwinPatient, site: CTSite) -> float:
     mean, deviation = site.people.age
     share = max(concept.images / REFERENCE_SCANS, site.floor) / (1 - site.people.healthy)
     if not concept.stays:
@@ -101,7 +101,7 @@ def _chance(concept: Concept, patient: TwinPatient, site: CTSite) -> float:
 
 
 def _add(
-    chosen: dict[str, Finding], concept: Concept, rng: np.random.Generator, patient: TwinPatient
+    chosen: dict[str, Finding], concept: TwinConcept, rng: np.random.Generator, patient: TwinPatient
 ) -> None:
     if concept.id in chosen or not concept.age[0] <= patient.age <= concept.age[1]:
         return

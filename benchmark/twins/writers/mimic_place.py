@@ -12,7 +12,7 @@ BLOCKS = {"ms_cxr": 3_000_000, "cxr_lt": 6_000_000, "cxr_align": 9_000_000}
 """Patients of the borrowing twins are other ones than those of the MIMIC-CXR twin and get other numbers."""
 
 
-class Place(NamedTuple):
+class MimicIds(NamedTuple):
     dicom: str
     subject: str
     study: str
@@ -22,8 +22,8 @@ class Place(NamedTuple):
         return f"files/p{self.subject[:2]}/p{self.subject}/s{self.study}/{self.dicom}.jpg"
 
 
-def place(dataset: str, study: TwinStudy, image: TwinImage) -> Place:
+def place(dataset: str, study: TwinStudy, image: TwinImage) -> MimicIds:
     block = BLOCKS[dataset]
     patient = replace(study.patient, number=study.patient.number + block)
     moved = replace(study, patient=patient, number=study.number + block)
-    return Place(dicom_id(replace(image, number=image.number + block)), subject_id(moved), study_id(moved))
+    return MimicIds(dicom_id(replace(image, number=image.number + block)), subject_id(moved), study_id(moved))
