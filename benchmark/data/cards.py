@@ -27,6 +27,7 @@ from pydantic import (
 from benchmark.core.errors import CardError, UnknownName, closest
 from benchmark.core.located import Located, read_located
 from benchmark.core.tasks import CLASSIFICATION, check_task
+from benchmark.data.table_options import TableOptions
 
 Policy = Literal["positive", "negative", "ignore"]
 View = Literal["PA", "AP", "L", "frontal"]
@@ -132,48 +133,6 @@ class LabelRule(_Frozen):
 
     match: Literal["substring", "exact"]
     terms: dict[str, tuple[str, ...]]
-
-
-class LabelColumns(_Frozen):
-    """One numeric column a class: 1, 0, -1, blank. columns: class → column, where they differ."""
-
-    kind: Literal["columns"] = "columns"
-    columns: dict[str, str] = {}
-
-
-class LabelList(_Frozen):
-    """One column with the names of the present classes: joined with `separator` (none given: `|` or `;`), or
-    a list as Python, JSON or numpy print it."""
-
-    kind: Literal["list"] = "list"
-    column: str
-    separator: str | None = Field(None, min_length=1)
-    normal: tuple[str, ...] = ()
-    """Names that say that nothing was found."""
-
-
-class TableOptions(_Frozen):
-    """For the generic reader: one CSV with an image column and labels. Values are column names."""
-
-    file: str
-    delimiter: str = ","
-    encoding: str = "utf-8-sig"
-    folder: str = ""
-    """Folder of the images below the data root."""
-    suffix: str = ""
-    """Added to the image column where the file names lack it, e.g. `.png`."""
-    image: str
-    patient: str | None = None
-    study: str | None = None
-    view: str | None = None
-    split: str | None = None
-    report: str | None = None
-    sex: str | None = None
-    age: str | None = None
-    site: str | None = None
-    split_names: dict[str, str] = {}
-    """Value in the file → train, validate or test, where they differ."""
-    labels: LabelColumns | LabelList = Field(discriminator="kind")
 
 
 class ClassPrompt(_Frozen):

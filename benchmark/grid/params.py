@@ -11,13 +11,12 @@ from pydantic import (
     PositiveInt,
     SerializeAsAny,
     SerializerFunctionWrapHandler,
-    ValidationInfo,
     field_validator,
     model_serializer,
     model_validator,
 )
 
-from benchmark.core.errors import ParamsError, UnknownName, closest
+from benchmark.core.errors import ParamsError, closest
 from benchmark.core.numerics import Numerics
 from benchmark.core.settings import (
     EQUAL_BUDGET,
@@ -30,15 +29,16 @@ from benchmark.core.settings import (
     train_config,
 )
 from benchmark.core.shapley import subsets
-from benchmark.core.tasks import TaskSettings, check_task
+from benchmark.core.tasks import TaskSettings
 from benchmark.core.validation import complaint_at
 from benchmark.data.cards import View, load_card
+from benchmark.grid.cell_params import CellParams, Labels, MethodChanges, Seed
 from benchmark.grid.declared import configure, declared, task_settings
 from benchmark.grid.encoder_params import EncoderChanges, EncoderParams
 from benchmark.grid.parts import OF_ENCODERS
 from benchmark.grid.robustness import RobustnessParams
 from benchmark.grid.strict import Strict
-from benchmark.prompts.settings import PromptParams, Style, TextChanges, TextParams
+from benchmark.prompts.settings import PromptParams, TextParams
 from benchmark.twins.ct.catalogue import DEFAULT_VOLUMES
 from benchmark.twins.ct.catalogue import SITES as CT_SITES
 
@@ -46,10 +46,6 @@ FLOOR = "floor"
 """The `table` of cells that stand below the methods of the main tables, and are run with them."""
 TRAINED_ELSEWHERE = ("official", "model")
 """Variants of cells whose weights were not trained here."""
-Labels = Literal["concepts", "chexpert14"]
-LARGEST_SEED = 2**32 - 1
-"""What NumPy's legacy generator takes, the smallest bound of all that are seeded."""
-Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
 
 
 class DataParams(Strict):
@@ -92,15 +88,6 @@ class PromptAblation(Strict):
     prompts: tuple[PromptParams, ...] = ()
 
 
-def registered(method: str) -> str:
-    """The name of a registered method. Raises ValidationError with the nearest name."""
-    try:
-        declared(method)
-    except UnknownName as error:
-        raise complaint_at((), str(error), method) from None
-    return method
-
-
 def _refuse_fine_tuning(training: TrainConfig) -> TrainConfig:
     for name in FINE_TUNING:
         if getattr(training, name) is not None:
@@ -115,82 +102,11 @@ FrozenTraining = Annotated[TrainConfig, AfterValidator(_refuse_fine_tuning)]
 """Settings of a training on volumes, whose encoders are frozen; what would change nothing is refused."""
 
 
-class MethodChanges(Strict):
-    """What is changed of a method: options of its own Config, fields of the training recipe, its encoders,
-    which on CT volumes are the shared ones all the same."""
-
-    method: str = Field(description="a registered method; under `method` it is the key")
-    options: SerializeAsAny[MethodConfig] = Field(default={}, validate_default=True)
-    training: TrainConfig = TrainConfig()
-    encoders: EncoderChanges = EncoderChanges()
-    labels: Labels = Field(
-        default="concepts",
-        description="what MedCLIP's targets compare: every finding that the training texts state, or the 14 "
-        "columns of CheXpert, as upstream",
-    )
-
-    @field_validator("labels")
-    @classmethod
-    def _are_compared(cls, labels: Labels, info: ValidationInfo) -> Labels:
-        method = info.data.get("method")
-        if labels == "concepts" or method in (None, "medclip"):
-            return labels
-        from methods.base import METHODS
-        from methods.medclip import MedCLIP
-
-        if not issubclass(METHODS.get(method), MedCLIP):
-            raise ValueError(f"acts on MedCLIP's targets; {method} compares no labels. Leave it out")
-        return labels
-
-    @field_validator("method")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        return registered(name)
-
-    @field_validator("options", mode="before")
-    @classmethod
-    def _of_the_method(cls, options: Any, info: ValidationInfo) -> Any:
-        if "method" not in info.data:
-            return MethodConfig()
-        given = set_fields(options) if isinstance(options, MethodConfig) else options
-        return declared(info.data["method"]).Config.model_validate(given)
-
-
 class TuningParams(Strict):
     """The search that chose `method.<name>`: the same number of trials in the same space for every method."""
 
     trials: PositiveInt = 6
     seed: Seed = 0
-
-
-class CellParams(MethodChanges):
-    """One ablation cell: a method with something changed. Unset fields are those of its main cell."""
-
-    table: str = Field(description="the ablation table this cell belongs to")
-    label: str = Field(description="how the table names the row")
-    texts: TextChanges = TextChanges()
-    evaluate: tuple[str, ...] | None = None
-    tasks: tuple[str, ...] = Field(
-        (), description="tasks of `tasks` it is evaluated on beside classification"
-    )
-    seeds: tuple[Seed, ...] | None = Field(None, min_length=1, description="unset: those of the grid")
-    more_prompts: tuple[Style, ...] | None = Field(
-        None,
-        description="styles of prompt_ablation it is evaluated with; unset: all in prompt_alignment, or none",
-    )
-
-    @field_validator("tasks")
-    @classmethod
-    def _known_tasks(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        for name in names:
-            check_task(name)
-        return names
-
-    def covers(self, prompts: PromptParams) -> bool:
-        """Whether the cell is evaluated with these prompts of the prompt ablation too."""
-        if self.more_prompts is None:
-            return self.table == "prompt_alignment"
-        return prompts.style in self.more_prompts
 
 
 class VolumeParams(Strict):

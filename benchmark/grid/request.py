@@ -11,10 +11,11 @@ from benchmark.core.errors import BenchError, ParamsError
 from benchmark.core.hashing import hash_value
 from benchmark.core.settings import ENGINE, train_config
 from benchmark.core.tasks import CLASSIFICATION, TaskSettings
+from benchmark.grid.cell_params import LARGEST_SEED
 from benchmark.grid.declared import configure, declared, declared_task
 from benchmark.grid.layout import Project
 from benchmark.grid.modality import for_datasets, modality_of
-from benchmark.grid.params import LARGEST_SEED, Cell, Params, encoders_of, main_cell
+from benchmark.grid.params import Cell, Params, encoders_of, main_cell
 from benchmark.grid.params_file import load_params
 
 ALL, MAIN = "all", "main"

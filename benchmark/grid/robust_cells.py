@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from benchmark.core.errors import ParamsError, closest
+from benchmark.grid.cell_params import CellParams
 from benchmark.grid.declared import declared
 from benchmark.grid.encoder_params import EncoderChanges
 from benchmark.grid.modality import on_volumes
-from benchmark.grid.params import CellParams, Params, ablation_cell
+from benchmark.grid.params import Params, ablation_cell
 from benchmark.grid.parts import VOLUMES
 from benchmark.grid.robustness import SettingParams
 

@@ -10,7 +10,7 @@ import pandas as pd
 from benchmark.core.cells import age_in_years, blanks, tallied
 from benchmark.core.errors import CardError, DataError
 from benchmark.core.tables import Manifest
-from benchmark.data.cards import Card, LabelColumns, LabelList
+from benchmark.data.cards import Card
 from benchmark.data.readers import READERS
 from benchmark.data.readers.common import (
     Log,
@@ -24,6 +24,7 @@ from benchmark.data.readers.common import (
     states,
 )
 from benchmark.data.readers.files import below, is_here, require_root
+from benchmark.data.table_options import LabelColumns, LabelList
 
 SPLITS = {"train", "validate", "test"}
 
