@@ -229,7 +229,7 @@ def _protocols(report: CheckReport, manifest: Manifest, card: Card) -> None:
         target = report.problems if report.origin == "official" else report.notes
         sizes = {
             "images": (len(chosen), protocol.images),
-            "patients": (chosen.info["patients"], protocol.patients),
+            "patients": (chosen.info.patients, protocol.patients),
         }
         for what, (found, expected) in sizes.items():
             if expected is not None and expected != found:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pydantic import BaseModel
 
 from benchmark.core.cells import known_clusters, unknown_labels_said
 from benchmark.core.errors import DataError
 from benchmark.core.tables import Manifest, Origin
-from benchmark.data.cards import Card, Policy, Protocol, load_card
+from benchmark.data.cards import Card, LabelPolicy, Policy, Protocol, load_card
 from benchmark.data.readers import READERS
 
 if TYPE_CHECKING:
@@ -22,13 +23,39 @@ IGNORED = -1
 COUNTS_AS: dict[Policy, int] = {"positive": 1, "negative": 0, "ignore": IGNORED}
 
 
+class EvaluationFacts(BaseModel, frozen=True, extra="forbid"):
+    """What a protocol chose, left out and expects, as results record it.
+
+    official: whether the protocol is that of the dataset's authors. official_images: how many images the
+    official files have of it, None where the card does not say. unknown_patients: images that are clusters of
+    their own. selection: rule → images left after it. views: view → images. no_positives, no_negatives:
+    classes without any.
+    """
+
+    protocol: str
+    official: bool
+    images: int
+    official_images: int | None
+    patients: int
+    unknown_patients: int
+    selection: dict[str, int]
+    views: dict[str, int]
+    labels: LabelPolicy
+    no_positives: tuple[str, ...]
+    no_negatives: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """For keys and the metadata of results."""
+        return self.model_dump(mode="json")
+
+
 @dataclass(frozen=True)
 class EvaluationSet:
     """What one protocol evaluates.
 
     frame: the chosen manifest rows, in manifest order. classes: C names in evaluation order. labels:
-    (N, C) int8, 1, 0 or -1 (ignored). patients: (N,) text, the cluster unit. info: what was chosen, left
-    out and expected.
+    (N, C) int8, 1, 0 or -1 (ignored). patients: (N,) text, the cluster unit.
     """
 
     frame: pd.DataFrame
@@ -36,7 +63,7 @@ class EvaluationSet:
     labels: np.ndarray
     patients: np.ndarray
     protocol: Protocol
-    info: dict[str, Any] = field(default_factory=dict)
+    info: EvaluationFacts
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -98,20 +125,20 @@ def evaluation_set(manifest: Manifest, card: Card, protocol: str | None = None) 
         )
     labels = np.stack([_column(frame, card, chosen, str(name), c) for c in classes], axis=1)
     patients, nameless = known_clusters(frame["patient_id"], frame["image_id"])
-    info = {
-        "protocol": str(name),
-        "official": chosen.official,
-        "images": len(frame),
-        "official_images": chosen.images,
-        "patients": len(set(patients)),
-        "unknown_patients": nameless,
-        "selection": steps,
-        "views": {str(k): int(v) for k, v in frame["view"].fillna("none").value_counts().items()},
-        "labels": chosen.labels.model_dump(),
-        "no_positives": [c for i, c in enumerate(classes) if not (labels[:, i] == 1).any()],
-        "no_negatives": [c for i, c in enumerate(classes) if not (labels[:, i] == 0).any()],
-        "notes": list(chosen.notes),
-    }
+    info = EvaluationFacts(
+        protocol=str(name),
+        official=chosen.official,
+        images=len(frame),
+        official_images=chosen.images,
+        patients=len(set(patients)),
+        unknown_patients=nameless,
+        selection=steps,
+        views={str(k): int(v) for k, v in frame["view"].fillna("none").value_counts().items()},
+        labels=chosen.labels,
+        no_positives=tuple(c for i, c in enumerate(classes) if not (labels[:, i] == 1).any()),
+        no_negatives=tuple(c for i, c in enumerate(classes) if not (labels[:, i] == 0).any()),
+        notes=chosen.notes,
+    )
     return EvaluationSet(frame, classes, labels.astype(np.int8), patients, chosen, info)
 
 

@@ -120,7 +120,7 @@ def validation_data(data: EvaluationData) -> tuple[EvaluationData | None, str]:
         return None, "the protocol evaluates images of every split"
     if VALIDATION in protocol.split:
         return None, "the protocol evaluates the validation split itself"
-    name = str(data.chosen.info["protocol"])
+    name = data.chosen.info.protocol
     other = protocol.model_copy(update={"split": (VALIDATION,), "image_list": None, "images": None})
     card = data.card.model_copy(update={"protocols": {**data.card.protocols, name: other}})
     try:

@@ -66,7 +66,7 @@ class OperatingTask(Task):
 def held_out_data(data: EvaluationData, splits: Sequence[str]) -> EvaluationData | None:
     """Images of these splits under the same protocol, of patients that the evaluation set does not have; None
     where there are none. Scoring them needs no new features, as the store holds every image."""
-    protocol, name = data.chosen.protocol, str(data.chosen.info["protocol"])
+    protocol, name = data.chosen.protocol, data.chosen.info.protocol
     other = protocol.model_copy(update={"split": tuple(splits), "image_list": None, "images": None})
     card = data.card.model_copy(update={"protocols": {**data.card.protocols, name: other}})
     try:

@@ -47,12 +47,12 @@ class RunSet:
             headline=data.chosen.protocol.headline,
             files={str(k): str(v) for k, v in files.items()},
             note=data.note,
-            protocol=info["protocol"],
-            official=info["official"],
-            official_images=info["official_images"],
-            patients=info["patients"],
-            no_positives=info["no_positives"],
-            views=info["views"],
+            protocol=info.protocol,
+            official=info.official,
+            official_images=info.official_images,
+            patients=info.patients,
+            no_positives=list(info.no_positives),
+            views=info.views,
             seen=seen,
         )
 

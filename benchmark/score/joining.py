@@ -273,7 +273,7 @@ def dataset_truth(name: str, root: Path, protocol: str | None) -> Truth:
     named: dict[str, Any] = {**card.subsets, **card.strata()}
     strata = {k: [c for c in v if c in known] for k, v in named.items()}
     return Truth(
-        f"{name} ({chosen.info['protocol']})",
+        f"{name} ({chosen.info.protocol})",
         chosen.frame["image_id"].astype(str).to_numpy(dtype=object),
         chosen.classes,
         chosen.labels,
@@ -281,7 +281,7 @@ def dataset_truth(name: str, root: Path, protocol: str | None) -> Truth:
         strata={k: v for k, v in strata.items() if v},
         columns=frame_columns(chosen.frame, ("sex", "age", "view", "site")),
         counts={
-            "official images": int(chosen.info["official_images"] or 0),
+            "official images": chosen.info.official_images or 0,
             **_unknown(manifest, card, chosen),
         },
     )
@@ -293,7 +293,7 @@ def _unknown(manifest: Manifest, card: Card, chosen: EvaluationSet) -> dict[str,
 
     unknown = {str(k): int(v) for k, v in manifest.info["unknown_labels"].items()}
     counts = {f"labels of no class ({said_unknown(unknown, card)})": sum(unknown.values())} if unknown else {}
-    nameless = int(chosen.info["unknown_patients"])
+    nameless = chosen.info.unknown_patients
     if 0 < nameless < len(chosen):
         counts["images of unknown patients, each its own cluster"] = nameless
     return counts

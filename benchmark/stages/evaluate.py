@@ -124,7 +124,7 @@ def evaluate_task(
     todo = evaluation(session, name, cell, seed, dataset, run)
     wanted, data, prompts, folder = todo.task, todo.data, todo.prompts, todo.folder
     table, *predictions = todo.files
-    protocol = str(data.chosen.info["protocol"])
+    protocol = data.chosen.info.protocol
     group = session.processes
     shards = folder / f"{name}.scores"
     with session.writing(f"{cell.name} seed {seed} on {dataset}", folder):
@@ -148,7 +148,7 @@ def evaluate_task(
             result = wanted.evaluate(method, data, texts, given)
             if result is None or not group.first:
                 continue
-            identity = {
+            identity: dict[str, str | int] = {
                 "run_id": run.identity[:16],
                 "method": cell.method,
                 "variant": cell.variant,
@@ -169,7 +169,7 @@ def evaluate_task(
             record(todo.absent, todo.key, ())
             return None
         rows = pd.concat(frames, ignore_index=True)
-        about = {"cell": cell.name, "notice": data.manifest.origin, "evaluation": data.chosen.info}
+        about = {"cell": cell.name, "notice": data.manifest.origin, "evaluation": data.chosen.info.as_json()}
         write_table(table, rows, {**about, "note": data.note})
         record(todo.mark, todo.key, todo.files)
         session.evaluated[cell.name, seed, dataset, name] = todo.files
@@ -221,7 +221,7 @@ def evaluation(
     """Raises ParamsError where the dataset offers no such task."""
     wanted = task_named(name)
     data = task_data(session, wanted, dataset)
-    protocol = str(data.chosen.info["protocol"])
+    protocol = data.chosen.info.protocol
     styles = cell.prompts_on(dataset) if wanted.every_prompt else (cell.prompts,)
     prompts = tuple(prompt_set(data.card, protocol, style) for style in styles)
     planned = session.params.tasks.get(name)
@@ -260,7 +260,7 @@ def task_key(
         features=data.images.key,
         encoder=data.encoder,
         images=data.identity,
-        protocol=data.chosen.info,
+        protocol=data.chosen.info.as_json(),
         prompts=[texts.hash for texts in prompts],
         statistics=statistics.model_dump(mode="json"),
         settings=settings.model_dump(mode="json", exclude={"datasets"}),

@@ -67,10 +67,10 @@ def evaluation_data(
     wanted = protocol or params.data.protocols.get(manifest.dataset)
     chosen = evaluation_set(manifest, card, wanted)
     note = ""
-    expected = chosen.info["official_images"]
+    expected = chosen.info.official_images
     if manifest.origin == "official" and expected and len(chosen) < expected:
         note = (
-            f"{len(chosen):,} of the {expected:,} images of protocol '{chosen.info['protocol']}' are here: "
+            f"{len(chosen):,} of the {expected:,} images of protocol '{chosen.info.protocol}' are here: "
             "not comparable with published numbers"
         )
         apart = manifest.dataset != trained_on

@@ -113,7 +113,7 @@ def _maps(
     if not chosen or not (folder / "run.json").is_file():
         return None
     model = load_method(folder).to(device())
-    prompts = prompt_set(data.card, str(data.chosen.info["protocol"]), cell.prompts)
+    prompts = prompt_set(data.card, data.chosen.info.protocol, cell.prompts)
     maps = similarity_maps(model, data, prompts, [(n, k) for k, _, n in chosen], device())
     return None if maps is None else [stretched(own) for own in maps.float().numpy()]
 

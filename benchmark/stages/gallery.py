@@ -66,7 +66,7 @@ def gallery(session: Session) -> list[Shown]:
     classes = list(data.chosen.classes)
     wanted = [(t.image, classes.index(t.cls)) for t in tries]
     sizes = [data.sizes[t.image] for t in tries]
-    protocol = str(data.chosen.info["protocol"])
+    protocol = data.chosen.info.protocol
     found: list[Shown] = []
     for name in params.methods:
         cell, seed = main_cell(params, name), params.seeds[0]

@@ -205,7 +205,10 @@ def _group(
         numerics=numerics.state(),
         training=None if training is None else training.images.features.key,
         labels=[hash_array(own) for own in labels],
-        sets=[[at.images.key, at.identity, at.chosen.info, list(at.chosen.classes)] for at in sets.values()],
+        sets=[
+            [at.images.key, at.identity, at.chosen.info.as_json(), list(at.chosen.classes)]
+            for at in sets.values()
+        ],
     )
     folder = session.project.cache / "references" / key.digest
     files = {dataset: folder / f"{dataset}.parquet" for dataset in sets}
@@ -234,7 +237,7 @@ def _untrained(session: Session, datasets: Sequence[str]) -> dict[str, list[Refe
 def _initial(session: Session, cell: Cell, dataset: str) -> tuple[Path, Key, list[Path]]:
     """Mark, key and file of the scores of one untrained method on one set."""
     at = session.evaluation_data(dataset)
-    prompts = prompt_set(at.card, str(at.chosen.info["protocol"]), cell.prompts)
+    prompts = prompt_set(at.card, at.chosen.info.protocol, cell.prompts)
     data = session.inputs(cell)
     key = key_of(
         source=source(
@@ -243,7 +246,7 @@ def _initial(session: Session, cell: Cell, dataset: str) -> tuple[Path, Key, lis
         numerics=numerics.state(),
         options=cell.options.model_dump(mode="json"),
         training=data.key,
-        set=[at.images.key, at.identity, at.chosen.info, list(at.chosen.classes)],
+        set=[at.images.key, at.identity, at.chosen.info.as_json(), list(at.chosen.classes)],
         prompts=prompts.hash,
         encoder=at.encoder,
     )
@@ -257,7 +260,7 @@ def _scored_untrained(session: Session, cell: Cell, dataset: str) -> Path:
     mark, key, (path,) = _initial(session, cell, dataset)
 
     def make() -> None:
-        prompts = prompt_set(at.card, str(at.chosen.info["protocol"]), cell.prompts)
+        prompts = prompt_set(at.card, at.chosen.info.protocol, cell.prompts)
         data = session.inputs(cell)
         method = untrained(cell, SEED, data)
         examples = data.train[:: max(1, len(data.train) // SAMPLE)]
@@ -349,6 +352,6 @@ def _save(path: Path, name: str, at: EvaluationData, scores: np.ndarray) -> None
 
     ids = pd.DataFrame({"image_id": at.chosen.frame["image_id"], "patient_id": at.chosen.patients})
     columns = pd.DataFrame(scores.astype(np.float32), columns=list(at.chosen.classes))
-    info = {"reference": name, "dataset": at.manifest.dataset, "protocol": at.chosen.info["protocol"]}
+    info = {"reference": name, "dataset": at.manifest.dataset, "protocol": at.chosen.info.protocol}
     frame = pd.concat([ids.reset_index(drop=True), columns], axis=1)
     Predictions(at.chosen.classes, frame, info).save(path)

@@ -73,7 +73,7 @@ def test_aurocs(now: Session, cell: Cell, folder: Path) -> dict[str, float | Non
     found: dict[str, float | None] = {}
     for dataset in now.params.data.ablate_on:
         data = task_data(now, task, dataset)
-        prompts = prompt_set(data.card, str(data.chosen.info["protocol"]), cell.prompts)
+        prompts = prompt_set(data.card, data.chosen.info.protocol, cell.prompts)
         result = task.evaluate(method, data, prompts, given)
         if result is not None:
             rows = result.rows.assign(prompts=result.prompts)

@@ -114,7 +114,9 @@ def summary_key(
     return key_of(
         references=beside,
         results=dict(files),
-        labels={at.manifest.dataset: [at.identity, at.content("labels"), at.chosen.info] for at in sets},
+        labels={
+            at.manifest.dataset: [at.identity, at.content("labels"), at.chosen.info.as_json()] for at in sets
+        },
         cells=[cell.model_dump(mode="json") for cell in cells],
         statistics=params.statistics.model_dump(mode="json"),
         source=source("benchmark.stages.summarise", "benchmark.evaluation.comparison"),
@@ -173,7 +175,7 @@ def summarise(
         place = {
             "dataset": at.manifest.dataset,
             "origin": at.manifest.origin,
-            "split": at.chosen.info["protocol"],
+            "split": at.chosen.info.protocol,
         }
         identity = {file.name: {**place, **_identity(_encoder(session, at, file), file)} for file in files}
         own = Comparison({n: comparison.summaries[n] for n in identity}, comparison.grouped)

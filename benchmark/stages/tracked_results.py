@@ -84,7 +84,7 @@ def _record_set(
         "title": data.card.title,
         "version": data.card.version,
         "origin": origin,
-        "protocol": str(data.chosen.info["protocol"]),
+        "protocol": data.chosen.info.protocol,
         "images": len(data),
         "classes": len(data.chosen.classes),
     }

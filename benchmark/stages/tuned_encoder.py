@@ -71,7 +71,7 @@ def encoder_rows(session: Session, dataset: str, how: TransferSettings) -> pd.Da
             tuned=tuned,
             features=data.images.key,
             images=data.identity,
-            protocol=data.chosen.info,
+            protocol=data.chosen.info.as_json(),
             labels=[data.content("labels"), every_label(data)],
             settings=how.model_dump(mode="json", exclude={"datasets"}),
             rates=RATES,
@@ -117,7 +117,7 @@ def _make(
             report(done + 1, len(how.shares))
     _, _, grouped = patient_codes(data.chosen.patients, len(data))
     table.parent.mkdir(parents=True, exist_ok=True)
-    about = {"notice": data.manifest.origin, "evaluation": data.chosen.info, "note": data.note}
+    about = {"notice": data.manifest.origin, "evaluation": data.chosen.info.as_json(), "note": data.note}
     write_table(table, finish(rows, None, grouped)[list(METRIC_COLUMNS)], about)
 
 

@@ -136,7 +136,7 @@ def test_unknown_patients_are_their_own_clusters_and_counted(
     card = load_card("ward7")
     manifest = read_dataset("ward7", root, "official")
     chosen = evaluation_set(manifest, card)
-    assert (chosen.info["patients"], chosen.info["unknown_patients"]) == (5, 4)
+    assert (chosen.info.patients, chosen.info.unknown_patients) == (5, 4)
     assert any("4 images of unknown patients" in line for line in remarks(manifest, card))
 
 

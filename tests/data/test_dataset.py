@@ -63,9 +63,9 @@ def test_policy_per_class(manifest):
 
 def test_every_rule_is_counted(manifest):
     chosen = evaluation_set(manifest, load_card("chexpert"), "frontal")
-    assert chosen.info["selection"] == {"read": 6, "split test": 4, "view PA or AP or frontal": 2}
-    assert chosen.info["views"] == {"PA": 1, "AP": 1}
-    assert chosen.info["patients"] == 2
+    assert chosen.info.selection == {"read": 6, "split test": 4, "view PA or AP or frontal": 2}
+    assert chosen.info.views == {"PA": 1, "AP": 1}
+    assert chosen.info.patients == 2
 
 
 def test_classes_without_one_side_are_named(manifest):
@@ -73,8 +73,8 @@ def test_classes_without_one_side_are_named(manifest):
     frame["Edema"] = pd.array([1] * 6, dtype="Int8")
     frame["Atelectasis"] = pd.array([0] * 6, dtype="Int8")
     chosen = evaluation_set(dataclasses.replace(manifest, frame=frame), load_card("chexpert"))
-    assert "Edema" in chosen.info["no_negatives"]
-    assert "Atelectasis" in chosen.info["no_positives"]
+    assert "Edema" in chosen.info.no_negatives
+    assert "Atelectasis" in chosen.info.no_positives
 
 
 def test_what_cannot_be_evaluated_says_so(manifest):

@@ -82,8 +82,8 @@ def test_nih_lists_say_what_was_found(nih):
     assert nih.info["lists"]["carzero"] == {"listed": 104, "found": 104}
     chosen = evaluation_set(nih, load_card("chestxray14"))
     assert len(chosen) == 104
-    assert chosen.info["official_images"] == 22433
-    assert set(chosen.info["no_positives"]) == {"Pneumonia", "Edema", "Hernia"}
+    assert chosen.info.official_images == 22433
+    assert set(chosen.info.no_positives) == {"Pneumonia", "Edema", "Hernia"}
 
 
 def test_nih_split_keeps_patients_together(nih):

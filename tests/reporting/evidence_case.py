@@ -65,7 +65,7 @@ def build(root: Path, images: int = 240) -> Path:
             for concept in card.concepts.get(cls, ()):
                 named["present"][concept] = (3 * 4 ** (k % 5)) if k else 0
         comparison = score(root, dataset, chosen)
-        place = {"dataset": dataset, "origin": "twin", "split": chosen.info["protocol"]}
+        place = {"dataset": dataset, "origin": "twin", "split": chosen.info.protocol}
         identity = {name: {**place, **identify(name)} for name in STRENGTH}
         frames.append(over_seeds(comparison, identity=identity))
         main = ["clip-main", "carzero-main"]
@@ -173,7 +173,7 @@ def write_scores(root, dataset, chosen, name, seed, scores, subgroups) -> None:
         "run_id": "0123456789abcdef",
         "dataset": dataset,
         "origin": "twin",
-        "split": chosen.info["protocol"],
+        "split": chosen.info.protocol,
         "prompts": label,
         "seed": seed,
     }
@@ -182,7 +182,7 @@ def write_scores(root, dataset, chosen, name, seed, scores, subgroups) -> None:
     frame = pd.concat([ids, pd.DataFrame(scores, columns=list(chosen.classes))], axis=1)
     info = {
         **identity,
-        "protocol": chosen.info["protocol"],
+        "protocol": chosen.info.protocol,
         "prompt_hash": "a" * 64,
         "weights_hash": "b" * 64,
         "data_hash": "c" * 64,
@@ -209,14 +209,16 @@ def write_scores(root, dataset, chosen, name, seed, scores, subgroups) -> None:
         before, about = read_table(path)
         write_table(path, pd.concat([before, metrics], ignore_index=True), about)
     else:
-        write_table(path, metrics, {"cell": cell, "notice": "twin", "evaluation": chosen.info, "note": ""})
+        write_table(
+            path, metrics, {"cell": cell, "notice": "twin", "evaluation": chosen.info.as_json(), "note": ""}
+        )
 
 
 def add_checkpoint(root: Path, dataset: str, images: int, origin: str = "official") -> None:
     """What `bench run --checkpoint` leaves: one seed of an official checkpoint on official files."""
     chosen = prepare(root, dataset, images)
     scores = np.random.default_rng(1).normal(size=chosen.labels.shape) + 1.5 * (chosen.labels == 1)
-    about = dict(chosen.info) | {"official_images": images}
+    about = chosen.info.as_json() | {"official_images": images}
     name, place = "carzero-official", f"{dataset}-official"
     identity = {**identify(name), "dataset": dataset, "origin": origin, "split": about["protocol"]}
     identity |= {"run_id": "f" * 16, "prompts": "official", "seed": 0}

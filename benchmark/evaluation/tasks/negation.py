@@ -93,7 +93,7 @@ class Negation(Task):
 
 def sentences(data: EvaluationData) -> tuple[list[str], list[str]]:
     """(C,) "There is X" and (C,) "There is no X" of the classes."""
-    found = class_prompts(data.card, str(data.chosen.info["protocol"]), style="pos-neg")
+    found = class_prompts(data.card, data.chosen.info.protocol, style="pos-neg")
     present, absent = (
         [t for t, own in zip(found.texts, found.polarity, strict=True) if own == sign] for sign in (1, -1)
     )

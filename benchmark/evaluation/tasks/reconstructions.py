@@ -108,7 +108,7 @@ def mean_of_scan(known: ScanScores, first: np.ndarray) -> ScanScores:
 def every_reconstruction(data: EvaluationData) -> EvaluationData:
     """The evaluation set with every reconstruction of its scans. Scoring it needs no new features, as the
     store holds every volume."""
-    protocol, name = data.chosen.protocol, str(data.chosen.info["protocol"])
+    protocol, name = data.chosen.protocol, data.chosen.info.protocol
     if protocol.image_list is None:
         return data
     other = protocol.model_copy(update={"image_list": None, "images": None})
