@@ -184,7 +184,7 @@ def _labels(request: ScoreRequest, ids: list[str | None], first: ClassTable) -> 
         if column is not None and (len(request.id_columns) > 1 or column in raw.table.column_names):
             raw = open_table(request.labels, id_column=column, patient_column=request.patients)
         return raw
-    if first.info.get("long_label"):
+    if first.long_label:
         return open_table(request.predictions, id_column=ids[0], patient_column=request.patients)
     raise BenchError("no labels: give --labels FILE, or --dataset NAME with --data-root DIR.")
 

@@ -229,7 +229,7 @@ def _classes(truth: Truth, table: ClassTable, match: Match) -> tuple[Truth, np.n
 
 
 def _renaming(table: ClassTable, count: int) -> str:
-    if table.info.get("unnamed") or all(name.isdecimal() for name in table.classes):
+    if table.unnamed or all(name.isdecimal() for name in table.classes):
         return f"{table.path} has no class names; give them by position with --columns positional."
     return f"{table.path} has {count} such columns; rename them, or use --classes common, or --columns affix."
 

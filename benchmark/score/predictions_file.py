@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -25,7 +25,8 @@ class ClassTable:
 
     present: (N, C) bool, False where a long file has no such row. patients: (N,) text or None.
     others: columns that are no class (view, sex, …), one value an image. aside: which of them were not
-    known as such by their name. named: whether the file has an image column.
+    known as such by their name. named: whether the file has an image column. unnamed: classes have numbers
+    for names, in an array file. long_label: a long file with a column of labels beside that of scores.
     """
 
     path: Path
@@ -38,7 +39,8 @@ class ClassTable:
     others: dict[str, np.ndarray] = field(default_factory=dict)
     aside: tuple[str, ...] = ()
     named: bool = True
-    info: dict[str, Any] = field(default_factory=dict)
+    unnamed: bool = False
+    long_label: bool = False
 
 
 def is_long(raw: RawTable, value: str, layout: Layout) -> bool:
@@ -85,15 +87,14 @@ def class_table(
 def _wide(raw: RawTable, value: str, wanted: Collection[str] | None, skip_text: bool) -> ClassTable:
     ids = raw.unique_ids()
     known = {*META_COLUMNS, *ID_NAMES, *PATIENT_NAMES}
-    listed = raw.info.get("classes")
     classes: list[str] = []
     others: list[str] = []
     aside: list[str] = []
     lists = [n for n in raw.names if n.strip().lower() in LIST_NAMES and raw.is_text(n)]
-    if value == "label" and lists and listed is None:
+    if value == "label" and lists and raw.classes is None:
         return _listed(raw, ids, lists[0], wanted)
     for name in raw.names:
-        told = name not in listed if isinstance(listed, list) else name.strip().lower() in known
+        told = name.strip().lower() in known if raw.classes is None else name not in raw.classes
         if told or (skip_text and value == "score" and raw.is_text(name)):
             others.append(name)
         elif value == "label" and wanted is not None and name not in wanted and not _labels(raw, name):
@@ -120,7 +121,7 @@ def _of_columns(
     """A table of one row an image, which therefore has a value of every class."""
     return ClassTable(
         raw.path, ids, tuple(classes), values, np.ones(values.shape, dtype=bool), raw.patients(), raw.patient,
-        {name: raw.text(name) for name in others}, tuple(aside), raw.identifier is not None, raw.info,
+        {name: raw.text(name) for name in others}, tuple(aside), raw.identifier is not None, raw.unnamed,
     )  # fmt: skip
 
 
@@ -178,7 +179,6 @@ def _long(raw: RawTable, value: str) -> ClassTable:
     patients = raw.patients()
     if patients is not None:
         patients = _one_each(raw, str(raw.patient), rows, patients)
-    info = {**raw.info, "long_label": "label" in raw.table.column_names}
     return ClassTable(
         raw.path,
         np.asarray(unique, dtype=object),
@@ -188,7 +188,7 @@ def _long(raw: RawTable, value: str) -> ClassTable:
         patients,
         raw.patient,
         {n: v for n, v in others.items() if v is not None},
-        info=info,
+        long_label="label" in raw.table.column_names,
     )
 
 

@@ -6,7 +6,7 @@ import csv
 import io
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -46,13 +46,15 @@ NULLS = ("", "None", "none", "NONE", "nan", "NaN", "NAN", "NA", "N/A", "n/a", "#
 
 @dataclass(frozen=True)
 class RawTable:
-    """identifier, patient: names of the columns found, or None. info: what the suite's own files say."""
+    """identifier, patient: names of the columns found, or None. classes: the columns that are classes, where
+    the file says so, as those of this suite do. unnamed: columns have numbers for names, in an array file."""
 
     path: Path
     table: pa.Table
     identifier: str | None
     patient: str | None
-    info: dict[str, Any] = field(default_factory=dict)
+    classes: tuple[str, ...] | None = None
+    unnamed: bool = False
 
     @property
     def names(self) -> list[str]:
@@ -177,12 +179,15 @@ def open_table(
     """
     path = Path(path)
     check_file(path)
+    classes, unnamed = None, False
     if path.suffix in (".parquet", ".pq"):
-        table, info = read_parquet(path, b"cxr_alignbench")
+        table, said = read_parquet(path, b"cxr_alignbench")
+        listed = said.get("classes")
+        classes = tuple(map(str, listed)) if isinstance(listed, list) else None
     elif path.suffix in (".npz", ".npy"):
-        table, info = _arrays(path)
+        table, unnamed = _arrays(path)
     else:
-        table, info = _text_table(path, {id_column, patient_column}), {}
+        table = _text_table(path, {id_column, patient_column})
     names = table.column_names
     _no_duplicates(path, names)
     if table.num_rows == 0:
@@ -193,7 +198,7 @@ def open_table(
         guess = f" Did you mean '{near}'?" if near else ""
         raise DataError(f"{path}: no id column '{id_column}'.{guess}")
     patient = patient_column if patient_column in names else _usual(names, PATIENT_NAMES)
-    return RawTable(path, table, identifier, None if patient == identifier else patient, info)
+    return RawTable(path, table, identifier, None if patient == identifier else patient, classes, unnamed)
 
 
 def _usual(names: Sequence[str], usual: Sequence[str]) -> str | None:
@@ -263,8 +268,9 @@ class _Bounded(io.RawIOBase):
         return data
 
 
-def _arrays(path: Path) -> tuple[pa.Table, dict[str, Any]]:
-    """One array (N, C) of numbers, with optional arrays of ids (N,) and class names (C,), without objects."""
+def _arrays(path: Path) -> tuple[pa.Table, bool]:
+    """One array (N, C) of numbers, with optional arrays of ids (N,) and class names (C,), without objects;
+    whether it has no class names."""
     import pyarrow as pa
 
     bounded_size(path, "an array file", MAX_UNPACKED)
@@ -296,7 +302,7 @@ def _arrays(path: Path) -> tuple[pa.Table, dict[str, Any]]:
     titles = names or [f"column {j + 1}" for j in range(values.shape[1])]
     _no_duplicates(path, [*columns, *titles])
     columns |= {title: pa.array(values[:, j].copy()) for j, title in enumerate(titles)}
-    return pa.table(columns), {"unnamed": names is None}
+    return pa.table(columns), names is None
 
 
 def _no_duplicates(path: Path, names: Sequence[str]) -> None:
