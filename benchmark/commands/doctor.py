@@ -9,18 +9,22 @@ EPILOG = "bench doctor · bench doctor --json"
 
 def command(as_json: JsonOption = False) -> int:
     """Check versions, devices, disk and data roots. Exit 1 where something would stop a run."""
+    from dataclasses import asdict
+
     from benchmark.grid.layout import Project
     from benchmark.stages.doctor import examine
 
-    report = examine(Project.find())
-    lines = [
-        f"Python {report['python']} on {report['platform']}, {report['cores']} cores",
-        f"devices   {', '.join(report['devices'])}",
-        "processor {name}, fingerprint {fingerprint}: {meaning}".format(**report["processor"]),
-        f"disk      {report['disk_free_gb']} GB free, cache {report['cache_gb']} GB",
-        "packages  " + ", ".join(f"{k} {v}" for k, v in report["packages"].items() if v),
-        *[f"{name:<20} {state}" for name, state in report["data"].items()],
+    found = examine(Project.find())
+    lines = [f"Python {found.python} on {found.platform}, {found.cores} cores"]
+    lines.append(f"devices   {', '.join(found.devices)}")
+    if found.processor is not None:
+        own = found.processor
+        lines.append(f"processor {own.name}, fingerprint {own.fingerprint}: {own.meaning}")
+    lines += [
+        f"disk      {found.disk_free_gb} GB free, cache {found.cache_gb} GB",
+        "packages  " + ", ".join(f"{k} {v}" for k, v in found.packages.items() if v),
+        *[f"{name:<20} {state}" for name, state in found.data.items()],
     ]
-    lines += [f"problem   {p}" for p in report["problems"]] or ["No problems found."]
-    emit(report, "\n".join(lines), as_json)
-    return 1 if report["problems"] else 0
+    lines += [f"problem   {p}" for p in found.problems] or ["No problems found."]
+    emit(asdict(found), "\n".join(lines), as_json)
+    return 1 if found.problems else 0

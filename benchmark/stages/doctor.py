@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 from benchmark.core.errors import BenchError
 from benchmark.grid.layout import Project
@@ -28,8 +28,33 @@ PACKAGES = (
 )
 
 
-def examine(project: Project) -> dict[str, Any]:
-    """Versions, devices, memory, disk, data roots; `problems` lists what would stop a run, one line each."""
+@dataclass(frozen=True)
+class Processor:
+    """fingerprint: of its kernels under the project's setting. meaning: for the committed tables."""
+
+    name: str
+    fingerprint: str
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Examination:
+    """packages: name → version, None where it is missing. processor: None without torch. data: dataset → what
+    is here. problems: what would stop a run, one line each."""
+
+    python: str
+    platform: str
+    cores: int | None
+    packages: dict[str, str | None]
+    devices: list[str]
+    processor: Processor | None
+    disk_free_gb: float
+    cache_gb: float
+    data: dict[str, str]
+    problems: list[str]
+
+
+def examine(project: Project) -> Examination:
     problems: list[str] = []
     found: dict[str, str | None] = {}
     for name in PACKAGES:
@@ -51,22 +76,21 @@ def examine(project: Project) -> dict[str, Any]:
         problems.append(
             f"{disk.free / 1e9:.1f} GB free on the project's disk; the default profile needs about 5."
         )
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "cores": os.cpu_count(),
-        "packages": found,
-        "devices": devices,
-        "processor": _processor(project) if found["torch"] else {},
-        "disk_free_gb": round(disk.free / 1e9, 1),
-        "cache_gb": round(_size(project.cache) / 1e9, 2),
-        "data": _data(project, problems),
-        "problems": problems,
-    }
+    return Examination(
+        python=platform.python_version(),
+        platform=platform.platform(),
+        cores=os.cpu_count(),
+        packages=found,
+        devices=devices,
+        processor=_processor(project) if found["torch"] else None,
+        disk_free_gb=round(disk.free / 1e9, 1),
+        cache_gb=round(_size(project.cache) / 1e9, 2),
+        data=_data(project, problems),
+        problems=problems,
+    )
 
 
-def _processor(project: Project) -> dict[str, str]:
-    """Name, fingerprint under the project's setting, and what it means for the committed tables."""
+def _processor(project: Project) -> Processor:
     from benchmark.core import numerics, processor
     from benchmark.core.files import read_json
     from benchmark.core.hashing import hash_value
@@ -79,8 +103,8 @@ def _processor(project: Project) -> dict[str, str]:
         here = processor.current()
         meaning = processor.against(committed, here)
     except BenchError as error:
-        return {"name": processor.name(), "fingerprint": "unknown", "meaning": str(error)}
-    return {"name": processor.name(), "fingerprint": hash_value(here)[:12], "meaning": meaning}
+        return Processor(processor.name(), "unknown", str(error))
+    return Processor(processor.name(), hash_value(here)[:12], meaning)
 
 
 def _data(project: Project, problems: list[str]) -> dict[str, str]:
