@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from pydantic import BaseModel, ValidationError
+
 from benchmark.core.errors import DataError
 from benchmark.core.files import atomic_path
 from benchmark.core.guard import parsing, read_parquet
@@ -119,26 +121,62 @@ class Manifest:
         )
 
 
+class ScoresRecord(BaseModel, frozen=True):
+    """What made the scores of a file, as far as it says so.
+
+    reference: of scores that no method made, the name of their row. split, protocol: the protocol's name.
+    precision: of the features. device, commit, versions: of what trained the weights. trained_on: dataset, or
+    `as published`.
+    """
+
+    reference: str = ""
+    run_id: str = ""
+    method: str = ""
+    variant: str = ""
+    encoder: str = ""
+    dataset: str = ""
+    origin: str = ""
+    split: str = ""
+    prompts: str = ""
+    seed: int | None = None
+    task: str = ""
+    protocol: str = ""
+    prompt_hash: str = ""
+    weights_hash: str = ""
+    data_hash: str = ""
+    precision: str | None = None
+    device: str | None = None
+    commit: str | None = None
+    versions: dict[str, str] = {}
+    trained_on: str | None = None
+
+
 @dataclass(frozen=True)
 class Predictions:
     """Scores (N, C) of every image against every class, with what made them.
 
     frame: image_id, patient_id, then `classes` as float columns; higher means more positive.
-    info: method, variant, seed, dataset, origin, protocol, prompt/weights/data hash, commit,
-    precision, device, library versions.
     """
 
     classes: tuple[str, ...]
     frame: pd.DataFrame
-    info: dict[str, Any] = field(default_factory=dict)
+    info: ScoresRecord
 
     def save(self, path: Path | str) -> None:
-        write_table(path, self.frame, {"classes": list(self.classes), "info": self.info})
+        info = self.info.model_dump(mode="json", exclude_unset=True)
+        write_table(path, self.frame, {"classes": list(self.classes), "info": info})
 
     @classmethod
     def load(cls, path: Path | str) -> Predictions:
+        """Raises DataError where no stage of this suite wrote the file."""
         frame, meta = read_table(path)
-        classes, info = _said(path, meta, classes=list, info=dict)
+        classes, said = _said(path, meta, classes=list, info=dict)
+        try:
+            info = ScoresRecord.model_validate(said)
+        except ValidationError as error:
+            first = error.errors(include_input=False, include_url=False)[0]
+            what = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+            raise DataError(f"{path}: its metadata are not of predictions ({what}).") from None
         return cls(classes=tuple(classes), frame=frame, info=info)
 
 

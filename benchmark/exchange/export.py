@@ -125,25 +125,25 @@ def export_cell(project: Project, cell: str, dataset: str, site: str, out: Path)
         )
     loaded = {seed: Predictions.load(path) for seed, path in paths.items()}
     info = next(iter(loaded.values())).info
-    labels = labels_here(project, dataset, origin, str(info["protocol"]))
+    labels = labels_here(project, dataset, origin, info.protocol)
     if labels is None:
         raise BenchError(f"{dataset}: its labels are not here. Run `bench stage prepare {dataset}`.")
     scores = {seed: p.frame[["image_id", *labels.classes]] for seed, p in loaded.items()}
     runs = {str(seed): _run(f / "run.json") for seed, f in project.trainings(cell) if seed in paths}
     provenance = Provenance(
         site=site,
-        commit=str(info["commit"] or f"v{__version__}"),
-        encoder=str(info["encoder"]),
-        trained_on=str(info.get("trained_on") or "nothing here: an official checkpoint"),
-        prompts=str(info["prompts"]),
+        commit=info.commit or f"v{__version__}",
+        encoder=info.encoder,
+        trained_on=info.trained_on or "nothing here: an official checkpoint",
+        prompts=info.prompts,
         source=f"cxr-alignbench {__version__}",
-        weights={str(seed): str(p.info["weights_hash"]) for seed, p in loaded.items()},
-        versions={str(k): str(v) for k, v in info["versions"].items()},
+        weights={str(seed): p.info.weights_hash for seed, p in loaded.items()},
+        versions=info.versions,
         runs=runs,
     )
     made = Exported(
-        cell, METHODS.get(str(info["method"])).title, str(info["method"]), str(info["variant"]), dataset,
-        origin, str(info["protocol"]), scores, labels, _strata(project, dataset, labels), provenance,
+        cell, METHODS.get(info.method).title, info.method, info.variant, dataset,
+        origin, info.protocol, scores, labels, _strata(project, dataset, labels), provenance,
     )  # fmt: skip
     bundle = write_bundle(made, out)
     _as_stored(bundle, {seed: path.parent / METRICS for seed, path in paths.items()})

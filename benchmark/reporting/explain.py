@@ -144,10 +144,12 @@ def _predictions(gathered: Gathered, cell: str, dataset: str) -> list[SavedScore
         path = folder / "predictions.parquet"
         if path.is_file():
             info = Predictions.load(path).info
-            prompts, data, weights = (
-                str(info.get(k, ""))[:16] for k in ("prompt_hash", "data_hash", "weights_hash")
-            )
-            found.append(SavedScores(seed, prompts, data, weights, info.get("precision"), info.get("device")))
+            found.append(
+                SavedScores(
+                    seed, info.prompt_hash[:16], info.data_hash[:16], info.weights_hash[:16], info.precision,
+                    info.device,
+                )
+            )  # fmt: skip
     return found
 
 

@@ -263,7 +263,7 @@ class Gathered:
             return None
         loaded = [Predictions.load(path) for path in paths.values()]
         card = load_card(dataset)
-        chosen = evaluation_set(Manifest.load(prepared), card, loaded[0].info["protocol"])
+        chosen = evaluation_set(Manifest.load(prepared), card, loaded[0].info.protocol)
         stack = []
         for predictions in loaded:
             frame = predictions.frame.set_index("image_id")

@@ -16,7 +16,7 @@ from benchmark.core.errors import ParamsError
 from benchmark.core.hashing import hash_strings, hash_value
 from benchmark.core.reuse import Key, is_made, key_of, record, source
 from benchmark.core.settings import StatisticsConfig
-from benchmark.core.tables import METRIC_COLUMNS, Predictions, read_table, write_table
+from benchmark.core.tables import METRIC_COLUMNS, Predictions, ScoresRecord, read_table, write_table
 from benchmark.core.tasks import CLASSIFICATION, Task, TaskContext, TaskSettings, ordered, task_named
 from benchmark.grid.layout import source_name
 from benchmark.grid.params import Cell, Params, encoders_of
@@ -311,18 +311,18 @@ def save_predictions(
 
     ids = pd.DataFrame({"image_id": data.chosen.frame["image_id"], "patient_id": data.chosen.patients})
     columns = pd.DataFrame(scores.astype(np.float32), columns=list(data.chosen.classes))
-    info = {
+    info = ScoresRecord(
         **identity,
-        "protocol": identity["split"],
-        "prompt_hash": prompts,
-        "weights_hash": run.model_sha256,
-        "data_hash": hash_value([data.images.key, hash_strings(data.chosen.frame["image_id"])]),
-        "precision": str(data.images.local.dtype),
-        "commit": run.commit,
-        "device": run.device,
-        "versions": run.versions,
-        "trained_on": run.trained_on,
-    }
+        protocol=identity["split"],
+        prompt_hash=prompts,
+        weights_hash=run.model_sha256,
+        data_hash=hash_value([data.images.key, hash_strings(data.chosen.frame["image_id"])]),
+        precision=str(data.images.local.dtype),
+        commit=run.commit,
+        device=run.device,
+        versions=run.versions,
+        trained_on=run.trained_on,
+    )
     frame = pd.concat([ids.reset_index(drop=True), columns], axis=1)
     Predictions(data.chosen.classes, frame, info).save(path)
 

@@ -83,7 +83,7 @@ def _of_set(session: Session, data: EvaluationData) -> SetExamples:
             raise BenchError(f"{path}: no predictions. Run `bench stage cell {name}` first.")
         made = Predictions.load(path)
         ranks[name] = shares_below(made.frame.set_index("image_id").loc[ids, classes].to_numpy(np.float64))
-        weights[cell.name] = str(made.info.get("weights_hash", ""))
+        weights[cell.name] = made.info.weights_hash
     chosen = chosen_examples(np.mean(list(ranks.values()), axis=0), np.asarray(data.chosen.labels))
     maps = {name: _maps(session, data, cell, seed, chosen) for name, cell in cells.items()}
     examples = [

@@ -17,7 +17,7 @@ import numpy as np
 from benchmark.core import numerics
 from benchmark.core.hashing import hash_array
 from benchmark.core.reuse import Key, is_made, key_of, reuse, source
-from benchmark.core.tables import Manifest, Predictions
+from benchmark.core.tables import Manifest, Predictions, ScoresRecord
 from benchmark.core.tasks import CLASSIFICATION, TaskContext, TaskSettings
 from benchmark.data.decoded import decoded
 from benchmark.data.decoded_volumes import decoded_volumes, volume_sources
@@ -352,6 +352,6 @@ def _save(path: Path, name: str, at: EvaluationData, scores: np.ndarray) -> None
 
     ids = pd.DataFrame({"image_id": at.chosen.frame["image_id"], "patient_id": at.chosen.patients})
     columns = pd.DataFrame(scores.astype(np.float32), columns=list(at.chosen.classes))
-    info = {"reference": name, "dataset": at.manifest.dataset, "protocol": at.chosen.info.protocol}
+    info = ScoresRecord(reference=name, dataset=at.manifest.dataset, protocol=at.chosen.info.protocol)
     frame = pd.concat([ids.reset_index(drop=True), columns], axis=1)
     Predictions(at.chosen.classes, frame, info).save(path)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
-from benchmark.core.errors import BenchError, UnknownName, closest
+from benchmark.core.errors import BenchError, DataError, UnknownName, closest
 from benchmark.core.files import atomic_path, read_json, read_yaml, write_json, write_text
 from benchmark.core.hashing import derive_seed, hash_array, hash_file, hash_strings, hash_value
 from benchmark.core.tables import (
@@ -14,6 +17,7 @@ from benchmark.core.tables import (
     METRIC_COLUMNS,
     Manifest,
     Predictions,
+    ScoresRecord,
     metric_frame,
     read_table,
 )
@@ -88,10 +92,19 @@ def test_manifest_round_trip_keeps_the_four_states(tmp_path) -> None:
 
 def test_predictions_round_trip(tmp_path) -> None:
     frame = pd.DataFrame({"image_id": ["a"], "patient_id": ["p"], "Edema": [0.5]})
-    Predictions(("Edema",), frame, {"method": "clip"}).save(tmp_path / "p.parquet")
+    Predictions(("Edema",), frame, ScoresRecord(method="clip")).save(tmp_path / "p.parquet")
     again = Predictions.load(tmp_path / "p.parquet")
     assert again.classes == ("Edema",)
-    assert again.info == {"method": "clip"}
+    assert again.info == ScoresRecord(method="clip")
+    assert json.loads(pq.read_schema(tmp_path / "p.parquet").metadata[b"cxr_alignbench"]) == {
+        "classes": ["Edema"],
+        "info": {"method": "clip"},
+    }
+    table = pq.read_table(tmp_path / "p.parquet")
+    wrong = json.dumps({"classes": ["Edema"], "info": {"versions": ["2"]}})
+    pq.write_table(table.replace_schema_metadata({"cxr_alignbench": wrong}), tmp_path / "p.parquet")
+    with pytest.raises(DataError, match=r"p\.parquet: .*versions"):
+        Predictions.load(tmp_path / "p.parquet")
 
 
 def test_metric_rows_have_one_schema() -> None:

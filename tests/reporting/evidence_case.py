@@ -10,7 +10,7 @@ import pandas as pd
 
 from benchmark.core.files import write_json
 from benchmark.core.hashing import hash_file
-from benchmark.core.tables import Manifest, Predictions, write_table
+from benchmark.core.tables import Manifest, Predictions, ScoresRecord, write_table
 from benchmark.data.cards import load_card
 from benchmark.data.dataset import evaluation_set
 from benchmark.evaluation.comparison import (
@@ -193,7 +193,9 @@ def write_scores(root, dataset, chosen, name, seed, scores, subgroups) -> None:
         "trained_on": "mimic_cxr",
     }
     file = f"predictions-{prompts}" if prompts else "predictions"
-    Predictions(tuple(chosen.classes), frame, info).save(folder / f"{file}.parquet")
+    Predictions(tuple(chosen.classes), frame, ScoresRecord.model_validate(info)).save(
+        folder / f"{file}.parquet"
+    )
     metrics = evaluate(
         scores,
         chosen.labels,
@@ -227,7 +229,8 @@ def add_checkpoint(root: Path, dataset: str, images: int, origin: str = "officia
     write_table(folder / "metrics.parquet", metrics, {"cell": name, "evaluation": about, "note": ""})
     ids = pd.DataFrame({"image_id": chosen.frame["image_id"].to_list(), "patient_id": chosen.patients})
     frame = pd.concat([ids, pd.DataFrame(scores, columns=list(chosen.classes))], axis=1)
-    Predictions(tuple(chosen.classes), frame, identity).save(folder / "predictions.parquet")
+    info = ScoresRecord.model_validate(identity)
+    Predictions(tuple(chosen.classes), frame, info).save(folder / "predictions.parquet")
 
 
 def runs(root: Path) -> None:

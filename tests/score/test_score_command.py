@@ -8,7 +8,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from benchmark.cli import main
-from benchmark.core.tables import METRIC_COLUMNS, Predictions, read_table
+from benchmark.core.tables import METRIC_COLUMNS, Predictions, ScoresRecord, read_table
 from benchmark.evaluation.evaluate import evaluate
 from benchmark.evaluation.statistics.reach import WITHHELD
 from benchmark.score.joining import age_band
@@ -92,7 +92,7 @@ def test_reads_the_suites_own_predictions(files, capsys):
     folder, scores, labels = files
     frame = scores.copy()
     frame.insert(1, "patient_id", labels.patient_id)
-    Predictions(tuple(CLASSES), frame, {"method": "clip"}).save(folder / "predictions.parquet")
+    Predictions(tuple(CLASSES), frame, ScoresRecord(method="clip")).save(folder / "predictions.parquet")
     result = score(capsys, folder / "predictions.parquet", "--labels", folder / "labels.csv")
     assert result["counts"]["predictions"]["classes scored"] == 3
 
