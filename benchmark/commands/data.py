@@ -166,13 +166,13 @@ def prepare(
     manifest = read_dataset(name, root, origin)
     folder = out or Project.find().prepared(source_name(name, origin))
     manifest.save(folder)
-    dropped = sum(item["count"] for item in manifest.info["dropped"])
+    dropped = sum(item.count for item in manifest.info.dropped)
     notice = TWIN_NOTICE if origin == "twin" else "official files"
     lines = [f"{name}: {len(manifest):,} images, {dropped:,} left out, in {folder}  ({notice})"]
     lines += [f"  {remark}" for remark in remarks(manifest, load_card(name))]
-    lines += [f"  noticed   {d['what']}: {d['count']:,}" for d in manifest.info["seen"]]
+    lines += [f"  noticed   {d.what}: {d.count:,}" for d in manifest.info.seen]
     value = {"dataset": name, "origin": origin, "folder": str(folder), "images": len(manifest)}
-    emit({**value, "info": manifest.info}, "\n".join(lines), as_json)
+    emit({**value, "info": manifest.info.as_json()}, "\n".join(lines), as_json)
     return 0
 
 

@@ -13,7 +13,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -64,6 +64,49 @@ METRIC_COLUMNS = (
     "note",
 )
 _KEY = b"cxr_alignbench"
+Record = TypeVar("Record", bound=BaseModel)
+
+
+class Noticed(BaseModel, frozen=True):
+    """Rows of one peculiarity. examples: names of some."""
+
+    what: str
+    count: int
+    examples: tuple[str, ...] = ()
+
+
+class ReadingRecord(BaseModel, frozen=True):
+    """What a reader found, as far as it says so.
+
+    counts: of images, studies, patients, reports and what else the set has. views, splits: value → images.
+    files: what it is → name of the file. lists: official list of images → how many it has (`listed`) and are
+    here (`found`). dropped: rows that were left out. seen: peculiarities of rows that stay. labels_met:
+    labels read; unknown_labels: those of no class → how often. box_space: (width, height) in which the files
+    give boxes, None where it is that of the image. reports_by_class: class → reports that state it.
+    """
+
+    reader: str = ""
+    card_version: str = ""
+    counts: dict[str, int] = {}
+    views: dict[str, int] = {}
+    splits: dict[str, int] = {}
+    files: dict[str, str] = {}
+    lists: dict[str, dict[str, int]] = {}
+    dropped: tuple[Noticed, ...] = ()
+    seen: tuple[Noticed, ...] = ()
+    labels_met: int = 0
+    unknown_labels: dict[str, int] = {}
+    notes: tuple[str, ...] = ()
+    box_space: tuple[int, int] | None = None
+    reports_by_class: dict[str, int] | None = None
+
+    def counted(self, **more: int) -> ReadingRecord:
+        """With further counts."""
+        return self.model_copy(update={"counts": {**self.counts, **more}})
+
+    def as_json(self) -> dict[str, Any]:
+        """The fields that the reader gave."""
+        return self.model_dump(mode="json", exclude_unset=True)
 
 
 @dataclass(frozen=True)
@@ -73,7 +116,6 @@ class Manifest:
     frame: META_COLUMNS then `classes`; identifiers are text; class columns are nullable Int8.
     root: the folder that `path` is relative to. regions: REGION_COLUMNS, boxes in pixels of the
     original image, masks as COCO-style uncompressed column-major run lengths in `rle` (JSON).
-    info: reader, card version, counts, dropped images with reasons.
     The files hold no root, so that equal data give equal bytes in any folder; who loads them knows it.
     """
 
@@ -83,7 +125,7 @@ class Manifest:
     classes: tuple[str, ...]
     frame: pd.DataFrame
     regions: pd.DataFrame | None = None
-    info: dict[str, Any] = field(default_factory=dict)
+    info: ReadingRecord = field(default_factory=ReadingRecord)
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -94,7 +136,7 @@ class Manifest:
             "dataset": self.dataset,
             "origin": self.origin,
             "classes": list(self.classes),
-            "info": self.info,
+            "info": self.info.as_json(),
         }
         if self.regions is not None:
             write_table(Path(folder) / "regions.parquet", self.regions, {"dataset": self.dataset})
@@ -117,7 +159,7 @@ class Manifest:
             classes=tuple(classes),
             frame=frame,
             regions=regions,
-            info=info,
+            info=_model(ReadingRecord, info, path),
         )
 
 
@@ -170,14 +212,8 @@ class Predictions:
     def load(cls, path: Path | str) -> Predictions:
         """Raises DataError where no stage of this suite wrote the file."""
         frame, meta = read_table(path)
-        classes, said = _said(path, meta, classes=list, info=dict)
-        try:
-            info = ScoresRecord.model_validate(said)
-        except ValidationError as error:
-            first = error.errors(include_input=False, include_url=False)[0]
-            what = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-            raise DataError(f"{path}: its metadata are not of predictions ({what}).") from None
-        return cls(classes=tuple(classes), frame=frame, info=info)
+        classes, info = _said(path, meta, classes=list, info=dict)
+        return cls(classes=tuple(classes), frame=frame, info=_model(ScoresRecord, info, path))
 
 
 def _said(path: Path | str, meta: dict[str, Any], **kinds: type) -> list[Any]:
@@ -186,6 +222,16 @@ def _said(path: Path | str, meta: dict[str, Any], **kinds: type) -> list[Any]:
         if not isinstance(meta.get(key), kind):
             raise DataError(f"{path}: its metadata lack '{key}'; no stage of this suite wrote it.")
     return [meta[key] for key in kinds]
+
+
+def _model(kind: type[Record], said: dict[str, Any], path: Path | str) -> Record:
+    """Raises DataError, naming the field, where the metadata do not fit."""
+    try:
+        return kind.model_validate(said)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        what = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        raise DataError(f"{path}: no stage of this suite wrote its metadata ({what}).") from None
 
 
 def write_table(path: Path | str, frame: pd.DataFrame, meta: dict[str, Any]) -> None:

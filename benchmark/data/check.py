@@ -6,17 +6,16 @@ so memory does not grow with the set.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from benchmark.core.cells import known_clusters
 from benchmark.core.errors import DataError, closest
 from benchmark.core.progress import Report
-from benchmark.core.tables import Manifest, Origin
+from benchmark.core.tables import Manifest, Noticed, Origin
 from benchmark.data.cards import Card, load_card
 from benchmark.data.check_images import Against, check_against, check_alike, check_images
 from benchmark.data.check_report import EXAMPLES, CheckReport, ClassCounts, ProtocolCounts, Remark, first
@@ -93,9 +92,7 @@ def _counts(report: CheckReport, manifest: Manifest, card: Card) -> None:
         for quantity, number in found.items():
             wanted = getattr(expected, quantity)
             if quantity == "reports" and where == "all":
-                number = int(
-                    manifest.info["counts"].get("all_reports", number)
-                )  # files, as sources count them
+                number = manifest.info.counts.get("all_reports", number)  # files, as sources count them
             report.counts[where][quantity] = (number, wanted)
             if wanted is not None and wanted != number:
                 split = "" if where == "all" else f" in split {where}"
@@ -112,19 +109,19 @@ def _counts(report: CheckReport, manifest: Manifest, card: Card) -> None:
 def _reading(report: CheckReport, manifest: Manifest, card: Card) -> None:
     """What the reader left out or noticed, and labels that no class has."""
     known_faults = {k.issue for k in card.known_issues if k.action == "drop"}
-    for item in manifest.info.get("dropped", []):
-        target = report.notes if item["what"] in known_faults else report.problems
-        target.append(_remark("label without an image" if "absent" in item["what"] else item["what"], item))
-    for item in manifest.info.get("seen", []):
-        target = report.problems if item["what"].startswith("image file without") else report.notes
-        target.append(_remark(item["what"], item))
+    for item in manifest.info.dropped:
+        target = report.notes if item.what in known_faults else report.problems
+        target.append(_remark("label without an image" if "absent" in item.what else item.what, item))
+    for item in manifest.info.seen:
+        target = report.problems if item.what.startswith("image file without") else report.notes
+        target.append(_remark(item.what, item))
     if card.table is not None:
         listed = set(manifest.frame["path"])
         stray = [p for paths in image_index(manifest.root).values() for p in paths if p not in listed]
         if stray:
             report.problems.append(Remark("image file without a row", len(stray), first(sorted(stray))))
     known = [*card.classes, *card.aliases, *card.removed]
-    unknown, met = manifest.info["unknown_labels"], manifest.info["labels_met"]
+    unknown, met = manifest.info.unknown_labels, manifest.info.labels_met
     too_many = met and sum(unknown.values()) / met > card.unknown_labels_at_most
     for label, count in unknown.items():
         near = closest(label, known)
@@ -133,7 +130,7 @@ def _reading(report: CheckReport, manifest: Manifest, card: Card) -> None:
         else:
             target = report.problems if too_many else report.notes
             target.append(Remark(f"label '{label}' is no class of the card", count))
-    for word, numbers in manifest.info.get("lists", {}).items():
+    for word, numbers in manifest.info.lists.items():
         if numbers.get("listed") != numbers.get("found"):
             target = report.problems if report.origin == "official" else report.notes
             target.append(
@@ -144,8 +141,8 @@ def _reading(report: CheckReport, manifest: Manifest, card: Card) -> None:
             )
 
 
-def _remark(what: str, item: Mapping[str, Any]) -> Remark:
-    return Remark(what, int(item["count"]), first(item["examples"]))
+def _remark(what: str, item: Noticed) -> Remark:
+    return Remark(what, item.count, first(item.examples))
 
 
 def _splits(report: CheckReport, manifest: Manifest) -> None:

@@ -78,10 +78,10 @@ def read_dataset(name: str, root: Path | str, origin: Origin, *, unknown_labels:
     """
     card = load_card(name)
     result = READERS.get(card.reader)(Path(root), card)
-    unknown, met = sum(result.info["unknown_labels"].values()), result.info["labels_met"]
+    unknown, met = sum(result.info.unknown_labels.values()), result.info.labels_met
     if not unknown_labels and met and unknown / met > card.unknown_labels_at_most:
         raise DataError(
-            f"{root}: {said_unknown(result.info['unknown_labels'], card)}; that is {unknown / met:.1%} of "
+            f"{root}: {said_unknown(result.info.unknown_labels, card)}; that is {unknown / met:.1%} of "
             f"{met:,} labels. Name them in `concepts`, `aliases` or `removed` of the card, or raise its "
             "`unknown_labels_at_most`."
         )
@@ -96,10 +96,9 @@ def said_unknown(unknown: dict[str, int], card: Card) -> str:
 def remarks(manifest: Manifest, card: Card) -> list[str]:
     """What every command says that read the manifest: labels that are no class, images left out, images whose
     patient is unknown. One line each; none where nothing is off."""
-    info = manifest.info
-    unknown = {str(k): int(v) for k, v in info.get("unknown_labels", {}).items()}
+    unknown = manifest.info.unknown_labels
     lines = [said_unknown(unknown, card)] if unknown else []
-    lines += [f"{item['count']:,} images left out: {item['what']}" for item in info.get("dropped", [])]
+    lines += [f"{item.count:,} images left out: {item.what}" for item in manifest.info.dropped]
     nameless = int(manifest.frame["patient_id"].isna().sum())
     if 0 < nameless < len(manifest):
         lines.append(f"{nameless:,} images of unknown patients: each is a cluster of its own")

@@ -36,7 +36,7 @@ class RunSet:
 
     @classmethod
     def of(cls, data: EvaluationData, seen: str) -> RunSet:
-        info, files = data.chosen.info, data.manifest.info.get("files", {})
+        info, files = data.chosen.info, data.manifest.info.files
         return cls(
             dataset=data.manifest.dataset,
             origin=data.manifest.origin,
@@ -45,7 +45,7 @@ class RunSet:
             images_read=len(data.manifest),
             classes=len(data.chosen.classes),
             headline=data.chosen.protocol.headline,
-            files={str(k): str(v) for k, v in files.items()},
+            files=files,
             note=data.note,
             protocol=info.protocol,
             official=info.official,

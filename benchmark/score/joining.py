@@ -291,7 +291,7 @@ def _unknown(manifest: Manifest, card: Card, chosen: EvaluationSet) -> dict[str,
     """Labels that are no class of the card, which count as negatives, and images without a known patient."""
     from benchmark.data.dataset import said_unknown
 
-    unknown = {str(k): int(v) for k, v in manifest.info["unknown_labels"].items()}
+    unknown = manifest.info.unknown_labels
     counts = {f"labels of no class ({said_unknown(unknown, card)})": sum(unknown.values())} if unknown else {}
     nameless = chosen.info.unknown_patients
     if 0 < nameless < len(chosen):

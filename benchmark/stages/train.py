@@ -190,7 +190,7 @@ def train_cell(
         follower.tracker.dataset(
             manifest.dataset,
             data.key,
-            {"origin": manifest.origin, "images": len(manifest), "reader": manifest.info.get("reader", "")},
+            {"origin": manifest.origin, "images": len(manifest), "reader": manifest.info.reader},
             "training",
         )
         follower.tracker.model(

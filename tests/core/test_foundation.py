@@ -17,6 +17,7 @@ from benchmark.core.tables import (
     METRIC_COLUMNS,
     Manifest,
     Predictions,
+    ReadingRecord,
     ScoresRecord,
     metric_frame,
     read_table,
@@ -71,7 +72,7 @@ def test_hashes_separate_what_differs() -> None:
 def manifest(root) -> Manifest:
     meta = {c: ["x", "y"] for c in META_COLUMNS}
     frame = pd.DataFrame({**meta, "Edema": pd.array([1, None], dtype="Int8")})
-    return Manifest("set", "twin", root, ("Edema",), frame, info={"dropped": 0})
+    return Manifest("set", "twin", root, ("Edema",), frame, info=ReadingRecord(labels_met=3))
 
 
 def test_manifest_round_trip_keeps_the_four_states(tmp_path) -> None:
@@ -83,7 +84,7 @@ def test_manifest_round_trip_keeps_the_four_states(tmp_path) -> None:
         "set",
         "twin",
         ("Edema",),
-        {"dropped": 0},
+        ReadingRecord(labels_met=3),
     )
     before = hash_file(tmp_path / "manifest.parquet")
     again.save(tmp_path)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchmark.core.errors import DataError
-from benchmark.core.tables import META_COLUMNS, REGION_COLUMNS, Manifest
+from benchmark.core.tables import META_COLUMNS, REGION_COLUMNS, Manifest, Noticed
 from benchmark.data.cards import load_card
 from benchmark.data.dataset import evaluation_set, read_dataset
 from benchmark.data.masks import decode_mask
@@ -70,7 +70,7 @@ def test_chestxdet10(tmp_path: Path, shared: Path) -> None:
     assert manifest.regions is not None
     effusion = manifest.regions[manifest.regions["image_id"] == "90002.png"].iloc[0]
     assert effusion[["class", "x", "y", "w", "h"]].tolist() == ["Effusion", 25.0, 150.0, 70.0, 95.0]
-    seen = {s["what"]: s["count"] for s in manifest.info["seen"]}
+    seen = {s.what: s.count for s in manifest.info.seen}
     assert seen == {"image file without an entry": 1, "no finding": 1}
     chosen = evaluation_set(manifest, load_card("chestxdet10"))
     assert chosen.classes == tuple(sorted(chosen.classes))
@@ -143,10 +143,10 @@ def test_rsna(tmp_path: Path) -> None:
     assert manifest.regions is not None
     assert manifest.regions[["x", "y", "w", "h"]].iloc[0].tolist() == [50.0, 100.0, 25.0, 30.0]
     assert len(manifest.regions) == 2
-    seen = {s["what"]: s["count"] for s in manifest.info["seen"]}
+    seen = {s.what: s.count for s in manifest.info.seen}
     assert seen["test image of the challenge, unlabelled"] == 1
     assert seen["detailed class contradicts Target"] == 1
-    assert manifest.info["dropped"][0] == {"what": "image file is absent", "count": 1, "examples": ["d"]}
+    assert manifest.info.dropped[0] == Noticed(what="image file is absent", count=1, examples=("d",))
     assert evaluation_set(manifest, load_card("rsna_pneumonia"), "radzero").labels.ravel().tolist() == [1, 0]
     assert len(evaluation_set(manifest, load_card("rsna_pneumonia"))) == 3
 
@@ -197,7 +197,7 @@ def test_siim(tmp_path: Path) -> None:
         expected[line, column] = True
     np.testing.assert_array_equal(decode_mask(region["rle"]), expected)
     assert region[["x", "y", "w", "h"]].tolist() == [1, 4, 2, 4]
-    assert manifest.info["dropped"][0]["examples"] == ["1.9"]
+    assert manifest.info.dropped[0].examples == ("1.9",)
 
 
 def test_siim_masks_follow_smaller_files(tmp_path: Path) -> None:
@@ -263,8 +263,8 @@ def test_ms_cxr(tmp_path: Path) -> None:
     assert manifest.regions is not None
     assert manifest.regions[["x", "y", "w", "h"]].iloc[0].tolist() == [5, 5, 20, 12.5]
     assert manifest.regions["phrase"].tolist() == ["apical, small", "edema", "apical, small", "pneumonia"]
-    assert manifest.info["counts"]["phrases"] == 3
-    assert manifest.info["dropped"][0]["count"] == 1
+    assert manifest.info.counts["phrases"] == 3
+    assert manifest.info.dropped[0].count == 1
     assert len(evaluation_set(manifest, load_card("ms_cxr"), "radzero")) == 1
 
 
@@ -349,9 +349,9 @@ def test_vindr(tmp_path: Path) -> None:
         ["t1", "Nodule/Mass", 10, 20, 20.5, 20],
         ["e1", "Pneumothorax", 1, 2, 2, 2],
     ]
-    seen = {s["what"]: s["examples"] for s in manifest.info["seen"]}
-    assert seen["not 3 reading(s) in the train part"] == ["t2"]
-    assert seen["readers disagree"] == ["t1"]
+    seen = {s.what: s.examples for s in manifest.info.seen}
+    assert seen["not 3 reading(s) in the train part"] == ("t2",)
+    assert seen["readers disagree"] == ("t1",)
     card = load_card("vindr_cxr")
     assert evaluation_set(manifest, card).labels.sum() == 2
     assert evaluation_set(manifest, card, "train-any").labels.sum() == 5
@@ -409,9 +409,7 @@ def test_cxr_lt(tmp_path: Path) -> None:
     assert (second["Edema"], second["Normal"], second["Scoliosis"], second["Bulla"]) == (1, 0, 1, 0)
     assert (third["Normal"], third["Scoliosis"], third["Bulla"]) == (1, 0, 1)
     assert manifest.frame["Cardiomegaly"].isna().all()
-    assert {s["what"]: s["count"] for s in manifest.info["seen"]}[
-        "unlabelled image in development_images.csv"
-    ] == 1
+    assert {s.what: s.count for s in manifest.info.seen}["unlabelled image in development_images.csv"] == 1
     chosen = evaluation_set(manifest, load_card("cxr_lt"), "task2")
     assert chosen.classes[14:16] == ("Normal", "Nodule")
     assert (chosen.labels[:, 1] == -1).all()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
 
 from benchmark.cli import main
 from benchmark.core.errors import DataError
+from benchmark.core.tables import ReadingRecord
 from benchmark.data.dataset import read_dataset
 from benchmark.data.readers.files import IMAGE_SUFFIXES, listed
 from benchmark.twins.build import WRITERS
@@ -23,10 +23,10 @@ def names_of(root: Path) -> list[str]:
     return [p.relative_to(root).as_posix() for p in root.rglob("*") if p.suffix in IMAGE_SUFFIXES]
 
 
-def without_order(info: dict[str, Any]) -> dict[str, Any]:
+def without_order(info: ReadingRecord) -> ReadingRecord:
     """What a reader said; a walk over the disk meets the examples in an order of its own."""
-    seen = [{**item, "examples": sorted(item["examples"])} for item in info["seen"]]
-    return {**info, "seen": seen}
+    seen = [item.model_copy(update={"examples": tuple(sorted(item.examples))}) for item in info.seen]
+    return info.model_copy(update={"seen": tuple(seen)})
 
 
 @pytest.mark.parametrize("name", WRITERS.names())

@@ -59,15 +59,15 @@ def test_padchest_gr(tmp_path: Path) -> None:
         ["nodule", 10, 20, 40, 40, SENTENCE],
         ["other finding", 0, 0, 100, 100, "Azygos fissure."],
     ]
-    assert manifest.info["counts"]["boxes_of_a_second_reader"] == 1
-    assert manifest.info["dropped"][0]["count"] == 1
+    assert manifest.info.counts["boxes_of_a_second_reader"] == 1
+    assert manifest.info.dropped[0].count == 1
 
 
 def test_labels_of_padchest_gr_outside_of_the_vocabulary(tmp_path: Path) -> None:
     png(tmp_path / "a.png", 16)
     grounded(tmp_path, study("a", *[found() for _ in range(30)], found(labels=["nodules"])))
     manifest = read_dataset("padchest_gr", tmp_path, "official")
-    assert (manifest.info["unknown_labels"], manifest.info["labels_met"]) == ({"nodules": 1}, 31)
+    assert (manifest.info.unknown_labels, manifest.info.labels_met) == ({"nodules": 1}, 31)
     grounded(tmp_path, study("a", *[found() for _ in range(15)], found(labels=["nodules"])))
     with pytest.raises(DataError, match=r"'nodules' 1 \(near 'nodule'\); that is 6\.2% of 16 labels"):
         read_dataset("padchest_gr", tmp_path, "official")
@@ -139,7 +139,7 @@ def test_cxr_lt_2026(tmp_path: Path) -> None:
     assert row(manifest, names[1])["patient_id"] == "00000013"
     assert [row(manifest, names[1])[c] for c in ("Kyphosis", "fracture", "goiter")] == [0, 1, 0]
     assert manifest.frame["Mass"].isna().all()
-    assert manifest.info["seen"][0]["what"] == "unlabelled image in CXRLT_2026_DEV_TASK1.csv"
+    assert manifest.info.seen[0].what == "unlabelled image in CXRLT_2026_DEV_TASK1.csv"
     assert len(evaluation_set(manifest, load_card("cxr_lt_2026"), "task2")) == 2
     lt(tmp_path, "TEST_ALL_TASK1b", "ImageID,Kyphosis", f"{names[0]},0")
     with pytest.raises(DataError, match="not what another table says"):
@@ -193,7 +193,7 @@ def test_cxr_align(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert (one["patient_id"], one["study_id"], one["Pleural Effusion"]) == ("10000032", "50414267", 1)
     assert manifest.frame["Cardiomegaly"].isna().all()
-    assert manifest.info["dropped"][0]["count"] == 1
+    assert manifest.info.dropped[0].count == 1
     manifest.save(tmp_path / "kept")
     assert "report_negated" in type(manifest).load(tmp_path / "kept").frame
 

@@ -14,6 +14,7 @@ import pytest
 
 from benchmark.core.errors import DataError
 from benchmark.core.registry import Registry
+from benchmark.core.tables import Noticed
 from benchmark.data.cards import load_card
 from benchmark.data.dataset import read_dataset
 from benchmark.twins.build import WRITERS
@@ -183,9 +184,8 @@ def test_absent_images_are_left_out_and_counted(name, make):
         (root / path).unlink()
     after = read_dataset(name, root, "official")
     assert len(after) == len(before) - 2
-    assert after.info["dropped"] == [
-        {"what": "image file is absent", "count": 2, "examples": list(before["image_id"].iloc[:2])}
-    ]
+    lost = tuple(before["image_id"].iloc[:2])
+    assert after.info.dropped == (Noticed(what="image file is absent", count=2, examples=lost),)
     for path in after.frame["path"]:
         (root / path).unlink()
     assert "is here" in fails(name, root)
@@ -197,7 +197,7 @@ def test_openi_absent_images(make):
     (root / before["path"].iloc[0]).unlink()
     after = read_dataset("openi", root, "official")
     assert len(after) == len(before) - 1
-    assert after.info["dropped"][0]["count"] == 1
+    assert after.info.dropped[0].count == 1
 
 
 def test_truncated_gzip(make):
@@ -256,7 +256,7 @@ def test_mimic_counts_missing_and_strange_reports(make):
     texts[1].write_bytes("FINDINGS: opacit\xe9.".encode("latin-1"))
     texts[2].write_text("  \n")
     manifest = read_dataset("mimic_cxr", root, "official")
-    seen = {s["what"]: s["count"] for s in manifest.info["seen"]}
+    seen = {s.what: s.count for s in manifest.info.seen}
     assert seen["study without report"] == 2
     assert seen["report is not UTF-8, read as Latin-1"] == 1
     assert manifest.frame["report"].str.contains("opacité", na=False).any()
@@ -294,7 +294,7 @@ def test_mimic_missing_rows_are_counted(make):
         lines = load(path).rstrip("\n").split("\n")
         save(path, "\n".join(lines[:-3]) + "\n")
         info = read_dataset("mimic_cxr", root, "official").info
-        assert {s["what"]: s["count"] for s in info["seen"]}[what] == 3
+        assert {s.what: s.count for s in info.seen}[what] == 3
 
 
 def test_padchest_ids_that_a_spreadsheet_rounded(make):
@@ -314,8 +314,8 @@ def test_padchest_rows_without_a_patient_are_left_out_and_counted(make):
     manifest = read_dataset("padchest", root, "official")
     lost = before["patient_id"] == patient
     assert len(manifest) == len(before) - lost.sum()
-    assert manifest.info["dropped"][0]["what"] == "PatientID is blank"
-    assert manifest.info["dropped"][0]["count"] == lost.sum()
+    assert manifest.info.dropped[0].what == "PatientID is blank"
+    assert manifest.info.dropped[0].count == lost.sum()
 
 
 def test_padchest_labels_that_are_no_list(make):
@@ -336,7 +336,7 @@ def test_padchest_unknown_labels_are_counted(make):
     root = make("padchest")
     path = root / TABLES["padchest"]
     save(path, load(path).replace("['pneumonia']", "['pneumonía']"))
-    unknown = read_dataset("padchest", root, "official", unknown_labels=True).info["unknown_labels"]
+    unknown = read_dataset("padchest", root, "official", unknown_labels=True).info.unknown_labels
     assert set(unknown) == {"pneumonía"}
 
 
@@ -373,7 +373,7 @@ def test_padchest_with_the_official_label_file(make):
     labels = {n: ["pneumonia"] if i else ["normal"] for i, n in enumerate(names[:10])} | {"9_x.png": ["cyst"]}
     (root / "manual_image.json").write_text(json.dumps(labels))
     manifest = read_dataset("padchest", root, "official")
-    assert manifest.info["lists"]["manual"] == {"listed": 11, "found": 10}
+    assert manifest.info.lists["manual"] == {"listed": 11, "found": 10}
     test = manifest.frame[manifest.frame["split"] == "test"]
     assert set(test["image_id"]) == set(names[:10])
     assert test["pneumonia"].sum() == 9
@@ -381,7 +381,7 @@ def test_padchest_with_the_official_label_file(make):
     alone = read_dataset("padchest", root, "official")
     assert len(alone) == 10
     assert (alone.frame["patient_id"] == alone.frame["image_id"].str.rsplit("_", n=1).str[0]).all()
-    assert "stands for the patient" in alone.info["notes"][0]
+    assert "stands for the patient" in alone.info.notes[0]
     (root / "manual_image.json").write_text('{"a_1.png": [], "a_1.png": []}')
     assert "'a_1.png' occurs twice" in fails("padchest", root)
     (root / "manual_image.json").write_text('{"a_1.png": "normal"}')
@@ -434,7 +434,7 @@ def test_chestxray14_unknown_labels(make):
     path = root / TABLES["chestxray14"]
     save(path, load(path).replace("Cardiomegaly", "Cardiomegalie"))
     manifest = read_dataset("chestxray14", root, "official", unknown_labels=True)
-    assert set(manifest.info["unknown_labels"]) == {"Cardiomegalie"}
+    assert set(manifest.info.unknown_labels) == {"Cardiomegalie"}
     with pytest.raises(DataError, match=r"'Cardiomegalie' \d+ \(near 'Cardiomegaly'\); that is"):
         read_dataset("chestxray14", root, "official")
 
@@ -449,7 +449,7 @@ def test_chexpert_paths(make):
     assert len(read_dataset("chexpert", root, "official")) > 0
     path.unlink()
     manifest = read_dataset("chexpert", root, "official")
-    assert any("the test part is not here" in n for n in manifest.info["notes"])
+    assert any("the test part is not here" in n for n in manifest.info.notes)
     (root / "CheXpert-v1.0-small" / "train.csv").write_text("Path,Sex\n")
     assert "no column" in fails("chexpert", root)
 

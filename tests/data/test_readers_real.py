@@ -72,14 +72,14 @@ def test_nih_counts(nih):
     assert {c: int(frame[f"{c}@table"].sum()) for c in nih.classes} == NIH
     assert (tables.sum(axis=1) == 0).sum() == 300
     assert len(nih.regions) == 2
-    assert nih.info["dropped"] == []
-    assert nih.info["unknown_labels"] == {}
+    assert nih.info.dropped == ()
+    assert nih.info.unknown_labels == {}
     assert frame["age"].between(0, 95).all()
 
 
 def test_nih_lists_say_what_was_found(nih):
-    assert nih.info["files"]["carzero list"] == "carzero_test_list_rows.txt"
-    assert nih.info["lists"]["carzero"] == {"listed": 104, "found": 104}
+    assert nih.info.files["carzero list"] == "carzero_test_list_rows.txt"
+    assert nih.info.lists["carzero"] == {"listed": 104, "found": 104}
     chosen = evaluation_set(nih, load_card("chestxray14"))
     assert len(chosen) == 104
     assert chosen.info.official_images == 22433
@@ -101,7 +101,7 @@ def test_nih_without_lists_is_split_by_patient(shared, tmp_path):
     frame = manifest.frame
     assert (frame.groupby("patient_id")["split"].nunique() == 1).all()
     assert 0.1 < (frame["split"] == "test").mean() < 0.35
-    assert "70/10/20" in manifest.info["notes"][0]
+    assert "70/10/20" in manifest.info.notes[0]
     with pytest.raises(DataError, match=r"needs the image list 'carzero'.*--protocol \w"):
         evaluation_set(manifest, load_card("chestxray14"))
     assert (
@@ -116,13 +116,13 @@ def test_nih_reading_twice_gives_the_same_table(nih, shared):
 
 
 def test_openi_counts(openi):
-    assert openi.info["counts"]["all_reports"] == 1000
+    assert openi.info.counts["all_reports"] == 1000
     assert len(openi) == 1906
     assert openi.frame["patient_id"].nunique() == 972
-    assert openi.info["reports_by_class"] == {c: OPENI[c][0] for c in openi.classes}
+    assert openi.info.reports_by_class == {c: OPENI[c][0] for c in openi.classes}
     by_report = openi.frame.groupby("study_id")[list(openi.classes)].max().sum()
     assert by_report.to_dict() == {c: OPENI[c][1] for c in openi.classes}
-    seen = {s["what"]: s["count"] for s in openi.info["seen"]}
+    seen = {s.what: s.count for s in openi.info.seen}
     assert seen["report without image"] == 28
 
 

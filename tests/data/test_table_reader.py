@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from benchmark.core.errors import CardError, DataError
+from benchmark.core.tables import Noticed
 from benchmark.data.cards import load_card
 from benchmark.data.dataset import evaluation_set, read_dataset
 
@@ -95,9 +96,9 @@ def test_labels_as_a_list_in_another_delimiter_and_encoding(page):
         [0, 0],
         [0, 1],
     ]
-    assert manifest.info["unknown_labels"] == {"Zwerchfellhochstand": 1, "Größe": 1}
+    assert manifest.info.unknown_labels == {"Zwerchfellhochstand": 1, "Größe": 1}
     assert list(manifest.frame["patient_id"]) == ["a001", "a002", "a003"]
-    assert any("no patients" in note for note in manifest.info["notes"])
+    assert any("no patients" in note for note in manifest.info.notes)
     assert set(manifest.frame["split"]) == {"test"}
 
 
@@ -111,7 +112,7 @@ def test_split_names_views_sex_and_age(page):
     assert frame["view"].fillna("-").tolist() == ["frontal", "-"]
     assert frame["sex"].fillna("-").tolist() == ["F", "-"]
     assert frame["age"].fillna(-1).tolist() == [61, -1]
-    assert any("held" in note for note in manifest.info["notes"])
+    assert any("held" in note for note in manifest.info.notes)
 
 
 @pytest.mark.parametrize(
@@ -139,9 +140,7 @@ def test_bad_tables(page, old, new, says):
 def test_absent_images_and_files(page):
     (page / "films" / "a002.png").unlink()
     manifest = read_dataset("ward7", page, "official")
-    assert manifest.info["dropped"] == [
-        {"what": "image file is absent", "count": 1, "examples": ["a002.png"]}
-    ]
+    assert manifest.info.dropped == (Noticed(what="image file is absent", count=1, examples=("a002.png",)),)
     for path in (page / "films").iterdir():
         path.unlink()
     with pytest.raises(DataError, match=r"none of 3 images is here, e.g. films/a001.png"):
@@ -174,11 +173,11 @@ def test_known_issues_drop_and_fail(page):
     path.write_text(text + "known_issues: [{issue: wrong film, action: drop, images: [a002.png]}]\n")
     manifest = read_dataset("ward7", page, "official")
     assert len(manifest) == 2
-    assert manifest.info["dropped"] == [{"what": "wrong film", "count": 1, "examples": ["a002.png"]}]
+    assert manifest.info.dropped == (Noticed(what="wrong film", count=1, examples=("a002.png",)),)
     path.write_text(text + "known_issues: [{issue: wrong film, action: list, images: [a002.png]}]\n")
     manifest = read_dataset("ward7", page, "official")
     assert len(manifest) == 3
-    assert manifest.info["seen"] == [{"what": "wrong film", "count": 1, "examples": ["a002.png"]}]
+    assert manifest.info.seen == (Noticed(what="wrong film", count=1, examples=("a002.png",)),)
     path.write_text(text + "known_issues: [{issue: wrong film, action: fail, images: [a002.png]}]\n")
     with pytest.raises(DataError, match=r"a002.png.*wrong film"):
         read_dataset("ward7", page, "official")

@@ -94,8 +94,8 @@ def test_ids_and_images_come_back(name: str, twins: dict[str, tuple[Manifest, Id
     manifest, ids = twins[name]
     assert len(set(ids.values())) == len(ids)
     assert set(manifest.frame["image_id"]) == set(ids.values())
-    assert not manifest.info["dropped"]
-    assert not manifest.info["unknown_labels"]
+    assert not manifest.info.dropped
+    assert not manifest.info.unknown_labels
     assert manifest.origin == "twin"
     known = images_by_id(ids)
     for name_of, path in manifest.frame[["image_id", "path"]].itertuples(index=False):
@@ -253,7 +253,7 @@ def test_padchest_gr_sentences_have_their_own_regions(twins: dict[str, tuple[Man
         stated = next(s for s in study.sentences if s.text == row.phrase)
         boxes = [r.box for r in image.regions if r.concept == stated.findings[0].concept]
         assert min(np.abs(np.subtract(b, (row.x, row.y, row.w, row.h))).max() for b in boxes) < 1e-3
-    counts = manifest.info["counts"]
+    counts = manifest.info.counts
     assert counts["boxes_of_a_second_reader"] < counts["boxes"] == len(manifest.regions)
     assert 0 < counts["boxed_sentences"] <= counts["sentences"]
     assert "other finding" in set(manifest.regions["class"])
@@ -301,7 +301,7 @@ def test_rsna_details_repeat_per_box(twins: dict[str, tuple[Manifest, Ids]]) -> 
     manifest, _ = twins["rsna_pneumonia"]
     lines = (manifest.root / "stage_2_detailed_class_info.csv").read_text().splitlines()[1:]
     assert len(lines) > len(set(lines))
-    assert "detailed class contradicts Target" not in {s["what"] for s in manifest.info["seen"]}
+    assert "detailed class contradicts Target" not in {s.what for s in manifest.info.seen}
 
 
 def test_a_study_without_any_box_is_negative(tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ def test_sides_are_the_patients():
 def test_the_readers_of_the_real_files_read_the_twin(name, twins):
     manifest = read_dataset(name, twins / name, "twin")
     assert len(manifest) == SETS[name]
-    assert not manifest.info.get("dropped")
+    assert not manifest.info.dropped
     chosen = evaluation_set(manifest, load_card(name), load_card(name).default_protocol)
     assert len(chosen) > 0
     first = volume_sources(manifest)[0]

@@ -8,6 +8,7 @@ Boxes are corners in a space of 1,024 pixels; regions are scaled to the pixels o
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -75,9 +76,8 @@ def read(root: Path, card: Card) -> Manifest:
         dtype=object,
     )
     result = manifest(root, card, meta, {c: matrix[:, i] for c, i in column.items()}, log, table=table)
-    result.info["counts"]["boxes"] = len(boxes)
     regions = pd.DataFrame(boxes, columns=list(REGION_COLUMNS))
-    return Manifest(result.dataset, result.origin, root, result.classes, result.frame, regions, result.info)
+    return replace(result, regions=regions, info=result.info.counted(boxes=len(boxes)))
 
 
 def _list(path: Path) -> list[Any]:

@@ -119,7 +119,8 @@ def read(root: Path, card: Card) -> Manifest:
     )
     regions = _boxes(root, card, set(here), log)
     result = manifest(root, card, meta, labels | columns, log, table=path)
-    return replace(result, regions=regions, info={**result.info, "box_space": [BOX_SPACE, BOX_SPACE]})
+    info = result.info.model_copy(update={"box_space": (BOX_SPACE, BOX_SPACE)})
+    return replace(result, regions=regions, info=info)
 
 
 def _check_names(frame: pd.DataFrame, path: Path) -> None:

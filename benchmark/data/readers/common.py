@@ -18,7 +18,7 @@ import pandas as pd
 from benchmark.core.cells import LabelTally, blanks, label_names, label_state
 from benchmark.core.errors import DataError, closest
 from benchmark.core.guard import opened, parsing
-from benchmark.core.tables import META_COLUMNS, Manifest
+from benchmark.core.tables import META_COLUMNS, Manifest, Noticed, ReadingRecord
 from benchmark.data.cards import Card
 
 SEXES = {"F": "F", "FEMALE": "F", "M": "M", "MALE": "M"}
@@ -30,7 +30,7 @@ MAX_LINE, MAX_TABLE = 1 << 22, 1 << 32
 
 @dataclass
 class Log:
-    """What a reader saw and left out; becomes `Manifest.info`."""
+    """What a reader saw and left out, gathered while it reads."""
 
     files: dict[str, str] = field(default_factory=dict)
     dropped: dict[str, list[str]] = field(default_factory=dict)
@@ -54,19 +54,33 @@ class Log:
     def note(self, text: str) -> None:
         self.notes.append(text)
 
-    def info(self) -> dict[str, Any]:
-        def short(table: Mapping[str, list[str]]) -> list[dict[str, Any]]:
-            return [{"what": k, "count": len(v), "examples": v[:EXAMPLES]} for k, v in table.items()]
+    def record(self, card: Card, frame: pd.DataFrame) -> ReadingRecord:
+        """frame: of the manifest."""
 
-        return {
-            "files": self.files,
-            "lists": self.lists,
-            "dropped": short(self.dropped),
-            "seen": short(self.seen),
-            "labels_met": self.labels.met,
-            "unknown_labels": dict(self.labels.unknown.most_common()),
-            "notes": self.notes,
-        }
+        def short(table: Mapping[str, list[str]]) -> tuple[Noticed, ...]:
+            return tuple(
+                Noticed(what=k, count=len(v), examples=tuple(v[:EXAMPLES])) for k, v in table.items()
+            )
+
+        return ReadingRecord(
+            reader=card.reader,
+            card_version=card.version,
+            counts={
+                "images": len(frame),
+                "studies": int(frame["study_id"].nunique()),
+                "patients": int(frame["patient_id"].nunique()),
+                "reports": int(frame.loc[frame["report"].notna(), "study_id"].nunique()),
+            },
+            views=_count(frame["view"]),
+            splits=_count(frame["split"]),
+            files=self.files,
+            lists=self.lists,
+            dropped=short(self.dropped),
+            seen=short(self.seen),
+            labels_met=self.labels.met,
+            unknown_labels=dict(self.labels.unknown.most_common()),
+            notes=tuple(self.notes),
+        )
 
 
 def read_csv(
@@ -301,20 +315,7 @@ def manifest(
         kind: Any = "boolean" if column.startswith("list:") else "Int8"
         frame[column] = frame[column].astype(kind)
 
-    info = {
-        "reader": card.reader,
-        "card_version": card.version,
-        "counts": {
-            "images": len(frame),
-            "studies": int(frame["study_id"].nunique()),
-            "patients": int(frame["patient_id"].nunique()),
-            "reports": int(frame.loc[frame["report"].notna(), "study_id"].nunique()),
-        },
-        "views": _count(frame["view"]),
-        "splits": _count(frame["split"]),
-        **log.info(),
-    }
-    return Manifest(card.name, "official", root, card.classes, frame, None, info)
+    return Manifest(card.name, "official", root, card.classes, frame, None, log.record(card, frame))
 
 
 def _known_issues(frame: pd.DataFrame, card: Card, log: Log, table: Path) -> pd.DataFrame:

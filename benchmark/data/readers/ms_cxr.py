@@ -11,6 +11,7 @@ scaled to the file that is there. The split is the dataset's own, not that of MI
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -85,11 +86,10 @@ def read(root: Path, card: Card) -> Manifest:
         labels[name] = pd.array([1 if h else None for h in has], dtype="Int8")
     result = manifest(root, card, meta, labels, log, table=path)
     regions = _regions(root, table, numbers, images.set_index("dicom_id")["place"])
-    result.info["counts"] |= {
-        "boxes": len(regions),
-        "phrases": len(regions.drop_duplicates(["image_id", "class", "phrase"])),
-    }
-    return Manifest(result.dataset, result.origin, root, result.classes, result.frame, regions, result.info)
+    info = result.info.counted(
+        boxes=len(regions), phrases=len(regions.drop_duplicates(["image_id", "class", "phrase"]))
+    )
+    return replace(result, regions=regions, info=info)
 
 
 def _version(name: str) -> tuple[int, ...]:

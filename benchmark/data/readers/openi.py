@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import tarfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from xml.etree.ElementTree import Element, ParseError, TreeBuilder
 
@@ -102,12 +102,10 @@ def read(root: Path, card: Card) -> Manifest:
         }
     )
     result = manifest(root, card, meta, labels, log, table=where)
-    result.info["counts"]["all_reports"] = len(reports)
-    result.info["reports_by_class"] = {
-        name: int(np.count_nonzero(column))
-        for name, column in _apply(next(iter(card.label_rules.values())), reports, card).items()
-    }
-    return result
+    of_class = _apply(next(iter(card.label_rules.values())), reports, card)
+    stated = {name: int(np.count_nonzero(column)) for name, column in of_class.items()}
+    info = result.info.counted(all_reports=len(reports)).model_copy(update={"reports_by_class": stated})
+    return replace(result, info=info)
 
 
 def read_reports(root: Path, card: Card, log: Log) -> list[Report]:

@@ -14,6 +14,7 @@ every sentence is one trial. The report is its English sentences.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -89,13 +90,13 @@ def read(root: Path, card: Card) -> Manifest:
     columns = {name: pd.array(values, dtype="Int8") for name, values in labels.items()}
     result = manifest(root, card, meta, columns, log, table=path)
     regions = _regions(root, here, meta["path"].tolist(), card, path)
-    result.info["counts"] |= {
-        "sentences": sum(len(study["findings"]) for study in here),
-        "boxed_sentences": len(regions.drop_duplicates(["image_id", "phrase"])),
-        "boxes": len(regions),
-        "boxes_of_a_second_reader": sum(len(f["extra_boxes"]) for s in here for f in s["findings"]),
-    }
-    return Manifest(result.dataset, result.origin, root, result.classes, result.frame, regions, result.info)
+    info = result.info.counted(
+        sentences=sum(len(study["findings"]) for study in here),
+        boxed_sentences=len(regions.drop_duplicates(["image_id", "phrase"])),
+        boxes=len(regions),
+        boxes_of_a_second_reader=sum(len(f["extra_boxes"]) for s in here for f in s["findings"]),
+    )
+    return replace(result, regions=regions, info=info)
 
 
 def _studies(path: Path) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ names in `radzero_test_list.txt` becomes `list:radzero`.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -74,8 +75,7 @@ def read(root: Path, card: Card) -> Manifest:
     log.note("no official split: train, validate and test by a hash of the image name, 70/15/15")
     result = manifest(root, card, meta, labels, log, table=path)
     regions = _regions(boxes, dict(zip(names, about["size"], strict=True)), card)
-    result.info["counts"]["boxes"] = len(regions)
-    return Manifest(result.dataset, result.origin, root, result.classes, result.frame, regions, result.info)
+    return replace(result, regions=regions, info=result.info.counted(boxes=len(regions)))
 
 
 def _boxes(table: pd.DataFrame, path: Path) -> pd.DataFrame:

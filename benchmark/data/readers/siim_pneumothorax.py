@@ -11,6 +11,7 @@ of names in `radzero_test_list.txt` becomes `list:radzero`.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -82,8 +83,7 @@ def read(root: Path, card: Card) -> Manifest:
         if has:
             regions.append(_region(name, masks[name], size, card, path))
     frame = pd.DataFrame(regions, columns=list(REGION_COLUMNS))
-    result.info["counts"]["masks"] = len(frame)
-    return Manifest(result.dataset, result.origin, root, result.classes, result.frame, frame, result.info)
+    return replace(result, regions=frame, info=result.info.counted(masks=len(frame)))
 
 
 def _region(name: str, texts: list[str], size: tuple[int, int], card: Card, path: Path) -> tuple[Any, ...]:

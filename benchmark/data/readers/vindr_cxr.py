@@ -11,6 +11,7 @@ diseases`. Regions are the boxes of all readers, in pixels of the original image
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -76,8 +77,7 @@ def read(root: Path, card: Card) -> Manifest:
     log.see("readers disagree", frame["image_id"][np.flatnonzero(disputed.any(axis=1))])
     result = manifest(root, card, frame[["image_id", "path", "split"]], labelled, log, table=tables[0])
     regions = _regions(boxes, set(frame["image_id"]))
-    result.info["counts"]["boxes"] = len(regions)
-    return Manifest(result.dataset, result.origin, root, result.classes, result.frame, regions, result.info)
+    return replace(result, regions=regions, info=result.info.counted(boxes=len(regions)))
 
 
 def _votes(path: Path, part: str, card: Card, log: Log) -> pd.DataFrame:
