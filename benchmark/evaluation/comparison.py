@@ -13,9 +13,10 @@ import pandas as pd
 
 from benchmark.core.errors import DataError
 from benchmark.core.settings import StatisticsConfig
-from benchmark.evaluation.evaluate import check_arrays, finish, metric_row
+from benchmark.evaluation.evaluate import check_arrays, finish
 from benchmark.evaluation.statistics.influence import patient_codes
 from benchmark.evaluation.statistics.intervals import join
+from benchmark.evaluation.statistics.metric_values import metric_value
 from benchmark.evaluation.statistics.metrics import COMPARED
 from benchmark.evaluation.statistics.multiplicity import benjamini_hochberg, holm, holm_levels
 from benchmark.evaluation.statistics.paired import contrasts, minimum_detectable
@@ -160,7 +161,7 @@ def over_seeds(
     frames = []
     for method, metrics in comparison.summaries.items():
         rows = [
-            metric_row(column, metric, summary.interval(k, config.level))
+            metric_value(column, metric, summary.interval(k, config.level))
             for metric, summary in metrics.items()
             for k, column in enumerate(summary.columns)
         ]

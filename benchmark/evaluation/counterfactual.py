@@ -7,14 +7,13 @@ are measured in deviations of the prompt's scores over the patients' own images,
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from benchmark.core.settings import StatisticsConfig
-from benchmark.core.tables import METRIC_COLUMNS
-from benchmark.evaluation.evaluate import IDENTITY, evaluate, metric_row
+from benchmark.evaluation.evaluate import evaluate
+from benchmark.evaluation.statistics.metric_values import MetricValue, metric_value, values_of
 from benchmark.evaluation.statistics.panel import Column
 from benchmark.evaluation.statistics.trials import Trials, patient_influence, smooth_interval
 from benchmark.evaluation.trial_rows import Rows, trial_rows
@@ -76,8 +75,7 @@ def causal_rows(
     )
     kept = frame[(frame["metric"] == "auroc") & (frame["stratum"] == "all")]
     kept = kept[kept["class"].isin([*names, "macro"])]
-    table = kept.assign(metric="causal_auroc")[list(METRIC_COLUMNS[len(IDENTITY) :])]
-    rows: Rows = [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]
+    rows = values_of(kept.assign(metric="causal_auroc"))
     rows += trial_rows("score_rises", rises, people, config.level, "")
     return rows + mean_rows("score_change", changes, people, config.level)
 
@@ -102,7 +100,7 @@ def denial_rows(
         ({"causal_auroc": "contrast_auroc"}, row)
         for row in causal_rows(scores - denied, prompts, pairs, config)
     ]
-    return [{**row, "metric": names[row["metric"]]} for names, row in rows if row["metric"] in names]
+    return [replace(row, metric=names[row.metric]) for names, row in rows if row.metric in names]
 
 
 def mean_rows(metric: str, groups: Sequence[Trials], people: int, level: float) -> Rows:
@@ -115,10 +113,10 @@ def mean_rows(metric: str, groups: Sequence[Trials], people: int, level: float) 
     return [*rows, _mean_row(metric, "macro", value, np.mean(influences, axis=0), level)]
 
 
-def _mean_row(metric: str, name: str, value: float, influence: np.ndarray, level: float) -> dict[str, Any]:
+def _mean_row(metric: str, name: str, value: float, influence: np.ndarray, level: float) -> MetricValue:
     patients = int(np.count_nonzero(influence))
     column = Column(name, "all", patients, 0, 0, patients, patients)
-    return metric_row(column, metric, smooth_interval(value, influence, level))
+    return metric_value(column, metric, smooth_interval(value, influence, level))
 
 
 def deviations(scores: np.ndarray, pairs: Sequence[Pairs]) -> np.ndarray:
@@ -165,7 +163,7 @@ def specificity_rows(
     rows = trial_rows("specificity", trials, people, level, "")
     return [
         *rows,
-        metric_row(
+        metric_value(
             whole, "own_prompt_first", smooth_interval(float(np.mean(first)), np.zeros(people), level)
         ),
     ]

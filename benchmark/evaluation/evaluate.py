@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,11 +11,12 @@ import pandas as pd
 
 from benchmark.core.errors import DataError
 from benchmark.core.settings import StatisticsConfig
-from benchmark.core.tables import METRIC_COLUMNS, metric_frame
+from benchmark.core.tables import metric_frame
 from benchmark.evaluation.statistics.influence import patient_codes
 from benchmark.evaluation.statistics.intervals import Interval, join
+from benchmark.evaluation.statistics.metric_values import IDENTITY, MetricValue, metric_value
 from benchmark.evaluation.statistics.metrics import RANK_METRICS
-from benchmark.evaluation.statistics.panel import Column, Panel, build_panels, resolve_strata
+from benchmark.evaluation.statistics.panel import Panel, build_panels, resolve_strata
 from benchmark.evaluation.statistics.subgroups import gaps
 from benchmark.evaluation.statistics.thresholds import Thresholds
 
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
 __all__ = ["StatisticsConfig", "evaluate"]
 
 NO_THRESHOLDS = Thresholds({}, "no validation data")
-IDENTITY = METRIC_COLUMNS[: METRIC_COLUMNS.index("class")]
 
 
 def check_arrays(scores: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> None:
@@ -113,8 +114,8 @@ def evaluate(
             interval = panel.interval(k, config.level)
             if draws is not None and pool is not None:
                 interval = _resampled(panel, k, draws, pool, interval, config)
-            rows.append(metric_row(column, metric, interval))
-        rows += [metric_row(c, f"{metric}_gap", i) for c, i in gaps(panel, subgroups or {}, config.level)]
+            rows.append(metric_value(column, metric, interval))
+        rows += [metric_value(c, f"{metric}_gap", i) for c, i in gaps(panel, subgroups or {}, config.level)]
     if config.thresholded:
         from benchmark.evaluation.statistics.thresholded import thresholded_rows
 
@@ -157,34 +158,15 @@ def _average(sample: np.ndarray, weights: np.ndarray) -> np.ndarray:
         return np.asarray(np.where(known, sample, 0.0) @ weights / total)
 
 
-def metric_row(column: Column, metric: str, interval: Interval) -> dict[str, Any]:
-    """One metric row without identity."""
-    return {
-        "class": column.name,
-        "stratum": column.stratum,
-        "metric": metric,
-        "value": interval.value,
-        "low": interval.low,
-        "high": interval.high,
-        "n_pos": column.n_pos,
-        "n_neg": column.n_neg,
-        "n_ignored": column.n_ignored,
-        "n_patients": column.n_patients,
-        "note": interval.note,
-    }
-
-
-def finish(rows: list[dict[str, Any]], identity: Mapping[str, Any] | None, grouped: bool) -> pd.DataFrame:
-    """Identity columns, image-level notes and stable types."""
+def finish(values: Iterable[MetricValue], identity: Mapping[str, Any] | None, grouped: bool) -> pd.DataFrame:
+    """Rows of METRIC_COLUMNS: identity columns, image-level notes and stable types."""
     head = dict.fromkeys(IDENTITY) | dict(identity or {})
     unknown = set(head) - set(IDENTITY)
     if unknown:
         raise KeyError(f"not identity columns: {sorted(unknown)}")
-    for row in rows:
-        if not grouped:
-            row["n_patients"] = None
-            row["note"] = join("image-level", row["note"])
-    frame = metric_frame([{**head, **row} for row in rows])
+    if not grouped:
+        values = [replace(v, n_patients=None, note=join("image-level", v.note)) for v in values]
+    frame = metric_frame([{**head, **value.columns()} for value in values])
     counts = ["n_pos", "n_neg", "n_ignored", "n_patients"]
     frame[counts] = frame[counts].astype("Int64")
     frame[["value", "low", "high"]] = frame[["value", "low", "high"]].astype(float)

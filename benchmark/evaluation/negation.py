@@ -14,8 +14,8 @@ import numpy as np
 
 from benchmark.core.hashing import derive_seed
 from benchmark.core.settings import StatisticsConfig
-from benchmark.core.tables import METRIC_COLUMNS
-from benchmark.evaluation.evaluate import IDENTITY, evaluate
+from benchmark.evaluation.evaluate import evaluate
+from benchmark.evaluation.statistics.metric_values import values_of
 from benchmark.evaluation.statistics.trials import Trials
 from benchmark.evaluation.trial_rows import Rows, trial_rows
 
@@ -108,8 +108,7 @@ def polarity_rows(
     ):
         frame = evaluate(scores, labels, patients, classes, strata=strata, config=plain)
         kept = frame[(frame["metric"] == "auroc") & ~frame["class"].isin(["micro", "weighted"])]
-        table = kept.assign(metric=metric)[list(METRIC_COLUMNS[len(IDENTITY) :])]
-        rows += [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]
+        rows += values_of(kept.assign(metric=metric))
     return rows
 
 

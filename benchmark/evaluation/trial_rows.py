@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from benchmark.evaluation.evaluate import metric_row
+from benchmark.evaluation.statistics.metric_values import MetricValue, metric_value
 from benchmark.evaluation.statistics.trials import Trials, smooth_interval, trial_panel
 
-Rows = list[dict[str, Any]]
+Rows = list[MetricValue]
 
 
 def trial_rows(
@@ -18,8 +17,8 @@ def trial_rows(
     note: of the macro row. share: values lie in [0, 1]; else their interval is symmetric."""
     panel = trial_panel(metric, groups, clusters, note)
     if share:
-        return [metric_row(c, metric, panel.interval(k, level)) for k, c in enumerate(panel.columns)]
+        return [metric_value(c, metric, panel.interval(k, level)) for k, c in enumerate(panel.columns)]
     return [
-        metric_row(c, metric, smooth_interval(float(panel.values[k]), panel.influence[:, k], level, c.note))
+        metric_value(c, metric, smooth_interval(float(panel.values[k]), panel.influence[:, k], level, c.note))
         for k, c in enumerate(panel.columns)
     ]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 from benchmark.core.errors import BenchError
 from benchmark.core.tasks import task_named
-from benchmark.evaluation.evaluate import IDENTITY
+from benchmark.evaluation.statistics.metric_values import IDENTITY
 from benchmark.grid.params import main_cell
 from benchmark.stages.evaluate import evaluate_task
 from benchmark.stages.questions import Answers, trained

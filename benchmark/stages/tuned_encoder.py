@@ -17,9 +17,10 @@ from benchmark.core.tables import METRIC_COLUMNS, read_table, write_table
 from benchmark.data.decoded import decoded
 from benchmark.encoders.factory import image_encoder
 from benchmark.encoders.trainable import How, make_trainable
-from benchmark.evaluation.evaluate import IDENTITY, evaluate, finish
+from benchmark.evaluation.evaluate import evaluate, finish
 from benchmark.evaluation.operating_point import every_label, held_out_data
 from benchmark.evaluation.statistics.influence import patient_codes
+from benchmark.evaluation.statistics.metric_values import VALUE
 from benchmark.evaluation.tasks.transfer import averaged
 from benchmark.evaluation.transfer import label_draws
 from benchmark.evaluation.tuned_encoder import tuned_encoder
@@ -126,4 +127,4 @@ def _auroc(scores: np.ndarray, data: EvaluationData, statistics: StatisticsConfi
     chosen, plain = data.chosen, statistics.model_copy(update={"thresholded": False})
     found = evaluate(scores, chosen.labels, chosen.patients, chosen.classes, strata=data.strata, config=plain)
     kept = found[(found["metric"] == "auroc") & ~found["class"].isin(["micro", "weighted"])]
-    return kept[list(METRIC_COLUMNS[len(IDENTITY) :])].reset_index(drop=True)
+    return kept[list(VALUE)].reset_index(drop=True)

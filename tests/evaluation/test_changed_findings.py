@@ -32,7 +32,7 @@ def scene_scores(matrix: np.ndarray) -> tuple[np.ndarray, list[Pairs]]:
 
 
 def value(rows, metric, name="macro"):
-    return next(r["value"] for r in rows if r["metric"] == metric and r["class"] == name)
+    return next(r.value for r in rows if r.metric == metric and r.cls == name)
 
 
 def test_a_perfect_model_has_ones_everywhere():

@@ -66,7 +66,7 @@ def test_a_method_that_always_looks_at_one_place_is_its_own_mean_map() -> None:
     assert known.all()
     assert torch.equal(mean, maps)
     about = Tries(names, np.arange(8), ["heart", "lung"], 8, 0.95)
-    rows = {(r["metric"], r["class"]): r["value"] for r in map_rows(boxed(maps, boxes), half, about)}
+    rows = {(r.metric, r.cls): r.value for r in map_rows(boxed(maps, boxes), half, about)}
     assert rows["pointing_game_mean_map", "macro"] == 0.5
     assert rows["cnr_mean_map", "macro"] == pytest.approx(rows["cnr", "macro"])
     assert rows["iou_held_out_mean_map", "macro"] == pytest.approx(rows["iou_held_out", "macro"])

@@ -25,7 +25,7 @@ CODES = np.arange(40) // 2
 
 
 def value(rows, metric, name="macro"):
-    return next(r["value"] for r in rows if (r["metric"], r["class"], r["stratum"]) == (metric, name, "all"))
+    return next(r.value for r in rows if (r.metric, r.cls, r.stratum) == (metric, name, "all"))
 
 
 @pytest.mark.parametrize(("sign", "absent", "contrast"), [(-1.0, 1.0, 1.0), (1.0, 0.0, 0.5), (0.0, 0.5, 1.0)])
@@ -35,7 +35,7 @@ def test_a_score_that_reads_over_no_ranks_absence_upside_down(sign, absent, cont
     assert value(rows, "auroc_present") == 1
     assert value(rows, "auroc_absent") == pytest.approx(absent)
     assert value(rows, "auroc_contrast") == pytest.approx(contrast)
-    assert {r["class"] for r in rows} == {*CLASSES, "macro"}
+    assert {r.cls for r in rows} == {*CLASSES, "macro"}
 
 
 def test_a_score_that_always_denies_has_one_and_zero():

@@ -13,7 +13,7 @@ RNG = np.random.default_rng(0)
 
 
 def value(rows, metric, name="macro"):
-    return next(r["value"] for r in rows if (r["metric"], r["class"]) == (metric, name))
+    return next(r.value for r in rows if (r.metric, r.cls) == (metric, name))
 
 
 def test_the_threshold_leaves_the_asked_share_of_negatives_below():

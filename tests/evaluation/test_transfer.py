@@ -9,6 +9,7 @@ import torch
 
 from benchmark.core.features import ImageFeatures, TextFeatures
 from benchmark.encoders.store import FeatureStore
+from benchmark.evaluation.statistics.metric_values import VALUE
 from benchmark.evaluation.tasks.transfer import TransferSettings, averaged
 from benchmark.evaluation.transfer import has_weights, label_draws, learnable, linear_probe, tuned
 from benchmark.prompts.class_prompts import PromptSet
@@ -94,16 +95,15 @@ def test_a_method_of_a_scale_alone_has_nothing_to_tune(alignment):
 
 
 def test_the_mean_over_draws_keeps_their_spread():
-    first = pd.DataFrame({"class": ["macro"], "stratum": ["all"], "metric": ["auroc"], "value": [0.6],
-                          "low": [0.55], "high": [0.65]})  # fmt: skip
+    first = pd.DataFrame([("macro", "all", "auroc", 0.6, 0.55, 0.65, 3, 4, 0, 5, "")], columns=list(VALUE))
     draws = [
         first,
         first.assign(value=0.7, low=0.65, high=0.75),
         first.assign(value=0.8, low=0.75, high=0.85),
     ]
     (row,) = averaged(draws, "auroc_probe_1", 0.95)
-    assert (row["metric"], row["value"]) == ("auroc_probe_1", pytest.approx(0.7))
-    assert row["low"] < 0.6
-    assert row["high"] > 0.8
+    assert (row.metric, row.value) == ("auroc_probe_1", pytest.approx(0.7))
+    assert row.low < 0.6
+    assert row.high > 0.8
     with pytest.raises(ValueError, match="less than or equal to 1"):
         TransferSettings(shares=(1.5,))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -19,6 +18,7 @@ from benchmark.evaluation.statistics.intervals import (
     logit_interval,
     spread_df,
 )
+from benchmark.evaluation.statistics.metric_values import MetricValue
 from benchmark.evaluation.statistics.thresholds import (
     SENSITIVITY,
     Thresholds,
@@ -40,25 +40,25 @@ class _Rows:
 
     def __init__(self, labels: np.ndarray, codes: np.ndarray, classes: Sequence[str]) -> None:
         self.classes, self.labels, self.codes = list(classes), labels, codes
-        self.rows: list[dict[str, Any]] = []
+        self.rows: list[MetricValue] = []
         self.patients = [len(np.unique(codes[labels[:, j] >= 0])) for j in range(len(self.classes))]
 
     def add(self, j: int | None, metric: str, interval: Interval, name: str = "macro") -> None:
         part = self.labels if j is None else self.labels[:, j]
         self.rows.append(
-            {
-                "class": name if j is None else self.classes[j],
-                "stratum": "all",
-                "metric": metric,
-                "value": interval.value,
-                "low": interval.low,
-                "high": interval.high,
-                "n_pos": int((part == 1).sum()),
-                "n_neg": int((part == 0).sum()),
-                "n_ignored": int((part < 0).sum()),
-                "n_patients": max(self.patients, default=0) if j is None else self.patients[j],
-                "note": interval.note,
-            }
+            MetricValue(
+                cls=name if j is None else self.classes[j],
+                stratum="all",
+                metric=metric,
+                value=interval.value,
+                low=interval.low,
+                high=interval.high,
+                n_pos=int((part == 1).sum()),
+                n_neg=int((part == 0).sum()),
+                n_ignored=int((part < 0).sum()),
+                n_patients=max(self.patients, default=0) if j is None else self.patients[j],
+                note=interval.note,
+            )
         )
 
     def reason(self, j: int) -> str:
@@ -93,7 +93,7 @@ def thresholded_rows(
     thresholds: Thresholds,
     config: StatisticsConfig,
     seed: int,
-) -> list[dict[str, Any]]:
+) -> list[MetricValue]:
     """F1, MCC and sensitivity with validation thresholds, and with the best of these very images, named
     `<metric>_max_test_set`; top-k and calibration error.
 

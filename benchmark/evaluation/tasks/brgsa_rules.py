@@ -19,10 +19,11 @@ from benchmark.evaluation.brgsa_rules import (
     precision_at,
     strict_recall_at,
 )
-from benchmark.evaluation.evaluate import finish, metric_row
+from benchmark.evaluation.evaluate import finish
 from benchmark.evaluation.prompt_scores import prompt_label
 from benchmark.evaluation.statistics.influence import patient_codes
 from benchmark.evaluation.statistics.intervals import Interval
+from benchmark.evaluation.statistics.metric_values import metric_value
 from benchmark.evaluation.statistics.panel import Column
 from benchmark.evaluation.tasks.classification import predict
 
@@ -68,7 +69,7 @@ class BrgSARules(Task):
         rows = []
         for name, value in whole.items():
             low, high = np.quantile([d[name] for d in drawn], [tail, 1 - tail])
-            rows.append(metric_row(column, name, Interval(value, float(low), float(high), note)))
+            rows.append(metric_value(column, name, Interval(value, float(low), float(high), note)))
         return TaskResult(finish(rows, None, grouped), prompt_label(prompts))
 
 

@@ -148,5 +148,5 @@ def flip_rows(
             for c, name in enumerate(classes)
         ]
         found = trial_rows(metric, groups, clusters, level, "")
-        rows += [r for r in found if metric in BY_CLASS or r["class"] == "macro"]
+        rows += [r for r in found if metric in BY_CLASS or r.cls == "macro"]
     return rows

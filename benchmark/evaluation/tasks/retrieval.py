@@ -11,9 +11,10 @@ from pydantic import Field
 from benchmark.core.errors import DataError
 from benchmark.core.hashing import derive_seed
 from benchmark.core.tasks import TASKS, Task, TaskContext, TaskResult, TaskSettings
-from benchmark.evaluation.evaluate import finish, metric_row
+from benchmark.evaluation.evaluate import finish
 from benchmark.evaluation.retrieval import image_ranks, modality_gap, text_ranks
 from benchmark.evaluation.statistics.influence import patient_codes
+from benchmark.evaluation.statistics.metric_values import metric_value
 from benchmark.evaluation.statistics.panel import Column
 from benchmark.evaluation.statistics.trials import Trials, smooth_interval
 from benchmark.evaluation.trial_rows import Rows, trial_rows
@@ -127,6 +128,6 @@ def gap_rows(name: str, image: np.ndarray, text: np.ndarray, patients: np.ndarra
     column = Column("macro", "all", len(image), 0, 0, clusters, clusters)
     end = "" if name == "direct" else f"_{name}"
     return [
-        metric_row(column, metric + end, smooth_interval(q.value, q.influence, level))
+        metric_value(column, metric + end, smooth_interval(q.value, q.influence, level))
         for metric, q in modality_gap(image, text, codes, clusters).items()
     ]

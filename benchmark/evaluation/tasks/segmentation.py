@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmark.core.tasks import TASKS, Task, TaskContext, TaskResult
-from benchmark.evaluation.evaluate import finish, metric_row
+from benchmark.evaluation.evaluate import finish
 from benchmark.evaluation.maps import similarity_maps
 from benchmark.evaluation.prompt_scores import prompt_label
 from benchmark.evaluation.statistics.influence import patient_codes
 from benchmark.evaluation.statistics.intervals import Interval, logit_interval, spread_df
+from benchmark.evaluation.statistics.metric_values import metric_value
 from benchmark.evaluation.statistics.panel import Column
 from benchmark.evaluation.statistics.trials import Trials
 from benchmark.evaluation.trial_rows import Rows, trial_rows
@@ -111,5 +112,5 @@ def segmentation_rows(results: Mapping[str, Segmented], patients: np.ndarray, le
         variance = float(on_value @ on_value)
         low, high = logit_interval(float(value), variance, spread_df(on_value), level)
         column = Column(name, "all", positive, negative, 0, clusters, clusters)
-        rows.append(metric_row(column, "pixel_auroc", Interval(float(value), low, high)))
+        rows.append(metric_value(column, "pixel_auroc", Interval(float(value), low, high)))
     return rows

@@ -10,6 +10,7 @@ images a draw has and how many classes it can fit at all: of the others the prob
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
@@ -17,14 +18,14 @@ import pandas as pd
 from pydantic import Field
 
 from benchmark.core.hashing import derive_seed
-from benchmark.core.tables import METRIC_COLUMNS
 from benchmark.core.tasks import TASKS, Task, TaskContext, TaskResult, TaskSettings
-from benchmark.evaluation.evaluate import IDENTITY, evaluate, finish
+from benchmark.evaluation.evaluate import evaluate, finish
 from benchmark.evaluation.operating_point import every_label, held_out_data
 from benchmark.evaluation.prompt_scores import class_scores, pooled_prompts, prompt_label
 from benchmark.evaluation.scoring import score
 from benchmark.evaluation.statistics.effects import mean_over_seeds
 from benchmark.evaluation.statistics.influence import patient_codes
+from benchmark.evaluation.statistics.metric_values import VALUE, MetricValue, values_of
 from benchmark.evaluation.tasks.classification import predict
 from benchmark.evaluation.transfer import (
     LabelDraw,
@@ -134,10 +135,9 @@ def averaged(draws: Sequence[pd.DataFrame], metric: str, level: float) -> Rows:
     """
     values, low, high = (np.array([own[k] for own in draws], dtype=float) for k in ("value", "low", "high"))
     rows: Rows = []
-    for k, first in enumerate(draws[0].to_dict("records")):
+    for k, first in enumerate(values_of(draws[0])):
         mean = mean_over_seeds(values[:, k], low[:, k], high[:, k], level, share=True)
-        named = {str(name): value for name, value in first.items()}
-        rows.append({**named, "metric": metric, "value": mean.value, "low": mean.low, "high": mean.high})
+        rows.append(replace(first, metric=metric, value=mean.value, low=mean.low, high=mean.high))
     return rows
 
 
@@ -149,12 +149,10 @@ def _rows(scores: np.ndarray, data: EvaluationData, given: TaskContext) -> pd.Da
         config=plain,
     )  # fmt: skip
     kept = found[(found["metric"] == "auroc") & ~found["class"].isin(["micro", "weighted"])]
-    return kept[list(METRIC_COLUMNS[len(IDENTITY) :])].reset_index(drop=True)
+    return kept[list(VALUE)].reset_index(drop=True)
 
 
-def _plain(metric: str, values: Sequence[int]) -> dict[str, object]:
+def _plain(metric: str, values: Sequence[int]) -> MetricValue:
     """A count, mean over draws, without an interval."""
-    nothing = dict.fromkeys(METRIC_COLUMNS[len(IDENTITY) :])
-    own = {"class": "macro", "stratum": "all", "metric": metric, "value": float(np.mean(values)), "note": ""}
-    zeros = dict.fromkeys(("n_pos", "n_neg", "n_ignored", "n_patients"), 0)
-    return {**nothing, **zeros, **own}
+    mean = float(np.mean(values))
+    return MetricValue("macro", "all", metric, mean, np.nan, np.nan, 0, 0, 0, 0, note="")

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmark.core.tasks import TASKS, TaskContext, TaskResult
-from benchmark.evaluation.evaluate import finish, metric_row
+from benchmark.evaluation.evaluate import finish
 from benchmark.evaluation.operating_point import OperatingTask, operating_points
 from benchmark.evaluation.prompt_scores import prompt_label
 from benchmark.evaluation.statistics.error_rates import crossed, error_panel, rate_gaps
 from benchmark.evaluation.statistics.influence import patient_codes
+from benchmark.evaluation.statistics.metric_values import metric_value
 from benchmark.evaluation.tasks.classification import predict
 
 if TYPE_CHECKING:
@@ -67,8 +68,8 @@ class Underdiagnosis(OperatingTask):
                 metric, wrong, counted, codes, clusters, names, groups, given.statistics.subgroup_positives
             )
             level = given.statistics.level
-            rows += [metric_row(c, metric, panel.interval(k, level)) for k, c in enumerate(panel.columns)]
-            rows += [metric_row(c, f"{metric}_gap", i) for c, i in rate_gaps(panel, list(own), level)]
+            rows += [metric_value(c, metric, panel.interval(k, level)) for k, c in enumerate(panel.columns)]
+            rows += [metric_value(c, f"{metric}_gap", i) for c, i in rate_gaps(panel, list(own), level)]
         return TaskResult(finish(rows, None, grouped), prompt_label(prompts))
 
     def is_share(self, metric: str) -> bool:
