@@ -41,12 +41,18 @@ grid: $(VENV)/.installed
 ct: $(VENV)/.installed
 	dvc repro ct
 
-# Every method under other encoders, widths and training sets, then with 1, 2, 4 and 8 times 20 epochs: hours. Goes
-# on where it was stopped; the default is that of `make reproduce`.
+# Every method under other encoders, widths and training sets, then with 1, 2, 4 and 8 times 20 epochs, then CARZero
+# and RadZero with other layers and widths: under four hours of two cores. Goes on where it was stopped; the default
+# is that of `make reproduce`.
 robustness: $(VENV)/.installed
 	bench stage cells main
 	bench stage robustness
 	$(BIN)/python perf/curves.py
+	bench stage cells size
+	bench stage cells labels
+	bench stage cell carzero-published
+	bench stage summarise all
+	bench report ablations
 
 # From the trained main cells; what is done is reused.
 understanding: $(VENV)/.installed

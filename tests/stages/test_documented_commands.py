@@ -87,6 +87,9 @@ NOT_RUN = {
     "bench report attribution": (
         "needs a cell for each combination of ingredients; tests/reporting/test_attribution.py runs it"
     ),
+    "bench report ablations": (
+        "needs ablation cells with results; tests/reporting/test_ablations.py runs it"
+    ),
     "bench report checklist > checklist.md": "writes by the shell; tests/reporting/test_checklist.py runs it",
     "make perf-check": "builds the environment from the package index; tests/perf runs its parts",
     "python perf/check.py": "a measurement of minutes",
