@@ -6,7 +6,7 @@ Run inside a project whose main cells are made (`make reproduce`): the main cell
 Every other run is a cell of its own, trained and evaluated by the pipeline, so a second call goes on where
 the first was stopped. Validation is the AUROC of held-out sentences at every look; test is the macro AUROC
 of the kept weights at the end of a run, by which nothing is chosen. Writes reports/robustness/convergence.csv
-and convergence.png.
+and convergence.{png,svg,pdf}.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ from benchmark.core import numerics
 
 if TYPE_CHECKING:
     import pandas as pd
+
+HUES = ("#a6bddb", "#3690c0", "#1b1f27", "#c1666b")
+"""Of the budgets, the shortest first."""
 
 
 def main() -> None:
@@ -58,46 +61,58 @@ def main() -> None:
             history = pd.read_csv(now.project.run(name, chosen.seed) / "history.csv")
             frames.append(
                 history[["epoch", "step", "train_loss", "val_loss", "val_auroc"]].assign(
-                    method=method, times=times, seed=chosen.seed, dataset=chosen.dataset,
+                    method=method, budget=training.epochs, seed=chosen.seed, dataset=chosen.dataset,
                     test_auroc=float(rows[macro]["value"].iloc[0]), best_epoch=run.best_epoch,
                     gain_last_quarter=run.gain_last_quarter, converged=run.converged,
                 )
             )  # fmt: skip
-            write(pd.concat(frames, ignore_index=True), now.project.reports / "robustness")
             last = frames[-1].iloc[-1]
             sys.stdout.write(
                 f"{method} x{times}: validation {frames[-1]['val_auroc'].max():.4f}, test "
                 f"{last['test_auroc']:.4f}, gain of the last quarter {run.gain_last_quarter}\n"
             )
             sys.stdout.flush()
+    origin = now.evaluation_data(chosen.dataset).manifest.origin
+    write(pd.concat(frames, ignore_index=True), now.project.reports / "robustness", origin == "twin")
 
 
-def write(table: pd.DataFrame, folder: Path) -> None:
+def write(table: pd.DataFrame, folder: Path, synthetic: bool) -> None:
     """The table, and a panel a method: lines are validation, one a budget; points are test at the end."""
-    import matplotlib.pyplot as plt
-
     from benchmark.core.files import atomic_path
+    from benchmark.grid.declared import declared
+    from benchmark.reporting.figures.style import Drawing, finish, new_figure, save
 
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_path(folder / "convergence.csv") as path:
         table.to_csv(path, index=False, float_format="%.6g")
-    methods = list(dict.fromkeys(table["method"]))
-    figure, axes = plt.subplots(-(-len(methods) // 3), 3, figsize=(10, 5.5), squeeze=False, sharey=True)
+    methods, budgets = list(dict.fromkeys(table["method"])), sorted(set(table["budget"]))
+    down = -(-len(methods) // 3)
+    figure, axes = new_figure(10, 2.7 * down + 0.8, 3, down, squeeze=False, sharex=True, sharey=True)
+    said = []
     for axis, method in zip(axes.flat, methods, strict=False):
-        for times, part in table[table["method"] == method].groupby("times"):
-            (line,) = axis.plot(part["step"], part["val_auroc"], lw=1.2, label=f"{times}x")
-            axis.plot(part["step"].iloc[-1], part["test_auroc"].iloc[-1], "o", color=line.get_color())
-        axis.set(title=method, xlabel="step")
-        axis.legend(fontsize=7)
+        for k, budget in enumerate(budgets):
+            part = table[(table["method"] == method) & (table["budget"] == budget)]
+            if part.empty:
+                continue
+            hue = HUES[k % len(HUES)]
+            axis.plot(part["step"], part["val_auroc"], lw=1.3, color=hue, label=f"{budget} epochs")
+            test = part["test_auroc"].iloc[-1]
+            axis.plot(part["step"].iloc[-1], test, "o", ms=5.5, color=hue, mec="white", mew=0.6)
+            said.append(f"{method}, {budget} epochs: held out {part['val_auroc'].max():.3f}, test {test:.3f}")
+        axis.set_title(declared(method).title)
+        axis.set_xscale("log")
     for axis in list(axes.flat)[len(methods) :]:
         axis.set_visible(False)
+    for axis in axes[-1]:
+        axis.set_xlabel("steps")
     for row in axes:
         row[0].set_ylabel("macro AUROC")
-    figure.suptitle("Lines: held-out sentences at each look. Points: test, at the end. SYNTHETIC TWINS")
-    figure.tight_layout()
-    with atomic_path(folder / "convergence.png") as path:
-        figure.savefig(path, format="png", dpi=120)
-    plt.close(figure)
+    axes[0][-1].legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
+    title = "What a longer training gives"
+    note = f"lines: held-out sentences at each look; points: {table['dataset'].iloc[0]}, at the end"
+    finish(figure, title, synthetic, note)
+    caption = "Validation AUROC over steps under several budgets, and test AUROC of the kept weights."
+    save(Drawing("convergence", title, caption, f"Lines. {'; '.join(said)}.", figure, synthetic), folder)
 
 
 if __name__ == "__main__":
