@@ -58,6 +58,7 @@ NOT_RUN = {
     "dvc repro grid": "runs the whole grid; `make smoke` runs it at the smallest size in CI",
     "dvc exp run -S training.epochs=3": "runs the whole grid",
     "dvc exp run tables -S training.epochs=3": "runs the main tables",
+    "bench run --method all --dataset main --set training.epochs=20": "trains every main cell for minutes",
     "dvc exp show": "needs an experiment, which is a run of the grid",
     "bench run --method carzero --dataset chestxray14 --profile official": "trains on credentialed data",
     "mlflow ui --backend-store-uri sqlite:///mlflow.db": "a server that runs until it is stopped",
