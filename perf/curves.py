@@ -3,10 +3,10 @@
     python perf/curves.py [--methods clip carzero] [--base 20] [--times 1 2 4 8] [--dataset padchest]
 
 Run inside a project whose main cells are made (`make reproduce`): the main cell is the run of its own budget.
-Every other run is a cell of its own, trained and evaluated by the pipeline, so a second call goes on where
-the first was stopped. Validation is the AUROC of held-out sentences at every look; test is the macro AUROC
-of the kept weights at the end of a run, by which nothing is chosen. Writes reports/robustness/convergence.csv
-and convergence.{png,svg,pdf}.
+Every other run is that of `bench run --set training.epochs=N`, trained and evaluated by the pipeline, so a
+second call goes on where the first was stopped. Validation is the AUROC of held-out sentences at every look;
+test is the macro AUROC of the kept weights at the end of a run, by which nothing is chosen. Writes
+reports/robustness/convergence.csv and convergence.{png,svg,pdf}.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ from benchmark.core import numerics
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from benchmark.grid.layout import Project
+    from benchmark.grid.params import Cell
 
 HUES = ("#a6bddb", "#3690c0", "#1b1f27", "#c1666b")
 """Of the budgets, the shortest first."""
@@ -39,7 +42,6 @@ def main() -> None:
     import pandas as pd
 
     from benchmark.core.tasks import CLASSIFICATION
-    from benchmark.grid.params import main_cell
     from benchmark.stages.entry import session
     from benchmark.stages.evaluate import evaluate_task
     from benchmark.stages.run import train_one
@@ -47,33 +49,38 @@ def main() -> None:
     now = session()
     frames = []
     for times in sorted(chosen.times):
-        for method in chosen.methods or now.params.methods:
-            cell = main_cell(now.params, method)
-            training = cell.training.model_copy(update={"epochs": chosen.base * times})
-            name = cell.name if training == cell.training else f"{method}~{training.epochs}-epochs"
-            own = {"name": name, "training": training, "evaluate": (chosen.dataset,), "more_prompts": ()}
-            cell = cell.model_copy(update=own)
+        for cell in cells(now.project, chosen.dataset, chosen.base * times):
+            if chosen.methods and cell.method not in chosen.methods:
+                continue
             run = train_one(now, cell, chosen.seed)
             rows = evaluate_task(now, CLASSIFICATION, cell, chosen.seed, chosen.dataset, run)
             if rows is None:
                 raise SystemExit(f"{chosen.dataset}: cannot be evaluated.")
             macro = (rows["class"] == "macro") & (rows["stratum"] == "all") & (rows["metric"] == "auroc")
-            history = pd.read_csv(now.project.run(name, chosen.seed) / "history.csv")
+            history = pd.read_csv(now.project.run(cell.name, chosen.seed) / "history.csv")
             frames.append(
                 history[["epoch", "step", "train_loss", "val_loss", "val_auroc"]].assign(
-                    method=method, budget=training.epochs, seed=chosen.seed, dataset=chosen.dataset,
+                    method=cell.method, budget=cell.training.epochs, seed=chosen.seed, dataset=chosen.dataset,
                     test_auroc=float(rows[macro]["value"].iloc[0]), best_epoch=run.best_epoch,
                     gain_last_quarter=run.gain_last_quarter, converged=run.converged,
                 )
             )  # fmt: skip
             last = frames[-1].iloc[-1]
             sys.stdout.write(
-                f"{method} x{times}: validation {frames[-1]['val_auroc'].max():.4f}, test "
+                f"{cell.method} x{times}: validation {frames[-1]['val_auroc'].max():.4f}, test "
                 f"{last['test_auroc']:.4f}, gain of the last quarter {run.gain_last_quarter}\n"
             )
             sys.stdout.flush()
     origin = now.evaluation_data(chosen.dataset).manifest.origin
     write(pd.concat(frames, ignore_index=True), now.project.reports / "robustness", origin == "twin")
+
+
+def cells(project: Project, dataset: str, epochs: int) -> tuple[Cell, ...]:
+    """Every method's main cell with this budget, under the name that `bench run --set training.epochs=N`
+    gives it; with the configured budget the main cell itself."""
+    from benchmark.grid.request import Request, plan
+
+    return plan(project, Request("all", dataset, sets=(f"training.epochs={epochs}",))).cells
 
 
 def write(table: pd.DataFrame, folder: Path, synthetic: bool) -> None:
