@@ -165,7 +165,10 @@ def encoders(
 def robustness(
     settings: Annotated[
         list[str] | None,
-        typer.Option("--setting", help="Repeatable; a key of robustness.settings. Default: all of them."),
+        typer.Option(
+            "--setting",
+            help="Repeatable; a key of robustness.settings. Default: all without a record that holds.",
+        ),
     ] = None,
     report: Annotated[
         bool, typer.Option("--report", help="Train nothing; write the tables of what is there.")
@@ -174,13 +177,14 @@ def robustness(
     as_json: JsonOption = False,
 ) -> None:
     """Does the ranking survive? Every method under other encoders, widths and training sets, beside the main
-    cells; reports/robustness/. What is done is reused; what was not run is named."""
-    from benchmark.reporting.outputs import write_robustness
+    cells; reports/robustness/. What is done is reused; what was not run is named. What a setting came to is
+    recorded in reports/robustness/settings/; a record holds on any machine while what it rests on does."""
+    from benchmark.reporting.outputs import unrecorded, write_robustness
     from benchmark.stages.entry import session
     from benchmark.stages.robustness import carry_out_settings
 
     now = session()
-    wanted = [] if report else list(settings or now.params.robustness.settings)
+    wanted = [] if report else settings or unrecorded(now)
     said = carry_out_settings(now.project, now.params, wanted, jobs, now.say)
     said += [now.project.relative(f) for f in write_robustness(now) if f.suffix in (".md", ".png")]
     _say("\n".join(said), as_json)

@@ -17,7 +17,7 @@ BEFORE = "robustness/"
 """Before the name of a setting in the name of its group of cells, which is the `table` of those cells."""
 HEAD = 64
 """Channels of a head of attention (docs/fairness.md)."""
-_SHOWN = {
+SHOWN = {
     "name",
     "variant",
     "table",
@@ -54,7 +54,7 @@ def under_setting(params: Params, name: str) -> Params:
     made = {f"{method}-{name}": _cell(params, setting, method, name) for method in params.methods}
     own = params.model_copy(update={"cells": made, "attribution": {}})
     for cell in made.keys() & params.cells.keys():
-        one, other = (ablation_cell(p, cell).model_dump(mode="json", exclude=_SHOWN) for p in (own, params))
+        one, other = (ablation_cell(p, cell).model_dump(mode="json", exclude=SHOWN) for p in (own, params))
         if one != other or setting.train_images is not None:
             raise ParamsError(
                 f"robustness.settings.{name}: cells.{cell} is another cell of this name, and both would be "

@@ -177,10 +177,12 @@ def write_ablations(project: Project, names: Sequence[str] = ()) -> list[Path]:
 
 def write_robustness(session: Session) -> list[Path]:
     """reports/robustness/: ranks, agreement and swaps as tables, and a figure, of the settings whose cells
-    are all there; the others are named. Raises BenchError where the main cells lack results."""
+    are all there or whose record holds; the others are named. What a setting came to is recorded. Raises
+    BenchError where the main cells lack results."""
     from benchmark.reporting.figures.robustness import robustness as draw
     from benchmark.reporting.figures.style import save as save_figure
     from benchmark.reporting.robustness import standings
+    from benchmark.reporting.robustness_records import joined, keep
     from benchmark.reporting.tables.robustness import robustness_tables
     from benchmark.stages.robustness import study
 
@@ -189,8 +191,19 @@ def write_robustness(session: Session) -> list[Path]:
     if not ranked:
         raise BenchError(f"no default to compare with: {found.lacking['']}. Run `bench stage cells main`.")
     folder = session.project.reports / "robustness"
-    tables = robustness_tables(found, ranked)
-    return [*(p for table in tables for p in save(table, folder)), *save_figure(draw(found, ranked), folder)]
+    records = keep(found, ranked, folder)
+    found, ranked = joined(found, ranked, folder)
+    tables = [path for table in robustness_tables(found, ranked) for path in save(table, folder)]
+    return [*tables, *save_figure(draw(found, ranked), folder), *records]
+
+
+def unrecorded(session: Session) -> list[str]:
+    """The settings of robustness without a record that holds."""
+    from benchmark.reporting.robustness_records import recorded
+    from benchmark.stages.robustness import study
+
+    held, _ = recorded(study(session, ()), session.project.reports / "robustness")
+    return [name for name in session.params.robustness.settings if name not in held]
 
 
 def figure_folder(project: Project) -> Path:

@@ -48,13 +48,15 @@ class Pair:
 
 @dataclass(frozen=True)
 class Standing:
-    """One setting. values: (method, dataset) → macro AUROC with its limits. pairs: against the default."""
+    """One setting. values: (method, dataset) → macro AUROC with its limits. pairs: against the default.
+    commits: of its trainings."""
 
     setting: str
     seeds: int
     values: Mapping[tuple[str, str], tuple[float, float, float]]
     rising: tuple[str, ...]
     pairs: tuple[Pair, ...] = ()
+    commits: tuple[str, ...] = ()
 
     def rank(self, method: str, dataset: str) -> int:
         """1 for the best."""
@@ -78,7 +80,7 @@ def standings(study: Study) -> list[Standing]:
     config = study.params.statistics
     first = study.ranked[0]
     default = _summaries(study, first)
-    found = [Standing("", _seeds(first), _values(default, config), _rising(first))]
+    found = [Standing("", _seeds(first), _values(default, config), _rising(first), commits=first.commits)]
     if _seeds(first) > 1:
         alone = {key: own[:1] for key, own in first.scores.items()}
         lone = _summaries(study, replace(first, scores=alone))
@@ -87,7 +89,8 @@ def standings(study: Study) -> list[Standing]:
     for own in study.ranked[1:]:
         here = _summaries(study, own)
         pairs = _pairs(default, here, study.params.methods, config)
-        found.append(Standing(own.setting, _seeds(own), _values(here, config), _rising(own), pairs))
+        values = _values(here, config)
+        found.append(Standing(own.setting, _seeds(own), values, _rising(own), pairs, own.commits))
     return found
 
 

@@ -61,16 +61,16 @@ def carry_out_settings(
     return [carry_out_cells(project, own, f"{BEFORE}{name}", processes, say) for name, own in groups.items()]
 
 
-def study(now: Session) -> Study:
-    """The results of the default and of every setting. Nothing is trained or encoded for a setting of which a
-    training is missing."""
+def study(now: Session, settings: Sequence[str] | None = None) -> Study:
+    """The results of the default and of these settings, or of every one. Nothing is trained or encoded for a
+    setting of which a training is missing."""
     params = now.params
     sets = {d: now.evaluation_data(d) for d in params.robustness.evaluate or params.data.evaluate}
     default = _ranked(now, "", [main_cell(params, method) for method in params.methods], sets)
     if isinstance(default, str):
         return Study(params, sets, (), {"": default})
     ranked, lacking = [default], {}
-    for name in params.robustness.settings:
+    for name in params.robustness.settings if settings is None else settings:
         own = params_of(params, f"{BEFORE}{name}")
         there = replace(now, params=own, evaluated={}, _inputs={}, _evaluated={})
         result = _ranked(there, name, [ablation_cell(own, cell) for cell in own.cells], sets)

@@ -9,9 +9,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from benchmark.core.errors import DataError
 from benchmark.grid.params_file import load_params
 from benchmark.reporting.figures.robustness import robustness
 from benchmark.reporting.robustness import ONE_SEED, standings
+from benchmark.reporting.robustness_records import joined, keep, record_file, recorded
 from benchmark.reporting.tables.robustness import agreement, ranks, robustness_tables, swaps
 from benchmark.stages.robustness import Ranked, Study
 
@@ -37,7 +39,9 @@ def study():
     params = load_params(Path(__file__).resolve().parents[2] / "params.yaml")
     params = params.model_copy(update={"methods": METHODS})
     chosen = SimpleNamespace(labels=labels, patients=patients, classes=("a", "b"))
-    at = SimpleNamespace(chosen=chosen, manifest=SimpleNamespace(origin="twin"))
+    at = SimpleNamespace(
+        chosen=chosen, manifest=SimpleNamespace(origin="twin"), identity="images", content=lambda need: need
+    )
     ranked = (
         Ranked("", scores((0.5, 1.5, 3.0), 3), (("clip", 0), ("radzero", 2)), ("c0ffee0123456",)),
         Ranked("lite2", scores((0.5, 1.5, 3.0), 1), (("carzero", 0),), ("c0ffee0123456",)),
@@ -90,3 +94,65 @@ def test_tables_and_figure_hold_every_setting_and_name_those_that_were_not_run(s
 
 def test_without_the_default_there_is_nothing_to_compare_with(study):
     assert standings(Study(study.params, study.sets, (), {"": "clip-main seed 0 is not trained"})) == []
+
+
+def elsewhere(study, *settings):
+    """The study on a machine that has results of these settings alone."""
+    ranked = tuple(own for own in study.ranked if own.setting in ("", *settings))
+    others = [own.setting for own in study.ranked if own.setting not in ("", *settings)]
+    return replace(study, ranked=ranked, lacking={**study.lacking, **dict.fromkeys(others, "is not trained")})
+
+
+def test_settings_that_were_trained_elsewhere_stand_in_the_tables_to_the_last_digit(study, tmp_path):
+    keep(elsewhere(study, "lite2"), standings(elsewhere(study, "lite2")), tmp_path)
+    here = elsewhere(study, "width-32")
+    whole, found = joined(here, standings(here), tmp_path)
+    assert [own.setting for own in found] == ["", ONE_SEED, "lite2", "width-32"]
+    assert whole.lacking == study.lacking
+    for made, again in zip(
+        robustness_tables(study, standings(study)), robustness_tables(whole, found), strict=True
+    ):
+        assert [list(row.items()) for row in again.records()] == [list(row.items()) for row in made.records()]
+        assert again.commit == made.commit
+
+
+def _noisier(study):
+    first = study.ranked[0]
+    scores = {key: own + 1e-6 for key, own in first.scores.items()}
+    return replace(study, ranked=(replace(first, scores=scores), *study.ranked[1:]))
+
+
+def _retuned(study):
+    method = study.params.method
+    clip = method["clip"]
+    faster = clip.model_copy(update={"training": clip.training.model_copy(update={"learning_rate": 0.01})})
+    return replace(study, params=study.params.model_copy(update={"method": {**method, "clip": faster}}))
+
+
+def _relabelled(study):
+    at = study.sets["padchest"]
+    return replace(
+        study, sets={"padchest": SimpleNamespace(**{**vars(at), "content": lambda need: "others"})}
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "part"), [(_noisier, "default"), (_retuned, "cells"), (_relabelled, "sets")]
+)
+def test_a_record_of_anything_else_does_not_stand_in_for_a_setting(study, tmp_path, change, part):
+    keep(elsewhere(study, "lite2"), standings(elsewhere(study, "lite2")), tmp_path)
+    here = change(elsewhere(study))
+    held, refused = recorded(here, tmp_path)
+    assert held == {}
+    assert refused == {"lite2": f"its record is of other {part}"}
+    whole, found = joined(here, standings(here), tmp_path)
+    assert [own.setting for own in found] == ["", ONE_SEED]
+    assert whole.lacking["lite2"] == refused["lite2"]
+
+
+def test_what_is_no_record_is_refused_in_one_line(study, tmp_path):
+    path = record_file(tmp_path, "lite2")
+    path.parent.mkdir()
+    path.write_text('{"key": 1}\n')
+    with pytest.raises(DataError, match=r"lite2\.json: not the record of a setting"):
+        recorded(elsewhere(study), tmp_path)

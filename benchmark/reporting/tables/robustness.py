@@ -30,7 +30,7 @@ HOW = (
 
 def robustness_tables(study: Study, found: Sequence[Standing]) -> list[Table]:
     """Ranks, agreement and swaps. found: of `reporting.robustness.standings`."""
-    commits = ", ".join(dict.fromkeys(c[:10] for own in study.ranked for c in own.commits))
+    commits = ", ".join(dict.fromkeys(c[:10] for own in found for c in own.commits))
     made = (ranks(study, found), agreement(study, found), swaps(study, found))
     return [
         replace(
