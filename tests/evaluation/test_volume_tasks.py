@@ -97,7 +97,7 @@ def test_label_overlap_as_released_counts_the_query_and_smaller_k():
     assert label_overlap(labels)[0].tolist() == [1, 0.5, 0, 0]
     vectors = np.array([[1, 0.0], [0.9, 0.1], [1, 0.01], [0, 1]])
     rows = overlap_rows(vectors, labels, np.arange(4), 4, 0.95)
-    value = {row["metric"]: row["value"] for row in rows}
+    value = {row.metric: row.value for row in rows}
     # 0 → 1 (1/2), 1 → 0 (1/2), 3 → 1 (1/2); the released rule finds the query itself first.
     assert value["label_overlap_at_1"] == pytest.approx(0.5)
     assert value["label_overlap_at_1_as_released"] == 1
@@ -109,7 +109,7 @@ def test_volumes_of_the_querys_patient_are_no_candidates():
     labels = np.array([[1, 0], [1, 0], [0, 1]], bool)
     vectors = np.array([[1, 0.0], [1, 0.0], [0, 1]])
     rows = overlap_rows(vectors, labels, np.array([0, 0, 1]), 2, 0.95)
-    assert {r["metric"]: r["value"] for r in rows}["label_overlap_at_1"] == 0
+    assert {r.metric: r.value for r in rows}["label_overlap_at_1"] == 0
 
 
 def test_values_by_brgsas_rule_are_those_of_its_bootstrap():
