@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
-from scipy import stats
 
+from benchmark.evaluation.statistics.distributions import norm_ppf
 from benchmark.evaluation.statistics.effects import Effect, effect_of, mean_over_seeds, mean_over_sets
 from benchmark.evaluation.statistics.intervals import satterthwaite
 from benchmark.evaluation.statistics.seeds import seed_parts
@@ -88,7 +88,7 @@ def task_effect(
     frame = evidence.seeds
     here = (frame["dataset"] == dataset) & (frame["class"] == "macro") & (frame["stratum"] == stratum)
     values, patients = [], 0.0
-    quantile = float(stats.norm.ppf(0.5 + evidence.level / 2))
+    quantile = float(norm_ppf(0.5 + evidence.level / 2))
     for name, metric in zip(names, metrics, strict=True):
         own = frame[here & (frame["name"] == name) & (frame["metric"] == metric)].sort_values("seed")
         half = (own["high"] - own["low"]).to_numpy(dtype=float) / 2

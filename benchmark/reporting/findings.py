@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import stats
 
+from benchmark.evaluation.statistics.distributions import norm_ppf, norm_sf
 from benchmark.evaluation.statistics.effects import Effect, mean_over_sets, over_seeds_only
 from benchmark.reporting.claims import Absolute, Claim, Contrast, Gap, Interaction, Paired, TaskMetric
 from benchmark.reporting.effects import paired_effects, seed_values, task_effect
@@ -220,7 +220,7 @@ def equivalence(value: float, low: float, high: float, margin: float, level: flo
     Each side has its own standard error, the distance to its limit in units of the normal quantile, as the
     interval is not symmetric.
     """
-    quantile = float(stats.norm.ppf(0.5 + level / 2))
+    quantile = float(norm_ppf(0.5 + level / 2))
     below, above = ((value - low) / quantile, (high - value) / quantile)
     if abs(value) < margin:
         return max(_upper(value + margin, below), _upper(margin - value, above)), True
@@ -232,7 +232,7 @@ def _upper(distance: float, se: float) -> float:
     """P(Z > distance / se)."""
     if se <= 0:
         return 0.0 if distance > 0 else 0.5
-    return float(stats.norm.sf(distance / se))
+    return float(norm_sf(distance / se))
 
 
 def _tested(effect: Effect, margin: float, parts: tuple[Effect, ...], names: tuple[str, ...]) -> ClaimFinding:

@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import stats
 
 from benchmark.core.tables import Manifest, read_table
 from benchmark.data.cards import Card, load_card
+from benchmark.evaluation.statistics.distributions import norm_ppf
 from benchmark.evaluation.statistics.paired import Difference, difference
 from benchmark.evaluation.statistics.panel import Panel, strata_contrast
 from benchmark.evaluation.statistics.seeds import summarise
@@ -131,12 +131,14 @@ def _by_size(
 def rank_correlation(x: np.ndarray, y: np.ndarray, level: float = 0.95) -> tuple[float, float, float] | None:
     """Spearman's ρ of two (C,) arrays with its limits, √((1 + ρ²/2) / (C - 3)) being the standard error of
     artanh ρ (Bonett & Wright 2000); None with fewer than LEAST_CLASSES or without spread."""
+    from scipy import stats
+
     if len(x) < LEAST_CLASSES or np.ptp(x) == 0 or np.ptp(y) == 0:
         return None
     rho = float(stats.spearmanr(x, y).statistic)
     if abs(rho) > 1 - 1e-12:
         return rho, rho, rho
-    reach = float(stats.norm.ppf(0.5 + level / 2)) * np.sqrt((1 + rho**2 / 2) / (len(x) - 3))
+    reach = float(norm_ppf(0.5 + level / 2)) * np.sqrt((1 + rho**2 / 2) / (len(x) - 3))
     low, high = np.tanh(np.arctanh(rho) + np.array([-reach, reach]))
     return rho, float(low), float(high)
 

@@ -19,10 +19,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy import stats
 from torch.nn.functional import embedding_bag
 
 from benchmark.evaluation.statistics.curves import WeightedCurve
+from benchmark.evaluation.statistics.distributions import norm_cdf, norm_ppf
 from benchmark.evaluation.statistics.metrics import RANK_METRICS, metric_of
 
 BLOCK = 128
@@ -194,9 +194,9 @@ def bca_interval(draws: np.ndarray, value: float, influence: np.ndarray, level: 
     share = (np.count_nonzero(kept < value) + 0.5 * np.count_nonzero(kept == value)) / len(kept)
     if not 0 < share < 1:
         return np.nan, np.nan
-    bias = stats.norm.ppf(share)
+    bias = norm_ppf(share)
     acceleration = float((influence**3).sum()) / (6 * square**1.5)
-    ends = bias + stats.norm.ppf([(1 - level) / 2, (1 + level) / 2])
+    ends = bias + norm_ppf([(1 - level) / 2, (1 + level) / 2])
     with np.errstate(divide="ignore"):
-        low, high = np.quantile(kept, stats.norm.cdf(bias + ends / (1 - acceleration * ends)))
+        low, high = np.quantile(kept, norm_cdf(bias + ends / (1 - acceleration * ends)))
     return float(low), float(high)

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import special, stats
+from scipy import special
 
+from benchmark.evaluation.statistics.distributions import norm_ppf, t_sf
 from benchmark.evaluation.statistics.intervals import Interval, logit_interval, satterthwaite, t_quantile
 from benchmark.evaluation.statistics.seeds import seed_parts
 
@@ -39,7 +40,7 @@ class Effect:
             return 1.0 if self.value == margin else 0.0
         if np.isnan(self.se):
             return float("nan")
-        return float(2 * stats.t.sf(abs(self.value - margin) / self.se, self.df))
+        return float(2 * t_sf(abs(self.value - margin) / self.se, self.df))
 
 
 def effect_of(
@@ -110,7 +111,7 @@ def mean_over_seeds(
         return Interval(mean, np.nan, np.nan)
     if len(values) == 1:
         return Interval(mean, float(low[0]), float(high[0]))
-    quantile = float(stats.norm.ppf(0.5 + level / 2))
+    quantile = float(norm_ppf(0.5 + level / 2))
     logit = share and bool(np.all((values > 0) & (values < 1)))
     with np.errstate(divide="ignore", invalid="ignore"):
         if logit:

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import special, stats
+from scipy import special
+
+from benchmark.evaluation.statistics.distributions import chi2_ppf, t_ppf
 
 NO_SPREAD = "interval undefined: no spread in the sample"
 
@@ -33,7 +35,7 @@ def join(*notes: str) -> str:
 
 
 def t_quantile(df: float, level: float) -> float:
-    return float(stats.t.ppf(0.5 + level / 2, max(df, 1.0)))
+    return float(t_ppf(0.5 + level / 2, max(df, 1.0)))
 
 
 def logit_interval(value: float, variance: float, df: float, level: float) -> tuple[float, float]:
@@ -83,7 +85,7 @@ def satterthwaite(parts: Sequence[tuple[Any, Any]]) -> tuple[Any, Any]:
     """
     total = sum(v for v, _ in parts)
     plain = _freedom(parts)
-    cautious = _freedom([(v * df / stats.chi2.ppf(CAUTION, df), df) for v, df in map(_finite, parts)])
+    cautious = _freedom([(v * df / chi2_ppf(CAUTION, df), df) for v, df in map(_finite, parts)])
     return total, np.minimum(plain, cautious)[()]
 
 

@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
+from benchmark.evaluation.statistics.distributions import t_ppf, t_sf
 from benchmark.evaluation.statistics.intervals import join, satterthwaite, spread_dfs
 from benchmark.evaluation.statistics.seeds import ONE_SEED, SeedSummary, seed_parts
 
@@ -55,12 +55,14 @@ def minimum_detectable(se: Any, df: Any, level: Any, power: float) -> Any:
     Floats or arrays of one shape; level: of the test that decides, so corrected for its family. NaN in, NaN
     out.
     """
-    return (stats.t.ppf(0.5 + level / 2, df) + stats.t.ppf(power, df)) * se
+    return (t_ppf(0.5 + level / 2, df) + t_ppf(power, df)) * se
 
 
 def predicted_power(effect: float, se: float, df: float, level: float) -> float:
     """Probability that a true difference of this size is found (non-central t)."""
-    critical = stats.t.ppf(0.5 + level / 2, df)
+    from scipy import stats
+
+    critical = t_ppf(0.5 + level / 2, df)
     shift = abs(effect) / se
     wrong = (
         stats.nct.cdf(-critical, df, shift) if shift < 3 else 0.0
@@ -97,10 +99,10 @@ def contrasts(
     freedom = np.array([c.freedom for c in about])
     df = np.maximum(np.minimum(df, freedom), 1.0)
     se = np.sqrt(variance)
-    half = stats.t.ppf(0.5 + level / 2, df) * se
+    half = t_ppf(0.5 + level / 2, df) * se
     with np.errstate(divide="ignore", invalid="ignore"):
-        p = 2 * stats.t.sf(np.abs(value) / se, df)
-    mde = (stats.t.ppf(0.5 + level / 2, df) + stats.t.ppf(power, df)) * se
+        p = 2 * t_sf(np.abs(value) / se, df)
+    mde = (t_ppf(0.5 + level / 2, df) + t_ppf(power, df)) * se
     seeds = _seed_note(repeated, len(pairs))
     found = []
     for j, column in enumerate(about):

@@ -27,8 +27,8 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
-from scipy import optimize, stats
 
+from benchmark.evaluation.statistics.distributions import chi2_ppf
 from benchmark.evaluation.statistics.intervals import satterthwaite
 from benchmark.evaluation.statistics.paired import minimum_detectable, patients_part, predicted_power
 from benchmark.evaluation.statistics.pooling import LEAST_PATIENTS
@@ -109,6 +109,8 @@ class Parts:
 
     def detectable(self, seeds: int, level: float, power: float) -> float:
         """The difference that this test finds with this power; NaN where there is no test."""
+        from scipy import optimize
+
         if self.freedom < LEAST_PATIENTS - 1:
             return np.nan
         if self.plausible:
@@ -221,7 +223,7 @@ def from_sample(parts: Parts) -> Measured:
     """Scale what one sample showed, and what it leaves plausible of the patients' part: C df / χ² (Julious &
     Owen 2006). How trainings differ is taken as seen: two degrees of freedom leave anything plausible."""
     chances = (np.arange(PLAUSIBLE) + 0.5) / PLAUSIBLE
-    factors = parts.df / stats.chi2.ppf(chances, parts.df)
+    factors = parts.df / chi2_ppf(chances, parts.df)
     likely = tuple(replace(parts, shared=parts.shared * float(f)) for f in factors)
     return replace(parts, plausible=likely).at
 

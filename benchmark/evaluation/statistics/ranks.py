@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
+from benchmark.evaluation.statistics.distributions import t_sf
 from benchmark.evaluation.statistics.multiplicity import holm
 from benchmark.evaluation.statistics.stability import Trainings, resampled, share_kept
 
@@ -66,7 +66,7 @@ class PairTests:
         """The same where the methods' means are `values`, (M,), and nothing else changes."""
         with np.errstate(divide="ignore", invalid="ignore"):
             t = np.abs(values[self.first] - values[self.second]) / self.se
-        p = np.where(np.isnan(self.p) | ~(self.se > 0), self.p, 2 * stats.t.sf(t, self.df))
+        p = np.where(np.isnan(self.p) | ~(self.se > 0), self.p, 2 * t_sf(t, self.df))
         return self._separated(len(values), p)
 
     def _separated(self, methods: int, p: np.ndarray) -> np.ndarray:

@@ -19,8 +19,9 @@ Smyth 2004 (moderated variances); Obuchowski 1997 and Kish 1965 (effective sampl
 from __future__ import annotations
 
 import numpy as np
-from scipy import special, stats
+from scipy import special
 
+from benchmark.evaluation.statistics.distributions import t_ppf
 from benchmark.evaluation.statistics.influence import InfluenceTable
 
 PRIOR_DF = 20.0
@@ -54,7 +55,7 @@ def score_interval(
     theta: float, positives: float, negatives: int, df: float, level: float
 ) -> tuple[float, float]:
     """The values that the model would not reject at θ, from effective positives and negatives."""
-    quantile = float(stats.t.ppf(0.5 + level / 2, df))
+    quantile = float(t_ppf(0.5 + level / 2, df))
     reach = quantile * np.sqrt(binormal_variance(_GRID) * (1 / positives + 1 / negatives))
     inside = _GRID[np.abs(theta - _GRID) <= reach]
     if len(inside) == 0:
