@@ -129,6 +129,12 @@ def write_text(target: Path | str, text: str) -> None:
         path.write_text(text, encoding="utf-8")
 
 
+def stamp(status: os.stat_result) -> str:
+    """The state of a file: size, time of change, and the time at which the file itself changed, which cannot
+    be set as the first can, and its number on the disk."""
+    return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
+
+
 def write_json(target: Path | str, value: Any) -> None:
     """Sorted keys and a final newline, so that equal values are equal bytes."""
     write_text(target, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")

@@ -10,15 +10,18 @@ from __future__ import annotations
 import ast
 import importlib.util
 import os
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from benchmark.core import hashing
 from benchmark.core.errors import BenchError
 from benchmark.core.files import read_json, write_json
 from benchmark.core.hashing import hash_file, hash_strings, hash_value
+from benchmark.core.kept_code import Code, KeptCode
 
 ROOTS = ("benchmark", "methods")
 """Packages whose imports `source` follows; the version of another package is a part of its own in a key."""
@@ -159,6 +162,18 @@ def _stat(path: Path) -> dict[str, int]:
     return {"size": status.st_size, "mtime_ns": status.st_mtime_ns}
 
 
+_kept: KeptCode | None = None
+
+
+def keep_code_in(place: Path) -> None:
+    """Let `source` keep in this file what it reads of modules, and use what it holds of those that are as
+    they were; other processes may do so too."""
+    global _kept
+    if _kept is None or _kept.place != place:
+        rules = [hash_file(__file__), hash_file(str(hashing.__file__)), sys.version]
+        _kept = KeptCode(place, hash_strings(rules))
+
+
 @lru_cache(maxsize=256)
 def source(*modules: str) -> str:
     """Hash of the code of these modules and of every module of this project, and of their own packages, that
@@ -177,6 +192,8 @@ def source(*modules: str) -> str:
             continue
         seen[name], imports = _code(name, roots)
         waiting += imports
+    if _kept is not None:
+        _kept.save()
     return hash_strings(part for name in sorted(seen) for part in (name, seen[name]))
 
 
@@ -197,46 +214,71 @@ def _code(name: str, roots: frozenset[str]) -> tuple[str, tuple[str, ...]]:
     path = _file_of(name)
     if path is None:
         raise ModuleNotFoundError(f"{name}: no source file")
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    digest, imports = _parsed(path) if _kept is None else _kept.code_of(path, _parsed)
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-    imports = tuple(dict.fromkeys(_imports(tree, package, roots)))
-    return hash_strings([ast.dump(_Bare().visit(tree))]), imports
+    return digest, tuple(dict.fromkeys(_followed(imports, package, roots)))
 
 
-class _Bare(ast.NodeTransformer):
-    """Removes docstrings, which compute nothing."""
-
-    def _strip(self, node: Any) -> Any:
-        self.generic_visit(node)
-        first = node.body[0] if node.body else None
-        if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
-            node.body = node.body[1:] or [ast.Pass()] if isinstance(first.value.value, str) else node.body
-        return node
-
-    visit_Module = visit_ClassDef = visit_FunctionDef = visit_AsyncFunctionDef = _strip
+def _parsed(path: Path) -> Code:
+    """What one file says, whatever other files do."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    imports = tuple(_imports(tree))
+    for node in _statements(tree):
+        if isinstance(node, _DOCUMENTED):
+            _strip(node)
+    return Code(hash_strings([ast.dump(tree)]), imports)
 
 
-def _imports(tree: ast.AST, package: str, roots: frozenset[str]) -> Iterable[str]:
-    skipped = {
-        inner
-        for node in ast.walk(tree)
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
-        for part in node.body
-        for inner in ast.walk(part)
-    }
-    for node in ast.walk(tree):
-        if node in skipped:
-            continue
+_DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+_BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")
+"""Fields of a statement that hold statements, or what holds them; expressions hold none."""
+
+
+def _statements(tree: ast.AST, typing: bool = True) -> Iterable[ast.AST]:
+    """A module and every statement in it. typing: those under `if TYPE_CHECKING` too."""
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        for block in _BLOCKS:
+            if typing or block != "body" or not _for_types(node):
+                waiting += getattr(node, block, ())
+
+
+def _for_types(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+
+
+def _strip(node: Any) -> None:
+    """Remove a docstring, which computes nothing."""
+    first = node.body[0] if node.body else None
+    if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+        node.body = node.body[1:] or [ast.Pass()] if isinstance(first.value.value, str) else node.body
+
+
+def _imports(tree: ast.AST) -> Iterable[tuple[str, tuple[str, ...]]]:
+    """(module, names taken from it) of every import that runs; a module relative to its package has the dots
+    before its name."""
+    for node in _statements(tree, typing=False):
         if isinstance(node, ast.Import):
-            yield from (n for alias in node.names for n in _ours(alias.name, roots))
+            yield from ((alias.name, ()) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            base = package.rsplit(".", node.level - 1)[0] if node.level else ""
-            module = ".".join(part for part in (base, node.module) if part)
-            yield from _ours(module, roots)
-            for alias in node.names:
-                inner = f"{module}.{alias.name}"
-                if module.partition(".")[0] in roots and _file_of(inner) is not None:
-                    yield from _ours(inner, roots)
+            yield "." * node.level + (node.module or ""), tuple(alias.name for alias in node.names)
+
+
+def _followed(
+    imports: Iterable[tuple[str, tuple[str, ...]]], package: str, roots: frozenset[str]
+) -> Iterable[str]:
+    """The modules below `roots` that these imports of a module in `package` run."""
+    for written, names in imports:
+        own = written.lstrip(".")
+        level = len(written) - len(own)
+        base = package.rsplit(".", level - 1)[0] if level else ""
+        module = ".".join(part for part in (base, own) if part)
+        yield from _ours(module, roots)
+        for name in names if module.partition(".")[0] in roots else ():
+            if _file_of(f"{module}.{name}") is not None:
+                yield from _ours(f"{module}.{name}", roots)
 
 
 def _ours(name: str, roots: frozenset[str]) -> list[str]:

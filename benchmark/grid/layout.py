@@ -39,6 +39,11 @@ class Project:
         return self.root / ".cache"
 
     @property
+    def code(self) -> Path:
+        """What is known of the code of modules (`core.kept_code`)."""
+        return self.cache / "code.json"
+
+    @property
     def reports(self) -> Path:
         return self.root / "reports"
 

@@ -20,7 +20,7 @@ from typing import Any
 
 from benchmark.core import numerics
 from benchmark.core.errors import BenchError
-from benchmark.core.files import read_json, write_text
+from benchmark.core.files import read_json, stamp, write_text
 from benchmark.core.hashing import hash_strings, hash_value
 from benchmark.core.reuse import Key, is_made, key_of, record
 from benchmark.grid.layout import Project
@@ -160,7 +160,7 @@ def _below(place: str, entered: set[tuple[int, int]]) -> Iterator[tuple[str, str
         yield place, "none", 0
         return
     if not os.path.isdir(place):  # noqa: PTH112
-        yield place, *_stamp(status)
+        yield place, stamp(status), status.st_ctime_ns
         return
     yield place, "folder", 0
     if (status.st_dev, status.st_ino) in entered:
@@ -173,14 +173,10 @@ def _below(place: str, entered: set[tuple[int, int]]) -> Iterator[tuple[str, str
             if entry.is_dir():
                 yield from _below(entry.path, entered)
             elif entry.is_file():
-                yield entry.path, *_stamp(entry.stat())
+                own = entry.stat()
+                yield entry.path, stamp(own), own.st_ctime_ns
             else:
                 yield entry.path, "none", 0
-
-
-def _stamp(status: os.stat_result) -> tuple[str, int]:
-    """Its state, and when it changed: the second time cannot be set, as that of its content can."""
-    return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}", status.st_ctime_ns
 
 
 def _code() -> list[Path]:

@@ -12,6 +12,7 @@ from benchmark.core import numerics
 from benchmark.core.files import write_json
 from benchmark.core.hashing import hash_value
 from benchmark.core.locks import only_writer
+from benchmark.core.reuse import keep_code_in
 from benchmark.core.tables import Manifest
 from benchmark.grid.layout import Project
 from benchmark.grid.params import Cell, Params
@@ -54,6 +55,7 @@ class Session:
 
     def __post_init__(self) -> None:
         numerics.apply(self.params.numerics)
+        keep_code_in(self.project.code)
 
     @property
     def processes(self) -> Group:
