@@ -26,8 +26,9 @@ class Overlap(BaseModel):
 def overlapping(dataset: str) -> dict[str, str]:
     """Other sets with images of this one → where that is stated. Raises CardError for a broken file."""
     found = {}
+    own = load_card(dataset)
     for name in card_names():
-        own, other = load_card(dataset), load_card(name)
+        other = load_card(name)
         if name != dataset and (name in own.overlaps or dataset in other.overlaps):
             found[name] = f"cards: `overlaps` of {dataset if name in own.overlaps else name}"
     for row in _declared(datasets_folder() / FILE):

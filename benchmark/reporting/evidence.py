@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import comb
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -278,9 +278,22 @@ class Evidence:
         return ""
 
     @cached_property
-    def _pairs(self) -> dict[tuple[str, str, str, str, str, str], PairRow]:
+    def _pairs(self) -> dict[tuple[str, ...], int]:
+        """(method a, method b, dataset, stratum, class, metric) → number of the comparison."""
         keys = ["method_a", "method_b", "dataset", "stratum", "class", "metric"]
-        return {tuple(r[k] for k in keys): r for r in self.comparisons.to_dict("records")}  # type: ignore[misc]
+        columns = (self._compared[k] for k in keys)
+        return {key: number for number, key in enumerate(zip(*columns, strict=True))}
+
+    @cached_property
+    def _compared(self) -> dict[str, list[Any]]:
+        """Column → values of the comparisons: a dictionary of each of them takes longer than a verdict."""
+        return {str(name): self.comparisons[name].tolist() for name in self.comparisons.columns}
+
+    def _comparison(self, *key: str) -> PairRow | None:
+        number = self._pairs.get(key)
+        if number is None:
+            return None
+        return cast("PairRow", {name: values[number] for name, values in self._compared.items()})
 
     @property
     def datasets(self) -> list[str]:
@@ -352,10 +365,10 @@ class Evidence:
         self, a: str, b: str, dataset: str, stratum: str = "all", cls: str = "macro", metric: str = "auroc"
     ) -> PairRow | None:
         """The paired comparison, turned so that delta is a - b; None where it was not made."""
-        row = self._pairs.get((a, b, dataset, stratum, cls, metric))
+        row = self._comparison(a, b, dataset, stratum, cls, metric)
         if row is not None:
             return row
-        row = self._pairs.get((b, a, dataset, stratum, cls, metric))
+        row = self._comparison(b, a, dataset, stratum, cls, metric)
         if row is None:
             return None
         return {

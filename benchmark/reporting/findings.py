@@ -60,8 +60,7 @@ def _named(evidence: Evidence, cell: str, prompts: str | None) -> str:
 
 
 def _absent(evidence: Evidence, names: Sequence[str]) -> str:
-    there = set(evidence.metrics["name"])
-    absent = [n for n in names if n not in there]
+    absent = [n for n in names if n not in evidence.names]
     return f"no results of {', '.join(absent)}" if absent else ""
 
 

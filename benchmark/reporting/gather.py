@@ -19,6 +19,8 @@ from benchmark.core.files import read_json
 from benchmark.core.guard import parsing
 from benchmark.core.settings import StatisticsConfig, set_fields
 from benchmark.core.tables import Manifest, Predictions
+from benchmark.data.cards import card_names, load_card
+from benchmark.data.dataset import EvaluationSet, evaluation_set
 from benchmark.encoders.cards import Seen
 from benchmark.encoders.exposure import NOT_SAID, Exposure
 from benchmark.evaluation.evaluation_data import strata_of
@@ -88,8 +90,6 @@ class Gathered:
 
     def _read_here(self, cell: str) -> bool:
         """Whether a checkpoint was evaluated on what this part holds, volumes or radiographs."""
-        from benchmark.data.cards import card_names, load_card
-
         folders = {
             folder.name for _, results in self.project.evaluations(cell) for folder in results.iterdir()
         }
@@ -231,7 +231,6 @@ class Gathered:
 
     def frequency(self, dataset: str) -> dict[str, int]:
         """class → training studies whose report names one of its concepts; empty where that is not known."""
-        from benchmark.data.cards import load_card
         from benchmark.evaluation.evaluation_data import nameable
 
         named = self.named
@@ -247,9 +246,6 @@ class Gathered:
     @lru_cache(maxsize=64)  # noqa: B019
     def scores(self, name: str, dataset: str) -> Scores | None:
         """Saved predictions of every seed of a name, joined by image id with the labels of its protocol."""
-        from benchmark.data.cards import load_card
-        from benchmark.data.dataset import evaluation_set
-
         facts = self.evidence.sets.get(dataset)
         if facts is not None and facts["dataset"] != dataset:
             return None
@@ -262,8 +258,7 @@ class Gathered:
         if not paths or not (prepared / "manifest.parquet").is_file():
             return None
         loaded = [Predictions.load(path) for path in paths.values()]
-        card = load_card(dataset)
-        chosen = evaluation_set(Manifest.load(prepared), card, loaded[0].info.protocol)
+        chosen = self._chosen(dataset, loaded[0].info.protocol)
         stack = []
         for predictions in loaded:
             frame = predictions.frame.set_index("image_id")
@@ -274,8 +269,14 @@ class Gathered:
             np.asarray(chosen.patients),
             np.stack(stack),
             tuple(paths),
-            strata_of(card, tuple(chosen.classes), self._stated),
+            strata_of(load_card(dataset), tuple(chosen.classes), self._stated),
         )
+
+    @lru_cache(maxsize=16)  # noqa: B019
+    def _chosen(self, dataset: str, protocol: str) -> EvaluationSet:
+        """The images and labels of a protocol, which all rows share."""
+        place = self.project.prepared(source_name(dataset, self.origin(dataset)))
+        return evaluation_set(Manifest.load(place), load_card(dataset), protocol)
 
     def panels(self, name: str, dataset: str) -> list[Panel]:
         """One AUROC panel a seed; empty without predictions."""

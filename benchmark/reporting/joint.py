@@ -23,13 +23,22 @@ class Scores:
 
 
 def panels_of(own: Scores) -> list[Panel]:
-    """One AUROC panel a seed, with the strata as the evaluation drew them."""
+    """One AUROC panel a seed, with the strata as the evaluation drew them and no micro average, which ranks
+    all pairs of an image and a class and is read by nothing here."""
     codes, clusters, _ = patient_codes(own.patients, len(own.labels))
     names = list(own.classes)
     groups = resolve_strata((own.labels == 1).sum(axis=0), names, own.strata)
     return [
         build_panels(
-            scores, own.labels, codes, clusters, names, groups, metrics=("auroc",), dtype=np.float32
+            scores,
+            own.labels,
+            codes,
+            clusters,
+            names,
+            groups,
+            metrics=("auroc",),
+            micro=False,
+            dtype=np.float32,
         )["auroc"]
         for scores in own.scores
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -109,7 +109,8 @@ class OnDisk:
             frames.append(frame[(frame["class"] == "macro") | (frame["task"] != "classification")])
             if official:
                 checkpoints.append(frame.assign(run_id=name, seed=None).drop(columns="label"))
-            sets.setdefault(place, about)
+            if place not in sets:
+                sets[place] = _counted(about, frame)
         if not frames:
             raise BenchError("results: no metrics of configured cells. Run `bench stage cells main` first.")
         ordered = {d: sets[d] for d in [*[d for d in datasets if d in sets], *sets]}
@@ -143,7 +144,8 @@ class OnDisk:
                 frames.append(
                     frame.assign(dataset=place, run_id=name, name=name, label=frame["prompts"], seed=seed)
                 )
-                sets.setdefault((path.stem, place), about)
+                if (path.stem, place) not in sets:
+                    sets[path.stem, place] = _counted(about, frame)
         frames.sort(key=lambda f: _place(f, list(self.cells)))
         return frames, sets
 
@@ -207,22 +209,21 @@ class OnDisk:
         return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=["cell", "seed"])
 
 
-def _results(path: Path) -> tuple[pd.DataFrame, SetFacts]:
-    """Rows of one evaluation and what was evaluated. Raises DataError where no evaluation wrote the file."""
+def _results(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Rows of one evaluation and what was evaluated, all but its number of classes. Raises DataError where no
+    evaluation wrote the file."""
     frame, meta = read_table(path)
     with parsing(path, "results of an evaluation", "Evaluate the cell again."):
         first = frame[list(METRIC_COLUMNS)].iloc[0]
         return frame, _about(frame, meta, str(first["dataset"]), str(first["origin"]))
 
 
-def _about(frame: pd.DataFrame, meta: Mapping[str, Any], dataset: str, origin: str) -> SetFacts:
+def _about(frame: pd.DataFrame, meta: Mapping[str, Any], dataset: str, origin: str) -> dict[str, Any]:
     info = meta["evaluation"]
-    classes = frame[(frame["stratum"] == "all") & ~frame["class"].isin(["macro", "micro", "weighted"])]
     return {
         "origin": origin,
         "images": int(info["images"]),
         "patients": int(info["patients"]),
-        "classes": int(classes["class"].nunique()),
         "official_images": info.get("official_images"),
         "no_positives": list(info.get("no_positives", [])),
         "protocol": info["protocol"],
@@ -232,6 +233,12 @@ def _about(frame: pd.DataFrame, meta: Mapping[str, Any], dataset: str, origin: s
         "note": meta.get("note", ""),
         "dataset": dataset,
     }
+
+
+def _counted(about: Mapping[str, Any], frame: pd.DataFrame) -> SetFacts:
+    """With the number of classes, which is counted once a set: the rows of a cell are thousands."""
+    classes = frame[(frame["stratum"] == "all") & ~frame["class"].isin(["macro", "micro", "weighted"])]
+    return cast("SetFacts", {**about, "classes": int(classes["class"].nunique())})
 
 
 def _place(frame: pd.DataFrame, cells: Sequence[str]) -> tuple[int, str, str, int, int]:

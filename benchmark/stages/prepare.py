@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark.core.errors import DataError
-from benchmark.core.files import write_text
+from benchmark.core.files import read_yaml, write_text
 from benchmark.core.hashing import derive_seed, hash_value
 from benchmark.core.reuse import Key, Reused, changes, is_made, key_of, record, reuse, source
 from benchmark.core.tables import TWIN_NOTICE, Manifest, Origin
 from benchmark.grid.layout import Project, source_name
 from benchmark.grid.params import Params, TwinParams
-from benchmark.grid.params_file import load_params
 
 if TYPE_CHECKING:
     from benchmark.twins.build import TwinSummary
@@ -82,7 +81,8 @@ def _configured(project: Project) -> TwinParams:
 
 @lru_cache(maxsize=8)
 def _read_twins(path: Path, size: int, mtime_ns: int) -> TwinParams:
-    return load_params(path).twins
+    """Of a file that was read and validated as a whole before, as these parameters come from it."""
+    return TwinParams.model_validate(read_yaml(path)["twins"])
 
 
 def twin_key(params: Params, dataset: str) -> Key:
