@@ -278,22 +278,20 @@ class Evidence:
         return ""
 
     @cached_property
-    def _pairs(self) -> dict[tuple[str, ...], int]:
-        """(method a, method b, dataset, stratum, class, metric) → number of the comparison."""
-        keys = ["method_a", "method_b", "dataset", "stratum", "class", "metric"]
-        columns = (self._compared[k] for k in keys)
-        return {key: number for number, key in enumerate(zip(*columns, strict=True))}
-
-    @cached_property
     def _compared(self) -> dict[str, list[Any]]:
         """Column → values of the comparisons: a dictionary of each of them takes longer than a verdict."""
         return {str(name): self.comparisons[name].tolist() for name in self.comparisons.columns}
 
+    @cached_property
+    def _pairs(self) -> dict[tuple[str, ...], int]:
+        """(method a, method b, dataset, stratum, class, metric) → number of the comparison."""
+        keys = ("method_a", "method_b", "dataset", "stratum", "class", "metric")
+        return {key: n for n, key in enumerate(zip(*(self._compared[k] for k in keys), strict=True))}
+
     def _comparison(self, *key: str) -> PairRow | None:
         number = self._pairs.get(key)
-        if number is None:
-            return None
-        return cast("PairRow", {name: values[number] for name, values in self._compared.items()})
+        values = {name: v[number] for name, v in self._compared.items()} if number is not None else None
+        return cast("PairRow | None", values)
 
     @property
     def datasets(self) -> list[str]:

@@ -259,10 +259,12 @@ class Gathered:
             return None
         loaded = [Predictions.load(path) for path in paths.values()]
         chosen = self._chosen(dataset, loaded[0].info.protocol)
-        stack = []
+        ids, stack = chosen.frame["image_id"].tolist(), []
         for predictions in loaded:
-            frame = predictions.frame.set_index("image_id")
-            stack.append(frame.loc[chosen.frame["image_id"], list(chosen.classes)].to_numpy(dtype=np.float64))
+            frame = predictions.frame
+            if frame["image_id"].tolist() != ids:
+                frame = frame.set_index("image_id").loc[ids]
+            stack.append(frame[list(chosen.classes)].to_numpy(dtype=np.float64))
         return Scores(
             tuple(chosen.classes),
             np.asarray(chosen.labels),

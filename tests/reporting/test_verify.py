@@ -278,19 +278,43 @@ def test_the_ledger_of_the_project(root, inside, capsys):
 
 
 def test_answers_load_no_torch(inside):
-    """Of results that are there, of methods, and of what is mistyped."""
+    """Of results that are there, found anew and kept, of methods, and of what is mistyped."""
     code = """if True:
         import sys
         from benchmark.cli import main
-        for words in (["ls", "methods"], ["verify"], ["explain", "carzero", "chexpert"],
-                      ["run", "--method", "clip", "--dataset", "chexpert", "--set", "training.epoch=3"]):
+        kept = (["verify"], ["explain", "carzero", "chexpert"])
+        wrong = ["run", "--method", "clip", "--dataset", "chexpert", "--set", "training.epoch=3"]
+        for words in (*kept, ["ls", "methods"], *kept, wrong):
             codes = main(words)
-            heavy = {"torch", "sklearn", "transformers", "mlflow", "matplotlib"} & {*sys.modules}
-            print(words[0], codes, sorted(heavy), file=sys.stderr)
+            heavy = {"torch", "sklearn", "transformers", "mlflow", "matplotlib", "scipy.stats"}
+            print(words[0], codes, sorted(heavy & {*sys.modules}), file=sys.stderr)
     """
+    shutil.rmtree(inside / ".cache" / "answers", ignore_errors=True)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     said = [line for line in done.stderr.splitlines() if line.endswith("]")]
-    assert said == ["ls 0 []", "verify 0 []", "explain 0 []", "run 2 []"], done.stderr
+    answers = ["verify 0 []", "explain 0 []"]
+    assert said == [*answers, "ls 0 []", *answers, "run 2 []"], done.stderr
+    assert any((inside / ".cache" / "answers").glob("*.json"))
+
+
+def test_a_kept_answer_loads_no_tables(inside):
+    assert main(["verify"]) == 0
+    code = """if True:
+        import sys
+        from benchmark.cli import main
+        main(["verify"])
+        print(sorted({"pandas", "pyarrow", "scipy"} & {*sys.modules}), file=sys.stderr)
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.splitlines()[-1:] == ["[]"], done.stderr
+
+
+def test_comparisons_are_read_as_they_stand(gathered):
+    evidence = gathered.evidence
+    keys = ["method_a", "method_b", "dataset", "stratum", "class", "metric"]
+    for row in evidence.comparisons.to_dict("records"):
+        found = evidence.pair(*(row[k] for k in keys))
+        assert repr(found) == repr(row)
 
 
 def test_every_cell_of_the_ledger_is_in_the_grid(root):
