@@ -289,9 +289,8 @@ class Evidence:
         return {key: n for n, key in enumerate(zip(*(self._compared[k] for k in keys), strict=True))}
 
     def _comparison(self, *key: str) -> PairRow | None:
-        number = self._pairs.get(key)
-        values = {name: v[number] for name, v in self._compared.items()} if number is not None else None
-        return cast("PairRow | None", values)
+        n = self._pairs.get(key)
+        return None if n is None else cast("PairRow", {k: v[n] for k, v in self._compared.items()})
 
     @property
     def datasets(self) -> list[str]:
