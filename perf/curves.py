@@ -108,6 +108,7 @@ def write(table: pd.DataFrame, folder: Path, synthetic: bool) -> None:
             said.append(f"{method}, {budget} epochs: held out {part['val_auroc'].max():.3f}, test {test:.3f}")
         axis.set_title(declared(method).title)
         axis.set_xscale("log")
+        axis.xaxis.set_major_formatter("{x:,.0f}")
     for axis in list(axes.flat)[len(methods) :]:
         axis.set_visible(False)
     for axis in axes[-1]:
