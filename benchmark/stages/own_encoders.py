@@ -13,6 +13,7 @@ from benchmark.stages.evaluate import enter_evaluations, find_evaluations
 from benchmark.stages.features import shared_image_encoder, shared_text_encoder
 from benchmark.stages.run import Session, train_one
 from benchmark.stages.run_record import RunRecord
+from benchmark.training.finished import RUN
 
 
 def as_evaluated(params: Params) -> Params:
@@ -55,7 +56,10 @@ def trained(sessions: Sessions, cell: Cell, seed: int) -> tuple[RunRecord, Sessi
 
 
 def found(sessions: Sessions, cell: Cell, seed: int) -> list[str]:
-    """`find_evaluations` of a cell under its encoders, trained or not."""
+    """`find_evaluations` of a cell under its encoders, trained or not. Nothing is read or encoded for a cell
+    that was never trained."""
+    if not (sessions.shared.project.run(cell.name, seed) / RUN).is_file():
+        return ["all"]
     session = sessions.of(cell)
     if not session.params.encoders.train.trains:
         return find_evaluations(session, cell, seed)
