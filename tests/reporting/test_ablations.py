@@ -13,7 +13,7 @@ from benchmark.grid.layout import Project
 from benchmark.grid.params_file import load_params
 from benchmark.reporting.gather import Gathered
 from benchmark.reporting.table import markdown
-from benchmark.reporting.tables.ablation import ablation, with_training
+from benchmark.reporting.tables.ablation import AVERAGE, ablation, with_training
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +38,25 @@ def test_a_cell_that_was_not_run_is_named(evidence):
     assert not any("Not here" in note for note in with_training(evidence, made).notes)
     planned = replace(evidence, cells={**evidence.cells, cell.name: cell})
     assert any("carzero-local" in note for note in with_training(planned, made).notes)
+
+
+def test_the_average_of_the_main_row_is_over_the_sets_of_the_other_rows(evidence):
+    third = evidence.metrics[evidence.metrics["name"] == "carzero-main"]
+    third = third[third["dataset"] == "chexpert"].assign(dataset="openi", value=0.0)
+    sets = {**evidence.sets, "openi": evidence.sets["chexpert"]}
+    wider = replace(evidence, metrics=pd.concat([evidence.metrics, third]), sets=sets)
+    rows = {
+        row["cell"]: row["value"]
+        for row in ablation(wider, "features").records()
+        if row["dataset"] == AVERAGE
+    }
+    plain = {
+        row["cell"]: row["value"]
+        for row in ablation(evidence, "features").records()
+        if row["dataset"] == AVERAGE
+    }
+    assert wider.value("carzero-main", "openi")["value"] == 0.0
+    assert rows == plain
 
 
 def test_the_command_writes_tables_and_figures_or_says_what_to_run(inside, tmp_path, monkeypatch, capsys):

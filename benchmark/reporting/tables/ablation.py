@@ -181,7 +181,7 @@ def _row(
     label = label_of(evidence, name) if name != main else main_label(evidence, main, names)
     head = {"method": cell.title, "dataset": dataset, "cell": name, "row": label}
     if dataset == AVERAGE:
-        return _average(evidence, name, main, head)
+        return _average(evidence, name, names, head)
     ours = evidence.value(name, dataset)
     if ours is None:
         return None
@@ -193,9 +193,15 @@ def _row(
     }
 
 
-def _average(evidence: Evidence, name: str, main: str, head: Row) -> Row | None:
-    """The mean over the datasets that this row and the main cell share; the difference has an interval."""
+def _average(evidence: Evidence, name: str, names: Sequence[str], head: Row) -> Row | None:
+    """The mean over the datasets that this row and the main cell share; the difference has an interval. The
+    main cell's own is over the sets of the other rows, so that they can be compared; of all of its sets where
+    no other row has two."""
+    main = names[0]
     shared = _shared_with(evidence, name, main)
+    others = _shared(evidence, names)
+    if name == main and len(others) > 1:
+        shared = others
     if len(shared) < 2:
         return None
     values = [evidence.value(name, d)["value"] for d in shared]  # type: ignore[index]
