@@ -124,7 +124,7 @@ NOT_RUN = {
     "bench stage robustness": "trains every method under ten settings; tests/reporting/test_robustness.py",
     "bench stage robustness --setting width-32": "trains every method; as above",
     "bench stage robustness --report": "needs every trained main cell; as above",
-    "bench stage cell medclip-chexpert14": "a method that the small grid lacks; tests/prompts",
+    "bench stage cells labels": "a method that the small grid lacks; tests/prompts",
     "bench stage cells main": "trains every main cell; `make smoke` runs it at the smallest size in CI",
     "bench run --method clip --dataset ct_rate --seeds 0 --set ct.image=astra": "needs the extra `astra`",
     "python perf/twins.py ct_rate --images 4 --size 160": "a measurement",
