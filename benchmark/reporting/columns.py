@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from benchmark.core.tables import TWIN_NOTICE
@@ -110,6 +111,12 @@ def on_planes(evidence: Evidence, rows: Iterable[Row]) -> list[str]:
 def reading_of_seen(table: Table) -> list[str]:
     """How the column `seen` is read, where a table has it."""
     return [READING_SEEN] if SEEN in table.columns else []
+
+
+def signed(table: Table, command: str, commit: str) -> Table:
+    """The table as it is written: how its column `seen` is read, the command that makes it again, and the
+    commits of its trainings."""
+    return replace(table, notes=(*table.notes, *reading_of_seen(table)), command=command, commit=commit)
 
 
 def floor_and_ceiling(evidence: Evidence) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +18,7 @@ from benchmark.grid.params_file import load_params
 from benchmark.grid.parts import ENCODERS, OF_ENCODERS, PARTS, VOLUMES
 from benchmark.reporting.changes import Reproduced, Stages, compare_locks, compare_tables
 from benchmark.reporting.claims import CLAIMS, Claim, Prediction, claims_of, load_ledger, source_file
-from benchmark.reporting.columns import reading_of_seen
+from benchmark.reporting.columns import signed
 from benchmark.reporting.explain import Stories
 from benchmark.reporting.gains import gains
 from benchmark.reporting.gather import Gathered, gather
@@ -134,13 +133,7 @@ def write_attribution(project: Project) -> list[Path]:
             "`bench stage summarise all`."
         )
     folder = project.reports / "attribution"
-    table = attribution(evidence)
-    table = replace(
-        table,
-        notes=(*table.notes, *reading_of_seen(table)),
-        command="bench report attribution",
-        commit=evidence.commit,
-    )
+    table = signed(attribution(evidence), "bench report attribution", evidence.commit)
     return [*save(table, folder), *save_figure(drawing, folder)]
 
 
@@ -162,10 +155,7 @@ def write_ablations(project: Project, names: Sequence[str] = ()) -> list[Path]:
         made, drawing = ablation(evidence, name), ablation_bars(evidence, name)
         if made is None or drawing is None:
             continue
-        table = with_training(evidence, made)
-        notes = (*table.notes, *reading_of_seen(table))
-        command = f"bench report ablations {name}"
-        table = replace(table, notes=notes, command=command, commit=evidence.commit)
+        table = signed(with_training(evidence, made), f"bench report ablations {name}", evidence.commit)
         paths += [*save(table, folder), *save_figure(drawing, folder)]
     if not paths:
         wanted = " and ".join(f"`bench stage cells {name}`" for name in names or ["size"])

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from benchmark.exchange.registry import SubmittedRow
-from benchmark.reporting.columns import on_planes, reading_of_seen
+from benchmark.reporting.columns import on_planes, signed
 from benchmark.reporting.evidence import Evidence
 from benchmark.reporting.gains import Gain
 from benchmark.reporting.predictions import Held
@@ -43,15 +43,10 @@ def all_tables(material: Material) -> list[Table]:
     made = [table for maker in makers for table in maker.tables(material) if table is not None]
     command = f"bench report tables --part {material.evidence.part}"
     return [
-        replace(
-            table,
-            notes=(
-                *table.notes,
-                *on_planes(material.evidence, table.rows),
-                *reading_of_seen(table),
-            ),
-            command=command,
-            commit=material.evidence.commit,
+        signed(
+            replace(table, notes=(*table.notes, *on_planes(material.evidence, table.rows))),
+            command,
+            material.evidence.commit,
         )
         for table in made
         if table.rows

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from benchmark.encoders.exposure import Exposure, level
@@ -32,15 +31,7 @@ def robustness_tables(study: Study, found: Sequence[Standing]) -> list[Table]:
     """Ranks, agreement and swaps. found: of `reporting.robustness.standings`."""
     commits = ", ".join(dict.fromkeys(c[:10] for own in found for c in own.commits))
     made = (ranks(study, found), agreement(study, found), swaps(study, found))
-    return [
-        replace(
-            table,
-            notes=(*table.notes, *common.reading_of_seen(table)),
-            command="bench stage robustness",
-            commit=commits,
-        )
-        for table in made
-    ]
+    return [common.signed(table, "bench stage robustness", commits) for table in made]
 
 
 def title_of(study: Study, setting: str) -> str:
