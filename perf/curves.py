@@ -42,6 +42,8 @@ def main() -> None:
     import pandas as pd
 
     from benchmark.core.tasks import CLASSIFICATION
+    from benchmark.encoders.exposure import level
+    from benchmark.reporting.seen import trained_exposure
     from benchmark.stages.entry import session
     from benchmark.stages.evaluate import evaluate_task
     from benchmark.stages.run import train_one
@@ -63,6 +65,7 @@ def main() -> None:
                     method=cell.method, budget=cell.training.epochs, seed=chosen.seed, dataset=chosen.dataset,
                     test_auroc=float(rows[macro]["value"].iloc[0]), best_epoch=run.best_epoch,
                     gain_last_quarter=run.gain_last_quarter, converged=run.converged,
+                    seen=level(trained_exposure(now.params, cell), chosen.dataset),
                 )
             )  # fmt: skip
             last = frames[-1].iloc[-1]
