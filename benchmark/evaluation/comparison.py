@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from math import comb
 from typing import Any
@@ -16,7 +16,7 @@ from benchmark.core.settings import StatisticsConfig
 from benchmark.evaluation.evaluate import check_arrays, finish
 from benchmark.evaluation.statistics.influence import patient_codes
 from benchmark.evaluation.statistics.intervals import join
-from benchmark.evaluation.statistics.metric_values import metric_value
+from benchmark.evaluation.statistics.metric_values import RowIdentity, metric_value
 from benchmark.evaluation.statistics.metrics import COMPARED
 from benchmark.evaluation.statistics.multiplicity import benjamini_hochberg, holm, holm_levels
 from benchmark.evaluation.statistics.paired import contrasts, minimum_detectable
@@ -150,12 +150,12 @@ def summarise_runs(
 def over_seeds(
     comparison: Comparison,
     *,
-    identity: Mapping[str, Mapping[str, Any]] | None = None,
+    identity: Mapping[str, RowIdentity] | None = None,
     config: StatisticsConfig | None = None,
 ) -> pd.DataFrame:
     """Metric rows (METRIC_COLUMNS) of each method's mean over seeds; `seed` is null in them.
 
-    Intervals include patients and seeds. identity: method → values of the columns before `class`.
+    Intervals include patients and seeds. identity: method → what its rows are of.
     """
     config = config or StatisticsConfig()
     frames = []
@@ -165,15 +165,16 @@ def over_seeds(
             for metric, summary in metrics.items()
             for k, column in enumerate(summary.columns)
         ]
-        own = {"method": method, **(identity or {}).get(method, {}), "seed": None}
-        frames.append(finish(rows, own, comparison.grouped))
+        known = (identity or {}).get(method, RowIdentity())
+        own = replace(known, method=known.method or method, seed=None)
+        frames.append(finish(rows, comparison.grouped, own))
     return pd.concat(frames, ignore_index=True)
 
 
 def compare(
     comparison: Comparison,
     *,
-    identity: Mapping[str, Any] | None = None,
+    identity: RowIdentity = RowIdentity(),
     methods: int = 0,
     config: StatisticsConfig | None = None,
 ) -> pd.DataFrame:
@@ -181,10 +182,11 @@ def compare(
 
     few: whether few positive patients carry the value. undefined: why there is no test (p and limits are null
     then), empty where there is one; mde_undefined: why a test has no minimum detectable effect.
-    identity: dataset, origin, split. methods: how many were declared to be compared, with or without results.
+    identity: its dataset, origin and split. methods: how many were declared to be compared, with or without
+    results.
     """
     config = config or StatisticsConfig()
-    place = dict.fromkeys(PLACE) | dict(identity or {})
+    place = {column: getattr(identity, column) for column in PLACE}
     rows = []
     for first, second in combinations(comparison.methods, 2):
         for metric, a in comparison.summaries[first].items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,7 @@ from benchmark.core.settings import StatisticsConfig
 from benchmark.core.tables import metric_frame
 from benchmark.evaluation.statistics.influence import patient_codes
 from benchmark.evaluation.statistics.intervals import Interval, join
-from benchmark.evaluation.statistics.metric_values import IDENTITY, MetricValue, metric_value
+from benchmark.evaluation.statistics.metric_values import MetricValue, RowIdentity, metric_value
 from benchmark.evaluation.statistics.metrics import RANK_METRICS
 from benchmark.evaluation.statistics.panel import Panel, build_panels, resolve_strata
 from benchmark.evaluation.statistics.subgroups import gaps
@@ -62,7 +62,7 @@ def evaluate(
     *,
     strata: Mapping[str, Sequence[str]] | None = None,
     subgroups: Mapping[str, np.ndarray] | None = None,
-    identity: Mapping[str, Any] | None = None,
+    identity: RowIdentity = RowIdentity(),
     config: StatisticsConfig | None = None,
     thresholds: Thresholds = NO_THRESHOLDS,
     seed: int = 0,
@@ -73,7 +73,7 @@ def evaluate(
     patients: (N,) ids; None or all empty gives image-level intervals, and every row says so.
     strata: name → classes, beside head, medium and tail, which follow the official rule on `labels`
     unless given here. subgroups: name → (N,) level of each image; empty levels are left out.
-    identity: values of the columns before `class`. seed: of the bootstrap.
+    identity: what the rows are of. seed: of the bootstrap.
     thresholds: from validation data (`thresholds.fit_thresholds`); with `config.thresholded`, F1, MCC and
     sensitivity use them, beside the named variants that pick them on these very images.
 
@@ -120,7 +120,7 @@ def evaluate(
         from benchmark.evaluation.statistics.thresholded import thresholded_rows
 
         rows += thresholded_rows(scores, labels, codes, clusters, classes, thresholds, config, seed)
-    return finish(rows, identity, grouped)
+    return finish(rows, grouped, identity)
 
 
 def _resampled(
@@ -158,15 +158,13 @@ def _average(sample: np.ndarray, weights: np.ndarray) -> np.ndarray:
         return np.asarray(np.where(known, sample, 0.0) @ weights / total)
 
 
-def finish(values: Iterable[MetricValue], identity: Mapping[str, Any] | None, grouped: bool) -> pd.DataFrame:
+def finish(
+    values: Iterable[MetricValue], grouped: bool, identity: RowIdentity = RowIdentity()
+) -> pd.DataFrame:
     """Rows of METRIC_COLUMNS: identity columns, image-level notes and stable types."""
-    head = dict.fromkeys(IDENTITY) | dict(identity or {})
-    unknown = set(head) - set(IDENTITY)
-    if unknown:
-        raise KeyError(f"not identity columns: {sorted(unknown)}")
     if not grouped:
         values = [replace(v, n_patients=None, note=join("image-level", v.note)) for v in values]
-    frame = metric_frame([{**head, **value.columns()} for value in values])
+    frame = metric_frame([{**identity.columns(), **value.columns()} for value in values])
     counts = ["n_pos", "n_neg", "n_ignored", "n_patients"]
     frame[counts] = frame[counts].astype("Int64")
     frame[["value", "low", "high"]] = frame[["value", "low", "high"]].astype(float)

@@ -8,7 +8,7 @@ number (Bonferroni), as the steps of Holm would make the answer of one method de
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ import pandas as pd
 
 from benchmark.core.settings import StatisticsConfig
 from benchmark.evaluation.comparison import PLACE, Comparison
+from benchmark.evaluation.statistics.metric_values import RowIdentity
 from benchmark.evaluation.statistics.paired import difference
 
 FLOOR_COLUMNS = (
@@ -37,7 +38,7 @@ def against_floor(
     methods: Sequence[str],
     references: Sequence[str],
     *,
-    identity: Mapping[str, Any],
+    identity: RowIdentity,
     declared: int,
     config: StatisticsConfig,
 ) -> pd.DataFrame:
@@ -56,7 +57,7 @@ def against_floor(
             name, found = tested[0]
         rows.append(
             {
-                **{column: identity.get(column) for column in PLACE},
+                **{column: getattr(identity, column) for column in PLACE},
                 "method": method,
                 "reference": name,
                 "delta": found.value,

@@ -21,6 +21,7 @@ from benchmark.core.errors import DataError
 from benchmark.core.files import read_json
 from benchmark.core.hashing import hash_file, hash_value
 from benchmark.core.tables import METRIC_COLUMNS, Origin, read_table
+from benchmark.evaluation.statistics.metric_values import RowIdentity
 from benchmark.grid.strict import Strict
 
 if TYPE_CHECKING:
@@ -77,13 +78,13 @@ class BundleRecord(Strict):
     provenance: Provenance
     files: dict[str, str]
 
-    def identity(self) -> dict[str, str]:
-        """The columns of METRIC_COLUMNS before `class` that are equal in every row."""
-        return {
-            "run_id": self.name, "method": self.method, "variant": self.variant,
-            "encoder": self.provenance.encoder, "dataset": self.dataset, "origin": self.origin,
-            "split": self.protocol, "prompts": self.provenance.prompts, "task": "classification",
-        }  # fmt: skip
+    def identity(self) -> RowIdentity:
+        """What its rows are of, but for the seed."""
+        return RowIdentity(
+            run_id=self.name, method=self.method, variant=self.variant,
+            encoder=self.provenance.encoder, dataset=self.dataset, origin=self.origin,
+            split=self.protocol, prompts=self.provenance.prompts, task="classification",
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from benchmark.core.errors import DataError
 from benchmark.core.settings import StatisticsConfig
+from benchmark.evaluation.statistics.metric_values import RowIdentity
 from benchmark.exchange.bundle import BundleRecord
 from benchmark.exchange.truth import Labelled
 
@@ -48,7 +49,7 @@ def metric_rows(
     scores: Mapping[int, pd.DataFrame],
     labels: Labelled,
     strata: Mapping[str, tuple[str, ...]],
-    identity: Mapping[str, str],
+    identity: RowIdentity,
 ) -> pd.DataFrame:
     """METRIC_COLUMNS of every seed, and of the mean over seeds with an empty seed.
 
@@ -59,18 +60,19 @@ def metric_rows(
     from benchmark.evaluation.comparison import Run, over_seeds, summarise_runs
     from benchmark.evaluation.evaluate import evaluate
 
+    name = str(identity.run_id)
     shared = {"strata": strata, "subgroups": labels.subgroups, "config": CONFIG}
     frames, runs = [], []
     for seed, frame in scores.items():
         array = frame.set_index("image_id").loc[list(labels.ids), list(labels.classes)].to_numpy(np.float64)
         rows = evaluate(
             array, labels.labels, labels.patients, labels.classes,
-            identity={**identity, "seed": seed}, **shared,  # type: ignore[arg-type]
+            identity=replace(identity, seed=seed), **shared,  # type: ignore[arg-type]
         )  # fmt: skip
         frames.append(rows)
-        runs.append(Run(identity["run_id"], seed, array))
+        runs.append(Run(name, seed, array))
     summary = summarise_runs(runs, labels.labels, labels.patients, labels.classes, **shared)  # type: ignore[arg-type]
-    means = over_seeds(summary, identity={identity["run_id"]: identity}, config=CONFIG)
+    means = over_seeds(summary, identity={name: identity}, config=CONFIG)
     frames.append(means)
     whole = pd.concat([f.assign(seed=f["seed"].astype("Int64")) for f in frames], ignore_index=True)
     return whole.assign(note=whole["note"].astype("string").fillna("").astype(object))

@@ -13,6 +13,7 @@ from benchmark.core.errors import BenchError, DataError, closest
 from benchmark.core.settings import StatisticsConfig
 from benchmark.evaluation.comparison import Run, compare, ranking, summarise_runs
 from benchmark.evaluation.evaluate import evaluate
+from benchmark.evaluation.statistics.metric_values import RowIdentity
 from benchmark.evaluation.statistics.strata import frequency_deciles
 from benchmark.score.joining import Joined, Truth, dataset_truth, join, subgroups_of, truth_of_table
 from benchmark.score.naming import by_affix, by_position
@@ -85,14 +86,14 @@ def score_files(request: ScoreRequest) -> ScoreResult:
         thresholded=request.thresholded,
     )
     shared: dict[str, Any] = {"strata": strata, "subgroups": subgroups, "config": config}
-    identity = {"dataset": request.dataset, "origin": "official" if request.dataset else None}
+    identity = RowIdentity(dataset=request.dataset, origin="official" if request.dataset else None)
     frames = [
         evaluate(
             item.scores,
             final.labels,
             final.patients,
             final.classes,
-            identity={**identity, "method": name, "task": "classification"},
+            identity=replace(identity, method=name, task="classification"),
             seed=request.seed,
             **shared,
         )

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from benchmark.core.reuse import Key, is_made, key_of, record, source
 from benchmark.core.settings import StatisticsConfig
 from benchmark.core.tables import METRIC_COLUMNS, Predictions, ScoresRecord, read_table, write_table
 from benchmark.core.tasks import CLASSIFICATION, Task, TaskContext, TaskSettings, ordered, task_named
+from benchmark.evaluation.statistics.metric_values import RowIdentity
 from benchmark.grid.layout import source_name
 from benchmark.grid.params import Cell, Params, encoders_of
 from benchmark.stages.evaluation_sets import prompt_set, task_data
@@ -148,19 +149,19 @@ def evaluate_task(
             result = wanted.evaluate(method, data, texts, given)
             if result is None or not group.first:
                 continue
-            identity: dict[str, str | int] = {
-                "run_id": run.identity[:16],
-                "method": cell.method,
-                "variant": cell.variant,
-                "encoder": data.encoder,
-                "dataset": dataset,
-                "origin": data.manifest.origin,
-                "split": protocol,
-                "prompts": result.prompts,
-                "seed": seed,
-                "task": name,
-            }
-            frames.append(result.rows.assign(**identity)[list(METRIC_COLUMNS)])
+            identity = RowIdentity(
+                run_id=run.identity[:16],
+                method=cell.method,
+                variant=cell.variant,
+                encoder=data.encoder,
+                dataset=dataset,
+                origin=data.manifest.origin,
+                split=protocol,
+                prompts=result.prompts,
+                seed=seed,
+                task=name,
+            )
+            frames.append(result.rows.assign(**identity.columns())[list(METRIC_COLUMNS)])
             if result.scores is not None:
                 save_predictions(predictions[number], result.scores, data, identity, texts.hash, run)
         if not group.first:
@@ -302,7 +303,7 @@ def save_predictions(
     path: Path,
     scores: np.ndarray,
     data: EvaluationData,
-    identity: Mapping[str, Any],
+    identity: RowIdentity,
     prompts: str,
     run: WeightsRecord,
 ) -> None:
@@ -311,9 +312,8 @@ def save_predictions(
 
     ids = pd.DataFrame({"image_id": data.chosen.frame["image_id"], "patient_id": data.chosen.patients})
     columns = pd.DataFrame(scores.astype(np.float32), columns=list(data.chosen.classes))
-    info = ScoresRecord(
-        **identity,
-        protocol=identity["split"],
+    made_by = ScoresRecord(
+        protocol=data.chosen.info.protocol,
         prompt_hash=prompts,
         weights_hash=run.model_sha256,
         data_hash=hash_value([data.images.key, hash_strings(data.chosen.frame["image_id"])]),
@@ -323,6 +323,7 @@ def save_predictions(
         versions=run.versions,
         trained_on=run.trained_on,
     )
+    info = made_by.model_copy(update=identity.columns())
     frame = pd.concat([ids.reset_index(drop=True), columns], axis=1)
     Predictions(data.chosen.classes, frame, info).save(path)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError, model_validator
 
 from benchmark.core.errors import DataError
 from benchmark.core.files import read_json
@@ -19,7 +19,7 @@ class WeightsRecord(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     model_sha256: str
-    options: dict[str, Any]
+    options: dict[str, JsonValue]
     device: str
     commit: str | None
     identity: str = ""
@@ -42,7 +42,7 @@ class RunRecord(WeightsRecord):
     parameters_trained: int
     seed: int | None = None
     steps: int | None = None
-    training: dict[str, Any] = {}
+    training: dict[str, JsonValue] = {}
     selected_by: str | None = None
     val_auroc: float | None = None
     gain_last_quarter: float | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmark.core.progress import watched
-from benchmark.core.settings import set_fields
+from benchmark.core.settings import TrainConfig, set_fields
 from benchmark.core.tasks import CLASSIFICATION, TaskContext, task_named
 from benchmark.grid.params import Cell, main_cell
 from benchmark.stages.entry import session
@@ -27,6 +27,7 @@ def tune_stage(method: str) -> str:
     from benchmark.training.finished import load_method
     from benchmark.training.tuning import SPACE, trial_folder, tune
     from benchmark.training.validation import HeldOut
+    from methods.base import configure
 
     now = session()
     cell = main_cell(now.params, method)
@@ -41,8 +42,8 @@ def tune_stage(method: str) -> str:
             folder,
             trials=now.params.tuning.trials,
             seed=now.params.tuning.seed,
-            options=fixed,
-            training=shared,
+            options=configure(method, fixed),
+            training=TrainConfig.model_validate(shared),
             report=report,
         )
     found = found.sealed(lambda trial, repeat: test_aurocs(now, cell, trial_folder(folder, trial, repeat)))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import comb
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from benchmark.core.hashing import hash_file
 from benchmark.core.reuse import Key, key_of, source
 from benchmark.core.tables import METRIC_COLUMNS, Predictions, read_table, write_table
 from benchmark.core.tasks import CLASSIFICATION
+from benchmark.evaluation.statistics.metric_values import RowIdentity
 from benchmark.grid.encoder_params import EncoderChanges
 from benchmark.grid.layout import Project
 from benchmark.grid.params import FLOOR, Cell, Params, ablation_cell, encoders_of, main_cell
@@ -172,16 +173,14 @@ def summarise(
         ]
         comparison = compare_scored([*files, *others], at, session.params)
         trainings |= trainings_of(comparison, at.manifest.dataset)
-        place = {
-            "dataset": at.manifest.dataset,
-            "origin": at.manifest.origin,
-            "split": at.chosen.info.protocol,
-        }
-        identity = {file.name: {**place, **_identity(_encoder(session, at, file), file)} for file in files}
+        place = RowIdentity(
+            dataset=at.manifest.dataset, origin=at.manifest.origin, split=at.chosen.info.protocol
+        )
+        identity = {file.name: _identity(place, _encoder(session, at, file), file) for file in files}
         own = Comparison({n: comparison.summaries[n] for n in identity}, comparison.grouped)
         means.append(over_seeds(own, identity=identity, config=config))
         if others:
-            beside.append(_beside(comparison, others, {**place, "encoder": at.encoder}, session.params))
+            beside.append(_beside(comparison, others, replace(place, encoder=at.encoder), session.params))
             below = dict.fromkeys(o.name for o in others if o.kind == "floor")
             tried = held_to_floor(files)
             floors.append(
@@ -219,16 +218,14 @@ def summarise(
 
 
 def _beside(
-    comparison: Comparison, others: Sequence[Referred], place: Mapping[str, Any], params: Params
+    comparison: Comparison, others: Sequence[Referred], place: RowIdentity, params: Params
 ) -> pd.DataFrame:
     """REFERENCE_COLUMNS of the references on one set, floors first."""
     from benchmark.evaluation.comparison import Comparison, over_seeds
 
     about = {o.name: o for o in others}
     own = Comparison({n: comparison.summaries[n] for n in about}, comparison.grouped)
-    identity = {
-        n: {**place, "run_id": n, "variant": o.kind, "task": "classification"} for n, o in about.items()
-    }
+    identity = {n: replace(place, run_id=n, variant=o.kind, task="classification") for n, o in about.items()}
     rows = over_seeds(own, identity=identity, config=params.statistics)
     rows["title"] = [about[n].title for n in rows["run_id"]]
     rows["about"] = [about[n].note for n in rows["run_id"]]
@@ -280,13 +277,14 @@ def _encoder(session: Session, at: EvaluationData, file: Scored) -> str:
     return encoders_of(session.params, file.cell).names if own else at.encoder
 
 
-def _identity(encoder: str, file: Scored) -> dict[str, Any]:
+def _identity(place: RowIdentity, encoder: str, file: Scored) -> RowIdentity:
     _, _, prompts = file.name.partition(" · ")
-    return {
-        "run_id": file.cell.name,
-        "method": file.cell.method,
-        "variant": file.cell.variant,
-        "encoder": encoder,
-        "prompts": prompts or file.cell.prompts.style,
-        "task": "classification",
-    }
+    return replace(
+        place,
+        run_id=file.cell.name,
+        method=file.cell.method,
+        variant=file.cell.variant,
+        encoder=encoder,
+        prompts=prompts or file.cell.prompts.style,
+        task="classification",
+    )

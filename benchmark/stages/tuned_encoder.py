@@ -119,7 +119,7 @@ def _make(
     _, _, grouped = patient_codes(data.chosen.patients, len(data))
     table.parent.mkdir(parents=True, exist_ok=True)
     about = {"notice": data.manifest.origin, "evaluation": data.chosen.info.as_json(), "note": data.note}
-    write_table(table, finish(rows, None, grouped)[list(METRIC_COLUMNS)], about)
+    write_table(table, finish(rows, grouped)[list(METRIC_COLUMNS)], about)
 
 
 def _auroc(scores: np.ndarray, data: EvaluationData, statistics: StatisticsConfig) -> pd.DataFrame:

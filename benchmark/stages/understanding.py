@@ -181,6 +181,7 @@ def _one(
     seed: int,
 ) -> None:
     from benchmark.evaluation.evaluate import finish
+    from benchmark.evaluation.statistics.metric_values import RowIdentity
     from benchmark.training.finished import load_method
 
     model = load_method(run)
@@ -198,17 +199,17 @@ def _one(
     rows += specificity_rows(matrix, pairs, related, statistics.level)
     measured = [pair.finding for pair in pairs]
     rows += _narrow_rows(plan, measured, model, images, encoded, texts, statistics.level)
-    identity = {
-        "run_id": run.parent.name,
-        "method": method,
-        "dataset": "counterfactual",
-        "origin": "twin",
-        "split": "counterfactual",
-        "prompts": "template",
-        "seed": seed,
-        "task": "counterfactual",
-    }
-    frame = finish(rows, identity, True)[list(METRIC_COLUMNS)]
+    identity = RowIdentity(
+        run_id=run.parent.name,
+        method=method,
+        dataset="counterfactual",
+        origin="twin",
+        split="counterfactual",
+        prompts="template",
+        seed=seed,
+        task="counterfactual",
+    )
+    frame = finish(rows, True, identity)[list(METRIC_COLUMNS)]
     write_table(folder / "rows.parquet", frame, {"notice": "twin", "patients": len(plan.visits)})
     with atomic_path(folder / "specificity.npz") as target, open(target, "wb") as handle:
         np.savez_compressed(handle, changes=matrix.changes, findings=matrix.findings, prompts=matrix.prompts)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import yaml
@@ -16,15 +16,17 @@ from scipy.stats.qmc import LatinHypercube
 from benchmark.core.errors import BenchError
 from benchmark.core.files import write_text
 from benchmark.core.hashing import derive_seed
-from benchmark.core.settings import TrainConfig, train_config
+from benchmark.core.settings import MethodConfig, TrainConfig, set_fields, train_config
 from benchmark.training.convergence import FLAT
 from benchmark.training.data import TrainingData
 from benchmark.training.distributed import Group, local_device
 from benchmark.training.finished import load_method
 from benchmark.training.loop import Diverged, seeded_method, train
 from benchmark.training.validation import HeldOut
-from methods.base import EQUAL_BUDGET, METHODS, Recipe
+from methods.base import EQUAL_BUDGET, METHODS, Recipe, configure
 
+Drawn = float | str
+"""A value that a trial draws for one setting: a number, or one of the names of a choice."""
 CRITERION = "macro AUROC of held-out sentences (benchmark.training.validation)"
 
 
@@ -34,9 +36,9 @@ class Range(BaseModel, frozen=True, extra="forbid"):
     kind: Literal["log", "uniform", "choice"]
     low: float | None = None
     high: float | None = None
-    values: tuple[Any, ...] = Field(default=())
+    values: tuple[Drawn, ...] = Field(default=())
 
-    def at(self, quantile: float) -> Any:
+    def at(self, quantile: float) -> Drawn:
         """The value below which a share `quantile` in [0, 1) of the range lies."""
         if self.kind == "choice":
             return self.values[int(quantile * len(self.values))]
@@ -76,7 +78,7 @@ class Trial:
     """
 
     number: int
-    values: dict[str, Any]
+    values: dict[str, Drawn]
     score: float | None
     val_loss: float | None
     seconds: float
@@ -105,7 +107,7 @@ class Tuning:
 
     method: str
     seed: int
-    fixed: dict[str, Any]
+    fixed: dict[str, object]
     space: dict[str, Range]
     trials: tuple[Trial, ...]
     chosen: Trial
@@ -159,7 +161,7 @@ class Tuning:
         write_text(path, yaml.safe_dump(content, sort_keys=False, width=100))
         return path
 
-    def values(self, part: Literal["options", "training"]) -> dict[str, Any]:
+    def values(self, part: Literal["options", "training"]) -> dict[str, Drawn]:
         """The chosen values of one part."""
         return _part(self.chosen.values, part)
 
@@ -169,7 +171,7 @@ def trial_folder(folder: Path | str, number: int, repeat: int = 0) -> Path:
     return Path(folder) / (f"trial-{number}-repeat-{repeat}" if repeat else f"trial-{number}")
 
 
-def draws(space: Mapping[str, Range], seed: int, trials: int) -> list[dict[str, Any]]:
+def draws(space: Mapping[str, Range], seed: int, trials: int) -> list[dict[str, Drawn]]:
     """Values of each trial; the first draws nothing: it is the recipe and the method as they are.
 
     The others are a Latin hypercube (scipy.stats.qmc): every range is cut into as many parts as there are
@@ -191,8 +193,8 @@ def tune(
     seed: int = 0,
     space: Mapping[str, Range] = SPACE,
     recipe: Recipe = EQUAL_BUDGET,
-    options: Mapping[str, Any] | None = None,
-    training: Mapping[str, Any] | None = None,
+    options: MethodConfig = MethodConfig(),
+    training: TrainConfig = TrainConfig(),
     report: Callable[[int, int], None] | None = None,
 ) -> Tuning:
     """Train `trials` draws of one method in `folder`/trial-<n> and choose by `HeldOut.match`.
@@ -202,17 +204,18 @@ def tune(
     seen its own selection. What is finished is reused. Raises BenchError where every trial diverged.
     """
     METHODS.get(method)
+    own, shared = set_fields(options), set_fields(training)
     held_out = HeldOut(data)
 
-    def config_of(values: Mapping[str, Any]) -> TrainConfig:
-        return train_config({**(training or {}), **_part(values, "training")}, recipe)
+    def config_of(values: Mapping[str, Drawn]) -> TrainConfig:
+        return train_config({**shared, **_part(values, "training")}, recipe)
 
     def rate(trial: Trial) -> float:
         return config_of(trial.values).learning_rate
 
-    def run(number: int, values: Mapping[str, Any], repeat: int) -> Trial:
+    def run(number: int, values: Mapping[str, Drawn], repeat: int) -> Trial:
         config = config_of(values)
-        chosen = {**(options or {}), **_part(values, "options")}
+        chosen = configure(method, {**own, **_part(values, "options")})
         label = ("tuning run", repeat) if repeat else ("tuning run",)
         own_seed = derive_seed(seed, *label) % 2**31
         place = trial_folder(folder, number, repeat)
@@ -245,15 +248,14 @@ def tune(
     equals = [trial for trial in again if trial.mean > highest - EQUAL]
     best = min(equals, key=lambda trial: (rate(trial), -trial.mean))
     groups = len(set(held_out.groups.tolist()))
-    fixed = {f"options.{k}": v for k, v in (options or {}).items()}
-    fixed |= {f"training.{k}": v for k, v in (training or {}).items()}
+    fixed = {f"options.{k}": v for k, v in own.items()} | {f"training.{k}": v for k, v in shared.items()}
     return Tuning(method, seed, fixed, dict(space), tuple(done), best, groups, len(data.train), len(data.val))
 
 
-def _part(values: Mapping[str, Any], part: str) -> dict[str, Any]:
+def _part(values: Mapping[str, Drawn], part: str) -> dict[str, Drawn]:
     return {k.removeprefix(f"{part}."): v for k, v in values.items() if k.startswith(f"{part}.")}
 
 
-def _plain(trial: Trial) -> dict[str, Any]:
+def _plain(trial: Trial) -> dict[str, object]:
     sealed = {name: list(values) for name, values in trial.sealed.items()}
     return {**asdict(trial), "repeats": list(trial.repeats), "sealed": sealed}

@@ -18,6 +18,7 @@ from benchmark.evaluation.comparison import (
 )
 from benchmark.evaluation.evaluate import evaluate
 from benchmark.evaluation.statistics.bootstrap import bootstrap
+from benchmark.evaluation.statistics.metric_values import RowIdentity
 from benchmark.evaluation.statistics.multiplicity import benjamini_hochberg, holm, holm_levels
 from benchmark.evaluation.statistics.paired import contrasts, difference, minimum_detectable, predicted_power
 from benchmark.evaluation.statistics.ranks import rank_methods
@@ -88,7 +89,7 @@ def test_seed_variance_widens_means_and_comparisons():
     alone = compare(summarise_runs([r for r in wide[0] if r.seed == 0], *wide[1:], ["x", "y"]))
     pick = (frame["class"] == "macro") & (frame.metric == "auroc")
     assert frame[pick].se.iloc[0] > alone[pick].se.iloc[0]
-    means = over_seeds(comparison, identity={"a": {"encoder": "vit"}})
+    means = over_seeds(comparison, identity={"a": RowIdentity(encoder="vit")})
     assert tuple(means.columns) == METRIC_COLUMNS
     row = means[(means.method == "a") & (means["class"] == "macro") & (means.metric == "auroc")].iloc[0]
     single = [evaluate(r.scores, *wide[1:], ["x", "y"]) for r in wide[0] if r.method == "a"]

@@ -8,6 +8,7 @@ from sklearn.metrics import average_precision_score, precision_recall_curve, roc
 from benchmark.core.errors import DataError, UnknownName
 from benchmark.core.tables import METRIC_COLUMNS
 from benchmark.evaluation.evaluate import evaluate
+from benchmark.evaluation.statistics.metric_values import RowIdentity
 
 
 def sample(rng, n=400, c=6, per_patient=2):
@@ -30,7 +31,7 @@ def test_equals_scikit_learn_where_it_has_the_metric():
     rng = np.random.default_rng(0)
     scores, labels, patients, classes = sample(rng)
     scores = np.round(scores, 1)
-    frame = evaluate(scores, labels, patients, classes, identity={"method": "m", "seed": 3})
+    frame = evaluate(scores, labels, patients, classes, identity=RowIdentity(method="m", seed=3))
     assert list(frame.columns) == list(METRIC_COLUMNS)
     for j, name in enumerate(classes):
         assert value(frame, name, "auroc") == pytest.approx(roc_auc_score(labels[:, j], scores[:, j]))

@@ -8,9 +8,10 @@ import pytest
 from benchmark.core.settings import StatisticsConfig
 from benchmark.evaluation.comparison import Run, summarise_runs
 from benchmark.evaluation.floor import FLOOR_COLUMNS, against_floor
+from benchmark.evaluation.statistics.metric_values import RowIdentity
 
 CONFIG = StatisticsConfig()
-PLACE = {"dataset": "a", "origin": "twin", "split": "test"}
+PLACE = RowIdentity(dataset="a", origin="twin", split="test")
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from benchmark.evaluation.comparison import Run, compare, ranking, summarise_runs, trainings_of
+from benchmark.evaluation.statistics.metric_values import RowIdentity
 from benchmark.evaluation.statistics.ranks import PairTests, rank_stability
 from benchmark.evaluation.statistics.stability import (
     Trainings,
@@ -92,7 +93,8 @@ def test_rankings_carry_the_stability_of_their_seeds():
         for s in range(3)
     ]
     comparison = summarise_runs(runs, labels, patients, ["x", "y"])
-    frame = ranking(compare(comparison, identity={"dataset": "d"}), trainings=trainings_of(comparison, "d"))
+    pairs = compare(comparison, identity=RowIdentity(dataset="d"))
+    frame = ranking(pairs, trainings=trainings_of(comparison, "d"))
     own = frame[(frame.metric == "auroc") & (frame.stratum == "all")].set_index("method").stability
     assert ((own >= 0) & (own <= 1)).all()
     assert own.notna().all()

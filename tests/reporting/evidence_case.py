@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from benchmark.evaluation.comparison import (
 from benchmark.evaluation.evaluate import StatisticsConfig, evaluate
 from benchmark.evaluation.evaluation_data import subgroups_of
 from benchmark.evaluation.floor import against_floor
+from benchmark.evaluation.statistics.metric_values import RowIdentity
 from benchmark.grid.layout import Project
 from benchmark.grid.params_file import load_params
 from benchmark.stages.summarise import Summary
@@ -65,8 +67,8 @@ def build(root: Path, images: int = 240) -> Path:
             for concept in card.concepts.get(cls, ()):
                 named["present"][concept] = (3 * 4 ** (k % 5)) if k else 0
         comparison = score(root, dataset, chosen)
-        place = {"dataset": dataset, "origin": "twin", "split": chosen.info.protocol}
-        identity = {name: {**place, **identify(name)} for name in STRENGTH}
+        place = RowIdentity(dataset=dataset, origin="twin", split=chosen.info.protocol)
+        identity = {name: replace(place, **identify(name)) for name in STRENGTH}
         frames.append(over_seeds(comparison, identity=identity))
         main = ["clip-main", "carzero-main"]
         for names in (main, [n for n in STRENGTH if n.startswith("carzero")]):
@@ -76,7 +78,7 @@ def build(root: Path, images: int = 240) -> Path:
         floors.append(
             against_floor(level, main, [FLOOR], identity=place, declared=2, config=StatisticsConfig())
         )
-        identity = {FLOOR: {**place, "run_id": FLOOR, "variant": "floor", "task": "classification"}}
+        identity = {FLOOR: replace(place, run_id=FLOOR, variant="floor", task="classification")}
         own = over_seeds(Comparison({FLOOR: level.summaries[FLOOR]}, True), identity=identity)
         stand.append(own.assign(title="8 × 8 thumbnail", about=f"thumbnail: fitted on {dataset}"))
     folder = Project(root).texts("mimic_cxr", "findings+impression")
@@ -202,7 +204,7 @@ def write_scores(root, dataset, chosen, name, seed, scores, subgroups) -> None:
         chosen.patients,
         chosen.classes,
         subgroups={} if prompts else subgroups,
-        identity=identity,
+        identity=RowIdentity(**identity),
     )
     path = folder / "metrics.parquet"
     if prompts:
@@ -224,7 +226,8 @@ def add_checkpoint(root: Path, dataset: str, images: int, origin: str = "officia
     name, place = "carzero-official", f"{dataset}-official"
     identity = {**identify(name), "dataset": dataset, "origin": origin, "split": about["protocol"]}
     identity |= {"run_id": "f" * 16, "prompts": "official", "seed": 0}
-    metrics = evaluate(scores, chosen.labels, chosen.patients, chosen.classes, identity=identity)
+    own = RowIdentity(**identity)
+    metrics = evaluate(scores, chosen.labels, chosen.patients, chosen.classes, identity=own)
     folder = root / "results" / name / "seed-0" / place
     write_table(folder / "metrics.parquet", metrics, {"cell": name, "evaluation": about, "note": ""})
     ids = pd.DataFrame({"image_id": chosen.frame["image_id"].to_list(), "patient_id": chosen.patients})

@@ -11,12 +11,14 @@ from sklearn.metrics import roc_auc_score
 from training_cases import IMAGE_DIM, TEXT_DIM, make_data
 
 from benchmark.core.errors import BenchError, MetricUndefined
+from benchmark.core.settings import TrainConfig, set_fields
 from benchmark.training.data import TrainingData
 from benchmark.training.loop import seeded_method
 from benchmark.training.tuning import EQUAL, SPACE, Range, Trial, Tuning, draws, tune
 from benchmark.training.validation import HeldOut, match, truth
+from methods.base import configure
 
-QUICK = {"epochs": 4, "batch_size": 16, "learning_rate": 1e-7}
+QUICK = TrainConfig(epochs=4, batch_size=16, learning_rate=1e-7)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +57,7 @@ def test_the_choice_is_the_best_trial_and_is_recorded(many: TrainingData, tmp_pa
     assert len(content["trials"]) == 3
     assert content["training"] == found.values("training")
     assert "held-out" in content["criterion"]
-    assert content["fixed"] == {f"training.{name}": value for name, value in QUICK.items()}
+    assert content["fixed"] == {f"training.{name}": value for name, value in set_fields(QUICK).items()}
     again = tune("clip", many, tmp_path / "runs", trials=3, space=space, training=QUICK)
     assert again == found
 
@@ -97,8 +99,8 @@ def test_what_evaluation_sets_say_is_recorded_and_never_chooses(tmp_path: Path) 
 
 def test_diverged_trials_are_marked(many: TrainingData, tmp_path: Path) -> None:
     space = {"training.learning_rate": Range(kind="choice", values=(1e38,))}
-    options = {"similarity": "dot"}
-    training = {"epochs": 1, "batch_size": 16, "optimiser": "sgd", "clip_norm": None}
+    options = configure("clip", {"similarity": "dot"})
+    training = TrainConfig(epochs=1, batch_size=16, optimiser="sgd", clip_norm=None)
     found = tune("clip", many, tmp_path, trials=2, space=space, options=options, training=training)
     assert [trial.score is None for trial in found.trials] == [False, True]
     with pytest.raises(BenchError, match="all 1 tuning trials diverged"):
@@ -108,7 +110,7 @@ def test_diverged_trials_are_marked(many: TrainingData, tmp_path: Path) -> None:
             tmp_path / "x",
             trials=1,
             options=options,
-            training={**training, "learning_rate": 1e38},
+            training=training.model_copy(update={"learning_rate": 1e38}),
         )
 
 

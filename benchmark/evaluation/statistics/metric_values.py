@@ -13,6 +13,28 @@ if TYPE_CHECKING:
     from benchmark.evaluation.statistics.intervals import Interval
     from benchmark.evaluation.statistics.panel import Column
 
+
+@dataclass(frozen=True)
+class RowIdentity:
+    """What a metric row is of: the columns of METRIC_COLUMNS before `class`, in their order. None: unknown,
+    or for `seed` the mean over seeds. split: the protocol's name."""
+
+    run_id: str | None = None
+    method: str | None = None
+    variant: str | None = None
+    encoder: str | None = None
+    dataset: str | None = None
+    origin: str | None = None
+    split: str | None = None
+    prompts: str | None = None
+    seed: int | None = None
+    task: str | None = None
+
+    def columns(self) -> dict[str, str | int | None]:
+        """Column → value."""
+        return dict(vars(self))
+
+
 IDENTITY = METRIC_COLUMNS[: METRIC_COLUMNS.index("class")]
 VALUE = METRIC_COLUMNS[len(IDENTITY) :]
 

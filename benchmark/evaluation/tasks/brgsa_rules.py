@@ -70,7 +70,7 @@ class BrgSARules(Task):
         for name, value in whole.items():
             low, high = np.quantile([d[name] for d in drawn], [tail, 1 - tail])
             rows.append(metric_value(column, name, Interval(value, float(low), float(high), note)))
-        return TaskResult(finish(rows, None, grouped), prompt_label(prompts))
+        return TaskResult(finish(rows, grouped), prompt_label(prompts))
 
 
 def draws(codes: np.ndarray, clusters: int, rng: np.random.Generator) -> list[np.ndarray]:

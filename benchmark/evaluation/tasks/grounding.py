@@ -72,7 +72,7 @@ class Grounding(Task):
         rows += map_rows(boxed, half, about)
         if classes:
             rows += open_vocabulary_rows(method, data, prompts, boxed, images, about, given.device)
-        return TaskResult(finish(rows, None, grouped), "phrase" if phrased else prompt_label(prompts))
+        return TaskResult(finish(rows, grouped), "phrase" if phrased else prompt_label(prompts))
 
     def is_share(self, metric: str) -> bool:
         """A contrast-to-noise ratio has no bounds."""

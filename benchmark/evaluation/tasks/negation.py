@@ -79,7 +79,7 @@ class Negation(Task):
             rows += preference_rows(positive, negated, labels, classes, codes, clusters, level)
         if len(chosen):
             rows += choice_rows(chosen, codes[statements.images], clusters, level)
-        return TaskResult(finish(rows, None, grouped), "pos-neg")
+        return TaskResult(finish(rows, grouped), "pos-neg")
 
     def reads(self, data: EvaluationData, statistics: StatisticsConfig) -> dict[str, str]:
         """The wording of the prompts, and reports where they are asked, too."""

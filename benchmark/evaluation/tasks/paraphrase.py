@@ -80,7 +80,7 @@ class Paraphrase(OperatingTask):
             clusters,
             given.statistics.level,
         )
-        return TaskResult(finish(rows, None, grouped), f"{len(TEMPLATES)} templates")
+        return TaskResult(finish(rows, grouped), f"{len(TEMPLATES)} templates")
 
     def reads(self, data: EvaluationData, statistics: StatisticsConfig) -> dict[str, str]:
         """The wordings too."""

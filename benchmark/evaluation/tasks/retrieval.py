@@ -66,7 +66,7 @@ class Retrieval(Task):
             of_pair = text.cpu().numpy()[pairs.partner]
             rows += gap_rows(name, image.cpu().numpy(), of_pair, patients, given.statistics.level)
         grouped = patient_codes(data.chosen.patients, len(data))[2]
-        return TaskResult(finish(rows, None, grouped), "report")
+        return TaskResult(finish(rows, grouped), "report")
 
     def is_share(self, metric: str) -> bool:
         """Gaps are lengths and cosines lie in [-1, 1]."""

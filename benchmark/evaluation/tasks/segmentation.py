@@ -56,7 +56,7 @@ class Segmentation(Task):
             masked = MaskedMaps(maps, masks_of(data, cls), data.sizes, data.steps, method.MAP_IS_ATTENTION)
             results[cls] = segment(masked, codes=codes, half=half)
         rows = segmentation_rows(results, patients, given.statistics.level)
-        return TaskResult(finish(rows, None, grouped), prompt_label(prompts))
+        return TaskResult(finish(rows, grouped), prompt_label(prompts))
 
 
 def masks_of(data: EvaluationData, cls: str) -> Callable[[int], np.ndarray | None]:

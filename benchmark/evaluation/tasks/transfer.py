@@ -101,7 +101,7 @@ class Transfer(Task):
                 _plain(f"classes_{percent}", [int(learnable(labels[draw.rows]).sum()) for draw in draws]),
             ]
         _, _, grouped = patient_codes(data.chosen.patients, len(data))
-        return TaskResult(finish(rows, None, grouped), prompt_label(prompts))
+        return TaskResult(finish(rows, grouped), prompt_label(prompts))
 
     def _tuned(
         self, method: Method, data: EvaluationData, other: EvaluationData, prompts: PromptSet,

@@ -70,7 +70,7 @@ class Underdiagnosis(OperatingTask):
             level = given.statistics.level
             rows += [metric_value(c, metric, panel.interval(k, level)) for k, c in enumerate(panel.columns)]
             rows += [metric_value(c, f"{metric}_gap", i) for c, i in rate_gaps(panel, list(own), level)]
-        return TaskResult(finish(rows, None, grouped), prompt_label(prompts))
+        return TaskResult(finish(rows, grouped), prompt_label(prompts))
 
     def is_share(self, metric: str) -> bool:
         """Gaps are differences."""

@@ -67,7 +67,7 @@ class VolumeGrounding(Task):
             note = "the method's mean map of the class over the other half of the patients"
             unread = np.where(known, hits(blind, inside), np.nan)
             rows += about.rows("pointing_game_mean_map", unread, note)
-        return TaskResult(finish(rows, None, grouped), prompt_label(prompts))
+        return TaskResult(finish(rows, grouped), prompt_label(prompts))
 
     def reads(self, data: EvaluationData, statistics: StatisticsConfig) -> dict[str, str]:
         """The drawn masks too."""

@@ -73,7 +73,7 @@ class VolumeRetrieval(Task):
             vectors = spaces["direct"][0].cpu().numpy().astype(np.float64)
             labels = data.chosen.labels[pairs.images] == 1
             rows += overlap_rows(vectors, labels, codes, clusters, level)
-        return TaskResult(finish(rows, None, grouped), "report")
+        return TaskResult(finish(rows, grouped), "report")
 
 
 def overlap_rows(
