@@ -321,6 +321,14 @@ def main_name(params: Params, method: str) -> str:
     return f"{method}-{'ct' if load_card(params.data.train).modality == 'ct' else 'main'}"
 
 
+def command_for(params: Params, cell: Cell | None = None) -> str:
+    """The command that trains and evaluates a cell; without one, the main cells with their references. All
+    cells on CT volumes are made by one command."""
+    if load_card(params.data.train).modality == "ct":
+        return "bench stage cells ct"
+    return f"bench stage cell {cell.name}" if cell else "bench stage cells main"
+
+
 def ablation_cell(params: Params, name: str) -> Cell:
     """The cell `cells.<name>`: its method's main cell with the stated changes. Cells of tables of encoders
     say themselves which they have and train; the others have those of their method."""

@@ -17,7 +17,7 @@ from benchmark.core.tables import METRIC_COLUMNS, read_table
 from benchmark.core.tasks import CLASSIFICATION, TASKS
 from benchmark.grid.declared import declared_task
 from benchmark.grid.layout import Project
-from benchmark.grid.params import Cell, Params
+from benchmark.grid.params import Cell, Params, command_for
 from benchmark.reporting.evidence import SEPARATOR
 from benchmark.reporting.rows import SetFacts
 from benchmark.stages.evaluate import METRICS, slug
@@ -112,7 +112,9 @@ class OnDisk:
             if place not in sets:
                 sets[place] = _counted(about, frame)
         if not frames:
-            raise BenchError("results: no metrics of configured cells. Run `bench stage cells main` first.")
+            raise BenchError(
+                f"results: no metrics of configured cells. Run `{command_for(self.params)}` first."
+            )
         ordered = {d: sets[d] for d in [*[d for d in datasets if d in sets], *sets]}
         return pd.concat(frames, ignore_index=True), ordered, checkpoints
 

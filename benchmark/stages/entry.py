@@ -10,7 +10,7 @@ from benchmark.core.files import write_json
 from benchmark.core.hashing import hash_file
 from benchmark.core.reuse import reuse
 from benchmark.grid.layout import Project, source_name
-from benchmark.grid.params import FLOOR, Cell, Params, ablation_cell, cell_named, main_cell
+from benchmark.grid.params import FLOOR, Cell, Params, ablation_cell, cell_named, command_for, main_cell
 from benchmark.grid.params_file import load_params
 from benchmark.grid.parts import ENCODERS, OF_ENCODERS, VOLUMES
 from benchmark.grid.robust_cells import params_of
@@ -154,7 +154,7 @@ def summarise_stage(part: str) -> str:
             missing = found(sessions, cell, seed)
             if missing:
                 now.say(f"{cell.name} seed {seed}: left out, not up to date: {', '.join(missing)}. "
-                        f"`bench stage cell {cell.name}` makes it.")  # fmt: skip
+                        f"`{command_for(params, cell)}` makes it.")  # fmt: skip
     datasets = dict.fromkeys(d for cell in cells for d in cell.evaluate)
     if part != ENCODERS:
         datasets = dict.fromkeys([*params.data.evaluate, *datasets])

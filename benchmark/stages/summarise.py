@@ -18,7 +18,7 @@ from benchmark.core.tasks import CLASSIFICATION
 from benchmark.evaluation.statistics.metric_values import RowIdentity
 from benchmark.grid.encoder_params import EncoderChanges
 from benchmark.grid.layout import Project
-from benchmark.grid.params import FLOOR, Cell, Params, ablation_cell, encoders_of, main_cell
+from benchmark.grid.params import FLOOR, Cell, Params, ablation_cell, command_for, encoders_of, main_cell
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -200,7 +200,7 @@ def summarise(
                 compare(part, identity=place, methods=planned, config=config)
             )
     if not means:
-        raise DataError("no predictions to summarise. Run `bench stage cells main` first.")
+        raise DataError(f"no predictions to summarise. Run `{command_for(session.params)}` first.")
     metrics = pd.concat(means, ignore_index=True)
     paired = {family: pd.concat(parts, ignore_index=True) for family, parts in families.items()}
     comparisons = pd.DataFrame(columns=list(COMPARISON_COLUMNS))

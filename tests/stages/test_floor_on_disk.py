@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from benchmark.grid.layout import Project
+from benchmark.grid.modality import on_volumes
 from benchmark.grid.params import ablation_cell, main_cell
 from benchmark.grid.params_file import load_params
 from benchmark.stages import references
@@ -46,6 +47,23 @@ def test_floor_cells_that_are_evaluated_count_and_what_is_missing_is_named(sessi
     at = SimpleNamespace(manifest=SimpleNamespace(dataset="padchest"))
     counted = references.floor_cells(session, found.cells, [0, 1], at)
     assert [(c.name, c.seed, c.kind) for c in counted] == [("clip-shuffled", s, "floor") for s in (0, 1)]
+
+
+def test_on_volumes_the_command_is_the_one_that_makes_their_floor(session):
+    session.params = on_volumes(PARAMS)
+    own = PARAMS.cells["clip-shuffled"]
+    session.params = session.params.model_copy(update={"cells": {"clip-ct-shuffled": own}})
+    found = references.floor_on_disk(session, [main_cell(session.params, "clip")], [0], ["ct_rate"])
+    assert set(found.missing) == {own.label, "untrained methods"}
+    assert set(found.missing.values()) == {"`bench stage cells ct`"}
+
+
+def test_the_command_makes_the_floor_of_another_set_once_params_name_it(session):
+    found = references.floor_on_disk(session, CLIP, [0, 1], ["padchest", "siim_pneumothorax"])
+    assert found.missing == {
+        "CLIP, shuffled pairs": "`bench stage cell clip-shuffled` with siim_pneumothorax in data.evaluate",
+        "untrained methods": "`bench stage cells main` with siim_pneumothorax in data.evaluate",
+    }
 
 
 def test_a_set_or_seed_that_lacks_the_floor_is_said(session):
