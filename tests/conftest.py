@@ -13,6 +13,9 @@ from benchmark.core import numerics
 numerics.pin("portable")  # before torch and numpy are loaded by any test
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# A thread a worker: with two, those of two workers on two cores wait for each other for most of their time.
+# Tests of several threads say how many they take.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"

@@ -88,14 +88,14 @@ def test_native_gives_torch_its_own_kernels_back(portable: None) -> None:
 
 
 def test_portable_computes_on_one_thread_until_native_returns_the_others() -> None:
-    torch.set_num_threads(2)
-    numerics.apply("portable")
-    assert torch.get_num_threads() == 1
-    with numerics.on_threads(3):
-        assert torch.get_num_threads() == 3
-    assert torch.get_num_threads() == 1
-    numerics.apply("native")
-    assert torch.get_num_threads() == 2
+    with numerics.on_threads(2):
+        numerics.apply("portable")
+        assert torch.get_num_threads() == 1
+        with numerics.on_threads(3):
+            assert torch.get_num_threads() == 3
+        assert torch.get_num_threads() == 1
+        numerics.apply("native")
+        assert torch.get_num_threads() == 2
 
 
 def test_an_orthogonal_matrix_is_one() -> None:

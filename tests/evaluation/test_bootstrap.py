@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, matthews_corrcoef, precision_recall_curve, roc_auc_score
 
+from benchmark.core.numerics import on_threads
 from benchmark.evaluation.evaluate import StatisticsConfig, evaluate
 from benchmark.evaluation.statistics.bootstrap import (
     bca_interval,
@@ -82,9 +83,14 @@ def test_draws_without_positives_are_counted_not_filled():
     assert f"{draws.undefined[0]} of 1000 draws without positives or negatives" in note
 
 
-def test_same_seed_same_draws_and_another_seed_others():
+def test_same_seed_same_draws_on_any_number_of_threads_and_another_seed_others():
     scores, labels, codes = sample(3)
-    first, again, other = (bootstrap(scores, labels, codes, 100, draws=100, seed=s).values for s in (5, 5, 6))
+
+    def drawn(seed, threads):
+        with on_threads(threads):
+            return bootstrap(scores, labels, codes, 100, draws=400, seed=seed).values
+
+    first, again, other = drawn(5, 1), drawn(5, 3), drawn(6, 1)
     assert np.array_equal(first, again, equal_nan=True)
     assert not np.array_equal(first, other, equal_nan=True)
 
