@@ -181,12 +181,13 @@ def robustness(
     recorded in reports/robustness/settings/; a record holds on any machine while what it rests on does."""
     from benchmark.reporting.outputs import unrecorded, write_robustness
     from benchmark.stages.entry import session
-    from benchmark.stages.robustness import carry_out_settings
+    from benchmark.stages.robustness import carry_out_settings, default_alone
 
     now = session()
-    wanted = [] if report else settings or unrecorded(now)
+    default = default_alone(now)
+    wanted = [] if report else settings or unrecorded(now.project, default)
     said = carry_out_settings(now.project, now.params, wanted, jobs, now.say)
-    said += [now.project.relative(f) for f in write_robustness(now) if f.suffix in (".md", ".png")]
+    said += [now.project.relative(f) for f in write_robustness(now, default) if f.suffix in (".md", ".png")]
     _say("\n".join(said), as_json)
 
 

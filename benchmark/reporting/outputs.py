@@ -30,6 +30,7 @@ from benchmark.reporting.verdicts import Judgement, judge
 
 if TYPE_CHECKING:
     from benchmark.reporting.figures.style import Drawing
+    from benchmark.stages.robustness import Study
     from benchmark.stages.run import Session
 
 PUBLISHED = "published.yaml"
@@ -165,21 +166,18 @@ def write_ablations(project: Project, names: Sequence[str] = ()) -> list[Path]:
     return paths
 
 
-def write_robustness(session: Session) -> list[Path]:
+def write_robustness(session: Session, default: Study) -> list[Path]:
     """reports/robustness/: ranks, agreement and swaps as tables, and a figure, of the settings whose cells
-    are all there or whose record holds; the others are named. What a setting came to is recorded. Raises
-    BenchError where the main cells lack results."""
+    are all there or whose record holds; the others are named. What a setting came to is recorded."""
     from benchmark.reporting.figures.robustness import robustness as draw
     from benchmark.reporting.figures.style import save as save_figure
     from benchmark.reporting.robustness import standings
     from benchmark.reporting.robustness_records import joined, keep
     from benchmark.reporting.tables.robustness import robustness_tables
-    from benchmark.stages.robustness import study
+    from benchmark.stages.robustness import with_settings
 
-    found = study(session)
+    found = with_settings(session, default)
     ranked = standings(found)
-    if not ranked:
-        raise BenchError(f"no default to compare with: {found.lacking['']}. Run `bench stage cells main`.")
     folder = session.project.reports / "robustness"
     records = keep(found, ranked, folder)
     found, ranked = joined(found, ranked, folder)
@@ -187,13 +185,12 @@ def write_robustness(session: Session) -> list[Path]:
     return [*tables, *save_figure(draw(found, ranked), folder), *records]
 
 
-def unrecorded(session: Session) -> list[str]:
+def unrecorded(project: Project, default: Study) -> list[str]:
     """The settings of robustness without a record that holds."""
     from benchmark.reporting.robustness_records import recorded
-    from benchmark.stages.robustness import study
 
-    held, _ = recorded(study(session, ()), session.project.reports / "robustness")
-    return [name for name in session.params.robustness.settings if name not in held]
+    held, _ = recorded(default, project.reports / "robustness")
+    return [name for name in default.params.robustness.settings if name not in held]
 
 
 def figure_folder(project: Project) -> Path:

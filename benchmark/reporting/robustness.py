@@ -73,10 +73,7 @@ class Standing:
 
 
 def standings(study: Study) -> list[Standing]:
-    """The default, the default with its first seed alone, and every setting with results. Empty without the
-    default."""
-    if not study.ranked:
-        return []
+    """The default, the default with its first seed alone, and every setting with results."""
     config = study.params.statistics
     first = study.ranked[0]
     default = _summaries(study, first)

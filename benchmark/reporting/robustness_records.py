@@ -74,7 +74,7 @@ def record_file(folder: Path, setting: str) -> Path:
 
 
 def record_key(study: Study, setting: str) -> Key:
-    """What the standing of a setting rests on. study: with its default."""
+    """What the standing of a setting rests on."""
     params, own = study.params, params_of(study.params, f"{BEFORE}{setting}")
     default = study.ranked[0].scores
     return key_of(
@@ -119,7 +119,7 @@ def recorded(study: Study, folder: Path) -> tuple[dict[str, Standing], dict[str,
     here = {own.setting for own in study.ranked}
     for setting in study.params.robustness.settings:
         path = record_file(folder, setting)
-        if not study.ranked or setting in here or not path.is_file():
+        if setting in here or not path.is_file():
             continue
         try:
             record = SettingRecord.model_validate(read_json(path))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from benchmark.core.errors import BenchError
 from benchmark.core.tables import Predictions
 from benchmark.core.tasks import CLASSIFICATION
 from benchmark.evaluation.evaluation_data import EvaluationData
@@ -40,7 +41,7 @@ class Ranked:
 @dataclass(frozen=True)
 class Study:
     """What the report reads. ranked: the default first, then the settings whose cells are all there and as
-    they would be made now; lacking: setting (empty: the default) → why not."""
+    they would be made now; lacking: setting → why not."""
 
     params: Params
     sets: Mapping[str, EvaluationData]
@@ -61,16 +62,23 @@ def carry_out_settings(
     return [carry_out_cells(project, own, f"{BEFORE}{name}", processes, say) for name, own in groups.items()]
 
 
-def study(now: Session, settings: Sequence[str] | None = None) -> Study:
-    """The results of the default and of these settings, or of every one. Nothing is trained or encoded for a
-    setting of which a training is missing."""
+def default_alone(now: Session) -> Study:
+    """The results of the default, to which settings are compared. Raises BenchError where a main cell lacks
+    them."""
     params = now.params
     sets = {d: now.evaluation_data(d) for d in params.robustness.evaluate or params.data.evaluate}
     default = _ranked(now, "", [main_cell(params, method) for method in params.methods], sets)
     if isinstance(default, str):
-        return Study(params, sets, (), {"": default})
-    ranked, lacking = [default], {}
-    for name in params.robustness.settings if settings is None else settings:
+        raise BenchError(f"no default to compare with: {default}. Run `bench stage cells main`.")
+    return Study(params, sets, (default,), {})
+
+
+def with_settings(now: Session, default: Study) -> Study:
+    """The default beside every setting. Nothing is trained or encoded for a setting of which a training is
+    missing."""
+    params, sets = default.params, default.sets
+    ranked, lacking = [*default.ranked], {}
+    for name in params.robustness.settings:
         own = params_of(params, f"{BEFORE}{name}")
         there = replace(now, params=own, evaluated={}, _inputs={}, _evaluated={})
         result = _ranked(there, name, [ablation_cell(own, cell) for cell in own.cells], sets)

@@ -9,13 +9,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from benchmark.cli import main
 from benchmark.core.errors import DataError
+from benchmark.grid.layout import Project
 from benchmark.grid.params_file import load_params
 from benchmark.reporting.figures.robustness import robustness
 from benchmark.reporting.robustness import ONE_SEED, standings
 from benchmark.reporting.robustness_records import joined, keep, record_file, recorded
 from benchmark.reporting.tables.robustness import agreement, ranks, robustness_tables, swaps
 from benchmark.stages.robustness import Ranked, Study
+from benchmark.stages.run import Session
 
 METHODS = ("clip", "carzero", "radzero")
 
@@ -92,8 +95,45 @@ def test_tables_and_figure_hold_every_setting_and_name_those_that_were_not_run(s
     assert len(drawing.figure.axes[0].texts) == 3, "τ of every column but the default's"
 
 
-def test_without_the_default_there_is_nothing_to_compare_with(study):
-    assert standings(Study(study.params, study.sets, (), {"": "clip-main seed 0 is not trained"})) == []
+@pytest.fixture
+def command(study, tmp_path, monkeypatch):
+    """`bench stage robustness` over the study's scores: settings that were read, settings that were trained,
+    and how it ended. default: what reading the default comes to."""
+    read, trained = [], []
+
+    def call(default=study.ranked[0]):
+        there = {"": default, **{own.setting: own for own in study.ranked[1:]}}
+
+        def ranked(session, setting, *_):
+            read.append(setting)
+            return there.get(setting, "clip is not trained")
+
+        monkeypatch.setattr("benchmark.stages.robustness._ranked", ranked)
+        code = main(["stage", "robustness"])
+        return code, read, trained
+
+    one_set = study.params.robustness.model_copy(update={"evaluate": ("padchest",)})
+    params = study.params.model_copy(update={"robustness": one_set})
+    now = Session(Project(tmp_path), params, lambda line: None)
+    monkeypatch.setattr("benchmark.stages.entry.session", lambda: now)
+    monkeypatch.setattr(Session, "evaluation_data", lambda self, dataset: study.sets["padchest"])
+    monkeypatch.setattr(
+        "benchmark.stages.robustness.carry_out_cells", lambda _, params, group, *rest: trained.append(group) or group
+    )
+    return call
+
+
+def test_the_scores_of_the_default_are_read_once(study, command):
+    code, read, trained = command()
+    assert code == 0
+    assert read == ["", *study.params.robustness.settings]
+    assert trained == [f"robustness/{setting}" for setting in study.params.robustness.settings]
+
+
+def test_without_the_default_nothing_is_trained(command, capsys):
+    code, _, trained = command("clip-main seed 0 is not trained")
+    assert (code, trained) == (2, [])
+    assert "clip-main seed 0 is not trained. Run `bench stage cells main`." in capsys.readouterr().err
 
 
 def elsewhere(study, *settings):
