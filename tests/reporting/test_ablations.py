@@ -59,6 +59,41 @@ def test_the_average_of_the_main_row_is_over_the_sets_of_the_other_rows(evidence
     assert rows == plain
 
 
+def without(evidence, cells, dataset):
+    """The same results without those of these cells on one set."""
+    gone = evidence.metrics["name"].isin(cells) & (evidence.metrics["dataset"] == dataset)
+    return replace(evidence, metrics=evidence.metrics[~gone])
+
+
+def averages(evidence, table):
+    return {row["cell"]: row for row in ablation(evidence, table).records() if row["dataset"] == AVERAGE}
+
+
+def test_a_main_row_has_no_average_where_no_row_beside_it_has_one(evidence):
+    lone = without(evidence, ["carzero-global"], "chexpert")
+    assert [d for d in evidence.datasets if lone.value("carzero-main", d)] == evidence.datasets
+    assert "carzero-main" in averages(evidence, "features")
+    assert averages(lone, "features") == {}
+
+
+def test_a_main_row_has_a_dash_where_the_averages_beside_it_are_over_different_sets(evidence):
+    metrics = evidence.metrics
+    local = metrics[metrics["name"] == "carzero-global"].assign(name="carzero-local")
+    third = pd.concat([metrics[metrics["name"] == "carzero-main"], local])
+    third = third[third["dataset"] == "chexpert"].assign(dataset="openi")
+    cell = replace(evidence.cell("carzero-global"), name="carzero-local")
+    wider = replace(
+        evidence,
+        metrics=pd.concat([metrics, local, third]),
+        sets={**evidence.sets, "openi": evidence.sets["chexpert"]},
+        cells={**evidence.cells, "carzero-local": cell},
+    )
+    found = averages(wider, "features")
+    assert found["carzero-main"]["value"] is None
+    assert found["carzero-local"]["images"] > found["carzero-global"]["images"]
+    assert "averages beside it are over different sets" in markdown(ablation(wider, "features"))
+
+
 def test_the_command_writes_tables_and_figures_or_says_what_to_run(inside, tmp_path, monkeypatch, capsys):
     assert main(["report", "ablations", "features"]) == 0
     folder = inside / "reports" / "ablations"

@@ -117,9 +117,8 @@ def command(study, tmp_path, monkeypatch):
     now = Session(Project(tmp_path), params, lambda line: None)
     monkeypatch.setattr("benchmark.stages.entry.session", lambda: now)
     monkeypatch.setattr(Session, "evaluation_data", lambda self, dataset: study.sets["padchest"])
-    monkeypatch.setattr(
-        "benchmark.stages.robustness.carry_out_cells", lambda _, params, group, *rest: trained.append(group) or group
-    )
+    carry_out = lambda _, params, group, *rest: trained.append(group) or group  # noqa: E731
+    monkeypatch.setattr("benchmark.stages.robustness.carry_out_cells", carry_out)
     return call
 
 

@@ -31,6 +31,7 @@ TITLES = {
     "summarisation": "Ablation: semantic summarisation of the training reports",
 }
 AVERAGE = "average"
+UNLIKE = "the averages beside it are over different sets"
 APART = ("text_factors", *OF_ENCODERS)
 """Tables of their own kind: `tables/text_factors.py`, `tables/encoders.py`."""
 
@@ -195,13 +196,16 @@ def _row(
 
 def _average(evidence: Evidence, name: str, names: Sequence[str], head: Row) -> Row | None:
     """The mean over the datasets that this row and the main cell share; the difference has an interval. The
-    main cell's own is over the sets of the other rows, so that they can be compared; of all of its sets where
-    no other row has two."""
+    main cell's own is over the sets of the averages beside it, so that they can be compared: there is none
+    where no row beside it has an average, and a dash where these are over different sets."""
     main = names[0]
     shared = _shared_with(evidence, name, main)
-    others = _shared(evidence, names)
-    if name == main and len(others) > 1:
-        shared = others
+    if name == main:
+        beside = dict.fromkeys(tuple(_shared_with(evidence, other, main)) for other in names[1:])
+        averaged = [sets for sets in beside if len(sets) > 1]
+        if len(averaged) > 1:
+            return {**head, "ours": Measured(None, notes=(UNLIKE,))}
+        shared = [*averaged[0]] if averaged else []
     if len(shared) < 2:
         return None
     values = [evidence.value(name, d)["value"] for d in shared]  # type: ignore[index]
