@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import importlib
 import os
 import sys
@@ -37,6 +38,9 @@ COMMANDS = (
 GROUPS = ("check", "data", "prompts", "report", "stage")
 
 INTERRUPTED = "Interrupted. Run the same command again to resume."
+GARBAGE = (100_000, 50, 100)
+"""Objects, and rounds of each kind, between two searches for garbage in cycles, of which imports and rows of
+tables leave little: with Python's own measure the searches take up to a fifth of an answer."""
 UNEXPECTED = 70
 """EX_SOFTWARE of sysexits.h: an error that bench did not foresee."""
 OUTSIDE = FULL | {
@@ -194,4 +198,5 @@ def _unforeseen(error: BaseException) -> tuple[str, int]:
 
 def entry() -> None:
     """Console script."""
+    gc.set_threshold(*GARBAGE)
     sys.exit(main())

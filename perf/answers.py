@@ -1,13 +1,14 @@
 """Seconds of processor time until `bench` answers, a process each, against what was set.
 
-    python perf/answers.py [--project FOLDER] [--times 3] [--run] [--json]
+    python perf/answers.py [--project FOLDER] [--times 3] [--run] [--first] [--json]
 
 --project: a folder with results of the main tables; default: the one around the working folder. The scores
 that `bench score` reads are drawn here: 1,900 images, 13 classes. --run: also a finished `bench run`, which
 the first call trains where it is not finished. The smallest of the times counts: processor time grows where
 other work shares the cores, and `verify`, `explain` and a finished run find their answer in the first call
-after what it rests on changed, and keep it. The first time is given too. Exit 1 where an answer takes longer
-than was set.
+after what it rests on changed, and keep it. The first time is given too. --first: these alone, each call as
+a first one: without its kept answer; also without the kept hashes of code; a run also without its kept
+summary. What is taken away is made again by the call. Exit 1 where an answer takes longer than was set.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ import argparse
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +29,14 @@ import pandas as pd
 
 IMAGES, CLASSES = 1900, 13
 FINISHED = "bench run --method carzero --dataset padchest"
+KEEP_ANSWERS = ("bench verify", "bench explain carzero padchest", FINISHED)
+SUMMARY = "answer, code, summary"
+TAKEN_AWAY = {
+    "answer": ("answers", "made/answers"),
+    "answer, code": ("answers", "made/answers", "code.json"),
+    SUMMARY: ("answers", "made/answers", "code.json", "summaries"),
+}
+"""What a first call lacks → its places below .cache."""
 
 
 def commands(folder: Path) -> dict[str, float]:
@@ -67,11 +78,21 @@ def seconds(command: str, project: Path) -> float:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
+def first(command: str, project: Path, lacks: str) -> float:
+    """Processor time of one call that lacks what other calls kept."""
+    for place in (project / ".cache" / name for name in TAKEN_AWAY[lacks]):
+        if place.is_dir():
+            shutil.rmtree(place)
+        place.unlink(missing_ok=True)
+    return seconds(command, project)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--project", type=Path, default=Path.cwd())
     parser.add_argument("--times", type=int, default=3)
     parser.add_argument("--run", action="store_true")
+    parser.add_argument("--first", action="store_true")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     rows = []
@@ -80,9 +101,15 @@ def main() -> int:
         if options.run:
             asked[FINISHED] = 4.0
         for command, most in asked.items():
-            taken = [seconds(command, options.project) for _ in range(options.times)]
-            row = {"seconds": round(min(taken), 2), "first": round(taken[0], 2), "most": most}
-            rows.append({"command": command.replace(place, "…"), **row})
+            calls = {command.replace(place, "…"): partial(seconds, command, options.project)}
+            if options.first:
+                states = [k for k in TAKEN_AWAY if k != SUMMARY or command == FINISHED]
+                own = states if command in KEEP_ANSWERS else []
+                calls = {f"{command}, without {k}": partial(first, command, options.project, k) for k in own}
+            for name, call in calls.items():
+                taken = [call() for _ in range(options.times)]
+                row = {"seconds": round(min(taken), 2), "first": round(taken[0], 2), "most": most}
+                rows.append({"command": name, **row})
     if options.json:
         print(json.dumps(rows))
     else:

@@ -62,18 +62,10 @@ def seed_values(
     evidence: Evidence, name: str, datasets: Sequence[str], stratum: str, metric: str
 ) -> np.ndarray:
     """(S, D) macro values of the seeds that have all of these datasets."""
-    frame = evidence.seeds
-    own = frame[
-        (frame["name"] == name)
-        & (frame["class"] == "macro")
-        & (frame["stratum"] == stratum)
-        & (frame["metric"] == metric)
-        & frame["dataset"].isin(list(datasets))
-    ]
-    if own.empty:
-        return np.empty((0, len(datasets)))
-    wide = own.pivot_table(index="seed", columns="dataset", values="value", aggfunc="first")
-    return wide.reindex(columns=list(datasets)).dropna().to_numpy(dtype=float)
+    nothing: dict[int, float] = {}
+    columns = [evidence.of_seeds.get((name, dataset, stratum, metric), nothing) for dataset in datasets]
+    seeds = sorted(set.intersection(*map(set, columns))) if columns else []
+    return np.array([[own[seed] for own in columns] for seed in seeds]).reshape(len(seeds), len(datasets))
 
 
 def task_effect(

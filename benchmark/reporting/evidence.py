@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import comb
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from benchmark.evaluation.statistics.stability import UNSTABLE_ERROR, Trainings,
 from benchmark.grid.params import TRAINED_ELSEWHERE
 from benchmark.prompts.settings import TextParams
 from benchmark.reporting.numbers import missing
-from benchmark.reporting.rows import MetricRow, PairRow, RankRow, SetFacts
+from benchmark.reporting.rows import MetricRow, PairRow, RankRow, RowsByKey, SetFacts
 from benchmark.reporting.seen import levels_in_words
 
 if TYPE_CHECKING:
@@ -227,17 +227,25 @@ class Evidence:
         return levels_in_words(levels, {name: self.cell(name).heading for name in rows})
 
     @cached_property
-    def _values(self) -> dict[tuple[str, str, str, str, str], MetricRow]:
-        keys = ["name", "dataset", "stratum", "class", "metric"]
-        found: dict[tuple[str, str, str, str, str], MetricRow] = {}
-        for row in self.metrics.to_dict("records"):
-            found.setdefault(tuple(row[k] for k in keys), row)  # type: ignore[arg-type]
-        for name in self.mains:
-            for dataset in self.datasets:
-                own = found.get((name, dataset, "all", "macro", "auroc"))
-                trained = self.trainings.get((name, dataset, "all", "auroc"))
-                if own is not None and trained is not None and unstable_mean(trained.values):
-                    own["note"] = join("" if missing(own["note"]) else str(own["note"]), UNSTABLE)
+    def _values(self) -> RowsByKey:
+        """By (name, dataset, stratum, class, metric)."""
+        found = RowsByKey(self.metrics, ("name", "dataset", "stratum", "class", "metric"))
+        notes = found.columns["note"]
+        for name, dataset in ((name, dataset) for name in self.mains for dataset in self.datasets):
+            n = found.numbers.get((name, dataset, "all", "macro", "auroc"))
+            trained = self.trainings.get((name, dataset, "all", "auroc"))
+            if n is not None and trained is not None and unstable_mean(trained.values):
+                notes[n] = join("" if missing(notes[n]) else str(notes[n]), UNSTABLE)
+        return found
+
+    @cached_property
+    def of_seeds(self) -> dict[Macro, dict[int, float]]:
+        """The macro value of every seed; of several rows the first counts."""
+        own = self.seeds[(self.seeds["class"] == "macro") & self.seeds["value"].notna()]
+        found: dict[Macro, dict[int, float]] = {}
+        columns = (own[k].tolist() for k in ("name", "dataset", "stratum", "metric", "seed", "value"))
+        for name, dataset, stratum, metric, seed, value in zip(*columns, strict=True):
+            found.setdefault((name, dataset, stratum, metric), {}).setdefault(int(seed), float(value))
         return found
 
     @cached_property
@@ -278,19 +286,10 @@ class Evidence:
         return ""
 
     @cached_property
-    def _compared(self) -> dict[str, list[Any]]:
-        """Column → values of the comparisons: a dictionary of each of them takes longer than a verdict."""
-        return {str(name): self.comparisons[name].tolist() for name in self.comparisons.columns}
-
-    @cached_property
-    def _pairs(self) -> dict[tuple[str, ...], int]:
-        """(method a, method b, dataset, stratum, class, metric) → number of the comparison."""
+    def _pairs(self) -> RowsByKey:
+        """By (method a, method b, dataset, stratum, class, metric)."""
         keys = ("method_a", "method_b", "dataset", "stratum", "class", "metric")
-        return {key: n for n, key in enumerate(zip(*(self._compared[k] for k in keys), strict=True))}
-
-    def _comparison(self, *key: str) -> PairRow | None:
-        n = self._pairs.get(key)
-        return None if n is None else cast("PairRow", {k: v[n] for k, v in self._compared.items()})
+        return RowsByKey(self.comparisons, keys)
 
     @property
     def datasets(self) -> list[str]:
@@ -355,17 +354,17 @@ class Evidence:
         self, name: str, dataset: str, stratum: str = "all", cls: str = "macro", metric: str = "auroc"
     ) -> MetricRow | None:
         """The metric row, or None where there is none or its value is undefined."""
-        row = self._values.get((name, dataset, stratum, cls, metric))
+        row = cast("MetricRow | None", self._values.get(name, dataset, stratum, cls, metric))
         return None if row is None or row["value"] != row["value"] else row
 
     def pair(
         self, a: str, b: str, dataset: str, stratum: str = "all", cls: str = "macro", metric: str = "auroc"
     ) -> PairRow | None:
         """The paired comparison, turned so that delta is a - b; None where it was not made."""
-        row = self._comparison(a, b, dataset, stratum, cls, metric)
+        row = cast("PairRow | None", self._pairs.get(a, b, dataset, stratum, cls, metric))
         if row is not None:
             return row
-        row = self._comparison(b, a, dataset, stratum, cls, metric)
+        row = cast("PairRow | None", self._pairs.get(b, a, dataset, stratum, cls, metric))
         if row is None:
             return None
         return {

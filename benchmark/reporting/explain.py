@@ -30,7 +30,8 @@ def explain(project: Project, name: str, dataset: str, cls: str | None = None) -
     """
     gathered = gather(project)
     evidence = gathered.evidence
-    present = [c for c in gathered.cells if c in set(evidence.metrics["run_id"])]
+    evaluated = set(evidence.metrics["run_id"])
+    present = [c for c in gathered.cells if c in evaluated]
     cell_name = name if name in present else f"{name}-main"
     if cell_name not in present:
         raise UnknownName("cell", name, present, f"Cells with results: {', '.join(present)}.")

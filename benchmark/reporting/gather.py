@@ -133,10 +133,9 @@ class Gathered:
         ]
         metrics = metrics[metrics["run_id"].isin(list(cells))]
         seeds, sets, checkpoints = self._disk.averages(list(dict.fromkeys(metrics["dataset"])))
-        tasks, task_sets = self._disk.task_rows()
+        tasks, task_sets, official = self._disk.task_rows()
         seeds = pd.concat([seeds, *tasks], ignore_index=True)
-        official = [f for f in tasks if self.cells[str(f["run_id"].iloc[0])].trained_elsewhere]
-        checkpoints += [f.assign(seed=None).drop(columns="label") for f in official]
+        checkpoints += official
         metrics = pd.concat([metrics, *checkpoints], ignore_index=True) if checkpoints else metrics
         return Evidence(
             part=self.part,

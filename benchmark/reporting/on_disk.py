@@ -11,9 +11,9 @@ import numpy as np
 
 from benchmark.core.errors import BenchError
 from benchmark.core.files import read_json
-from benchmark.core.guard import parsing
+from benchmark.core.guard import parsing, read_parquet
 from benchmark.core.hashing import hash_file
-from benchmark.core.tables import METRIC_COLUMNS, read_table
+from benchmark.core.tables import METRIC_COLUMNS
 from benchmark.core.tasks import CLASSIFICATION, TASKS
 from benchmark.grid.declared import declared_task
 from benchmark.grid.layout import Project
@@ -25,9 +25,12 @@ from benchmark.stages.run_record import read_run
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
     from benchmark.evaluation.comparison import Macro
 
+NOTE = b"cxr_alignbench"
+"""Key of the metadata of a table of this suite (`core.tables`)."""
 ROUNDING = "reports/rounding.csv"
 """One row a training from features that differ in the last bit, and macro value: cell, dataset, stratum,
 metric, run, change (to the training from the features as they are)."""
@@ -89,67 +92,70 @@ class OnDisk:
         Official files of a dataset whose twin is configured are a set of their own, NAME-official; only
         checkpoints, which have one seed and no summary, are read there.
         """
-        import pandas as pd
-
-        frames, checkpoints = [], []
+        tables, checkpoints = [], []
         sets: dict[str, SetFacts] = {}
         for name, seed, folder in self._folders():
-            frame, about = _results(folder / METRICS)
+            table, about = _results(folder / METRICS)
             dataset, origin = about["dataset"], about["origin"]
             official = self.cells[name].trained_elsewhere
             configured = origin == self.origin(dataset)
             if not official and not (configured and dataset in datasets):
                 continue
             place = dataset if configured else f"{dataset}-{origin}"
-            frame["dataset"], own = place, frame["prompts"].iloc[0]
-            frame["name"] = [
-                name if p == own or p != p else f"{name}{SEPARATOR}{slug(p)}" for p in frame["prompts"]
+            own, rows = table["prompts"][0].as_py(), table if official else _averages(table)
+            names = [
+                name if p is None or p == own else f"{name}{SEPARATOR}{slug(p)}"
+                for p in rows["prompts"].to_pylist()
             ]
-            frame["label"], frame["seed"] = frame["prompts"], seed
-            frames.append(frame[(frame["class"] == "macro") | (frame["task"] != "classification")])
+            rows = _with(rows, dataset=place, name=names, label=rows["prompts"], seed=seed)
+            tables.append(_averages(rows))
             if official:
-                checkpoints.append(frame.assign(run_id=name, seed=None).drop(columns="label"))
+                checkpoints.append(rows.to_pandas().assign(run_id=name, seed=None).drop(columns="label"))
             if place not in sets:
-                sets[place] = _counted(about, frame)
-        if not frames:
+                sets[place] = _counted(about, table)
+        if not tables:
             raise BenchError(
                 f"results: no metrics of configured cells. Run `{command_for(self.params)}` first."
             )
         ordered = {d: sets[d] for d in [*[d for d in datasets if d in sets], *sets]}
-        return pd.concat(frames, ignore_index=True), ordered, checkpoints
+        return _frame(tables), ordered, checkpoints
 
-    def task_rows(self) -> tuple[list[pd.DataFrame], dict[tuple[str, str], SetFacts]]:
-        """Rows of the other tasks, one frame a cell, seed, task and dataset, and what was evaluated by (task,
-        dataset).
+    def task_rows(
+        self,
+    ) -> tuple[list[pd.DataFrame], dict[tuple[str, str], SetFacts], list[pd.DataFrame]]:
+        """Rows of the other tasks, in their order, in one frame or none, what was evaluated by (task,
+        dataset), and the rows of each official checkpoint.
 
         Left out are tasks that params.yaml no longer names, and results on the twin of a dataset whose
         official files are configured now. A checkpoint is evaluated on official files even where the twin is
         configured; those rows stand under NAME-official, so that the two are never mixed."""
-        frames = []
-        tasks = set(TASKS.names()) - {CLASSIFICATION}
+        found: list[tuple[tuple[int, str, str, int, int], bool, pa.Table]] = []
+        tasks, order = set(TASKS.names()) - {CLASSIFICATION}, list(self.cells)
         sets: dict[tuple[str, str], SetFacts] = {}
         for name, cell in self.cells.items():
-            found = [
+            files = [
                 (seed, path)
                 for seed, f in self.project.evaluations(name)
                 for path in sorted(f.glob("*/*.parquet"))
             ]
-            for seed, path in found:
+            for seed, path in files:
                 if path.stem not in tasks or not self.counts(name, path):
                     continue
-                frame, about = _results(path)
+                table, about = _results(path)
                 dataset, origin = about["dataset"], about["origin"]
                 configured = origin == self.origin(dataset)
                 if not cell.trained_elsewhere and not (configured and dataset in self._datasets(path.stem)):
                     continue
                 place = dataset if configured else f"{dataset}-{origin}"
-                frames.append(
-                    frame.assign(dataset=place, run_id=name, name=name, label=frame["prompts"], seed=seed)
-                )
+                task = str(table["task"][0].as_py())
+                rows = _with(table, dataset=place, run_id=name, name=name, label=table["prompts"], seed=seed)
+                position = (declared_task(task).order, task, place, order.index(name), seed)
+                found.append((position, cell.trained_elsewhere, rows))
                 if (path.stem, place) not in sets:
-                    sets[path.stem, place] = _counted(about, frame)
-        frames.sort(key=lambda f: _place(f, list(self.cells)))
-        return frames, sets
+                    sets[path.stem, place] = _counted(about, table)
+        found.sort(key=lambda one: one[0])
+        official = [rows.to_pandas().assign(seed=None).drop(columns="label") for _, own, rows in found if own]
+        return [_frame([rows for *_, rows in found])] if found else [], sets, official
 
     def _datasets(self, task: str) -> tuple[str, ...]:
         settings = self.params.tasks.get(task)
@@ -211,41 +217,68 @@ class OnDisk:
         return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=["cell", "seed"])
 
 
-def _results(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
+def _results(path: Path) -> tuple[pa.Table, dict[str, Any]]:
     """Rows of one evaluation and what was evaluated, all but its number of classes. Raises DataError where no
-    evaluation wrote the file."""
-    frame, meta = read_table(path)
+    evaluation wrote the file.
+
+    A table of Arrow: a data frame of each of hundreds of files takes longer than all else that is done with
+    their rows."""
+    table, meta = read_parquet(path, NOTE)
     with parsing(path, "results of an evaluation", "Evaluate the cell again."):
-        first = frame[list(METRIC_COLUMNS)].iloc[0]
-        return frame, _about(frame, meta, str(first["dataset"]), str(first["origin"]))
+        table.select(list(METRIC_COLUMNS))
+        dataset, origin, encoder = (str(table[k][0].as_py()) for k in ("dataset", "origin", "encoder"))
+        info = meta["evaluation"]
+        return table, {
+            "origin": origin,
+            "images": int(info["images"]),
+            "patients": int(info["patients"]),
+            "official_images": info.get("official_images"),
+            "no_positives": list(info.get("no_positives", [])),
+            "protocol": info["protocol"],
+            "labels": info.get("labels", {}),
+            "notes": list(info.get("notes", [])),
+            "encoder": encoder,
+            "note": meta.get("note", ""),
+            "dataset": dataset,
+        }
 
 
-def _about(frame: pd.DataFrame, meta: Mapping[str, Any], dataset: str, origin: str) -> dict[str, Any]:
-    info = meta["evaluation"]
-    return {
-        "origin": origin,
-        "images": int(info["images"]),
-        "patients": int(info["patients"]),
-        "official_images": info.get("official_images"),
-        "no_positives": list(info.get("no_positives", [])),
-        "protocol": info["protocol"],
-        "labels": info.get("labels", {}),
-        "notes": list(info.get("notes", [])),
-        "encoder": str(frame["encoder"].iloc[0]),
-        "note": meta.get("note", ""),
-        "dataset": dataset,
-    }
+def _averages(table: pa.Table) -> pa.Table:
+    """The rows that are no class of classification."""
+    import pyarrow.compute as pc
+
+    return table.filter(
+        pc.or_(pc.equal(table["class"], "macro"), pc.not_equal(table["task"], CLASSIFICATION))
+    )
 
 
-def _counted(about: Mapping[str, Any], frame: pd.DataFrame) -> SetFacts:
+def _with(table: pa.Table, **columns: Any) -> pa.Table:
+    """With these columns in place of those of the same name, or after them. A single value counts for every
+    row."""
+    import pyarrow as pa
+
+    for name, value in columns.items():
+        if isinstance(value, str | int):
+            value = [value] * len(table)
+        column = pa.array(value) if isinstance(value, list) else value
+        at = table.schema.get_field_index(name)
+        table = table.append_column(name, column) if at < 0 else table.set_column(at, name, column)
+    return table
+
+
+def _frame(tables: Sequence[pa.Table]) -> pd.DataFrame:
+    """One frame of all rows."""
+    import pyarrow as pa
+
+    found: pd.DataFrame = pa.concat_tables(tables, promote_options="permissive").to_pandas()
+    return found
+
+
+def _counted(about: Mapping[str, Any], table: pa.Table) -> SetFacts:
     """With the number of classes, which is counted once a set: the rows of a cell are thousands."""
-    classes = frame[(frame["stratum"] == "all") & ~frame["class"].isin(["macro", "micro", "weighted"])]
-    return cast("SetFacts", {**about, "classes": int(classes["class"].nunique())})
+    import pyarrow as pa
+    import pyarrow.compute as pc
 
-
-def _place(frame: pd.DataFrame, cells: Sequence[str]) -> tuple[int, str, str, int, int]:
-    """Tasks in their order, then datasets, then cells as configured, then seeds."""
-    first = frame.iloc[0]
-    task = str(first["task"])
-    place = declared_task(task).order
-    return place, task, str(first["dataset"]), cells.index(first["name"]), int(first["seed"])
+    averages = pc.is_in(table["class"], pa.array(["macro", "micro", "weighted"], table["class"].type))
+    classes = table.filter(pc.and_(pc.equal(table["stratum"], "all"), pc.invert(averages)))["class"]
+    return cast("SetFacts", {**about, "classes": pc.count_distinct(classes).as_py()})

@@ -6,7 +6,11 @@ A row is a plain mapping, as a table of the stages holds it; numbers that are un
 
 from __future__ import annotations
 
-from typing import Any, Required, TypedDict
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Required, TypedDict
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MetricRow = TypedDict(
     "MetricRow",
@@ -72,3 +76,22 @@ class SetFacts(TypedDict, total=False):
     encoder: str
     note: str
     dataset: Required[str]
+
+
+class RowsByKey:
+    """Rows of a table, found by the values of their key columns; the first counts where a key stands twice. A
+    dictionary of each of thousands of rows takes longer than what is said of the few that are read.
+
+    columns: name → values. numbers: key → number of its row.
+    """
+
+    def __init__(self, frame: pd.DataFrame, keys: Sequence[str]) -> None:
+        self.columns: dict[str, list[Any]] = {str(name): frame[name].tolist() for name in frame.columns}
+        self.numbers: dict[tuple[str, ...], int] = {}
+        for n, key in enumerate(zip(*(self.columns[k] for k in keys), strict=True)):
+            self.numbers.setdefault(key, n)
+
+    def get(self, *key: str) -> dict[str, Any] | None:
+        """A row; None where there is none."""
+        n = self.numbers.get(key)
+        return None if n is None else {name: values[n] for name, values in self.columns.items()}

@@ -27,6 +27,7 @@ from benchmark.grid.request import Request, RunPlan, plan
 from benchmark.reporting.numbers import p_text, signed_text
 from benchmark.reporting.rows import MetricRow
 from benchmark.reporting.run_sets import RunSet
+from benchmark.reporting.run_summary import summary_of
 from benchmark.reporting.seen import encoder_exposure
 from benchmark.reporting.task_results import TaskResults, value_text
 from benchmark.stages.evaluate import evaluate_task
@@ -36,7 +37,7 @@ from benchmark.stages.references import floor_on_disk, probes, referred
 from benchmark.stages.released import PairedSession
 from benchmark.stages.run import Say, Session
 from benchmark.stages.run_record import RunRecord, WeightsRecord, read_run
-from benchmark.stages.summarise import Summary, summarise
+from benchmark.stages.summarise import Summary
 from benchmark.stages.texts import texts_used
 from benchmark.stages.tracked_results import record_results
 
@@ -219,7 +220,7 @@ def _report(session: Session, todo: RunPlan, tasks: TaskResults, exposure: Expos
     beside = referred(session, todo.datasets, probes("floor"))
     beside = {dataset: [*below.untrained.get(dataset, ()), *own] for dataset, own in beside.items()}
     others = [cell for cell in below.cells if cell not in todo.cells]
-    summary = summarise(session, [*todo.cells, *others], todo.seeds, sets, beside)
+    summary = summary_of(session, [*todo.cells, *others], todo.seeds, sets, beside)
     abouts = [RunSet.of(data, level(exposure, data.manifest.dataset)) for data in sets]
     trained, runs = _trained(session, todo.cells), _runs(session, todo)
     value: dict[str, Any] = {

@@ -100,6 +100,7 @@ NOT_RUN = {
     "python perf/spread.py": "needs every main cell under two budgets",
     "python perf/scale.py --million": "a measurement of minutes",
     "python perf/answers.py --run": "a measurement of minutes",
+    "python perf/answers.py --run --first": "a measurement of minutes",
     "bench explain carzero padchest": "a row of a table of times; the page of the guide's set is run",
     "python perf/curves.py": "trainings of hours",
     "python perf/numerics.py": "a measurement of minutes",

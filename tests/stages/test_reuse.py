@@ -55,6 +55,24 @@ print(*{{'torch', 'pandas'}} & {{*sys.modules}})"""
     assert (again.stdout, again.stderr) == (f"{out}\n", err)
 
 
+def test_a_finished_run_computes_its_summary_once(trained: Path, bench: Bench, monkeypatch) -> None:
+    """Without its kept answer too; and anew where what computes it is another one."""
+    asked = (*RUN, "--json")
+    _, before, _ = bench(trained, *asked)
+
+    def refused(*_: object) -> None:
+        raise AssertionError("the summary was computed again")
+
+    monkeypatch.setattr("benchmark.reporting.run_summary.summarise", refused)
+    shutil.rmtree(trained / ".cache" / "answers", ignore_errors=True)
+    code, out, err = bench(trained, *asked)
+    assert (code, out) == (0, before), err
+    monkeypatch.setattr("benchmark.reporting.run_summary.version", lambda name: f"another {name}")
+    shutil.rmtree(trained / ".cache" / "answers", ignore_errors=True)
+    code, _, err = bench(trained, *asked)
+    assert (code, "AssertionError" in err) == (70, True)
+
+
 def test_another_rule_for_texts_trains_on_other_texts(trained: Path, bench: Bench) -> None:
     before = (trained / "data/texts/mimic_cxr/findings+impression/aligned.parquet").read_bytes()
     code, _, err = bench(trained, *RUN, "--set", "texts.rule=impression")
