@@ -25,6 +25,9 @@ OPT_IN = ("llm", "slurm", "ray", "stores")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Files with a slow test go first: one that began last would keep a worker alone at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
     asked = config.getoption("-m")
     for item in items:
         for name in OPT_IN:

@@ -14,7 +14,23 @@ from pathlib import Path
 import pytest
 import yaml
 
-pytestmark = pytest.mark.slow
+from benchmark.cli import main
+
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.slow]
+
+COMPARE = [
+    ["run", "--method", "all", "--dataset", "main"],
+    ["stage", "summarise", "main"],
+    ["report", "tables", "--part", "main"],
+]
+ONE_AFTER_ANOTHER = """
+import json, sys
+from benchmark.cli import main
+for command in json.loads(sys.argv[1]):
+    assert main(command) == 0, command
+    print(end="\\f", flush=True)
+"""
+"""Commands in one process, which finds the method as each of them alone would."""
 
 
 def blocks(root: Path) -> tuple[str, str]:
@@ -47,47 +63,52 @@ def in_repository(root: Path, tmp_path: Path) -> list[Path]:
     return [tmp_path / "copy", root]
 
 
-@pytest.mark.slow
+@pytest.fixture(scope="module")
+def compared(small_project: Path, root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small project with one trained method and its table, before there is a second one. To be copied."""
+    home = tmp_path_factory.mktemp("compared") / "project"
+    left_out = shutil.ignore_patterns("runs", "results", "mlflow.db", "mlartifacts")
+    shutil.copytree(small_project, home, ignore=left_out)
+    shutil.copytree(root / "reports", home / "reports", ignore=shutil.ignore_patterns("t*", "grid"))
+    params = yaml.safe_load((home / "params.yaml").read_text())
+    params["methods"], params["seeds"], params["training"]["epochs"] = ["clip"], [0], 1
+    (home / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CXR_ALIGNBENCH_HOME", str(home))
+        assert [main(command) for command in COMPARE] == [0, 0, 0]
+    return home
+
+
 @pytest.mark.parametrize("place", ["installed", "in_repository"])
 def test_one_file_and_one_entry(
-    place: str, fresh_copy: Path, root: Path, request: pytest.FixtureRequest
+    place: str, compared: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     folders = request.getfixturevalue(place)
+    home = tmp_path / "project"
+    shutil.copytree(compared, home)
+    table = home / "reports" / "tables" / "zero_shot.md"
+    assert "Sharp" not in table.read_text(encoding="utf-8")
+    before = contents(home / "runs")
+    assert any(name.endswith(".safetensors") for name in before)
+    params = yaml.safe_load((home / "params.yaml").read_text())
+    params["methods"].append("sharp")
+    (home / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+
     environment = {k: v for k, v in os.environ.items() if not k.startswith("CXR_ALIGNBENCH")}
     environment |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(map(str, folders))}
-
-    def bench(*arguments: str, code: int = 0) -> str:
-        command = [sys.executable, "-m", "benchmark", *arguments]
-        done = subprocess.run(
-            command, cwd=fresh_copy, env=environment, capture_output=True, text=True, timeout=500
-        )
-        assert done.returncode == code, f"{arguments}: {done.stderr[-3000:]}"
-        return done.stdout
-
-    def compare() -> str:
-        bench("run", "--method", "all", "--dataset", "main")
-        bench("stage", "summarise", "main")
-        bench("report", "tables", "--part", "main")
-        return (fresh_copy / "reports" / "tables" / "zero_shot.md").read_text(encoding="utf-8")
-
-    shutil.copytree(root / "reports", fresh_copy / "reports", ignore=shutil.ignore_patterns("t*", "grid"))
-    params = yaml.safe_load((fresh_copy / "params.yaml").read_text())
-    params["methods"], params["seeds"], params["training"]["epochs"] = ["clip"], [0], 1
-    (fresh_copy / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
-    assert "Sharp" not in compare()
-    before = contents(fresh_copy / "runs")
-    assert any(name.endswith(".safetensors") for name in before)
-
-    found = json.loads(bench("ls", "methods", "sharp", "--json"))["methods"]["sharp"]
-    assert found["title"].startswith("Sharp: cosine alignment")
-    assert json.loads(bench("check", "method", "sharp", "--json"))["verdict"] == "ok"
-
-    params["methods"].append("sharp")
-    (fresh_copy / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
-    table = compare()
-    assert re.search(r"\| Sharp \| [^\n]*0\.\d{3}", table), table
-    assert "CLIP" in table
-    after = contents(fresh_copy / "runs")
+    commands = [["ls", "methods", "sharp", "--json"], ["check", "method", "sharp", "--json"], *COMPARE]
+    done = subprocess.run(
+        [sys.executable, "-c", ONE_AFTER_ANOTHER, json.dumps(commands)],
+        cwd=home, env=environment, capture_output=True, text=True, timeout=500,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    listed, checked, *_ = done.stdout.split("\f")
+    assert json.loads(listed)["methods"]["sharp"]["title"].startswith("Sharp: cosine alignment")
+    assert json.loads(checked)["verdict"] == "ok"
+    rows = table.read_text(encoding="utf-8")
+    assert re.search(r"\| Sharp \| [^\n]*0\.\d{3}", rows), rows
+    assert "CLIP" in rows
+    after = contents(home / "runs")
     assert {name: after[name] for name in before} == before
     assert any("sharp-main" in name for name in set(after) - set(before))
 
