@@ -23,6 +23,7 @@ from benchmark.cli import main
 from benchmark.core.tables import Manifest
 from benchmark.data.cards import load_card
 from benchmark.data.dataset import evaluation_set
+from benchmark.evaluation.statistics import pilots
 from benchmark.twins.build import WRITERS
 from benchmark.twins.ct.catalogue import SITES
 
@@ -337,6 +338,7 @@ def test_documented_command(command, guide, official, monkeypatch, capfd, reques
     monkeypatch.setenv("CXR_ALIGNBENCH_DATASETS", "my-cards")
     monkeypatch.setenv("CXR_ALIGNBENCH_ENCODERS", "my-encoders")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setattr(pilots, "SAMPLES", (30, 30))  # of `bench plan`; tests/evaluation judges its plans
     words = arguments(command, guide, official)
     if words[0] == "export":
         name, _, value = words[1].partition("=")

@@ -17,7 +17,7 @@ from training_cases import IMAGE_DIM, TEXT_DIM
 from benchmark.core.errors import BenchError, ParamsError
 from benchmark.core.settings import TIME_AND_MEMORY, train_config
 from benchmark.training.data import TrainingData, epoch_batches
-from benchmark.training.finished import load_method
+from benchmark.training.finished import TrainingResult, load_method
 from benchmark.training.loop import Diverged, seeded_method, train
 from methods.base import METHODS, Method
 
@@ -51,11 +51,18 @@ def numbers(folder: Path) -> list[dict[str, str]]:
         return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(handle)]
 
 
+@pytest.fixture(scope="module")
+def whole(data: TrainingData, tmp_path_factory: pytest.TempPathFactory) -> TrainingResult:
+    """A run of CARZero that nothing stopped."""
+    return train(fresh("carzero"), data, train_config(QUICK), tmp_path_factory.mktemp("whole"), 0)
+
+
 @pytest.mark.parametrize("stop", [1, 4, 5, 11])
-def test_a_killed_run_ends_with_the_same_bits(data: TrainingData, tmp_path: Path, stop: int) -> None:
+def test_a_killed_run_ends_with_the_same_bits(
+    whole: TrainingResult, data: TrainingData, tmp_path: Path, stop: int
+) -> None:
     """CARZero has dropout, so the random state counts too."""
     config = train_config(QUICK)
-    whole = train(fresh("carzero"), data, config, tmp_path / "whole", 0)
     with pytest.raises(Killed):
         train(fresh("carzero"), data, config, tmp_path / "cut", 0, observer=KillAt(stop))
     assert not (tmp_path / "cut" / "run.json").exists()
