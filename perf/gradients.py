@@ -35,7 +35,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -73,13 +73,15 @@ class Joint(nn.Module):
     def forward(self, *given: Any) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss of (batch, image, text); of nothing a zero that every parameter takes part in."""
         if not given:
-            return sum(0 * p.sum() for p in self.parameters() if p.requires_grad), {}
+            return sum((0 * p.sum() for p in self.parameters() if p.requires_grad), torch.zeros(())), {}
         found = self.losses(*given)
         return found.total, found.parts
 
 
 class ThroughDDP(Step):
     """A step whose losses are the forward pass of DDP."""
+
+    ddp: DistributedDataParallel
 
     def losses(self, batch: Batch, image: Any, text: Any) -> Losses:
         return Losses(*self.ddp(batch, image, text))
@@ -99,6 +101,7 @@ class Way:
         method = seeded_method(name, {"width": chosen.width}, images, text, 0).train()
         changed = {"encoder_chunk": case.get("chunk"), "tile": case.get("tile")}
         if case.get("double"):
+            assert isinstance(data.images, PixelStore)
             data.images.encoder.double()
             method.double()
         config = train_config({"batch_size": chosen.batch, "optimiser": "sgd", **changed})
@@ -124,11 +127,14 @@ class Way:
             warnings.simplefilter("ignore")  # newer versions of torch have another word for the buffers
             self.ddp = DistributedDataParallel(joint, broadcast_buffers=False)
         self.ddp.register_comm_hook(None, self._sent)
-        self.step.ddp = self.ddp
+        if isinstance(self.step, ThroughDDP):
+            self.step.ddp = self.ddp
 
-    def _sent(self, _, bucket):  # DDP takes no annotation that is a string
+    def _sent(self, _, bucket):  # type: ignore[no-untyped-def]  # DDP takes no annotation that is a string
         self.bytes += bucket.buffer().nbytes
-        return allreduce_hook(dist.group.WORLD, bucket)
+        group = dist.group.WORLD
+        assert group is not None
+        return allreduce_hook(group, bucket)
 
     def take(self, batch: Batch, seed: int) -> float:
         """One step; its seconds by the clock."""
@@ -154,7 +160,7 @@ class Way:
 def cases(chosen: Any) -> list[tuple[str, str, dict[str, Any]]]:
     """(method, what is tried, its settings)."""
     tile = [max(2, chosen.batch // 4), max(2, chosen.batch // 3)]
-    found = [
+    found: list[tuple[str, str, dict[str, Any]]] = [
         (name, what, own) for name in chosen.methods for what, own in (("", {}), ("tiled", {"tile": tile}))
     ]
     if "clip" in chosen.methods:
@@ -167,9 +173,10 @@ def cases(chosen: Any) -> list[tuple[str, str, dict[str, Any]]]:
 
 def data_of(chosen: Any, live: bool) -> TrainingData:
     with tempfile.TemporaryDirectory() as place:
-        data = examples(store(Path(place) / "noise", chosen.images, "float32"))
+        data: TrainingData = examples(store(Path(place) / "noise", chosen.images, "float32"))
         if not live:
             found = data.images
+            assert isinstance(found, FeatureStore)
             kept = FeatureStore(np.array(found.pooled), np.array(found.local), found.grid, found.key)
             return replace(data, images=kept)
     encoder = image_encoder("efficientnet-lite0").requires_grad_(True)
@@ -178,7 +185,14 @@ def data_of(chosen: Any, live: bool) -> TrainingData:
     return replace(data, images=PixelStore.of(pixels, encoder))
 
 
-def trained(chosen: Any, group: Group, ways: Sequence[str]) -> list[dict[str, Way | list[float]]]:
+class Trained(NamedTuple):
+    """One case: way → its copy of the model, and the seconds of its steps."""
+
+    runs: dict[str, Way]
+    seconds: dict[str, list[float]]
+
+
+def trained(chosen: Any, group: Group, ways: Sequence[str]) -> list[Trained]:
     """Every case with every way, a step of each in turn."""
     out = []
     for name, _, case in cases(chosen):
@@ -191,7 +205,7 @@ def trained(chosen: Any, group: Group, ways: Sequence[str]) -> list[dict[str, Wa
         for number, batch in zip(range(steps), batches, strict=False):
             for way, run in runs.items():
                 seconds[way].append(run.take(batch, number))
-        out.append({"runs": runs, "seconds": seconds})
+        out.append(Trained(runs, seconds))
     return out
 
 
@@ -203,20 +217,20 @@ def rank(number: int, chosen: Any, place: Path) -> None:
     found = trained(chosen, Group(number, 2), WAYS)
     rows = []
     for index, ((name, what, _), done) in enumerate(zip(cases(chosen), found, strict=True)):
-        for way, run in done["runs"].items():
+        for way, run in done.runs.items():
             other = run.weights()
             dist.broadcast(other, 1)
             if number == 0:
-                mine, one = run.weights(), alone[index]["runs"]["own"].weights()
+                mine, one = run.weights(), alone[index].runs["own"].weights()
                 moved = float((one - run.before).abs().max())
                 later = slice(2, None)  # DDP orders its buckets anew after the first step
-                pairs = zip(done["seconds"][way][later], done["seconds"]["own"][later], strict=True)
+                pairs = zip(done.seconds[way][later], done.seconds["own"][later], strict=True)
                 rows.append({
                     "method": name, "what": what, "way": way, "bytes": run.bytes,
                     "one": float((mine - one).abs().max()) / moved,
                     "ranks": float((mine - other).abs().max()) / moved,
                     "time": statistics.median(a / b for a, b in pairs),
-                    "ms": 1e3 * statistics.median(done["seconds"][way][later]),
+                    "ms": 1e3 * statistics.median(done.seconds[way][later]),
                 })  # fmt: skip
     dist.destroy_process_group()
     if number == 0:
@@ -233,7 +247,7 @@ def main() -> int:
     chosen = parser.parse_args()
     chosen.images = chosen.batch * chosen.steps * 2
     with tempfile.TemporaryDirectory() as place:
-        torch.multiprocessing.spawn(rank, (chosen, Path(place)), nprocs=2)
+        torch.multiprocessing.spawn(rank, (chosen, Path(place)), nprocs=2)  # type: ignore[attr-defined]
         rows = json.loads((Path(place) / "rows.json").read_text())
     kind = device_name(torch.device("cpu"))
     print(f"{kind}, 2 processes; torch {torch.__version__}; {chosen.steps} steps of {chosen.batch} images")

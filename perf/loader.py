@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ from benchmark.core.features import TextFeatures
 from benchmark.core.files import write_json
 from benchmark.core.settings import train_config
 from benchmark.encoders.store import FeatureStore, TextStore
-from benchmark.training.data import TrainingData, epoch_batches, training_data
+from benchmark.training.data import Batch, TrainingData, epoch_batches, training_data
 from benchmark.training.loop import seeded_method, train
 from benchmark.training.provenance import device_name
 from benchmark.training.step import Step
@@ -87,12 +88,12 @@ def main() -> None:
             step = Step(method, data, config, device)
             loaded = [step.load(batch) for batch in batches[:4]]
 
-            def read(step: Step = step, batches: list = batches) -> int:
+            def read(step: Step = step, batches: list[Batch] = batches) -> int:
                 for batch in batches:
                     step.load(batch)
                 return sum(len(batch.examples) for batch in batches)
 
-            def compute(step: Step = step, batches: list = batches, loaded: list = loaded) -> int:
+            def compute(step: Step = step, batches: list[Batch] = batches, loaded: list[Any] = loaded) -> int:
                 for batch, features in zip(batches, loaded, strict=False):
                     step.backward(batch, features).total.item()
                 return sum(len(batch.examples) for batch in batches[: len(loaded)])

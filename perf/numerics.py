@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 SETTINGS = ("portable", "native")
@@ -74,7 +75,7 @@ def costs(methods: list[str], rounds: int, images: int) -> None:
         shutil.rmtree(place, ignore_errors=True)
 
 
-def start(numerics: str, *what: str, emulate: str | None = None) -> dict[str, object]:
+def start(numerics: str, *what: str, emulate: str | None = None) -> dict[str, Any]:
     """One worker in a process of its own, as kernels are chosen when torch is loaded."""
     environment = {
         **os.environ,

@@ -93,7 +93,8 @@ def compare(place: Path, method: str, chosen: argparse.Namespace) -> tuple[Rows,
     return first, second, third
 
 
-def aurocs(metrics: pd.DataFrame) -> tuple[float, np.ndarray]:
+def aurocs(metrics: pd.DataFrame | None) -> tuple[float, np.ndarray]:
+    assert metrics is not None, "radiographs are classified"
     own = metrics[(metrics["metric"] == "auroc") & (metrics["stratum"] == "all")]
     macro = float(own[own["class"] == "macro"]["value"].iloc[0])
     classes = own[~own["class"].isin(["macro", "micro", "weighted"]) & (own["n_pos"] >= 10)]

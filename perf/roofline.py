@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -43,10 +44,10 @@ def matrix_products(device: torch.device, dtype: torch.dtype) -> list[tuple[Call
     """(work, FLOP) of plain matrix products, large enough to reach the machine's rate."""
     side = 8192 if device.type == "cuda" else 1536
     shapes = [(side, side, side), (side * 2, WIDTH, WIDTH), (side * 2, WIDTH, 1024)]
-    found = []
+    found: list[tuple[Callable[[], object], float]] = []
     for m, k, n in shapes:
         a, b = torch.randn(m, k, device=device, dtype=dtype), torch.randn(k, n, device=device, dtype=dtype)
-        found.append((lambda a=a, b=b: torch.mm(a, b), 2.0 * m * k * n))
+        found.append((partial(torch.mm, a, b), 2.0 * m * k * n))
     return found
 
 

@@ -147,7 +147,8 @@ def spreads(project: Project, found: pd.DataFrame, origins: dict[str, str]) -> l
     """Beside the seeds that the project trained; NaN where it has fewer than two."""
     rows = []
     whole = found[found["stratum"] == "all"]
-    for (cell, dataset), part in whole.groupby(["cell", "dataset"], sort=False):
+    for of, part in whole.groupby(["cell", "dataset"], sort=False):
+        cell, dataset = map(str, of)
         place = source_name(dataset, origins[dataset])
         files = [f / place / METRICS for _, f in project.evaluations(cell)]
         values = [
@@ -225,7 +226,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def write(base: Session, found: pd.DataFrame, options: argparse.Namespace) -> None:
     """The table after every run, so that what was measured before a stop is there."""
-    origins = {d: base.manifest(d).origin for d in dict.fromkeys(found["dataset"])}
+    origins: dict[str, str] = {d: base.manifest(d).origin for d in dict.fromkeys(found["dataset"])}
     write_csv(options.reports, found, "%.6f")
     page = options.docs / "reproducibility.md"
     made = table(spreads(base.project, found, origins))

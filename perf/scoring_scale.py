@@ -26,6 +26,7 @@ from benchmark.evaluation.scoring import score
 from benchmark.training.loop import seeded_method
 from benchmark.training.provenance import device_name
 from methods.base import METHODS
+from methods.carzero import CARZero
 from methods.carzero_plain import per_image_loop
 
 ALL = 39_053
@@ -67,6 +68,7 @@ def main() -> None:
             print(f"{name:<8} {rate:9,.0f} images/s, {rate * chosen.texts:12,.0f} pairs/s{whole}, "
                   f"peak +{grown:,.0f} MiB over {size:,.0f} MiB of features")  # fmt: skip
             if name == "carzero":
+                assert isinstance(method, CARZero)
                 first, few = (images.get(np.arange(n)).to(chosen.device) for n in (1, chosen.loop_images))
                 own = text.to(chosen.device)
                 with torch.no_grad():

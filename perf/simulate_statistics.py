@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -58,13 +59,13 @@ def parts(options: argparse.Namespace) -> Iterator[Part]:
     n, seed = options.experiments, options.seed
     for d in designs():
         about = {"design": d.content, "experiments": n, "seed": seed}
-        yield Part("size", str(d), about, lambda d=d: simulated_tests.size(d, n, seed))
+        yield Part("size", str(d), about, partial(simulated_tests.size, d, n, seed))
     many, other = options.power_experiments, POWER_SEED + seed
     for d, what in powered():
         about = {"design": d.content, "average": what, "experiments": many, "seed": other}
         yield Part(
             "power", f"{d}-{what}", about,
-            lambda d=d, what=what: [simulated_power.power(d, what, many, other)],
+            partial(lambda *given: [simulated_power.power(*given)], d, what, many, other),
         )  # fmt: skip
     about = {"experiments": n, "seed": seed}
     yield Part("macro", "", about, lambda: list(simulated_intervals.macro_coverage(n, seed)))

@@ -165,7 +165,8 @@ def class_table(frame: pd.DataFrame) -> str:
     """Single classes by their positive patients, over all designs."""
     rows = []
     single = frame[frame.average.str.startswith("classes of")]
-    for name, part in sorted(single.groupby("average"), key=lambda g: int(g[0].split()[2])):
+    groups = [(str(name), part) for name, part in single.groupby("average")]
+    for name, part in sorted(groups, key=lambda group: int(group[0].split()[2])):
         total = part.experiments.sum()
         shares = [(part[c] * part.experiments).sum() / total for c in ("rejected_5", "rejected_1")]
         worst = part[part.experiments >= 1000].rejected_5.max()

@@ -31,7 +31,7 @@ def main() -> None:
     for epochs in chosen.epochs:
         spreads = {
             cell.method: [
-                np.std([macro(project, cell.name, seed, dataset) for seed in params.seeds], ddof=1)
+                float(np.std([macro(project, cell.name, seed, dataset) for seed in params.seeds], ddof=1))
                 for dataset in params.data.evaluate
             ]
             for cell in cells(project, params.data.evaluate[0], epochs)

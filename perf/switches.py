@@ -18,9 +18,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from loader import TEXT_WIDTH, WIDTH, examples, store
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
@@ -94,8 +95,8 @@ def say(switch: str, ratio: float, note: str) -> None:
 @torch.no_grad()
 def scoring(chosen: argparse.Namespace, device: torch.device, data: TrainingData) -> None:
     method = seeded_method(chosen.method, {}, WIDTH, TEXT_WIDTH, 0).to(device).eval()
-    image = method.prepare_image(data.images.get(slice(0, BATCH)).to(device))
-    text = method.prepare_text(data.text.get(slice(0, BATCH)).to(device))
+    image = method.prepare_image(data.images.get(np.arange(BATCH)).to(device))
+    text = method.prepare_text(data.text.get(np.arange(BATCH)).to(device))
 
     def fused() -> Tensor:
         return method.score_pairs(method.interact(image, text, scoring=True))
@@ -132,10 +133,12 @@ def steps(chosen: argparse.Namespace, device: torch.device, data: TrainingData) 
 
 @torch.inference_mode()
 def encoding(chosen: argparse.Namespace, device: torch.device) -> None:
-    network = image_encoder("efficientnet-lite0").network.to(device)
+    network, plain = (image_encoder("efficientnet-lite0").network for _ in range(2))
+    assert isinstance(network, nn.Module)
+    assert isinstance(plain, nn.Module)
+    network, plain = network.to(device), plain.to(device).to(memory_format=torch.contiguous_format)
     last = torch.rand(32, 3, 128, 128, device=device).contiguous(memory_format=torch.channels_last)
     found = network(last)
-    plain = image_encoder("efficientnet-lite0").network.to(device, memory_format=torch.contiguous_format)
     usual = last.contiguous(memory_format=torch.contiguous_format)
     ratio = in_turn(lambda: plain(usual), lambda: network(last), chosen.repeat, device)
     say("channels-last", ratio, f"features {float((found - plain(usual)).abs().max()):.1e}")
