@@ -1,9 +1,9 @@
-"""Gradients over two processes: the suite's own mean beside torch's DistributedDataParallel, in one run.
+"""Gradients over two processes: the suite's own mean beside torch's DDP and FSDP2, in one run.
 
     python perf/gradients.py [--steps 6] [--batch 23] [--width 32] [--methods clip carzero …]
 
 Two gloo processes on this machine, one thread each, train a small model of each method on the joint loss of
-the same batches, whose rows they share unevenly. Three ways to reduce gradients take each step in turn:
+the same batches, whose rows they share unevenly. Four ways to reduce gradients take each step in turn:
 
     own     `Group.average_gradients`: one bucket after the whole backward pass
     hooks   DDP around a module whose forward is the joint loss, gathers and all; its hooks send buckets
@@ -11,15 +11,19 @@ the same batches, whose rows they share unevenly. Three ways to reduce gradients
             (none has). Buffers are not broadcast, as no step changes them
     end     DDP without its hooks until the backward pass is over, then one pass of it over 0 · parameters,
             which sends what was accumulated
+    shards  FSDP2 (`fully_shard`) around the same module as DDP: each rank keeps its part of every weight,
+            gathers the others before the forward pass, and its hooks reduce gradients to the parts.
+            It takes no scalar parameter; the temperature is left to the own mean
 
 Printed of each: the largest difference of a weight from that of one process at the joint batch, and between
 the two ranks, both as parts of the largest change of a weight in training; KiB that a rank hands to the
-reductions of a step; milliseconds of a step by the clock, and the median ratio to `own` of the same step.
+reductions of a step (of FSDP2 to gather the weights too, by their sizes); milliseconds of a step by the
+clock, and the median ratio to `own` of the same step.
 `tiled` computes pairs in tiles and again in the backward pass, without dropout, which draws per tile.
 `encoder` trains the embedded image encoder (CLIP, at most 4 steps): in double precision, as single precision
 rounds by 4e-4 in its fifty layers, and in `chunks`, whose forward passes are repeated (gradient caching).
-SGD, since Adam turns the rounding of a zero into steps. Exit 1 where `own` is off by more than a thousandth,
-or its ranks differ.
+SGD, since Adam turns the rounding of a zero into steps. Where FSDP2 cannot train a case it says why. Exit 1
+where `own` is off by more than a thousandth, or its ranks differ.
 """
 
 from __future__ import annotations
@@ -44,6 +48,9 @@ import torch.multiprocessing
 from loader import examples, store
 from torch import Tensor, nn
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
 from benchmark.core.settings import train_config
@@ -57,7 +64,7 @@ from benchmark.training.provenance import device_name
 from benchmark.training.step import Step
 from methods.base import METHODS, Losses
 
-WAYS = ("own", "hooks", "end")
+WAYS = ("own", "hooks", "end", "shards")
 CLOSE = 1e-3
 """Of the largest change of a weight: the rounding of float32 in a network of fifty layers."""
 
@@ -79,9 +86,9 @@ class Joint(nn.Module):
 
 
 class ThroughDDP(Step):
-    """A step whose losses are the forward pass of DDP."""
+    """A step whose losses are the forward pass of DDP, or of FSDP2."""
 
-    ddp: DistributedDataParallel
+    ddp: nn.Module
 
     def losses(self, batch: Batch, image: Any, text: Any) -> Losses:
         return Losses(*self.ddp(batch, image, text))
@@ -109,17 +116,28 @@ class Way:
             for part in method.modules():
                 if isinstance(part, nn.Dropout):
                     part.p = 0.0
-        kind = ThroughDDP if way == "hooks" else Step
-        self.way, self.group, self.bytes = way, group, 0
+        kind = ThroughDDP if way in ("hooks", "shards") else Step
+        self.way, self.group, self.bytes, self.refused = way, group, 0, ""
         self.step = kind(method, data, config, torch.device("cpu"), group)
         self.modules = modules_of(self.step)
+        if way == "shards":
+            self._shard()
         self.parameters = [p for part in self.modules for p in part.parameters() if p.requires_grad]
         self.optimiser = torch.optim.SGD(
             self.parameters, lr=0.001 if case.get("live") else 0.02, momentum=0.9
         )
         self.before = self.weights()
-        if way != "own":
+        if way in ("hooks", "end"):
             self._wrap()
+
+    def _shard(self) -> None:
+        for module in self.modules:  # FSDP2 refuses channels-last weights
+            module.to(memory_format=torch.contiguous_format)
+        joint, mesh = Joint(self.step), init_device_mesh("cpu", (self.group.size,))
+        scalars = {p for p in joint.parameters() if p.ndim == 0}
+        fully_shard(joint, mesh=mesh, ignored_params=scalars)
+        if isinstance(self.step, ThroughDDP):
+            self.step.ddp = joint
 
     def _wrap(self) -> None:
         joint = Joint(self.step)
@@ -137,14 +155,26 @@ class Way:
         return allreduce_hook(group, bucket)
 
     def take(self, batch: Batch, seed: int) -> float:
-        """One step; its seconds by the clock."""
+        """One step; its seconds by the clock. Nothing more is done where an earlier one was refused."""
+        if self.refused:
+            return float("nan")
         self.bytes = 0
         self.group.barrier()
         began = time.perf_counter()
         torch.manual_seed(seed if self.step.draws_jointly else seed + 1000 * self.group.rank)
         self.optimiser.zero_grad(set_to_none=True)
-        self.step.backward(batch)
-        if self.way == "own":
+        try:
+            self.step.backward(batch)
+        except (RuntimeError, AssertionError) as error:
+            if self.way != "shards":
+                raise
+            self.refused = str(error).splitlines()[0][:90]
+            return float("nan")
+        if self.way == "shards":
+            self.group.average_gradients([p for p in self.parameters if not isinstance(p, DTensor)])
+            parts = [p.to_local() for p in self.parameters if isinstance(p, DTensor)]
+            self.bytes = sum(p.nbytes for p in self.parameters) + sum(p.nbytes for p in parts)
+        elif self.way == "own":
             self.bytes = sum(p.nbytes for p in self.parameters)
             self.group.average_gradients(self.parameters)
         elif self.way == "end":
@@ -154,7 +184,9 @@ class Way:
         return time.perf_counter() - began
 
     def weights(self) -> Tensor:
-        return torch.cat([p.detach().flatten() for p in self.parameters])
+        """Of all parameters, those of FSDP2 put together from the parts of both ranks."""
+        whole = [p.full_tensor() if isinstance(p, DTensor) else p for p in self.parameters]
+        return torch.cat([p.detach().flatten() for p in whole])
 
 
 def cases(chosen: Any) -> list[tuple[str, str, dict[str, Any]]]:
@@ -218,10 +250,11 @@ def rank(number: int, chosen: Any, place: Path) -> None:
     rows = []
     for index, ((name, what, _), done) in enumerate(zip(cases(chosen), found, strict=True)):
         for way, run in done.runs.items():
-            other = run.weights()
+            mine = run.weights()
+            other = mine.clone()
             dist.broadcast(other, 1)
             if number == 0:
-                mine, one = run.weights(), alone[index].runs["own"].weights()
+                one = alone[index].runs["own"].weights()
                 moved = float((one - run.before).abs().max())
                 later = slice(2, None)  # DDP orders its buckets anew after the first step
                 pairs = zip(done.seconds[way][later], done.seconds["own"][later], strict=True)
@@ -230,7 +263,7 @@ def rank(number: int, chosen: Any, place: Path) -> None:
                     "one": float((mine - one).abs().max()) / moved,
                     "ranks": float((mine - other).abs().max()) / moved,
                     "time": statistics.median(a / b for a, b in pairs),
-                    "ms": 1e3 * statistics.median(done.seconds[way][later]),
+                    "refused": run.refused, "ms": 1e3 * statistics.median(done.seconds[way][later]),
                 })  # fmt: skip
     dist.destroy_process_group()
     if number == 0:
@@ -254,6 +287,9 @@ def main() -> int:
     print(f"{'':<25}{'':<7}{'from one':>9}{'ranks':>9}{'KiB':>8}{'ms':>8}{'x own':>7}")
     for row in rows:
         name = ", ".join(filter(None, (row["method"], row["what"])))
+        if row["refused"]:
+            print(f"{name:<25}{row['way']:<7} cannot: {row['refused']}")
+            continue
         said = "ITS RANKS TRAIN TWO MODELS" if row["ranks"] > CLOSE else ""
         print(f"{name:<25}{row['way']:<7}{row['one']:>9.1e}{row['ranks']:>9.1e}{row['bytes'] / 1024:>8.0f}"
               f"{row['ms']:>8.1f}{row['time']:>7.2f}  {said}")  # fmt: skip
