@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmark.core.registry import Registry
+from benchmark.data.cards import load_card
 from benchmark.twins.case import Finding, Region, Sentence, TwinImage, TwinPatient, TwinStudy
 
 CASES = [
@@ -98,3 +100,14 @@ def twins_copy(twins, tmp_path) -> Callable[[str], Path]:
         return root
 
     return copy
+
+
+@pytest.fixture
+def make(tmp_path, studies) -> Callable[[str], Path]:
+    def build(name: str, count: int = 60) -> Path:
+        root = tmp_path / name
+        writer = Registry("writer", {name: f"benchmark.twins.writers.{name}:write"}).get(name)
+        writer(root, studies(count, size=8), load_card(name), np.random.default_rng(3))
+        return root
+
+    return build

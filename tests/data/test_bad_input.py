@@ -57,7 +57,7 @@ LABELS = {
     "cxr_lt": (TABLES["cxr_lt"], "Edema"),
     "cxr_lt_2026": (TABLES["cxr_lt_2026"], "Kyphosis"),
 }
-"""PadChest and ChestX-ray14 have lists of labels; unknown ones are counted (test_readers_bad_input.py)."""
+"""PadChest and ChestX-ray14 have lists of labels; unknown ones are counted (test_readers_own_rules.py)."""
 
 Stops = Callable[[str, Path], str]
 

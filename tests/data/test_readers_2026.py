@@ -12,8 +12,8 @@ import pytest
 from benchmark.core.errors import DataError
 from benchmark.data.cards import load_card, read_card
 from benchmark.data.dataset import evaluation_set, read_dataset
-from tests.data.official import checked, small_image
-from tests.data.test_challenge_readers import DICOM, check_form, mimic_path, png, row
+from tests.data.official import check_form, checked, png, row, small_image
+from tests.data.test_mimic_challenge_readers import DICOM, mimic_path
 
 SENTENCE = "There is a nodule in the left lung."
 

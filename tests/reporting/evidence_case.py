@@ -28,6 +28,7 @@ from benchmark.evaluation.floor import against_floor
 from benchmark.evaluation.statistics.metric_values import RowIdentity
 from benchmark.grid.layout import Project
 from benchmark.grid.params_file import load_params
+from benchmark.reporting.table import Table
 from benchmark.stages.summarise import Summary
 
 STRENGTH = {"clip-main": 0.4, "carzero-main": 1.4, "carzero-global": 0.7, "carzero-main · name": 1.0}
@@ -259,3 +260,8 @@ def runs(root: Path) -> None:
                  "val_loss": [3.0, 2.5, 2.4], "seconds": [3.0, 6.0, 10.0]}
             )  # fmt: skip
             history.to_csv(folder / "history.csv", index=False)
+
+
+def shown(table: Table) -> list[dict[str, str]]:
+    """Rows as people read them, by the key of the column."""
+    return [{c.key: table.cell(row, c) for c in table.shown_columns} for row in table.rows]
