@@ -12,8 +12,6 @@ from benchmark.data.dataset import evaluation_set, read_dataset
 from tests.data.official import check_form, png, row
 
 DICOM = "0a1b2c3d-0a1b2c3d-0a1b2c3d-0a1b2c3d-0000000{}"
-
-
 MS_HEADER = "dicom_id,category_name,label_text,path,x,y,w,h,image_width,image_height"
 
 

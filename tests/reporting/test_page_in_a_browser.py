@@ -14,14 +14,8 @@ from playwright.sync_api import sync_playwright
 CHROMIUM = next(
     (p for n in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(n))), None
 )
-
-
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
-
-
 AXE = Path(axe_playwright_python.__file__).parent / "axe.min.js"
-
-
 PROBE = """
 <script>
 const problems = [];
