@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Run one stage of the pipeline (what `dvc repro` calls).")
 
 Dataset = Annotated[str, typer.Argument(help="Name of a dataset card; see `bench ls datasets`.")]
-CellName = Annotated[str, typer.Argument(help="A method's main cell (carzero) or a cell of params.yaml.")]
+CellName = Annotated[
+    str, typer.Argument(help="A method's main cell (carzero, carzero-ct) or a cell of params.yaml.")
+]
 Seeds = Annotated[str | None, typer.Option("--seeds", help="Comma-separated; default: those of params.yaml.")]
 
 

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 from benchmark.core.errors import ParamsError
 from benchmark.core.settings import set_fields
-from benchmark.grid.params import Params, PromptAblation, with_frozen_encoders
+from benchmark.grid.params import Params, PromptAblation, main_name, with_frozen_encoders
+from benchmark.grid.parts import VOLUMES
 from benchmark.grid.robustness import RobustnessParams
 
 KINDS = {"cxr": "plane radiographs", "ct": "CT volumes"}
@@ -31,6 +32,13 @@ def for_datasets(params: Params, datasets: Iterable[str]) -> Params:
     """The parameters of a run on these datasets: for CT volumes those of `on_volumes`. Raises ParamsError
     where the datasets hold both."""
     return params if modality_of(datasets) == "cxr" else on_volumes(params)
+
+
+def part_of(params: Params, cell: str) -> str:
+    """VOLUMES where only the parameters of CT volumes have a cell of this name, "" otherwise."""
+    volumes = on_volumes(params)
+    names = {*volumes.cells, *(main_name(volumes, method) for method in volumes.methods)}
+    return VOLUMES if cell in names - params.cells.keys() else ""
 
 
 def on_volumes(params: Params) -> Params:

@@ -10,6 +10,7 @@ from benchmark.core.files import write_json
 from benchmark.core.hashing import hash_file
 from benchmark.core.reuse import reuse
 from benchmark.grid.layout import Project, source_name
+from benchmark.grid.modality import part_of
 from benchmark.grid.params import FLOOR, Cell, Params, ablation_cell, cell_named, command_for, main_cell
 from benchmark.grid.params_file import load_params
 from benchmark.grid.parts import ENCODERS, OF_ENCODERS, VOLUMES
@@ -116,7 +117,7 @@ def cell_stage(name: str, seeds: Sequence[int] | None) -> str:
     """Train and evaluate one cell with these seeds, its own, or those of the grid; what is done is reused."""
     from benchmark.stages.pool import Job, carry_out_job, row_lines
 
-    now = session()
+    now = session(part_of(context()[1], name))
     cell = cell_named(now.params, name)
     check_encoders(now.params, [cell])
     seeds = seeds or cell.seeds or now.params.seeds

@@ -7,10 +7,11 @@ import pytest
 from benchmark.core.errors import ParamsError
 from benchmark.core.tasks import task_named
 from benchmark.grid.layout import Project
-from benchmark.grid.modality import for_datasets
+from benchmark.grid.modality import for_datasets, part_of
 from benchmark.grid.params import ablation_cell, cell_named, main_cell
 from benchmark.grid.params_file import load_params
 from benchmark.grid.request import Request, plan
+from benchmark.grid.robust_cells import params_of
 from benchmark.stages.own_encoders import Sessions, as_evaluated
 
 
@@ -40,6 +41,13 @@ def test_cells_and_tasks_of_volumes_are_their_own(project):
     assert bare.options.model_dump()["bank"] is False
     with pytest.raises(ParamsError, match="no cell 'brgsa-main'"):
         cell_named(volumes, "brgsa-main")
+
+
+def test_a_cell_of_volumes_is_found_by_its_name_alone(project):
+    params = load_params(project.params)
+    for name in ("clip-ct", "brgsa-ct-no-bank"):
+        assert cell_named(params_of(params, part_of(params, name)), name).name == name
+    assert [part_of(params, name) for name in ("clip", "clip-main", "carzero-global", "clip-cf")] == [""] * 4
 
 
 @pytest.mark.parametrize(
