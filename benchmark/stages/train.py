@@ -125,8 +125,10 @@ def shuffled(texts: Sequence[Sequence[str]]) -> list[list[str]]:
 def untrained(cell: Cell, seed: int, data: TrainingData) -> Method:
     """The method of a cell with its initial weights."""
     from benchmark.training.loop import seeded_method
+    from methods.base import configure
 
-    return seeded_method(cell.method, cell.options.model_dump(), data.images.width, data.text.width, seed)
+    options = configure(cell.method, cell.options.model_dump())  # of the imported class
+    return seeded_method(cell.method, options, data.images.width, data.text.width, seed)
 
 
 def find_run(project: Project, cell: Cell, seed: int, data: TrainingData) -> RunRecord | None:
