@@ -1,14 +1,10 @@
-"""Time, memory and disk of scoring as functions of the work, fitted at three sizes and checked at a fourth.
+"""Time, memory and disk as functions of the work, fitted at three sizes and checked at a fourth.
 
-    python perf/scale.py [--methods clip carzero] [--json]
+    python perf/scale.py [--methods clip radzero carzero] [--works scoring training]
     python perf/scale.py --million [--images 1000000] [--texts 192] [--kill-after 0.4]
 
-Each size is a process of its own: features are noise in memory-mapped files, scores go to shards, and what
-counts is processor time of one thread and the peak resident size. The law of a method:
-
-    seconds = start + a · images + b · images · texts       at 64 tokens of 112 channels
-    peak    = what Python, torch and the method take + scores (4 bytes a pair) + the files read, as mapped
-    disk    = features (4 · width + 2 · tokens · width bytes an image) + scores (4 bytes a pair)
+The laws are those of `scale_laws.py`, in images, texts, tokens, channels and seeds; each size is a process of
+its own (`scale_work.py`). Exit 1 where one is off by more than 15% at a size that it was not fitted at.
 
 --million: a run of that many images is killed once a share of its shards is written, and goes on; the
 shards that were there are not written again, and the scores of single rows are those of scoring them alone.
@@ -25,12 +21,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from loader import TEXT_WIDTH, TOKENS, WIDTH, store
+from loader import TEXT_WIDTH, WIDTH
+from scale_laws import SIZES, TOLERANCE, check_sizes, compared, fit_sizes, laws, spelled
+from scale_work import begin, disk, measured
 
 from benchmark.core.features import TextFeatures
 from benchmark.core.files import write_json
@@ -38,13 +36,6 @@ from benchmark.encoders.store import FeatureStore
 from benchmark.evaluation.scoring import score
 from benchmark.training.loop import seeded_method
 from benchmark.training.provenance import device_name
-
-SIZES = {
-    "clip": ((8000, 24), (16000, 384), (32000, 24), (48000, 192)),
-    "carzero": ((64, 24), (128, 192), (256, 24), (512, 96)),
-}
-"""(images, texts) of a method: three that the law is fitted at, and the one it is checked at."""
-TOLERANCE = 0.15
 
 
 def texts_of(count: int) -> TextFeatures:
@@ -87,11 +78,6 @@ def peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def disk(folder: Path) -> int:
-    """Bytes that the files of a folder hold."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-
-
 def child(*words: str) -> subprocess.Popen[str]:
     return subprocess.Popen([sys.executable, __file__, "--one", *words], stdout=subprocess.PIPE, text=True)
 
@@ -104,41 +90,41 @@ def answer(process: subprocess.Popen[str]) -> dict[str, float]:
     return found
 
 
-def law(sizes: np.ndarray, seconds: np.ndarray) -> np.ndarray:
-    """(start, a, b) of the three sizes (images, texts)."""
-    images, texts = sizes.T.astype(float)
-    return np.linalg.solve(np.stack([np.ones(3), images, images * texts], 1), seconds)
+@dataclass(frozen=True)
+class Row:
+    """The law of a quantity beside what it came to. told, was: by check, in seconds or bytes."""
+
+    name: str
+    law: str
+    told: dict[str, float]
+    was: dict[str, float]
+
+    def off(self, check: str) -> float:
+        return self.was[check] / self.told[check] - 1
+
+    def __str__(self) -> str:
+        unit = 1 if self.name.endswith("seconds") else 2**20
+        checks = [
+            f"{check}: {told / unit:.2f}, was {self.was[check] / unit:.2f} ({self.off(check):+.1%})"
+            for check, told in self.told.items()
+        ]
+        return "\n".join([f"{self.name} = {self.law}", *(f"    {line}" for line in checks)])
 
 
-def fitted(name: str) -> dict[str, dict[str, float]]:
-    """The law of a method, and what it tells of the fourth size beside what that was."""
-    measured = []
-    with tempfile.TemporaryDirectory() as place:
-        for images, texts in SIZES[name]:
-            folder = Path(place) / str(images)
-            features = store(folder, images, "float16")
-            words = (name, str(folder), str(texts), str(Path(place) / "shards"))
-            least = min((answer(child(*words, f"{k}")) for k in range(3)), key=lambda f: f["seconds"])
-            bytes_ = features.pooled.nbytes + features.local.nbytes
-            measured.append({**least, "features_mib": bytes_ / 2**20, "images": images, "texts": texts})
-    sizes = np.array(SIZES[name])
-    start, a, b = law(sizes[:3], np.array([m["seconds"] for m in measured[:3]]))
-    images, texts = SIZES[name][3]
-    last = measured[3]
-    told = {
-        "seconds": start + a * images + b * images * texts,
-        "peak_mib": float(np.mean([m["before_mib"] for m in measured[:3]]))
-        + 4 * images * texts / 2**20
-        + last["features_mib"],
-        "disk_mib": images * (4 * WIDTH + 2 * TOKENS * WIDTH) / 2**20,
+def rows_of(work: str, method: str) -> list[Row]:
+    """The laws of a method at work, and what they tell beside what was."""
+    sizes, checks = fit_sizes(work, method), check_sizes(work, method)
+    took = measured(work, method, [*sizes, *checks.values()])
+    found = laws(work, method, took[: len(sizes)], sizes)
+    pairs = {
+        check: compared(found, size, was)
+        for (check, size), was in zip(checks.items(), took[len(sizes) :], strict=True)
     }
-    was = {"seconds": last["seconds"], "peak_mib": last["peak_mib"], "disk_mib": last["features_mib"]}
-    off = {key: was[key] / told[key] - 1 for key in told}
-    return {"law": {"start": start, "image": a, "pair": b}, "told": told, "was": was, "off": off}
-
-
-def _shown(law: Mapping[str, float]) -> str:
-    return ", ".join(f"{key} {value:.3g} s" for key, value in law.items())
+    rows = []
+    for quantity in pairs["all"]:
+        told, was = ({check: pair[quantity][n] for check, pair in pairs.items()} for n in (0, 1))
+        rows.append(Row(f"{work} {method} {quantity}", spelled(found, quantity), told, was))
+    return rows
 
 
 def million(images: int, texts: int, tokens: int, share: float) -> dict[str, float]:
@@ -166,28 +152,29 @@ def main() -> int:
         print(json.dumps(one(name, FeatureStore.open(folder), int(texts), where)))
         return 0
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
-    parser.add_argument("--methods", nargs="*", default=list(SIZES), choices=list(SIZES))
+    works, methods = (list(dict.fromkeys(key[n] for key in SIZES)) for n in (0, 1))
+    parser.add_argument("--methods", nargs="*", default=methods, choices=methods)
+    parser.add_argument("--works", nargs="*", default=works, choices=works)
     parser.add_argument("--million", action="store_true")
     parser.add_argument("--images", type=int, default=1_000_000)
     parser.add_argument("--texts", type=int, default=192)
     parser.add_argument("--tokens", type=int, default=1)
     parser.add_argument("--kill-after", type=float, default=0.4)
-    parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    load = os.getloadavg()[0]
     if options.million:
         found = million(options.images, options.texts, options.tokens, options.kill_after)
-        print(json.dumps(found) if options.json else f"{options.images:,} images × {options.texts}: {found}")
+        print(f"{options.images:,} images × {options.texts}: {found}")
         return 0 if found["shards_kept"] == found["shards_there"] and found["peak_mib"] < 2048 else 1
-    rows = {name: fitted(name) for name in options.methods}
-    if options.json:
-        print(json.dumps(rows))
-    for name, row in rows.items() if not options.json else ():
-        print(f"{name}: {_shown(row['law'])}")
-        for key, off in row["off"].items():
-            print(f"  {key}: told {row['told'][key]:.4g}, was {row['was'][key]:.4g} ({off:+.0%})")
-    print(f"{device_name(torch.device('cpu'))}, one thread, load {load:.1f}", file=sys.stderr)
-    return 0 if all(abs(off) <= TOLERANCE for row in rows.values() for off in row["off"].values()) else 1
+    load, start, missed = os.getloadavg()[0], begin(options.methods), []
+    for work in options.works:
+        for method in options.methods:
+            for row in rows_of(work, method):
+                print(row, flush=True)
+                missed += [f"{row.name} {check}" for check in row.told if abs(row.off(check)) > TOLERANCE]
+    loads = f"load {load:.1f} to {os.getloadavg()[0]:.1f}"
+    print(f"{device_name(torch.device('cpu'))}, one thread, {loads}; loading took {start:.1f} s")
+    print(f"off by more than {TOLERANCE:.0%}: {', '.join(missed) or 'none'}")
+    return 1 if missed else 0
 
 
 if __name__ == "__main__":

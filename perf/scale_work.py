@@ -1,0 +1,229 @@
+"""What one size of `perf/scale.py` takes: features of that size on disk, and a process that scores or trains.
+
+The seconds are processor time of one thread, the least of some repetitions in one process, which is a fork of
+one where every library is loaded: the start is no part of them. The processes of all sizes take turns. Memory
+is the peak of the pages that a process holds for itself (RssAnon), read from outside every few milliseconds:
+pages of mapped files, of libraries and of features, are the system's, which takes them back as it likes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmark.core.features import TextFeatures
+from benchmark.core.files import write_json
+from benchmark.core.settings import train_config
+from benchmark.encoders.store import FeatureStore, TextStore
+from benchmark.evaluation.scoring import SHARD, score
+from benchmark.training import loop
+from benchmark.training.data import TrainingData, training_data
+from methods.base import Method
+
+Size = dict[str, int]
+"""N images, T texts (of a batch, in training), P patch tokens, D channels of everything, S seeds."""
+Found = dict[str, float]
+WORDS, BLOCK = 12, 512
+HELD_OUT, SENTENCES = 4, 2
+"""One held-out image for so many training images, and how many sentences the held-out ones share."""
+ROUNDS, LEAST = 5, 0.3
+"""Turns that are timed, and the seconds that each lasts, by repetition."""
+EVERY, PAGE = 0.004, resource.getpagesize()
+SMALLEST: Size = {"N": 8, "T": 2, "P": 1, "D": 64, "S": 1}
+
+
+def texts(count: int, width: int) -> TextFeatures:
+    torch.manual_seed(0)
+    mask = torch.ones(count, WORDS, dtype=torch.bool)
+    return TextFeatures(torch.randn(count, width), torch.randn(count, WORDS, width), mask)
+
+
+def image_store(folder: Path, images: int, tokens: int, width: int) -> None:
+    """Features on disk: one block of noise, again and again."""
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for name, kind, shape in (("pooled", np.float32, (width,)), ("local", np.float16, (tokens, width))):
+        block = rng.standard_normal((min(BLOCK, images), *shape), dtype=np.float32).astype(kind)
+        whole = np.lib.format.open_memmap(folder / f"{name}.npy", "w+", kind, (images, *shape))
+        for first in range(0, images, len(block)):
+            whole[first : first + len(block)] = block[: images - first]
+        whole.flush()
+    write_json(folder / "store.json", {"kind": "image", "key": f"{images}", "grid": [1, tokens]})
+
+
+def training_set(images: FeatureStore, train: int) -> TrainingData:
+    """The first `train` images with a text each, and the others, which they are validated by."""
+    held = len(images) - train
+    names = [f"text {n}" for n in range(BLOCK)]
+    own = [[names[n % BLOCK]] for n in range(train)] + [[names[n % SENTENCES]] for n in range(held)]
+    text = TextStore.of(names, texts(BLOCK, images.width))
+    split = ["train"] * train + ["val"] * held
+    return training_data(images, own, text, [str(n) for n in range(len(images))], split=split)
+
+
+def made(name: str, width: int, seed: int = 0) -> Method:
+    return loop.seeded_method(name, {"width": width, "project": "always"}, width, width, seed)
+
+
+class Scoring:
+    """Scores are kept on disk the first time only: how long the system takes to write them is its own. Shards
+    are of whole tiles, as they are by default."""
+
+    def __init__(self, name: str, size: Size, place: Path) -> None:
+        self.size, self.place = size, place
+        self.method = made(name, size["D"])
+        self.text = texts(size["T"], size["D"])
+
+    def first(self) -> dict[str, Any]:
+        self.run(self.place / "made")
+        return {"made": disk(self.place / "made")}
+
+    def run(self, shards: Path | None = None) -> None:
+        images = FeatureStore.open(self.place / "features")
+        score(self.method, images, self.text, shards=shards, shard=min(SHARD, max(64, self.size["N"] // 2)))
+
+
+class Training:
+    """The loop starts to count memory anew once it has standardised its inputs; the two parts of a training
+    are told apart by when it does so."""
+
+    def __init__(self, name: str, size: Size, place: Path) -> None:
+        self.name, self.size, self.place = name, size, place
+        options = {"epochs": 1, "batch_size": size["T"], "duplicates": "keep", "device": "cpu", "threads": 1}
+        self.config = train_config(options)
+        self.data = training_set(FeatureStore.open(place / "features"), size["N"])
+        self.between = 0.0
+        vars(loop)["reset_peak_memory"] = lambda device: setattr(self, "between", time.monotonic())
+
+    def first(self) -> dict[str, Any]:
+        """numbers: how many the method saves. turn: when it began, had standardised, and had ended."""
+        folder = self.place / "made"
+        began = time.monotonic()
+        self.seed(folder / "0", 0)
+        turn = (began, self.between, time.monotonic())
+        for seed in range(1, self.size["S"]):
+            self.seed(folder / f"{seed}", seed)
+        files = folder.rglob("model.safetensors")
+        numbers = sum(tensor.numel() for tensor in made(self.name, self.size["D"]).state_dict().values())
+        bytes_ = sum(file.stat().st_size for file in files)
+        return {"made": bytes_, "numbers": self.size["S"] * numbers, "turn": turn}
+
+    def run(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            for seed in range(self.size["S"]):
+                self.seed(Path(folder) / f"{seed}", seed)
+
+    def seed(self, folder: Path, seed: int) -> None:
+        loop.train(made(self.name, self.size["D"], seed), self.data, self.config, folder, seed)
+
+
+WORK: dict[str, type[Scoring] | type[Training]] = {"scoring": Scoring, "training": Training}
+
+
+def disk(folder: Path) -> int:
+    """Bytes that the files of a folder hold."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def begin(methods: list[str]) -> float:
+    """Load all that loads on first use; processor seconds of this process until then."""
+    torch.set_num_threads(1)
+    for work in WORK:
+        for name in methods:
+            with tempfile.TemporaryDirectory() as place:
+                write_features(work, SMALLEST, Path(place))
+                WORK[work](name, SMALLEST, Path(place)).first()
+    return time.process_time()
+
+
+def measured(work: str, name: str, sizes: Sequence[Size]) -> list[Found]:
+    """seconds; in bytes: memory, in a training that of each part, features, and what was made on disk."""
+    with contextlib.ExitStack() as stack:
+        workers = [Worker(work, name, size, stack) for size in sizes]
+        for _ in range(1 + ROUNDS):  # in turn, so that other work on the machine meets every size alike
+            for worker in workers:
+                worker.turn()
+        return [worker.found() for worker in workers]
+
+
+class Worker:
+    """A process that does the work of one size each time that it is its turn, watched from here."""
+
+    def __init__(self, work: str, name: str, size: Size, stack: contextlib.ExitStack) -> None:
+        self.what = f"{work} {name} {size}"
+        self.features = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        context = multiprocessing.get_context("fork")  # the parent has no threads
+        writer = context.Process(target=write_features, args=(work, size, self.features))
+        writer.start()
+        writer.join()
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=_serve, args=(theirs, work, name, size, self.features))
+        self.process.daemon = True
+        self.process.start()
+        theirs.close()
+        stack.callback(self.process.kill)
+        self.seconds: list[float] = []
+        self.samples: list[tuple[float, int]] = []
+        self.first: dict[str, Any] = {}
+
+    def turn(self) -> None:
+        self.pipe.send("go")
+        while not self.pipe.poll(EVERY):
+            self.samples.append((time.monotonic(), own_pages(self.process.pid)))
+        try:
+            seconds, first = self.pipe.recv()
+        except EOFError:
+            raise SystemExit(f"the process of {self.what} ended with {self.process.exitcode}") from None
+        if self.first:
+            self.seconds.append(seconds)
+        self.first |= first
+
+    def found(self) -> Found:
+        files = (self.features / "features").glob("*.npy")
+        at, pages = np.array(self.samples).T
+        found = {**self.first, "seconds": min(self.seconds), "memory": pages.max()}
+        found["features"] = sum(path.stat().st_size for path in files)
+        if "turn" in found:
+            began, between, ended = found.pop("turn")
+            found["standardising"] = pages[(at >= began) & (at <= between)].max(initial=0)
+            found["steps"] = pages[(at >= between) & (at <= ended)].max(initial=0)
+        print(f"{self.what}: { {k: round(float(v), 3) for k, v in found.items()} }", file=sys.stderr)
+        return found
+
+
+def write_features(work: str, size: Size, place: Path) -> None:
+    held = size["N"] // HELD_OUT if work == "training" else 0
+    image_store(place / "features", size["N"] + held, size["P"], size["D"])
+
+
+def _serve(pipe: Any, work: str, name: str, size: Size, place: Path) -> None:
+    """Answer each turn with its processor seconds, and the first, which is not timed, with what it made."""
+    own = WORK[work](name, size, place)
+    pipe.recv()
+    pipe.send((0.0, own.first()))
+    while pipe.recv():
+        took: list[float] = []
+        while sum(took) < LEAST:
+            start = time.process_time()
+            own.run()
+            took.append(time.process_time() - start)
+        pipe.send((min(took), {}))
+
+
+def own_pages(process: int | None) -> int:
+    """RssAnon of a process in bytes, 0 where it has ended."""
+    try:
+        words = Path(f"/proc/{process}/statm").read_text(encoding="ascii").split()
+    except OSError:
+        return 0
+    return (int(words[1]) - int(words[2])) * PAGE  # resident less shared, which are pages of files
