@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,10 +38,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(autouse=True)
 def native_kernels() -> Iterator[None]:
-    """What a cell of one test applied to this process does not reach the next test."""
+    """What a cell of one test applied to this process does not reach the next test: kernels, and that numbers
+    below the smallest normal one count as zero, under which hypothesis draws no float."""
     yield
     if numerics.state() == "portable":
         numerics.apply("native")
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_flush_denormal(False)
 
 
 @pytest.fixture(scope="session")
