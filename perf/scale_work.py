@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import os
 import resource
 import sys
 import tempfile
@@ -102,15 +103,19 @@ class Training:
         options = {"epochs": 1, "batch_size": size["T"], "duplicates": "keep", "device": "cpu", "threads": 1}
         self.config = train_config(options)
         self.data = training_set(FeatureStore.open(place / "features"), size["N"])
-        self.between = 0.0
-        vars(loop)["reset_peak_memory"] = lambda device: setattr(self, "between", time.monotonic())
+        self.between, self.held = 0.0, 0
+        vars(loop)["reset_peak_memory"] = lambda device: self.reset()
+
+    def reset(self) -> None:
+        self.between, self.held = time.monotonic(), own_pages(os.getpid())
 
     def first(self) -> dict[str, Any]:
-        """numbers: how many the method saves. turn: when it began, had standardised, and had ended."""
+        """numbers: how many the method saves. turn: when it began, had standardised, and had ended, and the
+        memory in the middle, for parts that are over before they are looked at."""
         folder = self.place / "made"
         began = time.monotonic()
         self.seed(folder / "0", 0)
-        turn = (began, self.between, time.monotonic())
+        turn = (began, self.between, time.monotonic(), self.held)
         for seed in range(1, self.size["S"]):
             self.seed(folder / f"{seed}", seed)
         files = folder.rglob("model.safetensors")
@@ -194,9 +199,9 @@ class Worker:
         found = {**self.first, "seconds": min(self.seconds), "memory": pages.max()}
         found["features"] = sum(path.stat().st_size for path in files)
         if "turn" in found:
-            began, between, ended = found.pop("turn")
-            found["standardising"] = pages[(at >= began) & (at <= between)].max(initial=0)
-            found["steps"] = pages[(at >= between) & (at <= ended)].max(initial=0)
+            began, between, ended, held = found.pop("turn")
+            found["standardising"] = pages[(at >= began) & (at <= between)].max(initial=held)
+            found["steps"] = pages[(at >= between) & (at <= ended)].max(initial=held)
         print(f"{self.what}: { {k: round(float(v), 3) for k, v in found.items()} }", file=sys.stderr)
         return found
 
