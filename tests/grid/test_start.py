@@ -91,7 +91,7 @@ def test_an_installed_wheel_can_do_what_a_clone_can(wheel: Path, tmp_path: Path)
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
     assert any(name.endswith("licenses/LICENSE") for name in names)
-    assert not [name for name in names if name.startswith(("tests/", "datasets/"))]
+    assert not [name for name in names if name.startswith(("tests/", "datasets/", "perf/"))]
 
     def bench(*arguments: str, where: Path = home) -> str:
         """In a process that sees the wheel and no checkout."""
