@@ -18,13 +18,10 @@ from benchmark.cli import main
 from benchmark.core.errors import BenchError
 from benchmark.core.files import read_json
 from benchmark.data.readers import common, openi
+from tests.data import official
 
 TABLES = {
-    "mimic_cxr": "mimic-cxr-jpg/mimic-cxr-2.0.0-metadata.csv.gz",
-    "padchest": "PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv",
-    "chestxray14": "Data_Entry_2017_v2020.csv",
-    "chexpert": "CheXpert/test_labels.csv",
-    "chexpert5x200": "chexpert_5x200.csv",
+    **official.TABLES,
     "rsna_pneumonia": "stage_2_train_labels.csv",
     "siim_pneumothorax": "train-rle.csv",
     "ms_cxr": "MS_CXR_Local_Alignment_v1.1.0.csv",

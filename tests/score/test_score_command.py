@@ -1,17 +1,15 @@
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from benchmark.cli import main
 from benchmark.core.tables import METRIC_COLUMNS, Predictions, ScoresRecord, read_table
 from benchmark.evaluation.evaluate import evaluate
 from benchmark.evaluation.statistics.reach import WITHHELD
 from benchmark.score.joining import age_band
+from tests.score.scoring import auroc, run, score
 
 CLASSES = ["atelectasis", "effusion", "mass"]
 
@@ -33,33 +31,16 @@ def files(tmp_path):
     return tmp_path, scores, labels
 
 
-def run(capsys, *arguments) -> tuple[int, str, str]:
-    code = main(["score", *map(str, arguments)])
-    out = capsys.readouterr()
-    return code, out.out, out.err
-
-
-def score(capsys, *arguments) -> dict:
-    code, out, err = run(capsys, *arguments, "--json")
-    assert code == 0, err
-    return json.loads(out)
-
-
-def macro(result: dict) -> dict:
-    rows = result["metrics"]
-    return next(r for r in rows if (r["class"], r["stratum"], r["metric"]) == ("macro", "all", "auroc"))
-
-
 def test_joins_by_id_and_name_and_gives_unrounded_numbers(files, capsys):
     folder, scores, labels = files
     expected = roc_auc_score(labels[CLASSES], scores[CLASSES], average="macro")
     plain = score(capsys, folder / "scores.csv", "--labels", folder / "labels.csv")
-    assert macro(plain)["value"] == pytest.approx(expected, abs=1e-12)
-    assert macro(plain)["n_patients"] == 120
+    assert auroc(plain)["value"] == pytest.approx(expected, abs=1e-12)
+    assert auroc(plain)["n_patients"] == 120
     shuffled = scores.sample(frac=1, random_state=1)[["image_id", *reversed(CLASSES)]]
     shuffled.to_parquet(folder / "other.parquet")
-    assert macro(score(capsys, folder / "other.parquet", "--labels", folder / "labels.csv")) == {
-        **macro(plain),
+    assert auroc(score(capsys, folder / "other.parquet", "--labels", folder / "labels.csv")) == {
+        **auroc(plain),
         "method": "other",
     }
 
@@ -80,8 +61,8 @@ def test_long_files_with_their_own_labels(files, capsys):
     long = scores.melt("image_id", var_name="class", value_name="score")
     truth = labels.melt(["image_id", "patient_id"], CLASSES, var_name="class", value_name="label")
     long.merge(truth).sample(frac=1, random_state=0).to_csv(folder / "long.csv", index=False)
-    wide = macro(score(capsys, folder / "scores.csv", "--labels", folder / "labels.csv"))
-    found = macro(score(capsys, folder / "long.csv"))
+    wide = auroc(score(capsys, folder / "scores.csv", "--labels", folder / "labels.csv"))
+    found = auroc(score(capsys, folder / "long.csv"))
     assert (found["value"], found["low"], found["high"]) == pytest.approx(
         (wide["value"], wide["low"], wide["high"])
     )
@@ -103,10 +84,10 @@ def test_patients_from_a_file_a_column_or_nowhere(files, capsys):
     bare.assign(case=labels.patient_id).to_csv(folder / "bare.csv", index=False)
     labels[["image_id", "patient_id"]].to_csv(folder / "patients.csv", index=False)
     base = [folder / "scores.csv", "--labels"]
-    full = macro(score(capsys, *base, folder / "labels.csv"))
+    full = auroc(score(capsys, *base, folder / "labels.csv"))
     by_file = score(capsys, *base, folder / "labels.csv", "--patients", folder / "patients.csv")
-    assert macro(by_file) == full
-    alone = macro(score(capsys, *base, folder / "labels.csv", "--patients", "none"))
+    assert auroc(by_file) == full
+    alone = auroc(score(capsys, *base, folder / "labels.csv", "--patients", "none"))
     assert alone["note"].startswith("image-level")
     assert alone["n_patients"] is None
     code, _, err = run(capsys, *base, folder / "labels.csv", "--patients", "nobody")
@@ -304,4 +285,4 @@ def test_official_files_of_a_dataset(shared, tmp_path, capsys):
     scores.to_csv(tmp_path / "scores.csv", index=False)
     result = score(capsys, tmp_path / "scores.csv", "--dataset", "chestxray14", "--data-root", root)
     assert result["counts"]["scores"]["images scored"] == len(truth.ids)
-    assert macro(result)["dataset"] == "chestxray14"
+    assert auroc(result)["dataset"] == "chestxray14"
