@@ -23,6 +23,7 @@ from benchmark.core.guard import parsing, read_parquet
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 Origin = Literal["official", "twin"]
 TWIN_NOTICE = "SYNTHETIC TWIN"
@@ -246,11 +247,16 @@ def write_table(path: Path | str, frame: pd.DataFrame, meta: dict[str, Any]) -> 
         pq.write_table(table, temporary, compression="zstd")
 
 
-def read_table(path: Path | str) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Frame and metadata. Raises DataError where the file is missing or not Parquet."""
+def read_arrow(path: Path | str) -> tuple[pa.Table, dict[str, Any]]:
+    """Table of Arrow and metadata. Raises DataError where the file is missing or not Parquet."""
     if not Path(path).exists():
         raise DataError(f"{path}: no such file. The stage that writes it has not run.")
-    table, meta = read_parquet(path, _KEY)
+    return read_parquet(path, _KEY)
+
+
+def read_table(path: Path | str) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """As `read_arrow`, the table as a frame."""
+    table, meta = read_arrow(path)
     with parsing(path, "a Parquet file"):
         return table.to_pandas(), meta
 

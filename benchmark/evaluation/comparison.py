@@ -186,7 +186,7 @@ def compare(
     results.
     """
     config = config or StatisticsConfig()
-    place = {column: getattr(identity, column) for column in PLACE}
+    place = identity.place()
     rows = []
     for first, second in combinations(comparison.methods, 2):
         for metric, a in comparison.summaries[first].items():

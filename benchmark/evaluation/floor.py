@@ -57,7 +57,7 @@ def against_floor(
             name, found = tested[0]
         rows.append(
             {
-                **{column: getattr(identity, column) for column in PLACE},
+                **identity.place(),
                 "method": method,
                 "reference": name,
                 "delta": found.value,

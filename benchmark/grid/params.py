@@ -316,15 +316,20 @@ def encoders_of(params: Params, cell: Cell) -> EncoderParams:
     return params.encoders.model_copy(update=own)
 
 
+def on_ct(params: Params) -> bool:
+    """Whether these are the parameters of CT volumes (`grid.modality.on_volumes`)."""
+    return load_card(params.data.train).modality == "ct"
+
+
 def main_name(params: Params, method: str) -> str:
     """METHOD-main, or METHOD-ct where volumes are trained on."""
-    return f"{method}-{'ct' if load_card(params.data.train).modality == 'ct' else 'main'}"
+    return f"{method}-{'ct' if on_ct(params) else 'main'}"
 
 
 def command_for(params: Params, cell: Cell | None = None) -> str:
     """The command that trains and evaluates a cell; without one, the main cells with their references. All
     cells on CT volumes are made by one command."""
-    if load_card(params.data.train).modality == "ct":
+    if on_ct(params):
         return "bench stage cells ct"
     return f"bench stage cell {cell.name}" if cell else "bench stage cells main"
 

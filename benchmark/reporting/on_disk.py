@@ -11,9 +11,9 @@ import numpy as np
 
 from benchmark.core.errors import BenchError
 from benchmark.core.files import read_json
-from benchmark.core.guard import parsing, read_parquet
+from benchmark.core.guard import parsing
 from benchmark.core.hashing import hash_file
-from benchmark.core.tables import METRIC_COLUMNS
+from benchmark.core.tables import METRIC_COLUMNS, read_arrow
 from benchmark.core.tasks import CLASSIFICATION, TASKS
 from benchmark.grid.declared import declared_task
 from benchmark.grid.layout import Project
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
     from benchmark.evaluation.comparison import Macro
 
-NOTE = b"cxr_alignbench"
-"""Key of the metadata of a table of this suite (`core.tables`)."""
 ROUNDING = "reports/rounding.csv"
 """One row a training from features that differ in the last bit, and macro value: cell, dataset, stratum,
 metric, run, change (to the training from the features as they are)."""
@@ -108,7 +106,7 @@ class OnDisk:
                 for p in rows["prompts"].to_pylist()
             ]
             rows = _with(rows, dataset=place, name=names, label=rows["prompts"], seed=seed)
-            tables.append(_averages(rows))
+            tables.append(_averages(rows) if official else rows)
             if official:
                 checkpoints.append(rows.to_pandas().assign(run_id=name, seed=None).drop(columns="label"))
             if place not in sets:
@@ -223,7 +221,7 @@ def _results(path: Path) -> tuple[pa.Table, dict[str, Any]]:
 
     A table of Arrow: a data frame of each of hundreds of files takes longer than all else that is done with
     their rows."""
-    table, meta = read_parquet(path, NOTE)
+    table, meta = read_arrow(path)
     with parsing(path, "results of an evaluation", "Evaluate the cell again."):
         table.select(list(METRIC_COLUMNS))
         dataset, origin, encoder = (str(table[k][0].as_py()) for k in ("dataset", "origin", "encoder"))

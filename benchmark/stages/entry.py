@@ -34,9 +34,11 @@ def context() -> tuple[Project, Params]:
     return project, load_params(project.params)
 
 
-def session(part: str = "") -> Session:
-    """part: `ct` for the settings of CT volumes, or the group of a setting of `robustness`."""
+def session(part: str = "", cell: str = "") -> Session:
+    """part: `ct` for the settings of CT volumes, or the group of a setting of `robustness`. cell: in place of
+    it, the cell whose settings are taken."""
     project, params = context()
+    part = part_of(params, cell) if cell else part
     return Session(project, as_evaluated(params_of(params, part)), lambda line: print(line, file=sys.stderr))
 
 
@@ -117,7 +119,7 @@ def cell_stage(name: str, seeds: Sequence[int] | None) -> str:
     """Train and evaluate one cell with these seeds, its own, or those of the grid; what is done is reused."""
     from benchmark.stages.pool import Job, carry_out_job, row_lines
 
-    now = session(part_of(context()[1], name))
+    now = session(cell=name)
     cell = cell_named(now.params, name)
     check_encoders(now.params, [cell])
     seeds = seeds or cell.seeds or now.params.seeds

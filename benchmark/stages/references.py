@@ -19,7 +19,6 @@ from benchmark.core.hashing import hash_array
 from benchmark.core.reuse import Key, is_made, key_of, reuse, source
 from benchmark.core.tables import Manifest, Predictions, ScoresRecord
 from benchmark.core.tasks import CLASSIFICATION, TaskContext, TaskSettings
-from benchmark.data.cards import load_card
 from benchmark.data.decoded import decoded
 from benchmark.data.decoded_volumes import decoded_volumes, volume_sources
 from benchmark.data.volume_steps import frontal
@@ -27,7 +26,7 @@ from benchmark.encoders.volume_encoder import VolumeEncoder
 from benchmark.evaluation.references.base import REFERENCES, Images, Kind, Labels, Reference, crossed, enough
 from benchmark.evaluation.scoring import score
 from benchmark.evaluation.tasks.classification import predict
-from benchmark.grid.params import FLOOR, Cell, ablation_cell, command_for, encoders_of, main_cell
+from benchmark.grid.params import FLOOR, Cell, ablation_cell, command_for, encoders_of, main_cell, on_ct
 from benchmark.prompts.lexicon import load_lexicon
 from benchmark.stages.evaluate import TILE, evaluation
 from benchmark.stages.evaluation_sets import prompt_set
@@ -146,7 +145,7 @@ def _made_by(session: Session, datasets: Sequence[str], cell: Cell | None = None
     """The command that makes the floor on these sets, and which of them params.yaml must name first."""
     params = session.params
     unnamed = [dataset for dataset in datasets if dataset not in params.data.evaluate]
-    place = "ct" if load_card(params.data.train).modality == "ct" else "data"
+    place = "ct" if on_ct(params) else "data"
     first = f" with {', '.join(unnamed)} in {place}.evaluate" if unnamed else ""
     return f"`{command_for(params, cell)}`{first}"
 

@@ -34,8 +34,12 @@ class RowIdentity:
         """Column → value."""
         return dict(vars(self))
 
+    def place(self) -> dict[str, str | None]:
+        """The evaluation set alone."""
+        return {"dataset": self.dataset, "origin": self.origin, "split": self.split}
 
-IDENTITY = METRIC_COLUMNS[: METRIC_COLUMNS.index("class")]
+
+IDENTITY = tuple(RowIdentity.__dataclass_fields__)
 VALUE = METRIC_COLUMNS[len(IDENTITY) :]
 
 
