@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,7 @@ from benchmark.commands.common import JsonOption, emit
 if TYPE_CHECKING:
     from benchmark.grid.layout import Project
     from benchmark.grid.request import Request
+    from benchmark.official.settings import Checkpoint
     from benchmark.stages.cluster import Resources
 
 EPILOG = (
@@ -64,7 +65,7 @@ def command(
         typer.Option(
             "--official",
             help="Setting of --checkpoint: size=224 (radzero), pooling=all_positions (medclip), head=linear "
-            "or features=local (carzero), member=FILE (CheXzero's ensemble). Repeatable.",
+            "features=local or text_columns=40 (carzero), member=FILE (CheXzero's ensemble). Repeatable.",
         ),
     ] = None,
     protocol: Annotated[str | None, typer.Option(help="Evaluation protocol of the dataset's card.")] = None,
@@ -149,9 +150,7 @@ def command(
     check_layout(layout, checkpoint)
     if official and checkpoint is None:
         raise ParamsError("--official says how --checkpoint is evaluated; give both.")
-    from benchmark.official.settings import parse_settings
-
-    settings = parse_settings(str(method), official or ())
+    weights = _weights(method, checkpoint, tokenizer, layout, official or ())
     request = Request(
         method=method or MODELS_METHOD,
         dataset=dataset,
@@ -187,17 +186,24 @@ def command(
         if published:
             if shards is not None:
                 raise ParamsError("--shards parts cells; leave it out with --checkpoint and --model.")
-            return _published_on_ray(request, asked, address, as_json, model, architecture, checkpoint,
-                                     tokenizer=tokenizer, layout=layout, settings=settings)  # fmt: skip
+            return _published_on_ray(request, asked, address, as_json, model, architecture, weights)
         if cluster == "ray" and not dry_run:
             return _ray(request, asked, address, as_json)
         return _submit(request, cluster, asked, dry_run, as_json)
     if model is not None:
         return _model(request, model, architecture, as_json)
-    return carry(
-        request, as_json, checkpoint=checkpoint, tokenizer=tokenizer, layout=layout, settings=settings,
-        jobs=jobs,
-    )  # fmt: skip
+    return carry(request, as_json, checkpoint=weights, jobs=jobs)
+
+
+def _weights(
+    method: str | None, file: str | None, tokenizer: str | None, layout: str | None, official: Sequence[str]
+) -> Checkpoint | None:
+    """What --checkpoint and the options beside it name; None without it."""
+    if file is None:
+        return None
+    from benchmark.official.settings import Checkpoint, parse_settings
+
+    return Checkpoint(file, tokenizer, layout, parse_settings(str(method), official))
 
 
 def _model(request: Request, model: str, architecture: str | None, as_json: bool) -> int:
@@ -215,16 +221,7 @@ def _model(request: Request, model: str, architecture: str | None, as_json: bool
     return code
 
 
-def carry(
-    request: Request,
-    as_json: bool,
-    *,
-    checkpoint: str | None = None,
-    tokenizer: str | None = None,
-    layout: str | None = None,
-    settings: Mapping[str, Any] | None = None,
-    jobs: int = 1,
-) -> int:
+def carry(request: Request, as_json: bool, *, checkpoint: Checkpoint | None = None, jobs: int = 1) -> int:
     """Carry a request out, alone, in a pool or on the ranks of torchrun, and print its table once."""
     from benchmark.grid.layout import Project
 
@@ -243,10 +240,7 @@ def carry(
         report, code = with_ranks(lambda group, said: carry_out(project, request, said, group), say)
     else:
         report, code = with_ranks(
-            lambda group, said: carry_out_checkpoint(
-                project, request, checkpoint, tokenizer, said, group, layout, settings or {}
-            ),
-            say,
+            lambda group, said: carry_out_checkpoint(project, request, checkpoint, said, group), say
         )
     if report is not None:
         emit(report.value, report.text, as_json)
@@ -290,7 +284,7 @@ def _ray(request: Request, asked: Resources, address: str | None, as_json: bool)
 
 def _published_on_ray(
     request: Request, asked: Resources, address: str | None, as_json: bool, model: str | None,
-    architecture: str | None, checkpoint: str | None, **of_checkpoint: Any,
+    architecture: str | None, checkpoint: Checkpoint | None,
 ) -> int:  # fmt: skip
     """Weights that were not trained here: their images are encoded and scored on the cluster, and evaluated
     here."""
@@ -310,7 +304,7 @@ def _published_on_ray(
     with connected(address) as ray:
         ahead = partial(score_ahead, OnRay(ray, asked, project.root))
         if checkpoint is not None:
-            report = carry_out_checkpoint(project, request, checkpoint, say=say, ahead=ahead, **of_checkpoint)
+            report = carry_out_checkpoint(project, request, checkpoint, say, ahead=ahead)
         else:
             report = carry_out_model(project, request, str(model), architecture, say, ahead=ahead)
     assert report is not None

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,6 +20,7 @@ from benchmark.core.files import read_json
 from benchmark.core.guard import parsing
 from benchmark.core.preprocessing import Preprocessing
 from benchmark.encoders.base import ImageEncoder, TextEncoder
+from benchmark.official.settings import USUAL, CheckpointSettings
 from methods.base import METHODS, Method
 
 CT_CLIP, CT_CLIP_MARK = "ct-clip", "to_visual_latent.weight"
@@ -29,6 +29,8 @@ PAIRS = {CT_CLIP: ("{} is present.", "{} is not present.")}
 """Release → the two sentences about a class between which it decides; the others score one sentence."""
 PREFIXES = {"carzero": "CARZero.", "gloria": "gloria.", "brgsa": "gloria.", "radzero": "base_model.model."}
 """Lightning and adapter prefixes: what follows the last occurrence is the tensor's name."""
+OPTIONS = ("features", "text_columns")
+"""Settings of a checkpoint that are options of its method."""
 
 
 @dataclass(frozen=True)
@@ -52,12 +54,14 @@ class OfficialModel:
 
 @dataclass(frozen=True)
 class _Released:
-    """What a builder gets: tensors, where they came from, the tokenizer and further settings."""
+    """What a builder gets: tensors, where they came from and how they are read."""
 
     state: dict[str, Tensor]
     path: Path
     tokenizer: Path | str | None
-    settings: Mapping[str, Any]
+    layout: str | None
+    heads: int | None
+    settings: CheckpointSettings
 
 
 _Builder = Callable[[_Released], tuple[ImageEncoder, TextEncoder, set[str]]]
@@ -68,49 +72,54 @@ def load_official(
     checkpoint: Path | str,
     *,
     tokenizer: Path | str | None = None,
-    options: Mapping[str, Any] | None = None,
+    layout: str | None = None,
     heads: int | None = None,
-    **settings: Any,
+    settings: CheckpointSettings = USUAL,
 ) -> OfficialModel:
     """Method and encoders of an official checkpoint.
 
     method: carzero, gloria, medclip, radzero, brgsa or clip (CheXzero's flat layout, or CT-CLIP). checkpoint:
-    as `load_checkpoint` reads it. tokenizer: folder (not for CheXzero). options: overrides of the
-    method's official options. heads: attention heads of the encoders, width / 64 where not given.
-    settings: `pooling` (medclip), `mean`, `std`, `size` (radzero), `layout` (clip: `chexzero`, since the
-    tensors of open_clip and CheXzero have the same names, and differ in activation and preprocessing).
-    `official.ensemble.load_with` takes the settings of `bench run`.
+    as `load_checkpoint` reads it. tokenizer: folder (not for CheXzero). layout: `chexzero` (clip), since the
+    tensors of open_clip and CheXzero have the same names, and differ in activation and preprocessing. heads:
+    attention heads of the encoders, width / 64 where not given. settings: what the file does not say; its
+    `member` and `head` are of `official.ensemble.load_with`.
     Raises BenchError where the file does not fit, listing missing and surplus names.
     """
     if method not in _BUILDERS:
         raise UnknownName("official checkpoint layout", method, _BUILDERS)
     path = Path(checkpoint)
     state = load_checkpoint(path, PREFIXES.get(method, ""))
-    source = _Released(state, path, tokenizer, {"heads": heads, **settings})
+    source = _Released(state, path, tokenizer, layout, heads, settings)
     release = CT_CLIP if method == "clip" and CT_CLIP_MARK in state else method
     build = _ct_clip if release == CT_CLIP else _BUILDERS[method]
     with parsing(path, f"an official {release} checkpoint", "Check the file and --method.", error=BenchError):
         image, text, unused = build(source)
-        module = official_method(method, state, options or {}, image.width, text.width)
+        module = official_method(method, state, image.width, text.width, settings)
     return OfficialModel(
         module.eval(), image.eval(), text.eval(), release, tuple(sorted(unused)), PAIRS.get(release)
     )
 
 
 def official_method(
-    name: str, state: dict[str, Tensor], options: Mapping[str, Any], image_width: int, text_width: int
+    name: str,
+    state: dict[str, Tensor],
+    image_width: int,
+    text_width: int,
+    settings: CheckpointSettings = USUAL,
 ) -> Method:
     """The method of a checkpoint with its weights loaded, for encoders of these widths."""
     kind = METHODS.get(name)
     if name == "clip":
         from benchmark.official.models import DualEncoder
 
-        settings = {**kind.settings("official"), "width": image_width, "project": "never", **options}
+        options = {**kind.settings("official"), "width": image_width, "project": "never"}
         volumes = CT_CLIP_MARK in state  # whose tokens are no vectors of the joint space: no similarity maps
-        module = (DualEncoder if volumes else kind)(kind.Config(**settings), image_width, text_width)
+        module = (DualEncoder if volumes else kind)(kind.Config(**options), image_width, text_width)
         module.load_state_dict({"logit_scale": state["temperature" if volumes else "logit_scale"]})
         return module
-    module = kind(kind.Config(**{**kind.official_options(state), **options}), image_width, text_width)
+    options = kind.official_options(state)
+    options |= {own: getattr(settings, own) for own in settings.changed() if own in OPTIONS}
+    module = kind(kind.Config(**options), image_width, text_width)
     module.load_state_dict(kind.import_official(state))
     return module
 
@@ -119,7 +128,7 @@ def _carzero(source: _Released) -> tuple[ImageEncoder, TextEncoder, set[str]]:
     from benchmark.official.images import OfficialViT
     from benchmark.official.texts import WordBert
 
-    state, heads = source.state, source.settings["heads"]
+    state, heads = source.state, source.heads
     image = OfficialViT(take(state, "img_encoder.model."), str(source.path), heads)
     text = WordBert(
         take(state, "text_encoder.model."), source.tokenizer, str(source.path), "carzero-bert", heads
@@ -146,7 +155,7 @@ def _gloria(source: _Released) -> tuple[ImageEncoder, TextEncoder, set[str]]:
         source.tokenizer,
         str(source.path),
         "gloria-bert",
-        source.settings["heads"],
+        source.heads,
     )
     known = (
         "img_encoder.model.",
@@ -170,9 +179,8 @@ def _medclip(source: _Released) -> tuple[ImageEncoder, TextEncoder, set[str]]:
         image = OfficialSwin(vision, where)
     else:
         image = OfficialResNet(vision, where, gloria=False)
-    pooling = source.settings.get("pooling", "masked")
     language = take(state, "text_model.model.")
-    text = MedCLIPText(language, source.tokenizer, where, pooling, source.settings["heads"])
+    text = MedCLIPText(language, source.tokenizer, where, source.settings.pooling, source.heads)
     known = (
         "vision_model.model.",
         "vision_model.projection_head.",
@@ -190,14 +198,14 @@ def _radzero(source: _Released) -> tuple[ImageEncoder, TextEncoder, set[str]]:
 
     state, where = source.state, str(source.path)
     mean, std = _processor(source)
-    size = source.settings.get("size", 518)
+    size = source.settings.size
     image = OfficialDino(
         take(state, "vision_model."),
         where,
         mean,
         std,
         size,
-        source.settings["heads"],
+        source.heads,
     )
     if size % image.network.patch:
         raise BenchError(
@@ -211,8 +219,6 @@ def _radzero(source: _Released) -> tuple[ImageEncoder, TextEncoder, set[str]]:
 
 def _processor(source: _Released) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and std of RadZero's image processor, which the weights do not hold."""
-    if "mean" in source.settings and "std" in source.settings:
-        return tuple(source.settings["mean"]), tuple(source.settings["std"])
     file = source.path.with_name("preprocessor_config.json")
     if not file.is_file():
         raise BenchError(
@@ -228,7 +234,7 @@ def _brgsa(source: _Released) -> tuple[ImageEncoder, TextEncoder, set[str]]:
     from benchmark.official.images import OfficialVolumes
     from benchmark.official.texts import WordBert
 
-    state, where, heads = source.state, str(source.path), source.settings["heads"]
+    state, where, heads = source.state, str(source.path), source.heads
     image = OfficialVolumes(take(state, "img_encoder.model."), where, heads)
     text = WordBert(take(state, "text_encoder.model."), source.tokenizer, where, "brgsa-bert", heads)
     known = (
@@ -261,7 +267,7 @@ def _clip(source: _Released) -> tuple[ImageEncoder, TextEncoder, set[str]]:
     missing = [name for name in needed if name not in source.state]
     if missing:
         raise BenchError(f"{source.path}: no flat CLIP state dict, it lacks {listed(missing)}.")
-    if source.settings.get("layout") != "chexzero":
+    if source.layout != "chexzero":
         raise BenchError(
             f"{source.path}: its tensors are those of CheXzero and of open_clip alike, which differ in "
             "activation and preprocessing; add --layout chexzero, or give --model open_clip:FILE "
@@ -281,10 +287,10 @@ def _ct_clip(source: _Released) -> tuple[ImageEncoder, TextEncoder, set[str]]:
 
     state, where = source.state, str(source.path)
     _refuse_others(state, (*ctclip.PARTS, *ctclip.COPIES, "temperature"), source.path)
-    if source.settings.get("layout") is not None:
+    if source.layout is not None:
         raise BenchError(f"{where}: a CT-CLIP checkpoint, which its tensors say; leave out --layout.")
     image = ctclip.CtClipVolumes(state, where)
-    text = ctclip.CtClipText(state, source.tokenizer, where, source.settings["heads"])
+    text = ctclip.CtClipText(state, source.tokenizer, where, source.heads)
     if "temperature" not in state or image.width != text.width:
         raise BenchError(
             f"{where}: no CT-CLIP checkpoint: it needs a temperature, and volumes ({image.width}) and texts "

@@ -10,9 +10,7 @@ variance of the d_m.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +19,7 @@ from benchmark.core.errors import BenchError
 from benchmark.core.features import ImageFeatures
 from benchmark.encoders.base import ImageEncoder, TextEncoder, TokenBatch
 from benchmark.official.checkpoints import OfficialModel, load_official, official_method
+from benchmark.official.settings import Checkpoint
 from methods.blocks import unit
 
 
@@ -64,26 +63,21 @@ class EnsembleText(TextEncoder):
         return torch.cat([unit(p) for p, _ in found], -1), torch.cat([unit(s) for _, s in found], -1)
 
 
-def load_with(
-    method: str,
-    checkpoint: Path | str,
-    settings: Mapping[str, Any],
-    *,
-    tokenizer: Path | str | None = None,
-    layout: str | None = None,
-) -> OfficialModel:
-    """`load_official` under settings of `official.settings.parse_settings`.
+def load_with(method: str, asked: Checkpoint) -> OfficialModel:
+    """Released weights under the settings asked for, an ensemble where there are members.
 
     Raises BenchError for a head that the file does not hold, or members that are no ensemble.
     """
-    own = dict(settings)
-    head, members = own.pop("head", None), own.pop("member", ())
-    options = {"features": own.pop("features")} if "features" in own else {}
-    found = load_official(method, checkpoint, tokenizer=tokenizer, options=options, layout=layout, **own)
+    settings, layout = asked.settings, asked.layout
+    found = load_official(method, asked.file, tokenizer=asked.tokenizer, layout=layout, settings=settings)
     held = getattr(found.method.config, "head", None)
-    if head is not None and head != held:
-        raise BenchError(f"{checkpoint}: its head is '{held}', not '{head}': that is another checkpoint.")
-    return joined([found, *(load_official(method, m, layout=layout) for m in members)]) if members else found
+    if settings.head is not None and settings.head != held:
+        raise BenchError(
+            f"{asked.file}: its head is '{held}', not '{settings.head}': that is another checkpoint."
+        )
+    if not settings.member:
+        return found
+    return joined([found, *(load_official(method, member, layout=layout) for member in settings.member)])
 
 
 def joined(models: Sequence[OfficialModel]) -> OfficialModel:
@@ -94,6 +88,6 @@ def joined(models: Sequence[OfficialModel]) -> OfficialModel:
         raise BenchError("an ensemble is one of CheXzero's checkpoints; CT-CLIP has none.")
     image, text = EnsembleImage([m.image for m in models]), EnsembleText([m.text for m in models])
     scale = {"logit_scale": first.method.state_dict()["logit_scale"]}
-    module = official_method("clip", scale, {}, image.width, text.width)
+    module = official_method("clip", scale, image.width, text.width)
     unused = tuple(dict.fromkeys(name for m in models for name in m.unused))
     return OfficialModel(module.eval(), image.eval(), text.eval(), first.release, unused)

@@ -3,19 +3,62 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from benchmark.core.errors import ParamsError, closest
 from benchmark.core.hashing import hash_file, hash_value
 
+Recorded = dict[str, int | str | list[str]]
+"""Settings as a result records them: those that differ from the usual ones, files by their hash."""
+
 
 @dataclass(frozen=True)
-class Setting:
-    """usual: the value without it. read: its text → the value, ValueError where it is none. says: help."""
+class CheckpointSettings:
+    """The usual value of each, as released. Which method has which: `SETTINGS`."""
 
-    usual: Any
+    size: int = 518
+    pooling: Literal["masked", "all_positions"] = "masked"
+    head: Literal["mlp", "linear"] | None = None
+    features: Literal["both", "global", "local"] = "both"
+    text_columns: int = 97
+    member: tuple[Path, ...] = ()
+
+    def changed(self) -> tuple[str, ...]:
+        """Names of the settings that differ from the usual ones, in alphabetical order."""
+        names = (own.name for own in fields(self))
+        return tuple(sorted(name for name in names if getattr(self, name) != getattr(USUAL, name)))
+
+    def recorded(self) -> Recorded:
+        """Raises BenchError where a file of an ensemble cannot be read."""
+        return {
+            name: [hash_file(path) for path in self.member] if name == MEMBER else getattr(self, name)
+            for name in self.changed()
+        }
+
+
+USUAL = CheckpointSettings()
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Released weights and how they are read.
+
+    file: as `core.checkpoints` reads it. tokenizer: folder of the text encoder's tokenizer, where the
+    file has none. layout: `chexzero`, where its tensors could be another release's too.
+    """
+
+    file: str
+    tokenizer: str | None = None
+    layout: str | None = None
+    settings: CheckpointSettings = field(default_factory=CheckpointSettings)
+
+
+@dataclass(frozen=True)
+class _Setting:
+    """read: its text → the value, ValueError where it is none. says: help."""
+
     read: Callable[[str], Any]
     says: str
 
@@ -29,38 +72,41 @@ def _one_of(*known: str) -> Callable[[str], str]:
     return read
 
 
-def _side(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= 4096):
-        raise ValueError("expected a number of pixels")
-    return int(text)
+def _count(of: str) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        if not (text.isascii() and text.isdecimal() and len(text) < 5 and 1 <= int(text) <= 4096):
+            raise ValueError(f"expected a number of {of}")
+        return int(text)
+
+    return read
 
 
-def _file(text: str) -> str:
+def _file(text: str) -> Path:
     if not Path(text).expanduser().is_file():
         raise ValueError("no such file")
-    return str(Path(text).expanduser())
+    return Path(text).expanduser()
 
 
 MEMBER = "member"
-SETTINGS: Mapping[str, Mapping[str, Setting]] = {
-    "radzero": {"size": Setting(518, _side, "pixels of the image; the paper has 518 and 224")},
+SETTINGS: Mapping[str, Mapping[str, _Setting]] = {
+    "radzero": {"size": _Setting(_count("pixels"), "pixels of the image; the paper has 518 and 224")},
     "medclip": {
-        "pooling": Setting(
-            "masked", _one_of("masked", "all_positions"),
-            "of words: real ones, or padding too, as released",
+        "pooling": _Setting(
+            _one_of("masked", "all_positions"), "of words: real ones, or padding too, as released"
         ),
     },
     "carzero": {
-        "head": Setting(None, _one_of("mlp", "linear"), "what the file must hold; linear is an ablation"),
-        "features": Setting("both", _one_of("both", "global", "local"), "of the released configurations"),
+        "head": _Setting(_one_of("mlp", "linear"), "what the file must hold; linear is an ablation"),
+        "features": _Setting(_one_of("both", "global", "local"), "of the released configurations"),
+        "text_columns": _Setting(_count("columns"), "of words that are attended; released 97, word_num"),
     },
-    "clip": {MEMBER: Setting((), _file, "a further CheXzero checkpoint of an ensemble; repeatable")},
-}  # fmt: skip
+    "clip": {MEMBER: _Setting(_file, "a further CheXzero checkpoint of an ensemble; repeatable")},
+}
 """Method → its settings. `clip` is CheXzero."""
 
 
-def parse_settings(method: str, given: Sequence[str]) -> dict[str, Any]:
-    """`size=224`, … → the settings that differ from the usual ones; `member` gathers its files in order.
+def parse_settings(method: str, given: Sequence[str]) -> CheckpointSettings:
+    """`size=224`, … → settings; `member` gathers its files in order.
 
     Raises ParamsError in one line for an unknown or repeated key, or a value that is none of its kind.
     """
@@ -86,21 +132,15 @@ def parse_settings(method: str, given: Sequence[str]) -> dict[str, Any]:
             raise ParamsError(f"--official {key}: given twice.")
         else:
             found[key] = read
-    return {key: value for key, value in found.items() if value != known[key].usual}
+    return replace(USUAL, **found)
 
 
-def as_recorded(settings: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """Settings as a result records them, files by their hash, and the hashes of these files."""
-    files = [hash_file(path) for path in settings.get(MEMBER, ())]
-    return {**settings, **({MEMBER: files} if files else {})}, files
-
-
-def settings_name(recorded: Mapping[str, Any]) -> str:
+def settings_name(recorded: Recorded) -> str:
     """`size-224`; of an ensemble how many checkpoints it has and a hash of the further ones."""
     parts = []
     for key, value in sorted(recorded.items()):
-        if key == MEMBER:
-            parts.append(f"ensemble-{len(value) + 1}-{hash_value(list(value))[:8]}")
+        if isinstance(value, list):
+            parts.append(f"ensemble-{len(value) + 1}-{hash_value(value)[:8]}")
         else:
-            parts.append(f"{key}-{str(value).replace('_', '-')}")
+            parts.append(f"{key}-{value}".replace("_", "-"))
     return "-".join(parts)

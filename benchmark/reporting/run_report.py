@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -24,6 +24,7 @@ from benchmark.grid.layout import Project
 from benchmark.grid.modality import KINDS
 from benchmark.grid.params import Cell, encoders_of
 from benchmark.grid.request import Request, RunPlan, plan
+from benchmark.official.settings import MEMBER, Checkpoint, Recorded, settings_name
 from benchmark.reporting.numbers import p_text, signed_text
 from benchmark.reporting.rows import MetricRow
 from benchmark.reporting.run_sets import RunSet
@@ -97,31 +98,29 @@ def carry_out(project: Project, request: Request, say: Say, group: Group | None 
 
 
 def carry_out_checkpoint(
-    project: Project, request: Request, checkpoint: str, tokenizer: str | None, say: Say,
-    group: Group | None = None, layout: str | None = None, settings: Mapping[str, Any] | None = None,
-    ahead: Ahead | None = None,
+    project: Project, request: Request, asked: Checkpoint, say: Say,
+    group: Group | None = None, ahead: Ahead | None = None,
 ) -> RunReport | None:  # fmt: skip
     """Evaluate an official checkpoint with its own encoders, preprocessing and prompts.
 
-    ahead: makes features and scores before a set is evaluated. settings: of
-    `official.settings.parse_settings`; a checkpoint under other settings is a row of its own.
+    ahead: makes features and scores before a set is evaluated. A checkpoint under settings that are not the
+    usual ones is a row of its own.
     """
     from benchmark.official.ensemble import load_with
     from benchmark.official.seen import SEEN
-    from benchmark.official.settings import as_recorded, settings_name
 
     todo = plan(project, request)
-    model = load_with(request.method, checkpoint, settings or {}, tokenizer=tokenizer, layout=layout)
-    asked = {"style": "official"} if model.pair is None else {"style": "pos-neg", "template": "official"}
-    recorded, identities = as_recorded(settings or {})
+    model = load_with(request.method, asked)
+    prompts = {"style": "official"} if model.pair is None else {"style": "pos-neg", "template": "official"}
+    recorded = asked.settings.recorded()
     own = settings_name(recorded)
     name = f"{model.release}-official" + (f"@{own}" if own else "")
     cell = _named(todo.cells[0], name, "official")
-    cell = cell.model_copy(update={"prompts": todo.params.prompts.model_copy(update=asked)})
+    cell = cell.model_copy(update={"prompts": todo.params.prompts.model_copy(update=prompts)})
     _same_modality(f"official {model.release} checkpoint", model.image.modality, todo.datasets)
-    digest = hash_file(checkpoint)
-    if identities:
-        digest = hash_value([digest, *identities])
+    digest = hash_file(asked.file)
+    if isinstance(members := recorded.get(MEMBER), list):
+        digest = hash_value([digest, *members])
     say(f"{name}: official checkpoint {digest[:12]}, {len(model.unused)} tensors that it never uses")
     encoders = (model.image, model.text)
     if model.pair is None:
@@ -163,7 +162,7 @@ def _named(cell: Cell, name: str, variant: str) -> Cell:
 
 def _published(
     session: Session, todo: RunPlan, cell: Cell, method: Method, identity: str, exposure: Exposure,
-    settings: Mapping[str, Any] | None = None, ahead: Ahead | None = None,
+    settings: Recorded | None = None, ahead: Ahead | None = None,
 ) -> RunReport | None:  # fmt: skip
     """Evaluate weights that were not trained here, under the name of `cell`. settings: as asked for."""
     import torch

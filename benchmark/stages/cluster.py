@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,11 +56,12 @@ class ClusterJob:
 
 @dataclass(frozen=True)
 class Submission:
-    """jobs: ids, empty for a dry run. commands: what each job runs. logs: folder of their output."""
+    """jobs: ids, empty for a dry run. commands: what each job runs. asked: resources, in the cluster's
+    own words. logs: folder of their output."""
 
     jobs: tuple[str, ...]
     commands: tuple[tuple[str, ...], ...]
-    asked: dict[str, Any]
+    asked: Mapping[str, float | str]
     logs: Path
 
 
@@ -76,7 +77,7 @@ def submit(
     count = min(resources.shards or jobs, jobs)
     commands = tuple(tuple(command_of(request, index, count)) for index in range(count))
     logs = project.root / "runs" / "jobs"
-    asked: dict[str, Any] = {
+    asked: dict[str, float | str] = {
         "name": "bench",
         "timeout_min": resources.minutes,
         "gpus_per_node": resources.gpus,

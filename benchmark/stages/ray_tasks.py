@@ -56,7 +56,7 @@ def run_ray(project: Project, request: Request, resources: Resources, address: s
     """
     asked = submission(project, request, resources)
     with connected(address) as ray:
-        if not places(ray, asked.asked):
+        if not places(ray, asked_of(resources)):
             say(none_fits(resources))
         encode_request(OnRay(ray, resources, project.root), project, request, say)
         _run(ray, asked, project, say)

@@ -18,9 +18,11 @@ from benchmark.encoders.base import fingerprint
 from benchmark.encoders.cache import image_features
 from benchmark.official.checkpoints import load_official
 from benchmark.official.images import OfficialResNet
+from benchmark.official.settings import CheckpointSettings
 from benchmark.official.texts import load_tokenizer
 
 VOCABULARY = 40
+COLUMNS = CheckpointSettings(text_columns=40)
 PROMPTS = ["There is Pleural Effusion", "There is cardiomegaly.", "no edema"]
 
 
@@ -64,7 +66,7 @@ def official_text_loop(model: nn.Module, tokenizer, texts: list[str], columns: i
 
 def test_carzero_scores_as_the_official_loop(carzero: tuple[Path, Path]) -> None:
     checkpoint, tokenizer = carzero
-    model = load_official("carzero", checkpoint, tokenizer=tokenizer, options={"text_columns": 40})
+    model = load_official("carzero", checkpoint, tokenizer=tokenizer, settings=COLUMNS)
     pixels = torch.randint(0, 256, (3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         scores = model.method(model.image.encode(pixels), model.text.encode(PROMPTS))
@@ -94,7 +96,7 @@ def test_carzero_scores_as_the_official_loop(carzero: tuple[Path, Path]) -> None
 
 def test_carzero_scores_do_not_depend_on_the_chunk(carzero: tuple[Path, Path]) -> None:
     checkpoint, tokenizer = carzero
-    model = load_official("carzero", checkpoint, tokenizer=tokenizer, options={"text_columns": 40})
+    model = load_official("carzero", checkpoint, tokenizer=tokenizer, settings=COLUMNS)
     pixels = torch.randint(0, 256, (4, 32, 32), dtype=torch.uint8)
     with torch.no_grad():
         text = model.text.encode(PROMPTS)
@@ -109,7 +111,7 @@ def test_carzero_scores_do_not_depend_on_the_chunk(carzero: tuple[Path, Path]) -
 
 def test_carzero_description(carzero: tuple[Path, Path]) -> None:
     checkpoint, tokenizer = carzero
-    model = load_official("carzero", checkpoint, tokenizer=tokenizer, options={"text_columns": 40})
+    model = load_official("carzero", checkpoint, tokenizer=tokenizer, settings=COLUMNS)
     assert (model.preprocessing.mean, model.preprocessing.std) == ((0.4978,), (0.2449,))
     assert (model.preprocessing.fit, model.preprocessing.depth) == ("pad", "high-byte")
     assert model.image.grid == (4, 4)

@@ -10,9 +10,10 @@ import torch
 from torch.nn import functional as F
 
 from benchmark.core.errors import BenchError, ParamsError
+from benchmark.core.hashing import hash_file
 from benchmark.encoders.base import fingerprint
 from benchmark.official.ensemble import load_with
-from benchmark.official.settings import parse_settings, settings_name
+from benchmark.official.settings import Checkpoint, CheckpointSettings, parse_settings, settings_name
 from benchmark.official.texts import MedCLIPText
 
 TEXTS = ["there is edema", "no edema"]
@@ -24,13 +25,17 @@ def noise(side: int) -> torch.Tensor:
 
 
 def test_settings_are_read_and_the_usual_ones_are_none(tmp_path: Path) -> None:
-    assert parse_settings("radzero", ["size=224"]) == {"size": 224}
-    assert parse_settings("radzero", ["size=518"]) == {}
-    assert parse_settings("medclip", ["pooling=all_positions"]) == {"pooling": "all_positions"}
+    assert parse_settings("radzero", ["size=224"]) == CheckpointSettings(size=224)
+    assert parse_settings("radzero", ["size=518"]).recorded() == {}
+    assert parse_settings("medclip", ["pooling=all_positions"]).recorded() == {"pooling": "all_positions"}
+    assert parse_settings("carzero", ["text_columns=40"]).recorded() == {"text_columns": 40}
     for name in "ab":
         (tmp_path / name).write_text(name)
     files = [f"member={tmp_path / name}" for name in "ab"]
-    assert parse_settings("clip", files) == {"member": (str(tmp_path / "a"), str(tmp_path / "b"))}
+    members = parse_settings("clip", files)
+    assert members == CheckpointSettings(member=(tmp_path / "a", tmp_path / "b"))
+    assert members.recorded() == {"member": [hash_file(path) for path in members.member]}
+    assert settings_name({"text_columns": 40}) == "text-columns-40"
     assert settings_name({"head": "linear", "features": "local"}) == "features-local-head-linear"
     assert settings_name({"member": ["x", "y"]}).startswith("ensemble-3-")
 
@@ -42,6 +47,7 @@ def test_settings_are_read_and_the_usual_ones_are_none(tmp_path: Path) -> None:
         ("radzero", ["size"], "no setting"),
         ("radzero", ["size=-1"], "expected a number of pixels"),
         ("radzero", ["size=224", "size=28"], "given twice"),
+        ("carzero", ["text_columns=none"], "expected a number of columns"),
         ("medclip", ["pooling=max"], "expected masked or all_positions"),
         ("clip", ["member=no/such"], "no such file"),
         ("gloria", ["size=224"], "It has none"),
@@ -65,12 +71,13 @@ def test_radzero_at_another_size(tmp_path: Path) -> None:
     norm = {"weight": torch.ones(24), "bias": torch.zeros(24)}
     state |= {f"loss_fns.RadZeroLoss.layer_norm.{k}": v for k, v in norm.items()}
     state["loss_fns.RadZeroLoss.loss_temperature"] = torch.tensor([-2.6])
-    torch.save({f"base_model.model.{k}": v for k, v in state.items()}, tmp_path / "w.pt")
+    file = str(tmp_path / "w.pt")
+    torch.save({f"base_model.model.{k}": v for k, v in state.items()}, file)
     (tmp_path / "preprocessor_config.json").write_text('{"image_mean": [0.5], "image_std": [0.2]}')
-    words = made.tokenizer(tmp_path / "words", 40)
+    words = str(made.tokenizer(tmp_path / "words", 40))
     prints = []
     for size in (28, 56):
-        found = load_with("radzero", tmp_path / "w.pt", {"size": size}, tokenizer=words)
+        found = load_with("radzero", Checkpoint(file, words, settings=CheckpointSettings(size=size)))
         assert (found.preprocessing.side, found.image.grid) == (size, (size // 14,) * 2)
         with torch.no_grad():
             scores = found.method(found.image.encode(noise(size)), found.text.encode(TEXTS))
@@ -78,7 +85,7 @@ def test_radzero_at_another_size(tmp_path: Path) -> None:
         prints.append(fingerprint(found.image))
     assert prints[0] != prints[1], "features of one size are never taken for those of the other"
     with pytest.raises(BenchError, match="no multiple of its patches of 14 px"):
-        load_with("radzero", tmp_path / "w.pt", {"size": 30}, tokenizer=words)
+        load_with("radzero", Checkpoint(file, words, settings=CheckpointSettings(size=30)))
 
 
 def test_medclip_pools_padding_as_released_under_a_key_of_its_own(tmp_path: Path) -> None:
@@ -103,16 +110,19 @@ def test_carzero_with_a_linear_head_and_local_features(tmp_path: Path) -> None:
     state["CARZero.fusion_module.mlp_head.0.weight"] = torch.randn(1, 64, generator=seed)
     state["CARZero.fusion_module.mlp_head.0.bias"] = torch.zeros(1)
     torch.save({"state_dict": state}, tmp_path / "linear.ckpt")
-    words = made.tokenizer(tmp_path / "words", 40)
-    both = load_with("carzero", tmp_path / "linear.ckpt", {"head": "linear"}, tokenizer=words)
-    local = load_with("carzero", tmp_path / "linear.ckpt", {"features": "local"}, tokenizer=words)
+    words = str(made.tokenizer(tmp_path / "words", 40))
+    file = str(tmp_path / "linear.ckpt")
+    both, local = (
+        load_with("carzero", Checkpoint(file, words, settings=asked))
+        for asked in (CheckpointSettings(head="linear"), CheckpointSettings(features="local"))
+    )
     assert [m.method.config.head for m in (both, local)] == ["linear", "linear"]
     assert [m.method.config.features for m in (both, local)] == ["both", "local"]
     with torch.no_grad():
         one, other = (m.method(m.image.encode(noise(32)), m.text.encode(TEXTS)) for m in (both, local))
     assert not torch.allclose(one, other, atol=1e-4)
     with pytest.raises(BenchError, match="its head is 'linear', not 'mlp'"):
-        load_with("carzero", tmp_path / "linear.ckpt", {"head": "mlp"}, tokenizer=words)
+        load_with("carzero", Checkpoint(file, words, settings=CheckpointSettings(head="mlp")))
 
 
 def test_an_ensemble_scores_the_mean_of_its_cosines(tmp_path: Path) -> None:
@@ -135,7 +145,7 @@ def test_an_ensemble_scores_the_mean_of_its_cosines(tmp_path: Path) -> None:
             u = F.normalize(model.encode_image(x), dim=-1)
             cosines.append(u @ F.normalize(model.encode_text(open_clip.tokenize(TEXTS)), dim=-1).T)
     settings = parse_settings("clip", [f"member={file}" for file in files[1:]])
-    found = load_with("clip", files[0], settings, layout="chexzero")
+    found = load_with("clip", Checkpoint(str(files[0]), layout="chexzero", settings=settings))
     with torch.no_grad():
         scores = found.method(found.image.encode(pixels), found.text.encode(TEXTS))
     mean = torch.stack(cosines).mean(0)

@@ -33,6 +33,6 @@ def end_to_end(fixture: Fixture, checker: Checker) -> None:
     checker.close("out/text_latents", unit(texts[:, 0]), _CLOSE)
 
     said = TextFeatures(texts[:, 0], texts, mask.bool())
-    logits = official_method("clip", state, {}, image.width, texts.shape[-1]).eval()(seen, said)
+    logits = official_method("clip", state, image.width, texts.shape[-1]).eval()(seen, said)
     checker.close("out/logits", logits, _CLOSE)
     checker.close("out/probability", logits.unflatten(1, (-1, 2)).softmax(-1)[..., 0], _CLOSE)
