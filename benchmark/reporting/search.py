@@ -91,8 +91,8 @@ class SearchRecord(_Record):
         with fewer than three."""
         from scipy.stats import spearmanr
 
-        pairs = [(t.score, t.sealed[dataset][0]) for t in self.trials if t.score is not None and t.sealed]
-        known = [(a, b) for a, b in pairs if b is not None]
+        pairs = [(t.score, *t.sealed.get(dataset, ())[:1]) for t in self.trials if t.score is not None]
+        known = [pair for pair in pairs if len(pair) == 2 and pair[1] is not None]
         return float(spearmanr(*zip(*known, strict=True)).statistic) if len(known) > 2 else None
 
 

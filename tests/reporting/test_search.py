@@ -18,14 +18,14 @@ HELD = (0.70, 0.74, 0.71, 0.75, 0.73)
 TEST = (0.60, 0.66, 0.61, 0.62, 0.65)
 
 
-def record(folder: Path, method: str = "clip", chosen: int = 3) -> Path:
+def record(folder: Path, method: str = "clip", chosen: int = 3, read: str = "padchest") -> Path:
     """Of a search of four drawn trials; the chosen one diverged with its third seed."""
     drawn = draws(SPACE, 0, 5)
     trials = [Trial(n, drawn[n], HELD[n], 1.0, 1.0) for n in range(5)]
     trials[chosen] = Trial(chosen, drawn[chosen], HELD[chosen], 1.0, 1.0, repeats=(0.77, None))
     found = Tuning(method, 0, {"options.width": 64}, dict(SPACE), tuple(trials), trials[chosen], 9, 90, 10)
-    found = found.sealed(lambda number, repeat: {"padchest": TEST[number] + 0.01 * repeat})
-    return found.beside([0.72, 0.74], {"mimic_cxr": "twin", "padchest": "twin"}).write(folder)
+    found = found.sealed(lambda number, repeat: {read: TEST[number] + 0.01 * repeat})
+    return found.beside([0.72, 0.74], {"mimic_cxr": "twin", read: "twin"}).write(folder)
 
 
 def test_the_row_of_a_method(tmp_path: Path) -> None:
@@ -42,6 +42,18 @@ def test_the_row_of_a_method(tmp_path: Path) -> None:
     drawing = search([own])
     assert drawing.synthetic
     assert "CLIP" in drawing.alt
+
+
+def test_searches_that_read_other_sets_lie_side_by_side(tmp_path: Path) -> None:
+    record(tmp_path)
+    record(tmp_path, "gloria", read="openi")
+    clip, gloria = search_table(read_search(tmp_path, ["clip", "gloria"])).records()
+    for row, own, other in ((clip, "padchest", "openi"), (gloria, "openi", "padchest")):
+        assert row[f"tracking_{own}"] == pytest.approx(spearmanr(HELD, TEST).statistic)
+        assert row[f"sealed_{other}"] is row[f"tracking_{other}"] is None, (
+            "nothing was read, so nothing is said"
+        )
+    assert search(read_search(tmp_path, ["clip", "gloria"])).figure
 
 
 def test_an_edge_is_the_outermost_part_of_the_range(tmp_path: Path) -> None:
