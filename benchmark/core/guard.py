@@ -28,6 +28,8 @@ MAX_TEXT = 1 << 28
 """Bytes of a JSON or YAML file; the largest of this project's own has some hundred thousand."""
 MAX_UNPACKED = 1 << 36
 """Bytes that an archive or a Parquet file may unpack to."""
+THREADED = 1 << 26
+"""Bytes from which a Parquet file is unpacked by several threads; of less they cost more than they spare."""
 MAX_CELLS = 1 << 32
 """Cells of a table."""
 MAX_EXACT = 1 << 53
@@ -198,20 +200,20 @@ def _bounded_yaml(text: str) -> None:
     within: list[tuple[str | None, int]] = []
     for event in yaml.parse(text, _Loader):
         anchor, weight = None, 1
-        if isinstance(event, yaml.CollectionStartEvent):
+        if isinstance(event, yaml.ScalarEvent):  # most of them
+            anchor = event.anchor
+        elif isinstance(event, yaml.CollectionStartEvent):
             within.append((event.anchor, 1))
             weights.pop(event.anchor or "", None)
             if len(within) > YAML_DEPTH:
                 raise _refused(f"nested deeper than {YAML_DEPTH} levels", event.start_mark)
             continue
-        if isinstance(event, yaml.CollectionEndEvent):
+        elif isinstance(event, yaml.CollectionEndEvent):
             anchor, weight = within.pop()
         elif isinstance(event, yaml.AliasEvent):
             if event.anchor not in weights:
                 raise _refused(f"'*{event.anchor}' stands for no whole value", event.start_mark)
             weight = weights[event.anchor]
-        elif isinstance(event, yaml.ScalarEvent):
-            anchor = event.anchor
         else:
             continue
         if anchor is not None:
@@ -265,7 +267,7 @@ def read_parquet(path: Path | str, note: bytes | None = None) -> tuple[pa.Table,
         if head.num_rows * max(head.num_columns, 1) > MAX_CELLS or sum(groups) > MAX_UNPACKED:
             shape = f"{head.num_rows:,} rows of {head.num_columns:,} columns"
             raise DataError(f"{path}: claims {shape}; too many. Is it the right file?")
-        table = file.read()
+        table = file.read(use_threads=sum(groups) > THREADED)
         table.validate(full=True)
     try:
         value = json.loads((table.schema.metadata or {}).get(note or b"", b"{}"))

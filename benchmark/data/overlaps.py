@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from benchmark.core.errors import CardError
 from benchmark.core.guard import parse_yaml, read_text
-from benchmark.data.cards import card_names, datasets_folder, load_card
+from benchmark.data.cards import Card, card_names, datasets_folder, load_card
 
 FILE = "overlaps.yaml"
 
@@ -23,12 +24,18 @@ class Overlap(BaseModel):
     source: str = Field(min_length=1)
 
 
-def overlapping(dataset: str) -> dict[str, str]:
-    """Other sets with images of this one → where that is stated. Raises CardError for a broken file."""
+def all_cards() -> dict[str, Card]:
+    """Name → card of every set. Raises CardError for a broken one."""
+    return {name: load_card(name) for name in card_names()}
+
+
+def overlapping(dataset: str, cards: Mapping[str, Card] | None = None) -> dict[str, str]:
+    """Other sets with images of this one → where that is stated. cards: `all_cards`, where many sets are
+    asked for. Raises CardError for a broken file."""
     found = {}
-    own = load_card(dataset)
-    for name in card_names():
-        other = load_card(name)
+    cards = all_cards() if cards is None else cards
+    own = cards.get(dataset) or load_card(dataset)
+    for name, other in cards.items():
         if name != dataset and (name in own.overlaps or dataset in other.overlaps):
             found[name] = f"cards: `overlaps` of {dataset if name in own.overlaps else name}"
     for row in _declared(datasets_folder() / FILE):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from functools import lru_cache
 
 from benchmark.core.errors import UnknownName
 from benchmark.core.located import Loc
+from benchmark.data.cards import card_names, load_card
 from benchmark.grid.asked import known_methods
 from benchmark.grid.params import Params
 from benchmark.twins.ct.catalogue import SITES as CT_SITES
@@ -13,8 +15,9 @@ from benchmark.twins.ct.catalogue import SITES as CT_SITES
 
 def wrong_names(params: Params) -> Iterator[tuple[Loc, str]]:
     """Where an unknown name stands, and one line that says the nearest known one."""
+    cards = card_names()
     for loc, name in _datasets(params):
-        yield from _unknown(loc, "dataset", name, _cards(), "See `bench ls datasets`.")
+        yield from _unknown(loc, "dataset", name, cards, "See `bench ls datasets`.")
     yield from _without_twin(params)
     for name in params.twins.volumes:
         hint = "Twins of CT volumes are of these sets alone."
@@ -30,16 +33,9 @@ def wrong_names(params: Params) -> Iterator[tuple[Loc, str]]:
     yield from _attributed(params)
 
 
-def _unknown(loc: Loc, kind: str, name: str, known: Iterable[str], hint: str) -> Iterator[tuple[Loc, str]]:
-    known = list(known)
+def _unknown(loc: Loc, kind: str, name: str, known: Collection[str], hint: str) -> Iterator[tuple[Loc, str]]:
     if name not in known:
         yield loc, f"{'.'.join(map(str, loc))}: {UnknownName(kind, name, known, hint)}"
-
-
-def _cards() -> list[str]:
-    from benchmark.data.cards import card_names
-
-    return card_names()
 
 
 def _datasets(params: Params) -> Iterator[tuple[Loc, str]]:
@@ -84,8 +80,6 @@ def _without_twin(params: Params) -> Iterator[tuple[Loc, str]]:
 
 
 def _protocols(params: Params) -> Iterator[tuple[Loc, str]]:
-    from benchmark.data.cards import load_card
-
     for dataset, name in params.data.protocols.items():
         known = load_card(dataset).protocols
         yield from _unknown(
@@ -114,13 +108,14 @@ def _encoders(params: Params) -> Iterator[tuple[Loc, str]]:
             ((*above, "image"), changed.image, TextCard),
             ((*above, "text"), changed.text, ImageCard),
         ]
+    known, entry = encoder_names(), lru_cache(maxsize=None)(encoder_entry)
     for loc, name, other in kinds:
         kind = loc[-1]
         if name is None or isinstance(name, EncoderCard):
             continue
-        if name not in encoder_names():
-            yield from _unknown(loc, "encoder", name, encoder_names(), "See `bench ls encoders`.")
-        elif isinstance(encoder_entry(name), other):
+        if name not in known:
+            yield from _unknown(loc, "encoder", name, known, "See `bench ls encoders`.")
+        elif isinstance(entry(name), other):
             yield (
                 loc,
                 f"{'.'.join(map(str, loc))}: encoder '{name}' is no {kind} encoder. See `bench ls encoders`.",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
 from benchmark.core.errors import BenchError, UnknownName, closest
+from benchmark.core.files import stamp
 from benchmark.core.located import read_located
 from benchmark.grid.layout import Project
 from benchmark.grid.strict import Strict
@@ -134,6 +136,13 @@ def load_claims(path: Path) -> tuple[Claim, ...]:
 
 def load_ledger(path: Path) -> Ledger:
     """Raises BenchError in one line that names the file, the line, the claim and the key."""
+    return _ledger(path, stamp(path.stat()) if path.exists() else "")
+
+
+@lru_cache(maxsize=2)
+def _ledger(path: Path, _stamp: str) -> Ledger:
+    """As it was read of a file of this state: a command that names a claim reads the ledger before its answer
+    does."""
     file = read_located(path, BenchError)
     try:
         ledger = Ledger.model_validate(file.value)

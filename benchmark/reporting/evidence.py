@@ -5,15 +5,15 @@ A row of a table is a *name*: a cell (`carzero-main`), or a cell with other prom
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache, partial
 from math import comb
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from benchmark.data.overlaps import overlapping
+from benchmark.data.overlaps import all_cards, overlapping
 from benchmark.encoders.exposure import NOT_SAID, Exposure, level
 from benchmark.evaluation.statistics.intervals import join
 from benchmark.evaluation.statistics.stability import UNSTABLE_ERROR, Trainings, unstable_mean
@@ -210,14 +210,12 @@ class Evidence:
             return ""
         own = self.exposure.get(name.partition(SEPARATOR)[0], NOT_SAID)
         of = str(about.get("dataset", dataset))
-        if of not in self._overlaps:
-            self._overlaps[of] = overlapping(of)
-        return level(own, of, self._overlaps[of])
+        return level(own, of, self._overlapping(of))
 
     @cached_property
-    def _overlaps(self) -> dict[str, dict[str, str]]:
-        """Dataset → the sets with images of it, of those asked for: all cards are read for one."""
-        return {}
+    def _overlapping(self) -> Callable[[str], dict[str, str]]:
+        """Dataset → the sets with images of it: all cards are read for one, and once for several."""
+        return lru_cache(maxsize=None)(partial(overlapping, cards=all_cards()))
 
     def seen_by(self, names: Sequence[str], datasets: Sequence[str]) -> str:
         """What the weights of several rows have seen of several sets: the level where it is one, else every

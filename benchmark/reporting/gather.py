@@ -28,7 +28,7 @@ from benchmark.evaluation.statistics.bands import Band, bands
 from benchmark.evaluation.statistics.effects import Effect
 from benchmark.evaluation.statistics.multiplicity import holm
 from benchmark.evaluation.statistics.paired import difference
-from benchmark.evaluation.statistics.panel import Panel, strata_contrast
+from benchmark.evaluation.statistics.panel import Panel
 from benchmark.evaluation.statistics.seeds import SeedSummary, summarise
 from benchmark.evaluation.statistics.trend import frequency_trend
 from benchmark.grid.declared import declared
@@ -42,9 +42,9 @@ from benchmark.prompts.named import Named
 from benchmark.reporting.attribution import contributions, family_size, lacking
 from benchmark.reporting.evidence import SEPARATOR, CellInfo, Evidence, SmoothedTrend
 from benchmark.reporting.factor_effects import factor_effects
-from benchmark.reporting.joint import Scores, panels_of
+from benchmark.reporting.joint import Scores, contrasts_of, panels_of
 from benchmark.reporting.on_disk import OnDisk
-from benchmark.reporting.seen import trained_exposure
+from benchmark.reporting.seen import trained_exposures
 from benchmark.stages.summarise import Summary
 from benchmark.stages.texts import read_named, texts_folder
 
@@ -155,18 +155,21 @@ class Gathered:
             rounding=self._disk.rounding(),
             references=summary.references,
             floor=summary.floor,
-            exposure={name: self._exposure(cell) for name, cell in self.cells.items()},
+            exposure=self._exposures(),
         )
 
-    def _exposure(self, cell: Cell) -> Exposure:
-        """What the weights of a cell were fitted to, those of its encoders among them."""
-        if cell.variant == "official":
-            return SEEN.get(cell.name.partition("-official")[0], NOT_SAID)
-        if cell.variant == "model":
-            path = self.project.run(cell.name, 0) / "source.json"
+    def _exposures(self) -> dict[str, Exposure]:
+        """Cell → what its weights were fitted to, those of its encoders among them."""
+        here = [cell for cell in self.cells.values() if not cell.trained_elsewhere]
+        found = trained_exposures(self.params, here)
+        for name in self.cells.keys() - found.keys():
+            if self.cells[name].variant == "official":
+                found[name] = SEEN.get(name.partition("-official")[0], NOT_SAID)
+                continue
+            path = self.project.run(name, 0) / "source.json"
             with parsing(path, "a record of a model", "Run `bench run --model` again."):
-                return tuple(Seen.model_validate(row) for row in read_json(path)["seen"])
-        return trained_exposure(self.params, cell)
+                found[name] = tuple(Seen.model_validate(row) for row in read_json(path)["seen"])
+        return found
 
     @cached_property
     def traced(self) -> Evidence:
@@ -242,19 +245,24 @@ class Gathered:
             if cls not in card.pseudo and nameable(card, cls)
         }
 
-    @lru_cache(maxsize=64)  # noqa: B019
-    def scores(self, name: str, dataset: str) -> Scores | None:
-        """Saved predictions of every seed of a name, joined by image id with the labels of its protocol."""
+    def predicted(self, name: str, dataset: str) -> dict[int, Path]:
+        """Seed → saved predictions of a name that the summary rests on; empty too where the set that they are
+        of is not prepared. Raises BenchError where they were made again since."""
         facts = self.evidence.sets.get(dataset)
         if facts is not None and facts["dataset"] != dataset:
-            return None
+            return {}
         cell, _, prompts = name.partition(SEPARATOR)
         place = source_name(dataset, self.origin(dataset))
         file = f"predictions-{prompts}.parquet" if prompts else "predictions.parquet"
         folders = self.project.evaluations(cell)
         paths = {seed: own for seed, f in folders if self.counts(cell, own := f / place / file)}
-        prepared = self.project.prepared(place)
-        if not paths or not (prepared / "manifest.parquet").is_file():
+        return paths if (self.project.prepared(place) / "manifest.parquet").is_file() else {}
+
+    @lru_cache(maxsize=64)  # noqa: B019
+    def scores(self, name: str, dataset: str) -> Scores | None:
+        """Saved predictions of every seed of a name, joined by image id with the labels of its protocol."""
+        paths = self.predicted(name, dataset)
+        if not paths:
             return None
         loaded = [Predictions.load(path) for path in paths.values()]
         chosen = self._chosen(dataset, loaded[0].info.protocol)
@@ -354,10 +362,11 @@ class Gathered:
         without predictions or without a class in one of them."""
         summaries = []
         for name in (a, b):
-            panels = [strata_contrast(p, stratum, against) for p in self.panels(name, dataset)]
-            if not panels or any(p is None for p in panels):
+            own = self.scores(name, dataset)
+            panels = None if own is None else contrasts_of(own, stratum, against)
+            if not panels:
                 return None
-            summaries.append(summarise([p for p in panels if p is not None]))
+            summaries.append(summarise(panels))
         found = difference(summaries[0], summaries[1], 0, self.config.level, self.config.power)
         seeds = tuple(s.values[:, 0] for s in summaries)
         known = self.evidence.rounding

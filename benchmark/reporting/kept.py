@@ -12,10 +12,11 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_ISDIR
 from typing import Any
 
 from benchmark.core import numerics
@@ -147,22 +148,22 @@ def state_of(places: Iterable[Path]) -> State:
     entered: set[tuple[int, int]] = set()
     seen: list[tuple[str, str, int]] = []
     for place in dict.fromkeys(str(p.absolute()) for p in places):
-        seen += _below(place, entered)
+        _add(place, entered, seen)
     digest = hash_strings(part for name, state, _ in sorted(seen) for part in (name, state))
     return State(digest, max((changed for *_, changed in seen), default=0))
 
 
-def _below(place: str, entered: set[tuple[int, int]]) -> Iterator[tuple[str, str, int]]:
+def _add(place: str, entered: set[tuple[int, int]], seen: list[tuple[str, str, int]]) -> None:
     """(name, state, time of change) of a file, or of everything in a folder."""
     try:
         status = os.stat(place)  # noqa: PTH116  (tens of thousands of files: a Path each costs more than the call)
     except (FileNotFoundError, NotADirectoryError):
-        yield place, "none", 0
+        seen.append((place, "none", 0))
         return
-    if not os.path.isdir(place):  # noqa: PTH112
-        yield place, stamp(status), status.st_ctime_ns
+    if not S_ISDIR(status.st_mode):
+        seen.append((place, stamp(status), status.st_ctime_ns))
         return
-    yield place, "folder", 0
+    seen.append((place, "folder", 0))
     if (status.st_dev, status.st_ino) in entered:
         return
     entered.add((status.st_dev, status.st_ino))
@@ -171,12 +172,12 @@ def _below(place: str, entered: set[tuple[int, int]]) -> Iterator[tuple[str, str
             if entry.name.startswith(".") or entry.name == "__pycache__":
                 continue
             if entry.is_dir():
-                yield from _below(entry.path, entered)
+                _add(entry.path, entered, seen)
             elif entry.is_file():
                 own = entry.stat()
-                yield entry.path, stamp(own), own.st_ctime_ns
+                seen.append((entry.path, stamp(own), own.st_ctime_ns))
             else:
-                yield entry.path, "none", 0
+                seen.append((entry.path, "none", 0))
 
 
 def _code() -> list[Path]:

@@ -22,7 +22,7 @@ from benchmark.reporting.columns import signed
 from benchmark.reporting.explain import Stories
 from benchmark.reporting.gains import gains
 from benchmark.reporting.gather import Gathered, gather
-from benchmark.reporting.predictions import Held, held
+from benchmark.reporting.predictions import Computed, Held, Results, Summarised, held
 from benchmark.reporting.published import Published, load_published
 from benchmark.reporting.table import Table, save
 from benchmark.reporting.tables import Material, all_tables
@@ -70,7 +70,7 @@ class PartReport:
                 published(self.project),
                 self.judgements,
                 rows,
-                predictions_held(self.project, self.gathered, expected),
+                predictions_held(self.project, self.gathered, expected, computed=True),
                 gains(self.gathered),
             )
         )
@@ -258,12 +258,18 @@ def verify(
     return [kept[claim.id] for claim in ledger.claims if claim.id in kept], predicted
 
 
-def predictions_held(project: Project, gathered: Gathered, predictions: Sequence[Prediction]) -> list[Held]:
-    """Predictions, which are about radiographs, against the results of a part."""
+def predictions_held(
+    project: Project, gathered: Gathered, predictions: Sequence[Prediction], computed: bool = False
+) -> list[Held]:
+    """Predictions, which are about radiographs, against the results of a part. computed: as tables hold them,
+    all from the saved scores; otherwise as the summary holds them."""
     if gathered.part == VOLUMES:
         return []
-    cells = gathered.evidence.cells
-    return held(predictions, published(project), cells, gathered.summary, gathered.config)
+    evidence, config = gathered.evidence, gathered.config
+    scores = Computed(gathered.summary, config)
+    summarised = Summarised(evidence, lambda *at: bool(gathered.predicted(*at)), scores)
+    results: Results = scores if computed else summarised
+    return held(predictions, published(project), evidence.cells, results, config.level)
 
 
 def judge_all(project: Project, gathered: Gathered) -> list[Judgement]:

@@ -13,18 +13,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import combinations
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
 from benchmark.core.errors import BenchError
 from benchmark.core.settings import StatisticsConfig
 from benchmark.evaluation.statistics.multiplicity import holm
-from benchmark.evaluation.statistics.paired import Difference, difference
+from benchmark.evaluation.statistics.paired import difference
 from benchmark.evaluation.statistics.seeds import SeedSummary
 from benchmark.reporting.claims import PredictedSet, Prediction
-from benchmark.reporting.evidence import CellInfo
-from benchmark.reporting.numbers import signed_text
+from benchmark.reporting.evidence import CellInfo, Evidence
+from benchmark.reporting.numbers import missing, signed_text
 from benchmark.reporting.published import Published
 
 SummaryOf = Callable[[str, str], SeedSummary | None]
@@ -32,6 +32,69 @@ SummaryOf = Callable[[str, str], SeedSummary | None]
 APART = 1.96 * np.sqrt(2)
 """Standard deviations of one training by which two printed values must differ to predict a sign."""
 Agreement = Literal["same sign", "opposite sign"]
+
+
+@dataclass(frozen=True)
+class Ours:
+    """The macro AUROC of one cell minus that of another, with its limits and uncorrected p."""
+
+    value: float
+    low: float
+    high: float
+    p: float
+    note: str = ""
+
+
+class Results(Protocol):
+    """What predictions are held against: the macro AUROC of cells over a stratum of a set."""
+
+    def there(self, cell: str, dataset: str) -> bool: ...
+
+    def difference(self, a: str, b: str, dataset: str, stratum: str) -> Ours: ...
+
+
+@dataclass(frozen=True)
+class Computed:
+    """Results as the saved scores give them."""
+
+    summary: SummaryOf
+    config: StatisticsConfig
+
+    def there(self, cell: str, dataset: str) -> bool:
+        return self.summary(cell, dataset) is not None
+
+    def difference(self, a: str, b: str, dataset: str, stratum: str) -> Ours:
+        one, other = self._known(a, dataset), self._known(b, dataset)
+        found = difference(one, other, _macro(one, stratum), self.config.level, self.config.power)
+        return Ours(found.value, found.low, found.high, found.p, found.note)
+
+    def _known(self, cell: str, dataset: str) -> SeedSummary:
+        own = self.summary(cell, dataset)
+        assert own is not None, f"{cell} has no results on {dataset}"
+        return own
+
+
+@dataclass(frozen=True)
+class Summarised:
+    """Results as the summary holds them, with which claims are judged too; what it does not compare is
+    computed. The last bits may be others than those of `computed`, as its columns are summed beside others.
+
+    predicted: whether a cell has scores on a set that the summary rests on.
+    """
+
+    evidence: Evidence
+    predicted: Callable[[str, str], bool]
+    computed: Computed
+
+    def there(self, cell: str, dataset: str) -> bool:
+        return self.predicted(cell, dataset)
+
+    def difference(self, a: str, b: str, dataset: str, stratum: str) -> Ours:
+        row = self.evidence.pair(a, b, dataset, stratum)
+        if row is None:
+            return self.computed.difference(a, b, dataset, stratum)
+        note = "" if missing(row["note"]) else str(row["note"])
+        return Ours(row["delta"], row["low"], row["high"], row["p"], note)
 
 
 @dataclass(frozen=True)
@@ -44,7 +107,7 @@ class PredictedPair:
     better: str
     worse: str
     published: float
-    ours: Difference
+    ours: Ours
     p_holm: float = float("nan")
     separable: bool = False
 
@@ -76,13 +139,13 @@ class Count:
 @dataclass(frozen=True)
 class Held:
     """One prediction held against results. sets: those that params.yaml plans for all of their cells;
-    values: (dataset, stratum, cell) → (printed, ours). close: pairs whose printed values are too near to
-    predict a sign. missing: cells without results, of which nothing is then counted."""
+    printed: of each of them, cell → value. close: pairs whose printed values are too near to predict a sign.
+    missing: cells without results, of which nothing is then counted."""
 
     prediction: Prediction
     sets: tuple[PredictedSet, ...]
     pairs: tuple[PredictedPair, ...] = ()
-    values: Mapping[tuple[str, str, str], tuple[float, float]] | None = None
+    printed: Mapping[PredictedSet, Mapping[str, float]] | None = None
     close: int = 0
     missing: tuple[str, ...] = ()
 
@@ -138,8 +201,8 @@ def held(
     predictions: Sequence[Prediction],
     published: Published,
     cells: Mapping[str, CellInfo],
-    summary: SummaryOf,
-    config: StatisticsConfig,
+    results: Results,
+    level: float,
 ) -> list[Held]:
     """Every prediction of which params.yaml plans a set. Raises BenchError where an order is not that of the
     printed values."""
@@ -152,7 +215,7 @@ def held(
             if all(c in cells and at.dataset in cells[c].evaluate for c in at.cells)
         ]
         if planned:
-            found.append(_held(prediction, planned, printed, summary, config))
+            found.append(_held(prediction, planned, printed, results, level))
     return found
 
 
@@ -179,36 +242,28 @@ def _held(
     prediction: Prediction,
     planned: Sequence[PredictedSet],
     printed: Mapping[PredictedSet, Mapping[str, float]],
-    summary: SummaryOf,
-    config: StatisticsConfig,
+    results: Results,
+    level: float,
 ) -> Held:
-    summaries = {(cell, at.dataset): summary(cell, at.dataset) for at in planned for cell in at.cells}
-    lacking = dict.fromkeys(cell for (cell, _), own in summaries.items() if own is None)
+    asked = dict.fromkeys((cell, at.dataset) for at in planned for cell in at.cells)
+    lacking = dict.fromkeys(cell for cell, dataset in asked if not results.there(cell, dataset))
     if lacking:
         return Held(prediction, tuple(planned), missing=tuple(lacking))
-    there = {key: own for key, own in summaries.items() if own is not None}
-    pairs, values, close = [], {}, 0
+    pairs, close = [], 0
     for at in planned:
-        column = {c: _macro(there[c, at.dataset], at.stratum) for c in at.cells}
-        for cell, k in column.items():
-            values[at.dataset, at.stratum, cell] = (
-                printed[at][cell],
-                float(there[cell, at.dataset].mean[k]),
-            )
         for better, worse in combinations(at.cells, 2):
             gap = printed[at][better] - printed[at][worse]
             if gap < APART * at.seed_sd:
                 close += 1
                 continue
-            one, other = there[better, at.dataset], there[worse, at.dataset]
-            ours = difference(one, other, column[better], config.level, config.power)
+            ours = results.difference(better, worse, at.dataset, at.stratum)
             pairs.append(PredictedPair(at.dataset, at.stratum, better, worse, gap, ours))
     corrected = holm(np.array([p.ours.p for p in pairs], dtype=float), len(pairs))
     tested = tuple(
-        replace(p, p_holm=float(q), separable=bool(q < 1 - config.level))
+        replace(p, p_holm=float(q), separable=bool(q < 1 - level))
         for p, q in zip(pairs, corrected, strict=True)
     )
-    return Held(prediction, tuple(planned), tested, values, close)
+    return Held(prediction, tuple(planned), tested, printed, close)
 
 
 def _macro(summary: SeedSummary, stratum: str) -> int:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmark.core.files import read_yaml
+from benchmark.core.guard import MAX_YAML, parse_yaml, read_text
 from benchmark.data.cards import VARIABLE as CARDS
 from benchmark.encoders.card_files import VARIABLE as ENCODER_CARDS
 from benchmark.encoders.card_files import card_paths, given_as_path, read_encoder_card
@@ -105,12 +106,18 @@ def on_run(project: Project, todo: RunPlan, protocol: str | None) -> Rests | Non
 def _settings(project: Project) -> Iterator[Path]:
     """params.yaml, the files and folders that it names as encoders, and cards of one's own."""
     yield project.params
-    for text in _texts(read_yaml(project.params)):
+    for text in _texts_in(read_text(project.params, "a YAML file", MAX_YAML), project.params):
         where = text.removeprefix("path:")
         if where != text or given_as_path(where):
             yield Path(where).expanduser()
     for variable in (CARDS, ENCODER_CARDS):
         yield from (Path(p).expanduser() for p in os.environ.get(variable, "").split(os.pathsep) if p)
+
+
+@lru_cache(maxsize=2)
+def _texts_in(text: str, path: Path) -> tuple[str, ...]:
+    """Of a file with this text, which is read before an answer is found and after."""
+    return tuple(_texts(parse_yaml(text, path)))
 
 
 def _texts(value: Any) -> Iterator[str]:

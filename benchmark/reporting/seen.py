@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 from benchmark.encoders.exposure import Exposure, exposure_of_encoder, joined, trained_on
 from benchmark.grid.params import encoders_of
@@ -38,13 +39,26 @@ def levels_in_words(levels: Mapping[tuple[str, str], str], headings: Mapping[str
     return "; ".join(f"{said}: {', '.join(where)}" for said, where in found.items())
 
 
-def encoder_exposure(params: Params, cell: Cell) -> Exposure:
+def encoder_exposure(
+    params: Params, cell: Cell, of: Callable[[Any, str], Exposure] = exposure_of_encoder
+) -> Exposure:
     """What the encoders of a cell were fitted to."""
     own = encoders_of(params, cell)
-    return joined([exposure_of_encoder(own.image, "image"), exposure_of_encoder(own.text, "text")])
+    return joined([of(own.image, "image"), of(own.text, "text")])
 
 
 def trained_exposure(params: Params, cell: Cell) -> Exposure:
     """Of a cell that is trained here: what its encoders were fitted to, then the training set's images and
     reports."""
-    return joined([encoder_exposure(params, cell), trained_on(params.data.train)])
+    return trained_exposures(params, [cell])[cell.name]
+
+
+def trained_exposures(params: Params, cells: Iterable[Cell]) -> dict[str, Exposure]:
+    """The same of many cells, by name. The card of an encoder that many of them share is read once."""
+    read = lru_cache(maxsize=None)(exposure_of_encoder)
+
+    def of(spec: Any, kind: str) -> Exposure:
+        return read(spec, kind) if isinstance(spec, str) else exposure_of_encoder(spec, kind)
+
+    trained = trained_on(params.data.train)
+    return {cell.name: joined([encoder_exposure(params, cell, of), trained]) for cell in cells}

@@ -202,12 +202,10 @@ def _basis(
     else:
         setting = f"shared encoders, {evidence.recipe} recipe"
     metrics, runs = evidence.metrics, evidence.seeds
-    own = metrics[metrics["name"].isin(list(names)) & metrics["dataset"].isin(list(datasets))]
-    seeds = {
-        name: int(runs[(runs["name"] == name) & runs["dataset"].isin(list(datasets))]["seed"].nunique())
-        for name in names
-    }
-    return setting, tuple(dict.fromkeys(map(str, own["encoder"]))), seeds
+    own = metrics["name"].isin(list(names)) & metrics["dataset"].isin(list(datasets))
+    there = runs["dataset"].isin(list(datasets))
+    seeds = {name: int(runs.loc[there & (runs["name"] == name), "seed"].nunique()) for name in names}
+    return setting, tuple(map(str, metrics.loc[own, "encoder"].unique())), seeds
 
 
 def _rests_on(datasets: Sequence[str], setting: str, encoders: Sequence[str], seeds: dict[str, int]) -> str:

@@ -9,7 +9,7 @@ from benchmark.grid.layout import Project
 from benchmark.grid.params_file import load_params
 from benchmark.reporting.claims import Prediction, load_ledger
 from benchmark.reporting.gather import Gathered
-from benchmark.reporting.predictions import held, predictions_text
+from benchmark.reporting.predictions import Computed, Summarised, held, predictions_text
 from benchmark.reporting.published import Published, load_published
 from benchmark.reporting.tables.predictions import orders, signs
 
@@ -52,8 +52,8 @@ def judged(gathered, *orders: str, **more):
         [prediction(*orders, **more)],
         printed(*orders),
         gathered.evidence.cells,
-        gathered.summary,
-        gathered.config,
+        Computed(gathered.summary, gathered.config),
+        gathered.config.level,
     )
     return found
 
@@ -73,6 +73,32 @@ def test_what_is_found_and_what_is_not_is_counted_with_its_limits(gathered):
     assert "opposite sign: clip-main minus carzero-main on chexpert" in predictions_text([half])
 
 
+def test_what_the_summary_compares_is_not_computed_again(gathered):
+    order = "carzero-main > carzero-global > clip-main"
+    computed = Computed(gathered.summary, gathered.config)
+    asked = []
+
+    def summary(cell, dataset):
+        asked.append(cell)
+        return gathered.summary(cell, dataset)
+
+    def predicted(cell, dataset):
+        return bool(gathered.predicted(cell, dataset))
+
+    results = Summarised(gathered.evidence, predicted, Computed(summary, gathered.config))
+    for own in (order, order.replace("carzero-main > carzero-global", "carzero-global > carzero-main")):
+        cells = gathered.evidence.cells
+        (one,) = held([prediction(own)], printed(own), cells, results, 0.95)
+        (other,) = held([prediction(own)], printed(own), cells, computed, 0.95)
+        assert predictions_text([one]) == predictions_text([other])
+        assert one.as_json() == other.as_json()
+        for mine, theirs in zip(one.pairs, other.pairs, strict=True):
+            numbers = [(own.value, own.low, own.high, own.p) for own in (mine.ours, theirs.ours)]
+            assert numbers[0] == pytest.approx(numbers[1], rel=1e-9)
+            assert mine.ours.note == theirs.ours.note
+    assert set(asked) == {"carzero-global", "clip-main"}  # of two methods: in no family of the summary
+
+
 def test_what_the_tests_cannot_tell_apart_may_be_either(gathered):
     same = {**ROWS, "copy": "B"}
 
@@ -82,7 +108,7 @@ def test_what_the_tests_cannot_tell_apart_may_be_either(gathered):
     values = printed("clip-main > carzero-global")
     cells = {**gathered.evidence.cells, "copy": gathered.evidence.cells["clip-main"]}
     own = prediction("clip-main > copy", rows=same)
-    (found,) = held([own], values, cells, summary, gathered.config)
+    (found,) = held([own], values, cells, Computed(summary, gathered.config), 0.95)
     count = found.count()
     assert (count.agree, count.least, count.most) == (0, 0, 1)
     assert count.tau() == (-1, -1, 1)
@@ -104,14 +130,14 @@ def test_a_cell_without_results_leaves_the_prediction_open(gathered):
         return None if cell == "clip-main" else gathered.summary(cell, dataset)
 
     cells = gathered.evidence.cells
-    (found,) = held([prediction(RIGHT)], printed(RIGHT), cells, summary, gathered.config)
+    (found,) = held([prediction(RIGHT)], printed(RIGHT), cells, Computed(summary, gathered.config), 0.95)
     assert found.missing == ("clip-main",)
     assert not found.pairs
     assert "NOT RUN, no results of clip-main" in predictions_text([found])
     assert found.as_json() == {"prediction": "x", "missing": ["clip-main"]}
     assert orders([found], gathered.evidence).rows == ()
     few = {name: cell for name, cell in cells.items() if name != "clip-main"}
-    assert held([prediction(RIGHT)], printed(RIGHT), few, summary, gathered.config) == []
+    assert held([prediction(RIGHT)], printed(RIGHT), few, Computed(summary, gathered.config), 0.95) == []
 
 
 def test_tables_have_a_row_a_set_and_a_row_a_sign(gathered):
@@ -125,17 +151,14 @@ def test_tables_have_a_row_a_set_and_a_row_a_sign(gathered):
 
 
 def test_an_order_that_is_not_printed_is_one_line(gathered, root):
-    cells = gathered.evidence.cells
+    cells, results = gathered.evidence.cells, Computed(gathered.summary, gathered.config)
     with pytest.raises(BenchError, match="prediction 'x': the order on chestxray14 is not that"):
-        held(
-            [prediction("clip-main > carzero-main")], printed(RIGHT), cells, gathered.summary, gathered.config
-        )
+        held([prediction("clip-main > carzero-main")], printed(RIGHT), cells, results, 0.95)
     with pytest.raises(BenchError, match="no value of B on chestxray14"):
-        held([prediction("carzero-main > carzero-global")], printed(RIGHT), cells, gathered.summary,
-             gathered.config)  # fmt: skip
+        held([prediction("carzero-main > carzero-global")], printed(RIGHT), cells, results, 0.95)
     ledger = load_ledger(root / "reports" / "claims.yaml")
     values = load_published(root / "reports" / "published.yaml")
-    assert held(ledger.predictions, values, {}, gathered.summary, gathered.config) == []
+    assert held(ledger.predictions, values, {}, results, 0.95) == []
 
 
 def test_a_ledger_with_an_unknown_row_names_it(tmp_path, root):

@@ -130,11 +130,11 @@ def _counted(own: Count) -> Row:
 
 
 def _orders(own: Held, at: PredictedSet, evidence: Evidence) -> dict[str, str]:
-    values = own.values or {}
+    rows = {cell: evidence.value(cell, at.dataset, at.stratum) for cell in at.cells}
+    here = {cell: float("nan") if row is None else row["value"] for cell, row in rows.items()}
     found = {}
-    for k, key in enumerate(("printed", "here")):
-        of_cell = {cell: values[at.dataset, at.stratum, cell][k] for cell in at.cells}
-        ordered = sorted(of_cell, key=lambda cell: -of_cell[cell])
+    for key, of_cell in (("printed", (own.printed or {})[at]), ("here", here)):
+        ordered = sorted(at.cells, key=lambda cell: -of_cell[cell])
         found[key] = " > ".join(f"{_title(cell, evidence)} {of_cell[cell]:.3f}" for cell in ordered)
     return found
 
