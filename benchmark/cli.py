@@ -14,7 +14,7 @@ from pathlib import Path
 import typer
 
 from benchmark import __version__
-from benchmark.commands.common import discard_stdout, emit, stdout_errors
+from benchmark.commands.common import discard, emit, stdout_errors
 from benchmark.core import numerics
 from benchmark.core.errors import BenchError, in_parts, printable
 from benchmark.core.files import FULL
@@ -149,15 +149,16 @@ def main(argv: list[str] | None = None) -> int:
 
 def _run(arguments: list[str]) -> int:
     try:
-        result = app(args=arguments, prog_name="bench", standalone_mode=False)
+        try:
+            result = app(args=arguments, prog_name="bench", standalone_mode=False)
+        except typer.Exit as stop:
+            result = stop.exit_code
         with stdout_errors():
             sys.stdout.flush()
-    except typer.Exit as stop:
-        return stop.exit_code
     except SystemExit as stop:  # typer ends like this where the reader of standard output has gone
         if not isinstance(stop.__context__, BrokenPipeError):
             raise
-        discard_stdout()
+        discard(sys.stdout)
         return 0
     except UsageError:
         raise
@@ -199,4 +200,10 @@ def _unforeseen(error: BaseException) -> tuple[str, int]:
 def entry() -> None:
     """Console script."""
     gc.set_threshold(*GARBAGE)
-    sys.exit(main())
+    code = main()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:  # said already, or nobody can be told but by the exit code
+            discard(stream)
+    sys.exit(code)

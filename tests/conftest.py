@@ -17,6 +17,8 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # A thread a worker: with two, those of two workers on two cores wait for each other for most of their time.
 # Tests of several threads say how many they take.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Containers set it, users do not, and it hides what a process could not write when it ended.
+os.environ.pop("PYTHONUNBUFFERED", None)
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"

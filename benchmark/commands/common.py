@@ -7,14 +7,14 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import typer
 
 from benchmark.core.errors import BenchError, printable
 from benchmark.core.progress import progress, watched
 
-__all__ = ["JsonOption", "discard_stdout", "emit", "progress", "stdout_errors", "watched"]
+__all__ = ["JsonOption", "discard", "emit", "progress", "stdout_errors", "watched"]
 
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print exactly one JSON object on stdout, also of an error.")
@@ -27,16 +27,17 @@ def stdout_errors() -> Iterator[None]:
     try:
         yield
     except BrokenPipeError:
-        discard_stdout()
+        discard(sys.stdout)
     except OSError as error:
-        discard_stdout()
+        discard(sys.stdout)
         raise BenchError(f"standard output: cannot be written ({error.strerror}). Free the disk.") from error
 
 
-def discard_stdout() -> None:
-    """What is still buffered goes nowhere, so that the interpreter does not try again when it ends."""
+def discard(stream: TextIO) -> None:
+    """What is still buffered goes nowhere: when the interpreter ends it would try again, and where that fails
+    end with an exit code of its own."""
     with suppress(OSError, ValueError), open(os.devnull, "w") as nowhere:
-        os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        os.dup2(nowhere.fileno(), stream.fileno())
 
 
 def emit(value: dict[str, Any], text: str, as_json: bool) -> None:

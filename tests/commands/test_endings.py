@@ -210,7 +210,9 @@ def test_a_reader_that_has_gone_does_not_turn_no_into_yes(monkeypatch) -> None:
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is always full")  # noqa: PTH110
-def test_a_full_standard_output_is_one_line() -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_standard_output_is_one_line(monkeypatch, unbuffered) -> None:
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
     with open("/dev/full", "w") as full:
         for arguments in (["ls", "methods"], ["ls", "methods", "--json"], ["--version"]):
             done = bench(*arguments, stdout=full)
@@ -222,7 +224,9 @@ def test_a_full_standard_output_is_one_line() -> None:
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is always full")  # noqa: PTH110
 @pytest.mark.parametrize("end", ["2>/dev/full", "2>&-", ">/dev/full 2>/dev/full"])
 @pytest.mark.parametrize("arguments", ["score no.csv --labels no.csv --json", "score --nothing"])
-def test_an_error_that_cannot_be_said_keeps_its_exit_code(end, arguments) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_an_error_that_cannot_be_said_keeps_its_exit_code(monkeypatch, unbuffered, end, arguments) -> None:
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
     done = subprocess.run(f"{sys.executable} -m benchmark {arguments} {end}", shell=True, capture_output=True)
     assert done.returncode == 2
 
