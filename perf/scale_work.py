@@ -2,16 +2,14 @@
 
 The seconds are processor time of one thread, the least of some repetitions in one process, which is a fork of
 one where every library is loaded: the start is no part of them. The processes of all sizes take turns. Memory
-is the peak of the pages that a process holds for itself (RssAnon), read from outside every few milliseconds:
-pages of mapped files, of libraries and of features, are the system's, which takes them back as it likes.
+is the peak resident size of the first run (VmHWM, which Linux counts anew where it is asked to): what the
+process holds for itself, and the pages of mapped files, of libraries and of features, that it has touched.
 """
 
 from __future__ import annotations
 
 import contextlib
 import multiprocessing
-import os
-import resource
 import sys
 import tempfile
 import time
@@ -39,7 +37,7 @@ HELD_OUT, SENTENCES = 4, 2
 """One held-out image for so many training images, and how many sentences the held-out ones share."""
 ROUNDS, LEAST = 5, 0.3
 """Turns that are timed, and the seconds that each lasts, by repetition."""
-EVERY, PAGE = 0.004, resource.getpagesize()
+STATUS, CLEAR, ANEW = Path("/proc/self/status"), Path("/proc/self/clear_refs"), "5"
 SMALLEST: Size = {"N": 8, "T": 2, "P": 1, "D": 64, "S": 1}
 
 
@@ -85,9 +83,10 @@ class Scoring:
         self.method = made(name, size["D"])
         self.text = texts(size["T"], size["D"])
 
-    def first(self) -> dict[str, Any]:
+    def first(self) -> Found:
+        count_anew()
         self.run(self.place / "made")
-        return {"made": disk(self.place / "made")}
+        return {"memory": peak(), "made": disk(self.place / "made")}
 
     def run(self, shards: Path | None = None) -> None:
         images = FeatureStore.open(self.place / "features")
@@ -95,33 +94,33 @@ class Scoring:
 
 
 class Training:
-    """The loop starts to count memory anew once it has standardised its inputs; the two parts of a training
-    are told apart by when it does so."""
+    """The loop counts memory anew once it has standardised its inputs: the two parts of a training."""
 
     def __init__(self, name: str, size: Size, place: Path) -> None:
         self.name, self.size, self.place = name, size, place
         options = {"epochs": 1, "batch_size": size["T"], "duplicates": "keep", "device": "cpu", "threads": 1}
         self.config = train_config(options)
         self.data = training_set(FeatureStore.open(place / "features"), size["N"])
-        self.between, self.held = 0.0, 0
+        self.standardising = 0
         vars(loop)["reset_peak_memory"] = lambda device: self.reset()
 
     def reset(self) -> None:
-        self.between, self.held = time.monotonic(), own_pages(os.getpid())
+        self.standardising = peak()
+        count_anew()
 
-    def first(self) -> dict[str, Any]:
-        """numbers: how many the method saves. turn: when it began, had standardised, and had ended, and the
-        memory in the middle, for parts that are over before they are looked at."""
+    def first(self) -> Found:
+        """memory: of the first seed, and of its two parts. numbers: how many the method saves."""
         folder = self.place / "made"
-        began = time.monotonic()
+        count_anew()
         self.seed(folder / "0", 0)
-        turn = (began, self.between, time.monotonic(), self.held)
+        parts = {"standardising": self.standardising, "steps": peak()}
         for seed in range(1, self.size["S"]):
             self.seed(folder / f"{seed}", seed)
         files = folder.rglob("model.safetensors")
         numbers = sum(tensor.numel() for tensor in made(self.name, self.size["D"]).state_dict().values())
         bytes_ = sum(file.stat().st_size for file in files)
-        return {"made": bytes_, "numbers": self.size["S"] * numbers, "turn": turn}
+        found = {**parts, "memory": max(parts.values()), "made": bytes_}
+        return {**found, "numbers": self.size["S"] * numbers}
 
     def run(self) -> None:
         with tempfile.TemporaryDirectory() as folder:
@@ -162,7 +161,7 @@ def measured(work: str, name: str, sizes: Sequence[Size]) -> list[Found]:
 
 
 class Worker:
-    """A process that does the work of one size each time that it is its turn, watched from here."""
+    """A process that does the work of one size each time that it is its turn."""
 
     def __init__(self, work: str, name: str, size: Size, stack: contextlib.ExitStack) -> None:
         self.what = f"{work} {name} {size}"
@@ -178,13 +177,10 @@ class Worker:
         theirs.close()
         stack.callback(self.process.kill)
         self.seconds: list[float] = []
-        self.samples: list[tuple[float, int]] = []
-        self.first: dict[str, Any] = {}
+        self.first: Found = {}
 
     def turn(self) -> None:
         self.pipe.send("go")
-        while not self.pipe.poll(EVERY):
-            self.samples.append((time.monotonic(), own_pages(self.process.pid)))
         try:
             seconds, first = self.pipe.recv()
         except EOFError:
@@ -195,13 +191,8 @@ class Worker:
 
     def found(self) -> Found:
         files = (self.features / "features").glob("*.npy")
-        at, pages = np.array(self.samples).T
-        found = {**self.first, "seconds": min(self.seconds), "memory": pages.max()}
+        found = {**self.first, "seconds": min(self.seconds)}
         found["features"] = sum(path.stat().st_size for path in files)
-        if "turn" in found:
-            began, between, ended, held = found.pop("turn")
-            found["standardising"] = pages[(at >= began) & (at <= between)].max(initial=held)
-            found["steps"] = pages[(at >= between) & (at <= ended)].max(initial=held)
         print(f"{self.what}: { {k: round(float(v), 3) for k, v in found.items()} }", file=sys.stderr)
         return found
 
@@ -225,10 +216,11 @@ def _serve(pipe: Any, work: str, name: str, size: Size, place: Path) -> None:
         pipe.send((min(took), {}))
 
 
-def own_pages(process: int | None) -> int:
-    """RssAnon of a process in bytes, 0 where it has ended."""
-    try:
-        words = Path(f"/proc/{process}/statm").read_text(encoding="ascii").split()
-    except OSError:
-        return 0
-    return (int(words[1]) - int(words[2])) * PAGE  # resident less shared, which are pages of files
+def peak() -> int:
+    """The peak resident size of this process in bytes, since it was last counted anew."""
+    [line] = [x for x in STATUS.read_text(encoding="ascii").splitlines() if x.startswith("VmHWM:")]
+    return int(line.split()[1]) * 1024
+
+
+def count_anew() -> None:
+    CLEAR.write_text(ANEW, encoding="ascii")
