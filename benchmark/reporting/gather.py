@@ -42,7 +42,8 @@ from benchmark.prompts.named import Named
 from benchmark.reporting.attribution import contributions, family_size, lacking
 from benchmark.reporting.evidence import SEPARATOR, CellInfo, Evidence, SmoothedTrend
 from benchmark.reporting.factor_effects import factor_effects
-from benchmark.reporting.joint import Scores, contrasts_of, panels_of
+from benchmark.reporting.interactions import interaction
+from benchmark.reporting.joint import Scores, panels_of
 from benchmark.reporting.on_disk import OnDisk
 from benchmark.reporting.seen import trained_exposures
 from benchmark.stages.summarise import Summary
@@ -214,6 +215,10 @@ class Gathered:
     def config(self) -> StatisticsConfig:
         return self.params.statistics
 
+    def prepared(self, dataset: str) -> Path:
+        """The folder of its manifest."""
+        return self.project.prepared(source_name(dataset, self.origin(dataset)))
+
     def origin(self, dataset: str) -> str:
         return "official" if dataset in self.params.data.roots else "twin"
 
@@ -256,7 +261,7 @@ class Gathered:
         file = f"predictions-{prompts}.parquet" if prompts else "predictions.parquet"
         folders = self.project.evaluations(cell)
         paths = {seed: own for seed, f in folders if self.counts(cell, own := f / place / file)}
-        return paths if (self.project.prepared(place) / "manifest.parquet").is_file() else {}
+        return paths if (self.prepared(dataset) / "manifest.parquet").is_file() else {}
 
     @lru_cache(maxsize=64)  # noqa: B019
     def scores(self, name: str, dataset: str) -> Scores | None:
@@ -284,8 +289,7 @@ class Gathered:
     @lru_cache(maxsize=16)  # noqa: B019
     def _chosen(self, dataset: str, protocol: str) -> EvaluationSet:
         """The images and labels of a protocol, which all rows share."""
-        place = self.project.prepared(source_name(dataset, self.origin(dataset)))
-        return evaluation_set(Manifest.load(place), load_card(dataset), protocol)
+        return evaluation_set(Manifest.load(self.prepared(dataset)), load_card(dataset), protocol)
 
     def panels(self, name: str, dataset: str) -> list[Panel]:
         """One AUROC panel a seed; empty without predictions."""
@@ -358,27 +362,8 @@ class Gathered:
         return self._disk.histories()
 
     def interaction(self, a: str, b: str, dataset: str, stratum: str, against: str) -> Effect | None:
-        """(a - b) on `stratum` minus (a - b) on `against`, from the joint influences of both strata; None
-        without predictions or without a class in one of them."""
-        summaries = []
-        for name in (a, b):
-            own = self.scores(name, dataset)
-            panels = None if own is None else contrasts_of(own, stratum, against)
-            if not panels:
-                return None
-            summaries.append(summarise(panels))
-        found = difference(summaries[0], summaries[1], 0, self.config.level, self.config.power)
-        seeds = tuple(s.values[:, 0] for s in summaries)
-        known = self.evidence.rounding
-        rounding = tuple(
-            known[one] - known[other] if one in known and other in known else np.zeros(0)
-            for one, other in (
-                ((name, dataset, stratum, "auroc"), (name, dataset, against, "auroc")) for name in (a, b)
-            )
-        )
-        return Effect(
-            found.value, found.low, found.high, found.se, found.df, (dataset,), found.note, seeds, rounding
-        )
+        """See `reporting.interactions`."""
+        return interaction(self, (a, b), dataset, stratum, against)
 
 
 def gather(project: Project, part: str | None = None) -> Gathered:
