@@ -7,8 +7,8 @@ that `bench score` reads are drawn here: 1,900 images, 13 classes. --run: also a
 the first call trains where it is not finished. The smallest of the times counts: processor time grows where
 other work shares the cores, and `verify`, `explain` and a finished run find their answer in the first call
 after what it rests on changed, and keep it. The first time is given too. --first: these alone, each call as
-a first one: without its kept answer; also without the kept hashes of code; a run also without its kept
-summary. What is taken away is made again by the call. Exit 1 where an answer takes longer than was set.
+a first one: without its kept answer; also without the kept hashes of code; then without what it kept of
+parts of the answer, rows and interactions or the summary of a run. What is taken away is made again by the call. Exit 1 where an answer takes longer than was set.
 """
 
 from __future__ import annotations
@@ -31,10 +31,11 @@ import pandas as pd
 IMAGES, CLASSES = 1900, 13
 FINISHED = "bench run --method carzero --dataset padchest"
 KEEP_ANSWERS = ("bench verify", "bench explain carzero padchest", FINISHED)
-SUMMARY = "answer, code, summary"
+ROWS, SUMMARY = "answer, code, rows, interactions", "answer, code, summary"
 TAKEN_AWAY = {
     "answer": ("answers", "made/answers"),
     "answer, code": ("answers", "made/answers", "code.json"),
+    ROWS: ("answers", "made/answers", "code.json", "rows", "interactions"),
     SUMMARY: ("answers", "made/answers", "code.json", "summaries"),
 }
 """What a first call lacks → its places below .cache."""
@@ -104,7 +105,7 @@ def main() -> int:
         for command, most in asked.items():
             calls = {command.replace(place, "…"): partial(seconds, command, options.project)}
             if options.first:
-                states = [k for k in TAKEN_AWAY if k != SUMMARY or command == FINISHED]
+                states = [k for k in TAKEN_AWAY if k != (ROWS if command == FINISHED else SUMMARY)]
                 own = states if command in KEEP_ANSWERS else []
                 calls = {f"{command}, without {k}": partial(first, command, options.project, k) for k in own}
             for name, call in calls.items():

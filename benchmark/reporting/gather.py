@@ -44,8 +44,10 @@ from benchmark.reporting.evidence import SEPARATOR, CellInfo, Evidence, Smoothed
 from benchmark.reporting.factor_effects import factor_effects
 from benchmark.reporting.interactions import interaction
 from benchmark.reporting.joint import Scores, panels_of
+from benchmark.reporting.kept_rows import KeptRows
 from benchmark.reporting.on_disk import OnDisk
 from benchmark.reporting.seen import trained_exposures
+from benchmark.stages.code import code_digest
 from benchmark.stages.summarise import Summary
 from benchmark.stages.texts import read_named, texts_folder
 
@@ -133,8 +135,11 @@ class Gathered:
             for run, prompts in metrics[["run_id", "prompts"]].itertuples(index=False)
         ]
         metrics = metrics[metrics["run_id"].isin(list(cells))]
-        seeds, sets, checkpoints = self._disk.averages(list(dict.fromkeys(metrics["dataset"])))
-        tasks, task_sets, official = self._disk.task_rows()
+        kept = KeptRows(self.project.cache / "rows" / f"{self.part}.arrow", code_digest())
+        disk = replace(self._disk, kept=kept)
+        seeds, sets, checkpoints = disk.averages(list(dict.fromkeys(metrics["dataset"])))
+        tasks, task_sets, official = disk.task_rows()
+        kept.save()
         seeds = pd.concat([seeds, *tasks], ignore_index=True)
         checkpoints += official
         metrics = pd.concat([metrics, *checkpoints], ignore_index=True) if checkpoints else metrics

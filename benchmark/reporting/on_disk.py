@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from benchmark.grid.declared import declared_task
 from benchmark.grid.layout import Project
 from benchmark.grid.params import Cell, Params, command_for
 from benchmark.reporting.evidence import SEPARATOR
+from benchmark.reporting.kept_rows import KeptRows, ResultRows
 from benchmark.reporting.rows import SetFacts
 from benchmark.stages.evaluate import METRICS, slug
 from benchmark.stages.run_record import read_run
@@ -47,12 +48,14 @@ class OnDisk:
 
     sources: path below the project → sha256 of the results that the summary rests on. Others are left out, as
     they are of other settings or data; those of weights from elsewhere have no summary and count as they are.
+    kept: rows of files of the same content, where an earlier call kept them.
     """
 
     project: Project
     params: Params
     cells: Mapping[str, Cell]
     sources: Mapping[str, str]
+    kept: KeptRows | None = None
 
     def counts(self, cell: str, path: Path) -> bool:
         """Whether the summary rests on this file. Raises BenchError where it was made again since."""
@@ -75,6 +78,13 @@ class OnDisk:
     def origin(self, dataset: str) -> str:
         return "official" if dataset in self.params.data.roots else "twin"
 
+    def _rows(self, cell: str, path: Path) -> ResultRows:
+        """The averages of a file that counts; of weights from elsewhere every row."""
+        if self.kept is None or self.cells[cell].trained_elsewhere:
+            return _results(path, whole=self.cells[cell].trained_elsewhere)
+        name = path.relative_to(self.project.root).as_posix()
+        return self.kept.rows_of(name, self.sources[name], lambda: _results(path))
+
     def _folders(self) -> Iterator[tuple[str, int, Path]]:
         """(cell, seed, folder of one evaluation set) of all results of known cells."""
         for name in self.cells:
@@ -93,16 +103,16 @@ class OnDisk:
         tables, checkpoints = [], []
         sets: dict[str, SetFacts] = {}
         for name, seed, folder in self._folders():
-            table, about = _results(folder / METRICS)
-            dataset, origin = about["dataset"], about["origin"]
+            found = self._rows(name, folder / METRICS)
+            dataset, origin = found.about["dataset"], found.about["origin"]
             official = self.cells[name].trained_elsewhere
             configured = origin == self.origin(dataset)
             if not official and not (configured and dataset in datasets):
                 continue
             place = dataset if configured else f"{dataset}-{origin}"
-            own, rows = table["prompts"][0].as_py(), table if official else _averages(table)
+            rows = found.table
             names = [
-                name if p is None or p == own else f"{name}{SEPARATOR}{slug(p)}"
+                name if p is None or p == found.prompts else f"{name}{SEPARATOR}{slug(p)}"
                 for p in rows["prompts"].to_pylist()
             ]
             rows = _with(rows, dataset=place, name=names, label=rows["prompts"], seed=seed)
@@ -110,7 +120,7 @@ class OnDisk:
             if official:
                 checkpoints.append(rows.to_pandas().assign(run_id=name, seed=None).drop(columns="label"))
             if place not in sets:
-                sets[place] = _counted(about, table)
+                sets[place] = found.about
         if not tables:
             raise BenchError(
                 f"results: no metrics of configured cells. Run `{command_for(self.params)}` first."
@@ -139,7 +149,8 @@ class OnDisk:
             for seed, path in files:
                 if path.stem not in tasks or not self.counts(name, path):
                     continue
-                table, about = _results(path)
+                own = self._rows(name, path)
+                table, about = own.table, own.about
                 dataset, origin = about["dataset"], about["origin"]
                 configured = origin == self.origin(dataset)
                 if not cell.trained_elsewhere and not (configured and dataset in self._datasets(path.stem)):
@@ -150,7 +161,7 @@ class OnDisk:
                 position = (declared_task(task).order, task, place, order.index(name), seed)
                 found.append((position, cell.trained_elsewhere, rows))
                 if (path.stem, place) not in sets:
-                    sets[path.stem, place] = _counted(about, table)
+                    sets[path.stem, place] = about
         found.sort(key=lambda one: one[0])
         official = [rows.to_pandas().assign(seed=None).drop(columns="label") for _, own, rows in found if own]
         return [_frame([rows for *_, rows in found])] if found else [], sets, official
@@ -215,9 +226,9 @@ class OnDisk:
         return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=["cell", "seed"])
 
 
-def _results(path: Path) -> tuple[pa.Table, dict[str, Any]]:
-    """Rows of one evaluation and what was evaluated, all but its number of classes. Raises DataError where no
-    evaluation wrote the file.
+def _results(path: Path, whole: bool = False) -> ResultRows:
+    """The averages of one evaluation, or all of its rows. Raises DataError where no evaluation wrote the
+    file.
 
     A table of Arrow: a data frame of each of hundreds of files takes longer than all else that is done with
     their rows."""
@@ -226,7 +237,7 @@ def _results(path: Path) -> tuple[pa.Table, dict[str, Any]]:
         table.select(list(METRIC_COLUMNS))
         dataset, origin, encoder = (str(table[k][0].as_py()) for k in ("dataset", "origin", "encoder"))
         info = meta["evaluation"]
-        return table, {
+        about: SetFacts = {
             "origin": origin,
             "images": int(info["images"]),
             "patients": int(info["patients"]),
@@ -238,7 +249,10 @@ def _results(path: Path) -> tuple[pa.Table, dict[str, Any]]:
             "encoder": encoder,
             "note": meta.get("note", ""),
             "dataset": dataset,
+            "classes": _classes(table),
         }
+        prompts = table["prompts"][0].as_py()
+    return ResultRows(table if whole else _averages(table), about, prompts)
 
 
 def _averages(table: pa.Table) -> pa.Table:
@@ -272,11 +286,11 @@ def _frame(tables: Sequence[pa.Table]) -> pd.DataFrame:
     return found
 
 
-def _counted(about: Mapping[str, Any], table: pa.Table) -> SetFacts:
-    """With the number of classes, which is counted once a set: the rows of a cell are thousands."""
+def _classes(table: pa.Table) -> int:
+    """How many classes there is a value of."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     averages = pc.is_in(table["class"], pa.array(["macro", "micro", "weighted"], table["class"].type))
-    classes = table.filter(pc.and_(pc.equal(table["stratum"], "all"), pc.invert(averages)))["class"]
-    return cast("SetFacts", {**about, "classes": pc.count_distinct(classes).as_py()})
+    classes = table["class"].filter(pc.and_(pc.equal(table["stratum"], "all"), pc.invert(averages)))
+    return int(pc.count_distinct(classes).as_py())

@@ -1,0 +1,89 @@
+"""Rows of files of results are opened once, and again only where their content or the code is another."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from benchmark.core.errors import BenchError
+from benchmark.grid.layout import Project
+from benchmark.grid.params_file import load_params
+from benchmark.reporting import on_disk
+from benchmark.reporting.gather import Gathered
+from benchmark.reporting.kept_rows import KeptRows, ResultRows
+
+WHOLE, PART = pa.table({"n": [1, 2], "note": ["a", None]}), pa.table({"n": [0.5], "note": [None]})
+
+
+def rows(table: pa.Table) -> ResultRows:
+    return ResultRows(table, {"origin": "twin", "dataset": "padchest", "classes": 3}, "template")
+
+
+def asked(
+    place: Path, digests: dict[str, str], rules: str = "one"
+) -> tuple[list[str], dict[str, ResultRows]]:
+    """The files that had to be read, and all rows."""
+    kept, read = KeptRows(place, rules), []
+
+    def reader(name: str) -> ResultRows:
+        read.append(name)
+        return rows(WHOLE if name == "whole" else PART)
+
+    found = {n: kept.rows_of(n, digest, lambda n=n: reader(n)) for n, digest in digests.items()}
+    kept.save()
+    return read, found
+
+
+def test_rows_come_back_as_they_were_read(tmp_path):
+    place, digests = tmp_path / "rows" / "all.arrow", {"whole": "1", "part": "2", "more": "3"}
+    read, first = asked(place, digests)
+    assert read == list(digests)
+    read, found = asked(place, digests)
+    assert read == []
+    for name, own in found.items():
+        assert own.table.schema.equals(first[name].table.schema)
+        assert own.table.to_pylist() == first[name].table.to_pylist()
+        assert (own.about, own.prompts) == (first[name].about, "template")
+
+
+def test_other_content_other_rules_and_a_damaged_file_are_read_again(tmp_path):
+    place, digests = tmp_path / "all.arrow", {"whole": "1", "part": "2"}
+    asked(place, digests)
+    assert asked(place, {"whole": "1", "part": "other"})[0] == ["part"]
+    assert asked(place, {"whole": "1", "part": "other"})[0] == []
+    assert asked(place, digests, "two")[0] == ["whole", "part"]
+    for content in (b"", b"ARROW", place.read_bytes()[:-40]):
+        place.write_bytes(content)
+        assert "part" in asked(place, digests, "two")[0]
+        assert asked(place, digests, "two")[0] == []
+
+
+def test_a_folder_that_takes_no_file_keeps_none(tmp_path):
+    (tmp_path / "rows").write_text("no folder")
+    assert asked(tmp_path / "rows" / "all.arrow", {"whole": "1"})[0] == ["whole"]
+
+
+def test_reports_read_the_same_from_kept_rows(project, tmp_path, monkeypatch):
+    shutil.copytree(project, tmp_path / "own")
+    shutil.rmtree(tmp_path / "own" / ".cache" / "rows", ignore_errors=True)
+    place, read = Project(tmp_path / "own"), []
+    results = on_disk._results
+
+    def counted(path, whole=False):
+        read.append(path)
+        return results(path, whole)
+
+    monkeypatch.setattr(on_disk, "_results", counted)
+    first, again = (Gathered(place, load_params(place.params), "all").evidence for _ in range(2))
+    elsewhere = [path for path in read if "-official" in path.as_posix() or "-model" in path.as_posix()]
+    assert len(read) - len(set(read)) == len(set(elsewhere))
+    pd.testing.assert_frame_equal(first.seeds, again.seeds)
+    assert (first.sets, first.task_sets) == (again.sets, again.task_sets)
+    changed = next(path for path in read if path not in elsewhere)
+    changed.write_bytes(changed.read_bytes() + b" ")
+    with pytest.raises(BenchError, match="changed since it was summarised"):
+        assert Gathered(place, load_params(place.params), "all").evidence
