@@ -20,8 +20,8 @@ PREPARED = "data/prepared/chestxray14/manifest.parquet"
 
 @pytest.fixture
 def place(project, tmp_path) -> Project:
-    """A project of its own, whose files may be changed."""
-    shutil.copytree(project, tmp_path / "own")
+    """A project of its own, whose files may be changed, and where no interaction is kept."""
+    shutil.copytree(project, tmp_path / "own", ignore=shutil.ignore_patterns("interactions*"))
     return Project(tmp_path / "own")
 
 
