@@ -7,8 +7,9 @@ that `bench score` reads are drawn here: 1,900 images, 13 classes. --run: also a
 the first call trains where it is not finished. The smallest of the times counts: processor time grows where
 other work shares the cores, and `verify`, `explain` and a finished run find their answer in the first call
 after what it rests on changed, and keep it. The first time is given too. --first: these alone, each call as
-a first one: without its kept answer; also without the kept hashes of code; then without what it kept of
-parts of the answer, rows and interactions or the summary of a run. What is taken away is made again by the call. Exit 1 where an answer takes longer than was set.
+a first one: without its kept answer; also without the kept hashes of code; then without the parts of an
+answer that are kept too, rows and interactions, or the summary of a run. What is taken away is made again by
+the call. Exit 1 where an answer takes longer than was set.
 """
 
 from __future__ import annotations
