@@ -24,8 +24,8 @@ from benchmark.training.provenance import device_name
 RECORDED = Path(__file__).with_name("ratios.json")
 ALLOWED = 0.8
 SCRIPTS = {
-    "scoring tile to torch.mm": ("roofline.py --device cpu --side 8", r"scoring tile .*?(\d+)%"),
-    "training step to torch.mm": ("roofline.py --device cpu --side 8", r"training step .*?(\d+)%"),
+    "scoring tile to torch.mm": ("roofline.py --device cpu", r"scoring tile .*?(\d+)%"),
+    "training step to torch.mm": ("roofline.py --device cpu", r"training step .*?(\d+)%"),
     "scoring to CARZero's released loop": (
         "scoring_scale.py --device cpu --images 512 --methods carzero",
         r"per-image loop: ([\d.]+) times",

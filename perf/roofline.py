@@ -25,7 +25,9 @@ from benchmark.training.tiling import tiled_pairs
 from methods.carzero import CARZero
 
 WIDTH, GRID, WORDS = 768, (14, 14), 97
-TARGET = 0.60
+TARGETS = {"AMD": (0.75, 0.85)}
+USUAL = (0.60, 0.70)
+"""Shares of the matrix product that scoring and training are to reach, by vendor of the processor."""
 
 
 def seconds_of(work: Callable[[], object], device: torch.device) -> float:
@@ -86,7 +88,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=None, help="images and texts of a tile")
     chosen = parser.parse_args()
     device, dtype = torch.device(chosen.device), getattr(torch, chosen.precision)
-    side = chosen.side or (64 if device.type == "cuda" else 16)
+    side = chosen.side or (64 if device.type == "cuda" else 32)
     if device.type == "cpu":
         torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -135,8 +137,9 @@ def main() -> None:
         print(
             f"{name:<16} {rate / 1e9:10.1f} GFLOP/s  {rate / peak:5.0%}   {flops[name] / 1e9:.1f} GFLOP each"
         )
-    verdict = "reached" if rates["scoring tile"] >= TARGET * peak else "MISSED"
-    print(f"target: scoring tiles at {TARGET:.0%} of the matrix product: {verdict}")
+    targets = TARGETS.get(device_name(device).split()[0], USUAL)
+    for (name, rate), target in zip(rates.items(), targets, strict=True):
+        print(f"target: {name} at {target:.0%}: {'reached' if rate >= target * peak else 'MISSED'}")
 
 
 if __name__ == "__main__":
