@@ -265,7 +265,7 @@ def _alone(project: Project, request: Request, as_json: bool) -> int:
         from benchmark.reporting.run_report import carry_out
         from benchmark.stages.processes import with_ranks
 
-        report, code = with_ranks(lambda group, tell: carry_out(project, request, tell, group), say)
+        report, code = with_ranks(lambda group, tell: carry_out(project, request, tell, group, todo), say)
         return Answer(report.value, report.text, code, tuple(said))
 
     asked = {"command": "run", **asdict(request)}

@@ -21,7 +21,8 @@ from benchmark.core.hashing import hash_array, hash_strings, hash_value
 from benchmark.core.locks import if_free, only_writer
 from benchmark.core.settings import Precision
 from benchmark.data.contents import cores
-from benchmark.encoders.base import ImageEncoder, TextEncoder, fingerprint
+from benchmark.encoders.base import ImageEncoder, TextEncoder
+from benchmark.encoders.fingerprints import KnownEncoder, fingerprint_of, network_of
 from benchmark.encoders.store import FeatureStore, TextStore, digest
 
 Report = Callable[[int, int], None]
@@ -31,24 +32,28 @@ _SHARD = 512
 _LAYOUT = 1
 
 
-def image_key(encoder: ImageEncoder, pixels_key: str, precision: Precision) -> str:
+def image_key(
+    encoder: ImageEncoder | KnownEncoder[ImageEncoder], pixels_key: str, precision: Precision
+) -> str:
     """Key of image features: weights and code, preprocessing, pixels, precision, kernels."""
     steps = encoder.preprocessing.model_dump(mode="json")
     return hash_value(
-        [_LAYOUT, "image", fingerprint(encoder), steps, pixels_key, precision, numerics.state()]
+        [_LAYOUT, "image", fingerprint_of(encoder), steps, pixels_key, precision, numerics.state()]
     )
 
 
-def text_key(encoder: TextEncoder, texts: Sequence[str], precision: Precision) -> str:
+def text_key(
+    encoder: TextEncoder | KnownEncoder[TextEncoder], texts: Sequence[str], precision: Precision
+) -> str:
     """Key of text features: weights and code, the texts, precision, kernels."""
     return hash_value(
-        [_LAYOUT, "text", fingerprint(encoder), hash_strings(texts), precision, numerics.state()]
+        [_LAYOUT, "text", fingerprint_of(encoder), hash_strings(texts), precision, numerics.state()]
     )
 
 
 def image_features(
     pixels: NDArray[Any],
-    encoder: ImageEncoder,
+    encoder: ImageEncoder | KnownEncoder[ImageEncoder],
     cache: Path | str,
     *,
     precision: Precision = "float16",
@@ -66,6 +71,11 @@ def image_features(
     several processes, on machines that share the cache, divide them.
     Raises BenchError where the pixels are not what the encoder's preprocessing yields.
     """
+    key = image_key(encoder, pixels_key or _hash_rows(pixels), precision)
+    finished = Path(cache) / key
+    if (finished / "store.json").is_file():
+        return FeatureStore.open(finished)
+    encoder = network_of(encoder)
     volumes = encoder.modality == "ct"
     if volumes:
         together = 1
@@ -77,7 +87,6 @@ def image_features(
                 f"{pixels.shape[1:]}; decode them with its preprocessing."
             )
         together = batch_size or at_once(side)
-    key = image_key(encoder, pixels_key or _hash_rows(pixels), precision)
     tokens = int(np.prod(encoder.grid))
     local_width = getattr(encoder, "local_width", encoder.width)  # GLoRIA's tokens come from an earlier layer
     layout = {
@@ -108,7 +117,7 @@ def at_once(side: int) -> int:
 
 def text_features(
     texts: Sequence[str],
-    encoder: TextEncoder,
+    encoder: TextEncoder | KnownEncoder[TextEncoder],
     cache: Path | str,
     *,
     precision: Precision = "float32",
@@ -122,6 +131,7 @@ def text_features(
     finished = Path(cache) / key
     if (finished / "store.json").is_file():
         return TextStore.open(finished)
+    encoder = network_of(encoder)
     words: list[tuple[str, ...]] = []
     for first in range(0, len(distinct), 1024):
         words += encoder.tokenize(distinct[first : first + 1024]).words

@@ -6,6 +6,7 @@ Files of one's own lie in the folders of $CXR_ALIGNBENCH_ENCODERS. A file that i
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -95,6 +96,30 @@ def card_of(spec: Mapping[str, Any], kind: str) -> EncoderCard:
         return KINDS[kind].model_validate(given)
     except ValidationError as error:
         raise ParamsError(f"encoder {given.get('name', '?')}: {_said(error, KINDS[kind])}") from None
+
+
+def files_of(card: EncoderCard) -> list[Path]:
+    """Where the weights and the vocabulary of a card lie on this machine: files and folders, there or not.
+
+    Those of the hub are pinned by the card. transformers and open_clip read sizes and vocabulary from what
+    lies beside a file of weights.
+    """
+    found = []
+    for text in (card.weights, str(getattr(card, "tokenizer", ""))):
+        kind, _, where = text.partition(":")
+        if kind == "path":
+            found.append(Path(where).expanduser())
+        elif kind == "package":
+            package, _, inside = where.partition("/")
+            module = importlib.util.find_spec(package)
+            folders = (module.submodule_search_locations or ()) if module is not None else ()
+            found += [Path(folder) / inside for folder in folders]
+    if card.weights == "random" and given_as_path(card.architecture):
+        found.append(Path(card.architecture))
+    if card.source in ("transformers", "open_clip"):
+        files = [path for path in found if path.is_file()]
+        found += [near for path in files for near in sorted(path.parent.iterdir()) if near.is_file()]
+    return found
 
 
 def given_as_path(spec: str) -> bool:

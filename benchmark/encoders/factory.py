@@ -47,19 +47,25 @@ def text_encoder(spec: Spec) -> TextEncoder:
 
 
 def _built(spec: Spec, kind: str, card: type[EncoderCard]) -> object:
-    entry = _entry(spec, kind)
+    entry = entry_of(spec, kind)
     if not isinstance(entry, EncoderCard):
         return entry()
     if not isinstance(entry, card):
         raise ParamsError(f"encoder '{entry.name}' is no {kind} encoder. See `bench ls encoders`.")
-    place = _SOURCES.get((kind, entry.source))
+    module, _, name = place_of(entry, kind).partition(":")
+    return getattr(import_module(module), name)(entry)
+
+
+def place_of(card: EncoderCard, kind: str) -> str:
+    """`module:class` of what builds the encoder of a card. Raises ParamsError where nothing does."""
+    place = _SOURCES.get((kind, card.source))
     if place is None:
-        raise ParamsError(f"encoder {entry.name}: source '{entry.source}' has no {kind} encoders here.")
-    module, _, name = place.partition(":")
-    return getattr(import_module(f"benchmark.encoders.{module}"), name)(entry)
+        raise ParamsError(f"encoder {card.name}: source '{card.source}' has no {kind} encoders here.")
+    return f"benchmark.encoders.{place}"
 
 
-def _entry(spec: Spec, kind: str) -> Entry:
+def entry_of(spec: Spec, kind: str) -> Entry:
+    """The card of an encoder, or the function that builds it. Raises UnknownName, CardError, ParamsError."""
     if isinstance(spec, EncoderCard):
         return spec
     if isinstance(spec, str):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -31,6 +33,7 @@ from benchmark.core.settings import (
 from benchmark.core.shapley import subsets
 from benchmark.core.tasks import TaskSettings
 from benchmark.core.validation import complaint_at
+from benchmark.data.cards import VARIABLE as CARDS
 from benchmark.data.cards import View, load_card
 from benchmark.grid.cell_params import CellParams, Labels, MethodChanges, Seed
 from benchmark.grid.declared import configure, declared, task_settings
@@ -318,7 +321,13 @@ def encoders_of(params: Params, cell: Cell) -> EncoderParams:
 
 def on_ct(params: Params) -> bool:
     """Whether these are the parameters of CT volumes (`grid.modality.on_volumes`)."""
-    return load_card(params.data.train).modality == "ct"
+    return _modality(params.data.train, os.environ.get(CARDS, "")) == "ct"
+
+
+@lru_cache(maxsize=64)
+def _modality(dataset: str, _folders: str) -> str:
+    """Of a card, which is asked for hundreds of times while parameters are read, and looked for each time."""
+    return load_card(dataset).modality
 
 
 def main_name(params: Params, method: str) -> str:

@@ -1,34 +1,29 @@
 """Answers that are kept: what a command found is said again as long as nothing that it rests on has changed.
 
-An answer rests on the code that is installed and on files. Its key holds where each of them lies, its size,
-its times of change and its number on the disk: no file is read to find an answer, and one that was written
-again, be it with the same bytes and the same time, leads to a new answer. What cannot be kept is found anew.
+An answer rests on the code that is installed and on files. Its key holds their state (`core.states`): no file
+is read to find an answer, and one that was written again, be it with the same bytes and the same time, leads
+to a new answer. What cannot be kept is found anew.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import platform
-import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from stat import S_ISDIR
 from typing import Any
 
 from benchmark.core import numerics
 from benchmark.core.errors import BenchError
-from benchmark.core.files import read_json, stamp, write_text
-from benchmark.core.hashing import hash_strings, hash_value
+from benchmark.core.files import read_json, write_text
+from benchmark.core.hashing import hash_value
 from benchmark.core.reuse import Key, is_made, key_of, record
+from benchmark.core.states import installed, machine, state_of
 from benchmark.grid.layout import Project
 
-SETTLED_NS = 50_000_000
-"""A file that changed less than this before may change again within one tick of the clock of the disk."""
-METADATA = (".dist-info", ".egg-info", ".egg-link", ".pth")
 ENVIRONMENT = ("CUDA_VISIBLE_DEVICES", "MLFLOW_TRACKING_URI", "OMP_NUM_THREADS")
 """Variables that act beside those of the numerics and of the folders of cards."""
 
@@ -121,63 +116,17 @@ def _state(rests: Callable[[], Rests | None]) -> Key | None:
         own = rests()
         if own is None:
             return None
-        found = {"files": state_of(own.files), "code": state_of(_code()), "packages": _packages()}
+        found = {"files": state_of(own.files), "code": state_of(_code()), "packages": installed()}
     except (BenchError, OSError):
         return None
-    if any(state.changed_ns > now - SETTLED_NS for state in found.values()):
+    if not all(state.settled(now) for state in found.values()):
         return None
     return key_of(
         values=dict(own.values),
-        machine=[platform.node(), platform.machine(), sys.version],
+        machine=machine(),
         environment=[(name, os.environ.get(name)) for name in sorted(_variables())],
         **{part: state.digest for part, state in found.items()},
     )
-
-
-@dataclass(frozen=True)
-class State:
-    """digest: of the names, sizes, times and numbers of files. changed_ns: when the last of them changed."""
-
-    digest: str
-    changed_ns: int
-
-
-def state_of(places: Iterable[Path]) -> State:
-    """The state of these files and of all below these folders; hidden files and compiled Python do not count,
-    linked folders are followed once. Raises OSError where a folder cannot be read."""
-    entered: set[tuple[int, int]] = set()
-    seen: list[tuple[str, str, int]] = []
-    for place in dict.fromkeys(str(p.absolute()) for p in places):
-        _add(place, entered, seen)
-    digest = hash_strings(part for name, state, _ in sorted(seen) for part in (name, state))
-    return State(digest, max((changed for *_, changed in seen), default=0))
-
-
-def _add(place: str, entered: set[tuple[int, int]], seen: list[tuple[str, str, int]]) -> None:
-    """(name, state, time of change) of a file, or of everything in a folder."""
-    try:
-        status = os.stat(place)  # noqa: PTH116  (tens of thousands of files: a Path each costs more than the call)
-    except (FileNotFoundError, NotADirectoryError):
-        seen.append((place, "none", 0))
-        return
-    if not S_ISDIR(status.st_mode):
-        seen.append((place, stamp(status), status.st_ctime_ns))
-        return
-    seen.append((place, "folder", 0))
-    if (status.st_dev, status.st_ino) in entered:
-        return
-    entered.add((status.st_dev, status.st_ino))
-    with os.scandir(place) as entries:
-        for entry in entries:
-            if entry.name.startswith(".") or entry.name == "__pycache__":
-                continue
-            if entry.is_dir():
-                _add(entry.path, entered, seen)
-            elif entry.is_file():
-                own = entry.stat()
-                seen.append((entry.path, stamp(own), own.st_ctime_ns))
-            else:
-                seen.append((entry.path, "none", 0))
 
 
 def _code() -> list[Path]:
@@ -185,18 +134,6 @@ def _code() -> list[Path]:
     from benchmark.stages.code import packages
 
     return list(packages().values())
-
-
-def _packages() -> State:
-    """The state of what says which packages are installed, of which versions."""
-    found = []
-    for folder in dict.fromkeys(sys.path):
-        with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder or ".") as entries:
-            found += [Path(e.path) for e in entries if e.name.endswith(METADATA)]
-    of_wheels = [
-        p / name for p in found if p.suffix == ".dist-info" for name in ("METADATA", "entry_points.txt")
-    ]
-    return state_of([*of_wheels, *(p for p in found if p.suffix != ".dist-info")])
 
 
 def _variables() -> set[str]:

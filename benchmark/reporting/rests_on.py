@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from benchmark.core.guard import MAX_YAML, parse_yaml, read_text
 from benchmark.data.cards import VARIABLE as CARDS
 from benchmark.encoders.card_files import VARIABLE as ENCODER_CARDS
-from benchmark.encoders.card_files import card_paths, given_as_path, read_encoder_card
+from benchmark.encoders.card_files import card_paths, files_of, given_as_path, read_encoder_card
 from benchmark.encoders.cards import EncoderCard
 from benchmark.grid.layout import Project
 from benchmark.reporting.claims import CLAIMS, source_file
@@ -133,21 +132,10 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def _weights(spec: str | EncoderCard) -> list[Path] | None:
-    """Where the weights and the vocabulary of an encoder lie; those of the hub are pinned by its card. None
-    for one that a function builds, which may read anything."""
+    """`files_of` an encoder; None for one that a function builds, which may read anything."""
     if isinstance(spec, str):
         path = card_paths().get(spec)
         if path is None:
             return None
         spec = read_encoder_card(path)
-    found = []
-    for text in (spec.weights, str(getattr(spec, "tokenizer", ""))):
-        kind, _, where = text.partition(":")
-        if kind == "path":
-            found.append(Path(where).expanduser())
-        elif kind == "package":
-            package, _, inside = where.partition("/")
-            module = importlib.util.find_spec(package)
-            folders = (module.submodule_search_locations or ()) if module is not None else ()
-            found += [Path(folder) / inside for folder in folders]
-    return found
+    return files_of(spec)

@@ -32,7 +32,7 @@ from benchmark.reporting.run_summary import summary_of
 from benchmark.reporting.seen import encoder_exposure
 from benchmark.reporting.task_results import TaskResults, value_text
 from benchmark.stages.evaluate import evaluate_task
-from benchmark.stages.features import shared_image_encoder, shared_text_encoder
+from benchmark.stages.features import known_image_encoder, known_text_encoder
 from benchmark.stages.own_encoders import Sessions, as_evaluated, check_encoders, told, trained
 from benchmark.stages.references import floor_on_disk, probes, referred
 from benchmark.stages.released import PairedSession
@@ -69,18 +69,21 @@ class RunReport:
     text: str
 
 
-def carry_out(project: Project, request: Request, say: Say, group: Group | None = None) -> RunReport | None:
+def carry_out(
+    project: Project, request: Request, say: Say, group: Group | None = None, todo: RunPlan | None = None
+) -> RunReport | None:
     """Train or reuse every requested cell and seed, evaluate, summarise.
 
-    The processes of `group` share batches and scoring; all but the first return None.
+    The processes of `group` share batches and scoring; all but the first return None. todo: the plan of the
+    request, where it is made already.
     """
-    todo = plan(project, request)
-    shared_image_encoder(todo.params.encoders.image)  # refused, if at all, before any data is prepared
-    shared_text_encoder(todo.params.encoders.text)
+    todo = todo or plan(project, request)
+    session = Session(project, todo.params, say, protocol=request.protocol, group=group)
+    known_image_encoder(project, todo.params.encoders.image)  # refused, if at all, before data is prepared
+    known_text_encoder(project, todo.params.encoders.text)
     check_encoders(todo.params, todo.cells)
     for line in filter(None, (told(todo.params, cell) for cell in todo.cells)):
         say(line)
-    session = Session(project, todo.params, say, protocol=request.protocol, group=group)
     sessions, tasks = Sessions(session), TaskResults(session)
     for cell, seed in todo.jobs:
         run, own = trained(sessions, cell, seed)

@@ -20,7 +20,7 @@ from benchmark.stages.features import (
     encode_images,
     encode_texts,
     image_store,
-    shared_image_encoder,
+    known_image_encoder,
     text_store,
 )
 
@@ -81,7 +81,7 @@ def evaluation_data(
         images = image_store(project, params, manifest)
         texts = partial(text_store, project, params)
         names = params.encoders.names
-        encoder = shared_image_encoder(params.encoders.image)
+        encoder = known_image_encoder(project, params.encoders.image)
     else:
         images = encode_images(project, encoders[0], params, manifest)
         texts = partial(encode_texts, project, encoders[1])

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from functools import lru_cache
-from typing import TYPE_CHECKING
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
+from benchmark.core import numerics
 from benchmark.core.errors import DataError
 from benchmark.core.progress import Report, watched
 from benchmark.core.tables import Manifest
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
 
     from benchmark.encoders.base import ImageEncoder, TextEncoder
     from benchmark.encoders.cards import ImageCard, TextCard
+    from benchmark.encoders.fingerprints import KnownEncoder
     from benchmark.encoders.store import FeatureStore, TextStore
 
 
@@ -34,16 +38,42 @@ def shared_text_encoder(spec: str | TextCard) -> TextEncoder:
     return text_encoder(spec)
 
 
+def known_image_encoder(project: Project, spec: str | ImageCard) -> ImageEncoder | KnownEncoder[ImageEncoder]:
+    """A shared image encoder whose network is built only where its fingerprint is not known.
+
+    Raises BenchError for one that does not exist or cannot be built.
+    """
+    found: ImageEncoder | KnownEncoder[ImageEncoder] = _known(project.cache, "image", spec, numerics.state())
+    return found
+
+
+def known_text_encoder(project: Project, spec: str | TextCard) -> TextEncoder | KnownEncoder[TextEncoder]:
+    """A shared text encoder, likewise."""
+    found: TextEncoder | KnownEncoder[TextEncoder] = _known(project.cache, "text", spec, numerics.state())
+    return found
+
+
+@lru_cache(maxsize=8)
+def _known(cache: Path, kind: Literal["image", "text"], spec: Any, _state: str) -> Any:
+    from benchmark.encoders.fingerprints import known_encoder
+
+    shared: Any = shared_image_encoder if kind == "image" else shared_text_encoder
+    return known_encoder(spec, kind, cache, partial(shared, spec))
+
+
 def image_store(project: Project, params: Params, manifest: Manifest) -> FeatureStore:
     """Features of every image of a manifest, in its order, under the run's shared image encoder.
 
     Raises DataError naming the first unreadable image; the card's known issues were left out by the reader.
     """
-    return encode_images(project, shared_image_encoder(params.encoders.image), params, manifest)
+    return encode_images(project, known_image_encoder(project, params.encoders.image), params, manifest)
 
 
 def encode_images(
-    project: Project, encoder: ImageEncoder, params: Params, manifest: Manifest
+    project: Project,
+    encoder: ImageEncoder | KnownEncoder[ImageEncoder],
+    params: Params,
+    manifest: Manifest,
 ) -> FeatureStore:
     """Features of every image of a manifest under any image encoder."""
     from benchmark.encoders.cache import image_features
@@ -65,7 +95,10 @@ def encode_images(
 
 
 def _decode(
-    project: Project, encoder: ImageEncoder, manifest: Manifest, report: Report
+    project: Project,
+    encoder: ImageEncoder | KnownEncoder[ImageEncoder],
+    manifest: Manifest,
+    report: Report,
 ) -> tuple[np.ndarray, str]:
     """What the encoder reads of every image, and its content key."""
     from benchmark.encoders.volume_encoder import VolumeEncoder
@@ -78,17 +111,19 @@ def _decode(
         return volumes.voxels, volumes.key
     from benchmark.data.decoded import decoded
 
-    paths = [manifest.root / path for path in manifest.frame["path"]]
+    paths = [os.path.join(manifest.root, path) for path in manifest.frame["path"]]  # noqa: PTH118  (thousands)
     found = decoded(paths, encoder.preprocessing, project.cache / "decoded", on_progress=report)
     return found.pixels, found.key
 
 
 def text_store(project: Project, params: Params, texts: Sequence[str]) -> TextStore:
     """Features of distinct texts under the run's shared text encoder."""
-    return encode_texts(project, shared_text_encoder(params.encoders.text), texts)
+    return encode_texts(project, known_text_encoder(project, params.encoders.text), texts)
 
 
-def encode_texts(project: Project, encoder: TextEncoder, texts: Sequence[str]) -> TextStore:
+def encode_texts(
+    project: Project, encoder: TextEncoder | KnownEncoder[TextEncoder], texts: Sequence[str]
+) -> TextStore:
     """Features of distinct texts under any text encoder."""
     from benchmark.encoders.cache import text_features
 

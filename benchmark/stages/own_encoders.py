@@ -40,7 +40,7 @@ class Sessions:
         key = hash_value(encoders.model_dump(mode="json"))
         if key not in self._made:
             params = self.shared.params.model_copy(update={"encoders": encoders})
-            self._made[key] = replace(self.shared, params=params, _inputs={}, _evaluated={})
+            self._made[key] = replace(self.shared, params=params, _training=None, _inputs={}, _evaluated={})
         return self._made[key]
 
 

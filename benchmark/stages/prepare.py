@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -12,7 +13,9 @@ from typing import TYPE_CHECKING
 from benchmark.core.errors import DataError
 from benchmark.core.files import read_yaml, write_text
 from benchmark.core.hashing import derive_seed, hash_value
+from benchmark.core.kept_value import kept_value
 from benchmark.core.reuse import Key, Reused, changes, is_made, key_of, record, reuse, source
+from benchmark.core.states import state_of
 from benchmark.core.tables import TWIN_NOTICE, Manifest, Origin
 from benchmark.grid.layout import Project, source_name
 from benchmark.grid.params import Params, TwinParams
@@ -219,8 +222,14 @@ def manifest_key(project: Project, at: Source) -> Key:
     from benchmark.data.readers import READERS
 
     card = load_card(at.dataset)
+
+    def state() -> Key | None:
+        now, found = time.time_ns(), state_of([at.root])
+        return key_of(files=found.digest) if found.settled(now) else None
+
+    place = project.cache / "roots" / f"{hash_value(str(at.root.absolute()))[:16]}.json"
     return key_of(
-        data=fingerprint(at.root, project.cache),
+        data=kept_value(place, state, lambda: fingerprint(at.root, project.cache)),
         origin=at.origin,
         card=card.model_dump(mode="json"),
         source=source("benchmark.data.dataset", READERS.get(card.reader).__module__),

@@ -7,8 +7,9 @@ the table `floor` (trained on shuffled pairs) is a cell like any other and shown
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,8 +31,8 @@ from benchmark.grid.params import FLOOR, Cell, ablation_cell, command_for, encod
 from benchmark.prompts.lexicon import load_lexicon
 from benchmark.stages.evaluate import TILE, evaluation
 from benchmark.stages.evaluation_sets import prompt_set
-from benchmark.stages.features import device, image_store, shared_image_encoder
-from benchmark.stages.train import find_run, training_source, untrained
+from benchmark.stages.features import device, known_image_encoder
+from benchmark.stages.train import find_run, untrained
 from benchmark.training.finished import RUN
 from benchmark.twins.build import truth_path
 from methods.base import METHODS
@@ -83,8 +84,9 @@ def referred(session: Session, datasets: Sequence[str], names: Sequence[str]) ->
     """dataset → scores of these references, made where they are missing. A set that lacks what a reference
     reads (age, sex and view) has none of it."""
     found: dict[str, list[Referred]] = {dataset: [] for dataset in datasets}
+    truth = cache(lambda: training_truth(session))
     for name in names:
-        made = _untrained(session, datasets) if name == UNTRAINED else _fitted(session, datasets, name)
+        made = _untrained(session, datasets) if name == UNTRAINED else _fitted(session, datasets, name, truth)
         for dataset, scores in made.items():
             found[dataset] += scores
     return found
@@ -167,8 +169,11 @@ def _evaluated(
     return found
 
 
-def _fitted(session: Session, datasets: Sequence[str], name: str) -> dict[str, list[Referred]]:
-    """Scores of one registered reference; one that is fitted on all classes at once is fitted once."""
+def _fitted(
+    session: Session, datasets: Sequence[str], name: str, truth: Callable[[], Training | None]
+) -> dict[str, list[Referred]]:
+    """Scores of one registered reference; one that is fitted on all classes at once is fitted once. truth:
+    `training_truth`, which several of them share."""
     reference = REFERENCES.get(name.removeprefix(PREFIX))()
     sets, images = {}, {}
     for dataset in datasets:
@@ -176,7 +181,7 @@ def _fitted(session: Session, datasets: Sequence[str], name: str) -> dict[str, l
         own = _images(session, at.manifest, at.images, at.chosen.frame, at.rows, at.steps)
         if reference.applies(own):
             sets[dataset], images[dataset] = at, own
-    training = training_truth(session)
+    training = truth()
     trained = [d for d in sets if training is not None and reference.shared(training.images, images[d])]
     groups = [(training, trained)] if reference.joint and trained else [(training, [d]) for d in trained]
     groups += [(None, [d]) for d in sets if d not in trained and enough(images[d])]
@@ -305,9 +310,9 @@ def training_truth(session: Session) -> Training | None:
     path = truth_path(manifest.root)
     if manifest.origin != "twin" or not path.is_file():
         return None
-    chosen = training_source(session.params, manifest).manifest
-    store = image_store(session.project, session.params, chosen)
-    steps = shared_image_encoder(session.params.encoders.image).preprocessing
+    source, store = session.training_images()
+    chosen = source.manifest
+    steps = known_image_encoder(session.project, session.params.encoders.image).preprocessing
     images = _images(session, chosen, store, chosen.frame, np.arange(len(store)), steps)
     if not enough(images):
         return None
@@ -342,9 +347,8 @@ def _images(
 ) -> Images:  # fmt: skip
     def pixels(wanted: np.ndarray) -> np.ndarray:
         cache = session.project.cache / "decoded"
-        encoder = (
-            session.encoders[0] if session.encoders else shared_image_encoder(session.params.encoders.image)
-        )
+        known = known_image_encoder(session.project, session.params.encoders.image)
+        encoder = session.encoders[0] if session.encoders else known
         if isinstance(encoder, VolumeEncoder):
             voxels = decoded_volumes(volume_sources(manifest), encoder.steps, cache).voxels
             return np.stack([frontal(voxels[row], steps.side) for row in wanted])

@@ -80,7 +80,7 @@ def with_settings(now: Session, default: Study) -> Study:
     ranked, lacking = [*default.ranked], {}
     for name in params.robustness.settings:
         own = params_of(params, f"{BEFORE}{name}")
-        there = replace(now, params=own, evaluated={}, _inputs={}, _evaluated={})
+        there = replace(now, params=own, evaluated={}, _training=None, _inputs={}, _evaluated={})
         result = _ranked(there, name, [ablation_cell(own, cell) for cell in own.cells], sets)
         if isinstance(result, str):
             lacking[name] = result

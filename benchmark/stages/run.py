@@ -17,13 +17,15 @@ from benchmark.core.tables import Manifest
 from benchmark.grid.layout import Project
 from benchmark.grid.params import Cell, Params
 from benchmark.stages.evaluation_sets import evaluation_data
+from benchmark.stages.features import image_store
 from benchmark.stages.prepare import prepare_dataset, source_of
 from benchmark.stages.run_record import RunRecord
 from benchmark.stages.texts import align_texts, read_named, texts_folder, unanswered
-from benchmark.stages.train import Trainer, train_cell, training_inputs
+from benchmark.stages.train import Trainer, TrainingSource, train_cell, training_inputs, training_source
 
 if TYPE_CHECKING:
     from benchmark.encoders.base import ImageEncoder, TextEncoder
+    from benchmark.encoders.store import FeatureStore
     from benchmark.evaluation.evaluation_data import EvaluationData
     from benchmark.training.data import TrainingData
     from benchmark.training.distributed import Group
@@ -50,6 +52,7 @@ class Session:
     call or found as it would be evaluated now."""
     _manifests: dict[str, Manifest] = field(default_factory=dict)
     _aligned: set[str] = field(default_factory=set)
+    _training: tuple[TrainingSource, FeatureStore] | None = None
     _inputs: dict[str, TrainingData] = field(default_factory=dict)
     _evaluated: dict[tuple[str, str | None], EvaluationData] = field(default_factory=dict)
 
@@ -99,6 +102,13 @@ class Session:
         with self.writing(f"{manifest.dataset} texts", folder):
             self.say(align_texts(self.project, self.params, manifest, rule))
 
+    def training_images(self) -> tuple[TrainingSource, FeatureStore]:
+        """The images that are trained on, and their features in this order; looked for once."""
+        if self._training is None:
+            source = training_source(self.params, self.manifest(self.params.data.train))
+            self._training = source, image_store(self.project, self.params, source.manifest)
+        return self._training
+
     def inputs(self, cell: Cell) -> TrainingData:
         key = hash_value([cell.texts.model_dump(), cell.labels])
         if key not in self._inputs:
@@ -107,7 +117,7 @@ class Session:
             if lacking := unanswered(self.project, cell.texts, manifest):
                 self.say(lacking)
             self._inputs[key] = self.processes.first_then_all(
-                lambda: training_inputs(self.project, self.params, cell, manifest)
+                lambda: training_inputs(self.project, self.params, cell, *self.training_images())
             )
         return self._inputs[key]
 

@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchmark.core import numerics
 from benchmark.core.errors import BenchError, DataError
-from benchmark.core.hashing import derive_seed
+from benchmark.core.files import atomic_path
+from benchmark.core.hashing import derive_seed, hash_strings
+from benchmark.core.kept_value import kept_value
 from benchmark.core.locks import only_writer
 from benchmark.core.progress import progress
+from benchmark.core.reuse import Key, key_of, reuse, source
+from benchmark.core.states import installed, machine
 from benchmark.core.tables import Manifest
 from benchmark.grid.layout import Project
 from benchmark.grid.params import Cell, Params
-from benchmark.stages.features import image_store, text_store
+from benchmark.stages.features import text_store
 from benchmark.stages.run_record import RunRecord, run_record
 from benchmark.stages.texts import text_provenance, texts_of
 from benchmark.stages.tracking import Tracker
+from methods.base import METHODS
 
 if TYPE_CHECKING:
+    from benchmark.encoders.store import FeatureStore
+    from benchmark.prompts.training_texts import TrainingFindings
     from benchmark.training.data import TrainingData
     from benchmark.training.distributed import Group
     from benchmark.training.finished import TrainingResult
@@ -76,28 +85,30 @@ def training_source(params: Params, manifest: Manifest) -> TrainingSource:
     return TrainingSource(chosen_manifest, None, f"{share:.0%} of the patients, by a hash of their id")
 
 
-def training_inputs(project: Project, params: Params, cell: Cell, manifest: Manifest) -> TrainingData:
-    """Features, texts and what the texts say, joined; the same for every method with the same texts."""
-    from benchmark.prompts.training_texts import training_findings
+def training_inputs(
+    project: Project, params: Params, cell: Cell, source: TrainingSource, images: FeatureStore
+) -> TrainingData:
+    """Features, texts and what the texts say, joined; the same for every method with the same texts.
+
+    images: features of the images of `source`, in their order.
+    """
     from benchmark.training.data import training_data
 
-    source = training_source(params, manifest)
     texts, used = texts_of(project, params, cell.texts, source.manifest)
     if not any(texts):
         raise DataError(
-            f"{manifest.dataset}: no training image has a text ({used.name}). "
+            f"{source.manifest.dataset}: no training image has a text ({used.name}). "
             "Check the report folder and texts.rule."
         )
     if cell.texts.pairs == "shuffled":
         texts = shuffled(texts)
-    images = image_store(project, params, source.manifest)
     store = text_store(project, params, [text for own in texts for text in own])
     if cell.labels == "chexpert14":
         from benchmark.prompts.chexpert14 import chexpert14_findings
 
         findings = chexpert14_findings(texts)
     else:
-        findings = training_findings(texts, at_least=max(2, min(20, len(texts) // 20)))
+        findings = _findings(project, texts)
     said = np.zeros((len(store), len(findings.concepts)), np.int8)
     said[store.rows(findings.sentences)] = findings.text
     return training_data(
@@ -111,6 +122,34 @@ def training_inputs(project: Project, params: Params, cell: Cell, manifest: Mani
         text_findings=said,
         concepts=findings.concepts,
     )
+
+
+def _findings(project: Project, texts: Sequence[Sequence[str]]) -> TrainingFindings:
+    """What the texts say, from the cache or read by rule."""
+    from benchmark.prompts.lexicon import load_lexicon
+    from benchmark.prompts.training_texts import TrainingFindings, training_findings
+
+    at_least = max(2, min(20, len(texts) // 20))
+    key = key_of(
+        texts=hash_strings(part for own in texts for part in (str(len(own)), *own)),
+        at_least=at_least,
+        lexicon=load_lexicon().hash,
+        source=source("benchmark.prompts.training_texts"),
+    )
+    folder = project.cache / "findings" / key.digest[:32]
+    path = folder / "findings.npz"
+
+    def make() -> None:
+        found = training_findings(texts, at_least=at_least)
+        with atomic_path(path) as target:
+            np.savez(target, concepts=np.array(found.concepts), text=found.text, images=found.images)
+
+    with only_writer(project.cache / "locks" / f"findings.{folder.name}"):
+        reuse(folder / "made.json", key, [path], make)
+        with np.load(path) as kept:
+            concepts = tuple(kept["concepts"].tolist())
+            sentences = tuple(dict.fromkeys(text for own in texts for text in own))
+            return TrainingFindings(concepts, sentences, kept["text"], kept["images"])
 
 
 def shuffled(texts: Sequence[Sequence[str]]) -> list[list[str]]:
@@ -131,15 +170,46 @@ def untrained(cell: Cell, seed: int, data: TrainingData) -> Method:
     return seeded_method(cell.method, options, data.images.width, data.text.width, seed)
 
 
+def run_key(project: Project, cell: Cell, seed: int, data: TrainingData) -> Key:
+    """Key of the run that training this cell now would give (`training.loop.training_key`).
+
+    It holds the hash of the initial weights, for which the method would be built; what they are a function of
+    is the rest of the key, the code, the packages and the machine, under which it is kept.
+    """
+
+    def inputs() -> Key | None:
+        now, packages, module = time.time_ns(), installed(), METHODS.module_of(cell.method)
+        if module is None or not packages.settled(now):
+            return None
+        return key_of(
+            source=source("benchmark.training.loop", module),
+            method=cell.method,
+            options=cell.options.model_dump(mode="json"),
+            training=cell.training.identity(),
+            numerics=[numerics.state(), *((n, os.environ.get(n)) for n in sorted(numerics.ENVIRONMENT))],
+            seed=seed,
+            data=data.key,
+            widths=[data.images.width, data.text.width],
+            packages=packages.digest,
+            machine=machine(),
+        )
+
+    def find() -> Mapping[str, str]:
+        from benchmark.training.loop import training_key
+
+        return training_key(untrained(cell, seed, data), data, cell.training, seed).parts
+
+    place = project.cache / project.run(cell.name, seed).relative_to(project.root) / "key.json"
+    return Key(dict(kept_value(place, inputs, find)))
+
+
 def find_run(project: Project, cell: Cell, seed: int, data: TrainingData) -> RunRecord | None:
     """The record of the finished run that training this cell now would give; None where there is none, or its
     files are not as it left them."""
     from benchmark.training.finished import RUN, finished_run
-    from benchmark.training.loop import training_key
 
-    key = training_key(untrained(cell, seed, data), data, cell.training, seed)
     folder = project.run(cell.name, seed)
-    found = finished_run(folder, key)
+    found = finished_run(folder, run_key(project, cell, seed, data))
     return None if found is None else run_record(found, folder / RUN)
 
 
@@ -163,6 +233,11 @@ def train_cell(
     of `loop.train`, for encoders that are trained too. Raises ParamsError for options the method lacks.
     """
     from benchmark.training.finished import HISTORY, MODEL, RUN
+
+    if trainer is None and (group is None or group.size == 1):
+        known = find_run(project, cell, seed, data)
+        if known is not None:
+            return TrainedCell(known, True, ())
     from benchmark.training.loop import train
 
     follower = _Follower(project, cell, seed, manifest)

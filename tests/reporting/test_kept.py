@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 
 from benchmark.cli import main
+from benchmark.core import states
 from benchmark.core.errors import BenchError
 from benchmark.core.files import write_text
+from benchmark.core.states import state_of
 from benchmark.grid.encoder_params import EncoderParams
 from benchmark.grid.layout import Project
 from benchmark.grid.request import Request, plan
@@ -27,7 +29,7 @@ ASKED = {"command": "verify", "claims": []}
 
 def settle() -> None:
     """Wait until what was just written counts as settled."""
-    time.sleep(kept.SETTLED_NS / 1e9 + 0.02)
+    time.sleep(states.SETTLED_NS / 1e9 + 0.02)
 
 
 @pytest.fixture
@@ -142,7 +144,7 @@ def test_what_changes_meanwhile_or_a_moment_ago_is_not_kept(place, monkeypatch):
 
     path.write_text("a")
     with monkeypatch.context() as patch:
-        patch.setattr(kept, "SETTLED_NS", 3_600_000_000_000)
+        patch.setattr(states, "SETTLED_NS", 3_600_000_000_000)
         for _ in range(2):
             assert counted(place, rests), "it may change again within one tick"
     settle()
@@ -179,12 +181,12 @@ def test_whatever_a_finished_run_rests_on_is_seen(place, root):
         "runs/clip-shuffled/seed-0/run.json", "results/clip-shuffled/seed-0/padchest/metrics.parquet",
         ".cache/references/0/padchest.parquet",
     ):  # fmt: skip
-        before = kept.state_of(found.files).digest
+        before = state_of(found.files).digest
         write_text(place.root / name, name)
-        assert kept.state_of(found.files).digest != before, name
-    before = kept.state_of(found.files).digest
+        assert state_of(found.files).digest != before, name
+    before = state_of(found.files).digest
     write_text(place.root / "results/radzero-main/seed-0/padchest/metrics.parquet", "another cell")
-    assert kept.state_of(found.files).digest == before
+    assert state_of(found.files).digest == before
     other = on_run(place, plan(place, Request("carzero", "padchest", seeds=(0,))), None)
     assert other is not None
     assert other.values != found.values
@@ -197,11 +199,11 @@ def test_linked_folders_are_looked_into_once(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "file").write_text("1")
     (tmp_path / "a" / "again").symlink_to(tmp_path / "a")
-    before = kept.state_of([tmp_path / "a"]).digest
+    before = state_of([tmp_path / "a"]).digest
     (tmp_path / "a" / ".hidden").write_text("1")
-    assert kept.state_of([tmp_path / "a"]).digest == before
+    assert state_of([tmp_path / "a"]).digest == before
     (tmp_path / "a" / "file").write_text("12")
-    assert kept.state_of([tmp_path / "a"]).digest != before
+    assert state_of([tmp_path / "a"]).digest != before
 
 
 def test_weights_that_a_card_names_count(tmp_path, monkeypatch, root):
@@ -212,6 +214,11 @@ def test_weights_that_a_card_names_count(tmp_path, monkeypatch, root):
     (tmp_path / "own.yaml").write_text("\n".join([*lines, "name: own", "weights: path:own.safetensors"]))
     monkeypatch.setenv("CXR_ALIGNBENCH_ENCODERS", str(tmp_path))
     assert rests_on._weights("own") == [tmp_path / "own.safetensors"]
+    (tmp_path / "own.safetensors").write_text("a")
+    (tmp_path / "tokenizer.json").write_text("a")
+    found = rests_on._weights("own")
+    assert found is not None
+    assert tmp_path / "tokenizer.json" in found, "the vocabulary lies beside a file of weights"
 
 
 def test_verify_sees_a_changed_result_and_a_changed_claim(inside, capsys):

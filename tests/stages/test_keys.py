@@ -11,9 +11,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
+import benchmark.stages.train as train_stage
+from benchmark.core import states
 from benchmark.core.errors import ParamsError
 from benchmark.core.settings import FINE_TUNING, TIME_AND_MEMORY, MethodConfig
 from benchmark.core.tables import read_table, write_table
@@ -23,6 +26,7 @@ from benchmark.grid.modality import for_datasets
 from benchmark.grid.params import cell_named, main_cell
 from benchmark.grid.params_file import load_params
 from benchmark.grid.robust_cells import BEFORE, params_of
+from benchmark.prompts.training_texts import training_findings
 from benchmark.stages.evaluate import evaluation
 from benchmark.stages.features import image_store
 from benchmark.stages.own_encoders import Sessions
@@ -31,7 +35,7 @@ from benchmark.stages.prepare import manifest_key, source_of, twin_key
 from benchmark.stages.run import Session
 from benchmark.stages.run_record import WeightsRecord
 from benchmark.stages.texts import texts_key
-from benchmark.stages.train import untrained
+from benchmark.stages.train import run_key, untrained
 from benchmark.stages.trained_encoders import encoders_key
 from benchmark.training.augment import OFFICIAL, Augmentation
 from benchmark.training.loop import training_key
@@ -124,6 +128,7 @@ def keys_of(project: Project):
             method = untrained(cell, 0, data)
             trains = session.params.encoders.train.trains
             key = encoders_key(session, cell, 0) if trains else training_key(method, data, cell.training, 0)
+            assert trains or run_key(project, cell, 0, data) == key
             made[name] = key.digest
             options = method.config.model_dump(mode="json")
             run = WeightsRecord(model_sha256=made[name], options=options, device="cpu", commit=None)
@@ -247,7 +252,9 @@ def test_every_option_of_every_method_changes_its_training(project: Project, nam
 
     def key(options: MethodConfig) -> str:
         own = cell.model_copy(update={"options": options})
-        return training_key(untrained(own, 0, data), data, own.training, 0).digest
+        found = training_key(untrained(own, 0, data), data, own.training, 0)
+        assert [run_key(project, own, 0, data) for _ in range(2)] == [found] * 2, "made, then kept"
+        return found.digest
 
     seen = {key(cell.options)}
     fields = type(cell.options).model_fields
@@ -257,3 +264,58 @@ def test_every_option_of_every_method_changes_its_training(project: Project, nam
         other = 2 * (now[field] or 1) if double else another(about.annotation, now[field])
         seen.add(key(configure(name, {**now, field: other})))
     assert len(seen) == len(fields) + 1
+
+
+def test_the_key_of_a_training_is_kept_while_what_it_rests_on_is_the_same(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    params = load_params(project.params)
+    data = Session(project, params, _silent).inputs(main_cell(params, "clip"))
+    cell, drawn = main_cell(params, "clip"), []
+    plain = train_stage.untrained
+    monkeypatch.setattr(train_stage, "untrained", lambda *given: drawn.append(given) or plain(*given))
+
+    def drawn_for(seed: int) -> int:
+        before = len(drawn)
+        assert run_key(project, cell, seed, data) == training_key(
+            plain(cell, seed, data), data, cell.training, seed
+        )
+        return len(drawn) - before
+
+    assert [drawn_for(7), drawn_for(7), drawn_for(8)] == [1, 0, 1]
+    monkeypatch.setattr(train_stage, "source", lambda *_: "other code")
+    assert [drawn_for(7), drawn_for(7)] == [1, 0]
+    monkeypatch.setattr(train_stage, "machine", lambda: ["another"])
+    assert [drawn_for(7), drawn_for(7)] == [1, 0]
+    monkeypatch.setattr(train_stage, "installed", lambda: states.State("other packages", 0))
+    assert [drawn_for(7), drawn_for(7)] == [1, 0]
+    monkeypatch.setattr(type(data), "key", property(lambda _: "other data"))
+    assert [drawn_for(7), drawn_for(7)] == [1, 0]
+
+
+def test_what_training_texts_say_is_that_of_the_texts(project: Project) -> None:
+    texts = [["There is pleural effusion", "There is no nodule"], [], ["There is pleural effusion"]]
+    for own in (texts, [*texts, ["There is pneumothorax"], ["There is pneumothorax"]]):
+        made = training_findings(own, at_least=2)
+        for _ in range(2):
+            found = train_stage._findings(project, own)
+            assert (found.concepts, found.sentences) == (made.concepts, made.sentences)
+            np.testing.assert_array_equal(found.text, made.text)
+            np.testing.assert_array_equal(found.images, made.images)
+            assert (found.text.dtype, found.images.dtype) == (made.text.dtype, made.images.dtype)
+
+
+def test_what_lies_in_a_folder_is_looked_at_again_where_a_file_changed(project: Project) -> None:
+    at = source_of(project, load_params(project.params), EVALUATE)
+    before = manifest_key(project, at)
+    assert manifest_key(project, at) == before
+    added = at.root / "added.csv"
+    try:
+        added.write_text("a")
+        first = manifest_key(project, at)
+        added.write_text("b, longer")
+        second = manifest_key(project, at)
+    finally:
+        added.unlink()
+    assert len({before.digest, first.digest, second.digest}) == 3
+    assert manifest_key(project, at) == before

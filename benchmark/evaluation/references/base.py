@@ -1,4 +1,7 @@
-"""What a reference is, and how one is fitted without a patient on both sides."""
+"""What a reference is, and how one is fitted without a patient on both sides.
+
+scikit-learn is imported where something is fitted: a finished run only looks for scores.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,6 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import GroupKFold, GroupShuffleSplit
 
 from benchmark.core.registry import Registry
 
@@ -102,6 +103,8 @@ def crossed(reference: Reference, images: Images, labels: Labels, seed: int) -> 
 
     labels: (N, C) of these images, which are `enough`.
     """
+    from sklearn.model_selection import GroupKFold
+
     groups = np.unique(images.patients.astype(str), return_inverse=True)[1]
     scores = np.zeros(labels.shape)
     for rest, held in GroupKFold(FOLDS, shuffle=True, random_state=seed).split(scores, groups=groups):
@@ -111,6 +114,8 @@ def crossed(reference: Reference, images: Images, labels: Labels, seed: int) -> 
 
 def held_out(images: Images, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """(fit, check) rows of the fitted images, by patient, for what a reference must choose."""
+    from sklearn.model_selection import GroupShuffleSplit
+
     groups = np.unique(images.patients.astype(str), return_inverse=True)[1]
     splitter = GroupShuffleSplit(1, test_size=HELD_OUT, random_state=seed)
     fit, check = next(splitter.split(groups, groups=groups))
@@ -119,6 +124,8 @@ def held_out(images: Images, seed: int) -> tuple[NDArray[np.int64], NDArray[np.i
 
 def mean_auroc(labels: Labels, scores: Floats) -> float:
     """Mean over the classes with both kinds of known labels; NaN without any."""
+    from sklearn.metrics import roc_auc_score
+
     found = []
     for truth, own in zip(labels.T, scores.T, strict=True):
         known = truth >= 0

@@ -6,8 +6,6 @@ from abc import abstractmethod
 from collections.abc import Callable
 
 import numpy as np
-from sklearn.linear_model import Ridge
-from sklearn.preprocessing import StandardScaler
 
 from benchmark.evaluation.references.base import Floats, Images, Labels, Reference, held_out, mean_auroc
 
@@ -39,6 +37,9 @@ class LinearReference(Reference):
 def fitted(x: Floats, labels: Labels, penalty: float) -> Callable[[Floats], Floats]:
     """(N, F) → (N, C). Classes whose labels are known of the same images are fitted at once; one of which no
     two labels are known scores 0."""
+    from sklearn.linear_model import Ridge
+    from sklearn.preprocessing import StandardScaler
+
     weights = np.zeros((x.shape[1], labels.shape[1]))
     offsets = np.zeros(labels.shape[1])
     patterns, of_class = np.unique(labels >= 0, axis=1, return_inverse=True)
