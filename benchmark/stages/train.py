@@ -20,13 +20,13 @@ from benchmark.core.progress import progress
 from benchmark.core.reuse import Key, key_of, reuse, source
 from benchmark.core.states import installed, machine
 from benchmark.core.tables import Manifest
+from benchmark.grid.asked import known_methods
 from benchmark.grid.layout import Project
 from benchmark.grid.params import Cell, Params
 from benchmark.stages.features import text_store
 from benchmark.stages.run_record import RunRecord, run_record
 from benchmark.stages.texts import text_provenance, texts_of
 from benchmark.stages.tracking import Tracker
-from methods.base import METHODS
 
 if TYPE_CHECKING:
     from benchmark.encoders.store import FeatureStore
@@ -178,7 +178,7 @@ def run_key(project: Project, cell: Cell, seed: int, data: TrainingData) -> Key:
     """
 
     def inputs() -> Key | None:
-        now, packages, module = time.time_ns(), installed(), METHODS.module_of(cell.method)
+        now, packages, module = time.time_ns(), installed(), known_methods().module_of(cell.method)
         if module is None or not packages.settled(now):
             return None
         return key_of(
