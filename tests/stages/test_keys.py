@@ -306,7 +306,9 @@ def test_what_training_texts_say_is_that_of_the_texts(project: Project) -> None:
 
 
 def test_what_lies_in_a_folder_is_looked_at_again_where_a_file_changed(project: Project) -> None:
-    at = source_of(project, load_params(project.params), EVALUATE)
+    params = load_params(project.params)
+    Session(project, params, _silent).manifest(EVALUATE)
+    at = source_of(project, params, EVALUATE)
     before = manifest_key(project, at)
     assert manifest_key(project, at) == before
     added = at.root / "added.csv"
