@@ -6,7 +6,7 @@ global one, B = N / T batches, F = the images that inputs are standardised by. W
 
     seconds     1, S         what is done once a run: keys, the optimiser, files
                 B, B·D²      a step: Python's part, and every weight is updated
-                N            an image or a tile of them: Python's part
+                N, N·D       an image or a tile of them: Python's part; norms and sums of its global vector
                 N·P·D, N·M·D features are read, widened to single precision and standardised
                 F·P·D        the statistics of that (with M it is N·M·D: there F is N)
                 N·D²         projection of global vectors;  N·M·D²: of tokens, with RadZero's align layers
@@ -45,14 +45,14 @@ from benchmark.training.loop import STATISTICS_IMAGES
 
 TOLERANCE = 0.15
 LETTERS = "NTPD"
-WIDTHS, FEW, TOKENS = (128, 192, 256, 384), (2, 4, 6, 10), (32, 64, 96, 160)
+WIDTHS, FEW, TOKENS = (64, 192, 320, 384), (2, 4, 8, 10), (32, 64, 128, 160)
 SIZES = {
-    ("scoring", "clip"): {"N": (16384, 32768, 49152, 81920), "T": (128, 256, 384, 640), "P": FEW},
-    ("scoring", "radzero"): {"N": (128, 256, 384, 640), "T": (256, 512, 768, 1280), "P": TOKENS},
-    ("scoring", "carzero"): {"N": (128, 256, 384, 640), "T": (64, 128, 192, 320), "P": TOKENS},
-    ("training", "clip"): {"N": (3072, 6144, 9216, 15360), "T": (64, 128, 192, 384), "P": (8, 16, 24, 40)},
-    ("training", "radzero"): {"N": (48, 96, 144, 288), "T": (12, 24, 48, 96), "P": TOKENS},
-    ("training", "carzero"): {"N": (48, 96, 144, 288), "T": (12, 24, 48, 96), "P": TOKENS},
+    ("scoring", "clip"): {"N": (16384, 32768, 65536, 81920), "T": (128, 256, 512, 640), "P": FEW},
+    ("scoring", "radzero"): {"N": (128, 256, 512, 640), "T": (256, 512, 1024, 1280), "P": TOKENS},
+    ("scoring", "carzero"): {"N": (128, 256, 512, 640), "T": (64, 128, 256, 320), "P": TOKENS},
+    ("training", "clip"): {"N": (3072, 6144, 12288, 15360), "T": (32, 96, 256, 384), "P": (8, 16, 32, 40)},
+    ("training", "radzero"): {"N": (48, 96, 192, 288), "T": (12, 24, 48, 96), "P": TOKENS},
+    ("training", "carzero"): {"N": (48, 96, 192, 288), "T": (12, 24, 48, 96), "P": TOKENS},
 }
 """Three sizes that a law is fitted at, and a larger one that it is checked at. Every image of a training has
 one text, and N is a multiple of T, so that all batches are full."""
@@ -76,7 +76,7 @@ TERMS: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {
     },
     ("training", "clip"): {
         "seconds": (
-            "S", "S·B", "S·B·D²", "S·N", "S·N·P·D", "S·F·P·D", "S·N·D²", "S·N·T", "S·N·T·D",
+            "S", "S·B", "S·B·D²", "S·N·D", "S·N·P·D", "S·F·P·D", "S·N·D²", "S·N·T", "S·N·T·D",
         ),
         "standardising": ("1", "F·P·D", "D"),
         "steps": ("1", "N·P·D", "D²", "T·P·D", "T²", "T²·D"),

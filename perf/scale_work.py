@@ -35,7 +35,7 @@ Found = dict[str, float]
 WORDS, BLOCK = 12, 512
 HELD_OUT, SENTENCES = 4, 2
 """One held-out image for so many training images, and how many sentences the held-out ones share."""
-ROUNDS, LEAST = 5, 0.3
+ROUNDS, LEAST = 7, 0.3
 """Turns that are timed, and the seconds that each lasts, by repetition."""
 STATUS, CLEAR, ANEW = Path("/proc/self/status"), Path("/proc/self/clear_refs"), "5"
 SMALLEST: Size = {"N": 8, "T": 2, "P": 1, "D": 64, "S": 1}
