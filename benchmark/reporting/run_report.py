@@ -34,6 +34,7 @@ from benchmark.reporting.task_results import TaskResults, value_text
 from benchmark.stages.evaluate import evaluate_task
 from benchmark.stages.features import known_image_encoder, known_text_encoder
 from benchmark.stages.own_encoders import Sessions, as_evaluated, check_encoders, told, trained
+from benchmark.stages.prepare import source_of
 from benchmark.stages.references import floor_on_disk, probes, referred
 from benchmark.stages.released import PairedSession
 from benchmark.stages.run import Say, Session
@@ -79,7 +80,9 @@ def carry_out(
     """
     todo = todo or plan(project, request)
     session = Session(project, todo.params, say, protocol=request.protocol, group=group)
-    known_image_encoder(project, todo.params.encoders.image)  # refused, if at all, before data is prepared
+    for dataset in (todo.params.data.train, *todo.datasets):
+        source_of(project, todo.params, dataset)  # refused, if at all, before anything is written
+    known_image_encoder(project, todo.params.encoders.image)  # likewise before data is prepared
     known_text_encoder(project, todo.params.encoders.text)
     check_encoders(todo.params, todo.cells)
     for line in filter(None, (told(todo.params, cell) for cell in todo.cells)):

@@ -98,6 +98,7 @@ NOT_RUN = {
     "python perf/gradients.py": "a measurement of minutes",
     "python perf/ratios.py --record": "a measurement of minutes",
     "python perf/scale.py": "a measurement of minutes",
+    "python perf/step.py": "a measurement of a minute",
     "python perf/spread.py": "needs every main cell under two budgets",
     "python perf/scale.py --million": "a measurement of minutes",
     "python perf/answers.py --run": "a measurement of minutes",
