@@ -64,7 +64,7 @@ def command(
         list[str] | None,
         typer.Option(
             "--official",
-            help="Setting of --checkpoint: size=224 (radzero), pooling=all_positions (medclip), head=linear "
+            help="Setting of --checkpoint: size=224 (radzero), pooling=all_positions (medclip), head=linear, "
             "features=local or text_columns=40 (carzero), member=FILE (CheXzero's ensemble). Repeatable.",
         ),
     ] = None,

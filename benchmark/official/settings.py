@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -52,7 +52,7 @@ class Checkpoint:
     file: str
     tokenizer: str | None = None
     layout: str | None = None
-    settings: CheckpointSettings = field(default_factory=CheckpointSettings)
+    settings: CheckpointSettings = USUAL
 
 
 @dataclass(frozen=True)

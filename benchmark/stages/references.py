@@ -347,8 +347,11 @@ def _images(
 ) -> Images:  # fmt: skip
     def pixels(wanted: np.ndarray) -> np.ndarray:
         cache = session.project.cache / "decoded"
-        known = known_image_encoder(session.project, session.params.encoders.image)
-        encoder = session.encoders[0] if session.encoders else known
+        encoder = (
+            session.encoders[0]
+            if session.encoders
+            else known_image_encoder(session.project, session.params.encoders.image)
+        )
         if isinstance(encoder, VolumeEncoder):
             voxels = decoded_volumes(volume_sources(manifest), encoder.steps, cache).voxels
             return np.stack([frontal(voxels[row], steps.side) for row in wanted])
