@@ -19,7 +19,7 @@ from benchmark.stages.features import image_store, text_store
 from benchmark.stages.own_encoders import Sessions, as_evaluated, check_encoders, found
 from benchmark.stages.prepare import note_official, source_of
 from benchmark.stages.run import Session
-from benchmark.stages.summarise import FILES, Summary, contents, summarise, summary_key
+from benchmark.stages.summarise import FILES, Summary, contents, means_of, summarise, summary_key
 from benchmark.stages.texts import texts_folder, texts_of
 from benchmark.stages.tracked_summary import record_summary
 from benchmark.stages.train import training_source
@@ -173,7 +173,7 @@ def summarise_stage(part: str) -> str:
         summary.save(folder)
         write_json(project.sources(part), files)
         for path in means:
-            write_json(path, _means(summary))
+            write_json(path, means_of(summary.metrics, cells))
 
     key = summary_key(params, cells, files, sets, beside)
     done = reuse(project.mark("summary", part), key, [*tables, project.sources(part), *means], make)
@@ -195,12 +195,3 @@ def cells_of(params: Params, part: str) -> list[Cell]:
     own = [tuple(dataset for dataset in cell.evaluate if dataset in sets) for cell in beside]
     shared = (c.model_copy(update={"evaluate": e, "tasks": ()}) for c, e in zip(beside, own, strict=True))
     return [*shared, *cells]
-
-
-def _means(summary: Summary) -> dict[str, dict[str, float]]:
-    metrics = summary.metrics
-    own = metrics[(metrics["class"] == "macro") & (metrics["stratum"] == "all") & metrics["value"].notna()]
-    found: dict[str, dict[str, float]] = {}
-    for cell, dataset, metric, value in own[["run_id", "dataset", "metric", "value"]].itertuples(index=False):
-        found.setdefault(cell, {}).setdefault(f"{dataset}_{metric}", round(float(value), 6))
-    return found

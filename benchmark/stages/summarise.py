@@ -124,6 +124,22 @@ def summary_key(
     )
 
 
+def means_of(metrics: pd.DataFrame, cells: Sequence[Cell]) -> dict[str, dict[str, float]]:
+    """Cell → set and metric → macro value under its own prompts, as `dvc metrics show` prints them. Rows
+    of the other prompts that a main cell was asked with are of the same cell, and left out."""
+    asked = metrics["run_id"].map({cell.name: cell.prompts.style for cell in cells})
+    own = metrics[
+        (metrics["prompts"] == asked)
+        & (metrics["class"] == "macro")
+        & (metrics["stratum"] == "all")
+        & metrics["value"].notna()
+    ]
+    found: dict[str, dict[str, float]] = {}
+    for cell, dataset, metric, value in own[["run_id", "dataset", "metric", "value"]].itertuples(index=False):
+        found.setdefault(cell, {}).setdefault(f"{dataset}_{metric}", round(float(value), 6))
+    return found
+
+
 def contents(project: Project, session: Session) -> dict[str, str]:
     """Path below the project → sha256 of every file of results that counts in this session."""
     found = (path for files in session.evaluated.values() for path in files)

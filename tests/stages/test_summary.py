@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+
+import pandas as pd
 
 from benchmark.grid.params import ablation_cell, main_cell
 from benchmark.grid.params_file import load_params
-from benchmark.stages.summarise import MAINS, Scored, families_of, held_to_floor
+from benchmark.stages.summarise import MAINS, Scored, families_of, held_to_floor, means_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -44,3 +47,23 @@ def test_cells_are_held_to_the_floor_under_their_own_prompts() -> None:
     assert held_to_floor([one, *variants]) == ["clip-main"]
     assert held_to_floor([third, *variants]) == ["clip-dot"]
     assert held_to_floor([one, other, third, *variants]) == ["clip-main", "carzero-main"]
+
+
+def test_the_metrics_of_dvc_are_those_of_the_cells_own_prompts() -> None:
+    """`dvc metrics show` prints what the tables print, whatever else a cell was asked with."""
+    cell = main_cell(load_params(ROOT / "params.yaml"), "clip")
+    rows = [("ensemble", 0.9), (cell.prompts.style, 0.7), ("name", 0.8)]
+    frame = pd.DataFrame(rows, columns=["prompts", "value"]).assign(
+        **{"run_id": cell.name, "dataset": "openi", "class": "macro", "stratum": "all", "metric": "auroc"}
+    )
+    assert means_of(frame, [cell]) == {"clip-main": {"openi_auroc": 0.7}}
+
+
+def test_the_committed_metrics_of_dvc_are_those_of_the_committed_tables() -> None:
+    found = json.loads((ROOT / "reports" / "metrics.json").read_text(encoding="utf-8"))
+    table = pd.read_csv(ROOT / "reports" / "tables" / "zero_shot.csv").query("stratum == 'all'")
+    for cell, metrics in found.items():
+        own = table[table["cell"] == cell].set_index("dataset")["value"]
+        assert len(own)
+        for dataset, value in own.items():
+            assert metrics[f"{dataset}_auroc"] == round(value, 6), (cell, dataset)
