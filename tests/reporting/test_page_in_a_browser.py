@@ -109,6 +109,16 @@ ACTIONS = """
   const left = first.getBoundingClientRect().left; inner.scrollLeft = 200; await wait(50);
   out.frozen = Math.abs(first.getBoundingClientRect().left - left);
   inner.scrollLeft = 0;
+  const split = (cell) => {
+    const text = cell.firstChild, range = document.createRange();
+    if (text?.nodeType !== 3) return false;
+    range.setStart(text, 0); range.setEnd(text, text.data.split(" ")[0].length);
+    return range.getClientRects().length > 1;
+  };
+  out.split = [...document.querySelectorAll(".data td:first-child")].filter((c) => c.offsetParent && split(c)).map((c) => c.textContent);
+  const drawing = document.querySelector("#plot-slopes .main-svg")?.getBoundingClientRect();
+  out.cut = [...document.querySelectorAll("#plot-slopes .annotation-text, #plot-slopes .gtitle")]
+    .filter((e) => e.getBoundingClientRect().right > drawing.right + 1).map((e) => e.textContent);
   out.opened = document.getElementById("cell-clip-main").open;
   document.querySelectorAll("details").forEach((d) => { d.open = true; });
   await wait(100);
@@ -222,6 +232,8 @@ def test_in_a_browser(page, tmp_path, size):
     assert seen["signs"] or size.startswith("1920")
     assert all("wider" in name and "right" in name and shown == "block" for name, shown in seen["signs"])
     assert seen["frozen"] < 1
+    assert seen["split"] == []
+    assert seen["cut"] == []
     assert seen["broken"] == 0
     assert seen["unnamed"] == 0
     assert seen["wider"] <= 0

@@ -243,15 +243,17 @@
     const height = Math.max(320, 90 + 20 * list.length);
     const gap = (Math.max(...every) - Math.min(...every) || 0.1) * 17 / (height - 130);
     const places = apart(ends, gap);
+    const room = Math.floor((document.getElementById("plot-slopes").clientWidth - 70) * 0.63 / 6.2) - 7;  // letters
+    const short = (text) => (text.length > room ? `${text.slice(0, room - 1)}…` : text);
     P.react("plot-slopes", list.map(([name, label, main, changed, delta, low, high, p]) => ({
       type: "scatter", mode: "lines+markers", x: [0, 1], y: [main, changed], marker: { size: 7 },
       line: { color: colour(name), width: 2, dash: low > 0 || high < 0 ? "solid" : "dot" },
       hovertemplate: `${titles[name]}, ${label}: ${signed(delta)} [${signed(low)}, ${signed(high)}], Holm p ${chance(p)}<extra></extra>`,
-    })), look(`${d}, macro AUROC; dotted: may be no change`, {
+    })), look(`${d}, macro AUROC<br>dotted: may be no change`, {
       height, margin: { l: 60, r: 10, t: 56, b: 44 },
       xaxis: { range: [-0.12, 3.1], tickvals: [0, 1], ticktext: ["as configured", "changed"], showgrid: false, zeroline: false, fixedrange: true },
       annotations: list.map(([name, label, , , delta], i) => ({
-        x: 1.06, y: places[i], xanchor: "left", showarrow: false, font: { size: 11 }, text: `${titles[name]}, ${label.length > 42 ? `${label.slice(0, 41)}…` : label} ${signed(delta)}`,
+        x: 1.06, y: places[i], xanchor: "left", showarrow: false, font: { size: 11 }, text: `${short(`${titles[name]}, ${label}`)} ${signed(delta)}`,
       })),
     }), settings);
   };
