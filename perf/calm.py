@@ -31,7 +31,7 @@ from benchmark.grid.params import Cell, cell_named
 from benchmark.stages.run import Session
 from benchmark.stages.run_record import RunRecord
 from perf.divergence import MEANS, MOVED, PLAIN, Means, curve, distance, steepest, trained
-from perf.rounding import one_run, portable_session
+from perf.rounding import marked, one_run, portable_session
 from perf.simulation_report import fill, markdown
 
 CURVES = ("cell", "seed", "run", "moved", "means", "epoch", "step", "measured", "value")
@@ -120,7 +120,7 @@ def curves(base: Session, cells: Sequence[Cell], options: argparse.Namespace) ->
                     data, cell, MEANS[name], options.moved, 1, options.seed, options.epochs, options.work
                 )
                 write_csv(path, pd.DataFrame([{**about, **r} for r in rows])[list(CURVES)], "%.6g")
-            write(options, "calm-curves", pd.read_csv(path), curve_table)
+            write(options, "calm-curves", marked(base, pd.read_csv(path)), curve_table)
             took = f"{time.process_time() - start:.0f} s CPU"
             print(f"{cell.name}, {name}, {options.moved}: {took}", file=sys.stderr, flush=True)
 
@@ -133,7 +133,7 @@ def trainings(base: Session, cells: Sequence[Cell], options: argparse.Namespace)
                 rows = one_training(base, cell, name, run, options)
                 about = {"cell": cell.name, "seed": options.seed, "run": run, "means": name}
                 found = pd.DataFrame([{**about, "measured": k, "value": v} for k, v in rows.items()])
-                write(options, "calm", found[list(TRAININGS)], training_table)
+                write(options, "calm", marked(base, found[list(TRAININGS)]), training_table)
                 took = f"{time.process_time() - start:.0f} s CPU"
                 print(f"{cell.name}, {name}, run {run}: {took}", file=sys.stderr, flush=True)
 

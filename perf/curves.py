@@ -89,12 +89,14 @@ def cells(project: Project, dataset: str, epochs: int) -> tuple[Cell, ...]:
 def write(table: pd.DataFrame, folder: Path, synthetic: bool) -> None:
     """The table, and a panel a method: lines are validation, one a budget; points are test at the end."""
     from benchmark.core.files import atomic_path
+    from benchmark.core.tables import TWIN_NOTICE
     from benchmark.grid.declared import declared
     from benchmark.reporting.figures.style import Drawing, finish, new_figure, save
 
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_path(folder / "convergence.csv") as path:
-        table.to_csv(path, index=False, float_format="%.6g")
+        marked = table.assign(evidence=TWIN_NOTICE if synthetic else "")
+        marked.to_csv(path, index=False, float_format="%.6g")
     methods, budgets = list(dict.fromkeys(table["method"])), sorted(set(table["budget"]))
     down = -(-len(methods) // 3)
     figure, axes = new_figure(10, 2.7 * down + 0.8, 3, down, squeeze=False, sharex=True, sharey=True)

@@ -27,7 +27,7 @@ import pandas as pd
 from benchmark.core import numerics
 from benchmark.core.files import write_csv, write_text
 from benchmark.core.hashing import derive_seed, hash_value
-from benchmark.core.tables import read_table
+from benchmark.core.tables import TWIN_NOTICE, read_table
 from benchmark.grid.layout import Project, source_name
 from benchmark.grid.params import Cell, cell_named
 from benchmark.grid.params_file import load_params
@@ -130,6 +130,12 @@ def changes(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
     return found.assign(change=found["value"] - found["plain"])[list(COLUMNS)].reset_index(drop=True)
 
 
+def marked(base: Session, found: pd.DataFrame) -> pd.DataFrame:
+    """`found` with the column `evidence` of every table in reports/: what says that a twin was trained on."""
+    origin = base.manifest(base.params.data.train).origin
+    return found.assign(evidence=TWIN_NOTICE if origin == "twin" else "")
+
+
 @dataclass(frozen=True)
 class Spread:
     """cell, dataset; standard deviations of macro AUROC over runs and over seeds."""
@@ -227,7 +233,7 @@ def main(argv: list[str] | None = None) -> None:
 def write(base: Session, found: pd.DataFrame, options: argparse.Namespace) -> None:
     """The table after every run, so that what was measured before a stop is there."""
     origins: dict[str, str] = {d: base.manifest(d).origin for d in dict.fromkeys(found["dataset"])}
-    write_csv(options.reports, found, "%.6f")
+    write_csv(options.reports, marked(base, found), "%.6f")
     page = options.docs / "reproducibility.md"
     made = table(spreads(base.project, found, origins))
     write_text(page, fill(page.read_text(encoding="utf-8"), "rounding", made, page))

@@ -14,6 +14,7 @@ import numpy as np
 
 from benchmark.core.errors import BenchError, UnknownName
 from benchmark.core.files import atomic_path
+from benchmark.core.tables import TWIN_NOTICE
 from benchmark.twins.case import Finding, TwinImage, TwinPatient
 from benchmark.twins.catalogue import catalogue
 from benchmark.twins.population import Visit, detail, generator
@@ -21,6 +22,7 @@ from benchmark.twins.render import render
 from benchmark.twins.sites import site
 
 _JPEG = [cv2.IMWRITE_JPEG_QUALITY, 75]
+NOTICE_HEIGHT = 18
 
 
 def pair(
@@ -70,12 +72,15 @@ def contact_sheet(
 
 
 def write_sheet(path: Path | str, sheet: np.ndarray) -> None:
-    """PNG or JPEG, atomically. Raises BenchError for another ending."""
+    """PNG or JPEG, atomically, above a line that says SYNTHETIC TWIN. Raises BenchError for
+    another ending."""
     options = {".png": [], ".jpg": _JPEG, ".jpeg": _JPEG}.get(Path(path).suffix.lower())
     if options is None:
         raise BenchError(f"{path}: a contact sheet is a .png or .jpg file; name one.")
+    line = np.zeros((NOTICE_HEIGHT, sheet.shape[1]), np.uint8)
+    cv2.putText(line, TWIN_NOTICE, (2, 12), cv2.FONT_HERSHEY_SIMPLEX, 0.38, 255, 1, cv2.LINE_AA)
     with atomic_path(path) as temporary:
-        cv2.imwrite(str(temporary), sheet, options)
+        cv2.imwrite(str(temporary), np.vstack([sheet, line]), options)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -49,6 +49,18 @@ def test_tables_without_footnotes_say_it_in_their_rows(root: Path) -> None:
             assert ("few" in row.values()) == ("| few |" in line or FEW in line)
 
 
+def test_every_committed_table_says_that_it_is_of_twins(root: Path) -> None:
+    """Where a row says it in a column; published values are the papers' own."""
+    tables = [p for p in (root / "reports").rglob("*.csv") if p.stem != "published" or p.parent.name != "ct"]
+    assert len(tables) > 40
+    for path in tables:
+        with path.open(encoding="utf-8", newline="") as file:
+            assert all("SYNTHETIC TWIN" in row.values() for row in csv.DictReader(file)), path
+    for path in (root / "reports").rglob("*.md"):
+        if path.parent.name != "ct" or path.stem != "published":
+            assert "SYNTHETIC TWIN" in path.read_text(encoding="utf-8"), path
+
+
 def test_readme_and_page_carry_the_marks_of_padchest20(root: Path) -> None:
     readme = (root / "README.md").read_text(encoding="utf-8")
     head = next(line for line in readme.splitlines() if line.startswith("| Method | padchest |"))

@@ -9,7 +9,7 @@ import pytest
 from benchmark.core.errors import BenchError, UnknownName
 from benchmark.twins.build import TwinSpec, generate
 from benchmark.twins.catalogue import catalogue
-from benchmark.twins.contact_sheet import contact_sheet, main, pair, write_sheet
+from benchmark.twins.contact_sheet import NOTICE_HEIGHT, contact_sheet, main, pair, write_sheet
 from benchmark.twins.findings import shapes  # noqa: F401  fills the table of reshapers
 from benchmark.twins.findings.base import RESHAPERS
 
@@ -91,7 +91,8 @@ def test_contact_sheet_is_written(tmp_path, capsys):
         ]
     )
     sheet = cv2.imread(str(out), cv2.IMREAD_UNCHANGED)
-    assert sheet.shape == (2 * (96 + 16), 4 * 96)
+    assert sheet.shape == (2 * (96 + 16) + NOTICE_HEIGHT, 4 * 96)
+    assert sheet[-NOTICE_HEIGHT:].max() > 100  # SYNTHETIC TWIN, where it is seen without the page around it
     assert "3 concepts" in capsys.readouterr().out
 
 
