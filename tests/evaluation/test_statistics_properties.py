@@ -103,6 +103,19 @@ def test_copies_of_images_within_patients_change_no_interval(seed, copies):
     assert np.square(many.influence[0]).sum(0) == pytest.approx(np.square(once.influence[0]).sum(0))
 
 
+@pytest.mark.parametrize("copies", [2, 20])
+@pytest.mark.parametrize("patients", [1, 5, 25])
+def test_copies_of_positives_alone_change_no_interval(patients, copies):
+    """No patient has two negatives, so nothing tells how alike a patient's images are."""
+    rng = np.random.default_rng(patients)
+    labels = (np.arange(300) < patients)[:, None].astype(np.int8)
+    scores = rng.standard_normal((300, 1)) + 1.2 * labels
+    rows = np.concatenate([np.repeat(np.arange(patients), copies), np.arange(patients, 300)])
+    once = build_panels(scores, labels, np.arange(300), 300, ["x"], {})["auroc"].interval(0, 0.95)
+    more = build_panels(scores[rows], labels[rows], rows, 300, ["x"], {})["auroc"].interval(0, 0.95)
+    assert (more.low, more.high) == pytest.approx((once.low, once.high), abs=0.005)
+
+
 @given(st.integers(0, 1000))
 @settings(max_examples=25, deadline=None)
 def test_as_many_new_patients_halve_the_variance(seed):

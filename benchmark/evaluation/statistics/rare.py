@@ -7,7 +7,7 @@ PRIOR_DF patients:
     σ² = (ν₀ · S(θ)/n₁ᵉ + ν · σ̂₁²) / (ν₀ + ν) + σ̂₀²       ν = positive patients - 1
     S(θ) = Φ₂(h, h; ½) - θ² = θ - 2 T(h, 1/√3) - θ²          h = Φ⁻¹(θ), T: Owen's function
     n₁ᵉ = n₁ / (1 + (m̄ - 1) ρ)      m̄ = Σm²/Σm positives a patient, ρ = within-patient correlation of ranks,
-                                    estimated on the negatives, which are many
+                                    estimated on the negatives, which are many; 1 where no patient has two
 
 and the interval is logit(θ) ± t(ν₀ + ν) · σ / (θ(1-θ)). At θ near 0 or 1, where the logit has no width, the
 model's score interval {θ': |θ - θ'| <= t · √(S(θ')/n₁ᵉ + S(θ')/n₀)} takes its place.
@@ -36,8 +36,10 @@ def binormal_variance(theta: np.ndarray) -> np.ndarray:
 
 
 def effective_positives(table: InfluenceTable) -> np.ndarray:
-    """(C,) number of independent positives that carry the same information."""
-    return np.asarray(table.n_pos / (1 + (table.weight_pos - 1) * table.icc))
+    """(C,) number of independent positives that carry the same information. Without two negatives of any
+    patient nothing tells how alike a patient's images are, so all of them count as one."""
+    icc = np.where(table.n_neg == table.neg_patients, 1.0, table.icc)
+    return np.asarray(table.n_pos / (1 + (table.weight_pos - 1) * icc))
 
 
 def moderated_variance(table: InfluenceTable) -> tuple[np.ndarray, np.ndarray]:
