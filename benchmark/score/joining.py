@@ -175,6 +175,7 @@ def _by_order(truth: Truth, table: ClassTable) -> np.ndarray:
 def _advice(ids: np.ndarray, wanted: np.ndarray) -> str:
     """What to do about ids that do not meet."""
     steps: tuple[tuple[str, Callable[[str], str]], ...] = (
+        ("spaces around them", str.strip),
         ("letter case", str.lower),
         ("folders", lambda text: re.split(r"[/\\]", text)[-1]),
         ("file endings", lambda text: re.sub(r"(\.nii\.gz|\.[A-Za-z]{1,5})$", "", text)),

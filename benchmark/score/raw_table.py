@@ -269,8 +269,8 @@ class _Bounded(io.RawIOBase):
 
 
 def _arrays(path: Path) -> tuple[pa.Table, bool]:
-    """One array (N, C) of numbers, with optional arrays of ids (N,) and class names (C,), without objects;
-    whether it has no class names."""
+    """One array (N, C) of numbers, with optional arrays of ids and patients (N,) and class names (C,) without
+    objects; whether it has no class names."""
     import pyarrow as pa
 
     bounded_size(path, "an array file", MAX_UNPACKED)
@@ -289,20 +289,33 @@ def _arrays(path: Path) -> tuple[pa.Table, bool]:
     values = values.astype(float if values.dtype.kind == "f" else values.dtype.newbyteorder("="), copy=False)
     if values.size > MAX_CELLS:
         raise DataError(f"{path}: an array of {values.size:,} numbers. Is it the right file?")
-    texts = {k: v for k, v in arrays.items() if v.ndim == 1 and v.dtype.kind == "U"}
-    names = next((list(map(str, v)) for k, v in texts.items() if k.lower() in ("classes", "names")), None)
-    if names is not None and len(names) != values.shape[1]:
-        raise DataError(
-            f"{path}: {len(names)} class names for {values.shape[1]} columns; give each its name."
-        )
-    columns: dict[str, Any] = {}
-    for key, value in texts.items():
-        if key.lower() in {*ID_NAMES, *PATIENT_NAMES, "ids"} and len(value) == len(values):
-            columns["image_id" if key.lower() == "ids" else key] = value.tolist()
+    del arrays[next(iter(scores))]
+    names: list[str] | None = None
+    columns: list[tuple[str, Any]] = []
+    for key, array in arrays.items():
+        lower = key.lower()
+        if lower in ("classes", "names"):
+            names = _text_array(path, key, array, values.shape[1], "columns")
+        elif (name := lower.removesuffix("s")) in {*ID_NAMES, *PATIENT_NAMES} and array.ndim < 3:
+            own = "image_id" if lower == "ids" else key if lower == name else name
+            columns.append((own, _text_array(path, key, array, len(values), "rows")))
     titles = names or [f"column {j + 1}" for j in range(values.shape[1])]
-    _no_duplicates(path, [*columns, *titles])
-    columns |= {title: pa.array(values[:, j].copy()) for j, title in enumerate(titles)}
-    return pa.table(columns), names is None
+    columns += [(title, pa.array(values[:, j].copy())) for j, title in enumerate(titles)]
+    _no_duplicates(path, [name for name, _ in columns])
+    return pa.table(dict(columns)), names is None
+
+
+def _text_array(path: Path, key: str, array: np.ndarray, count: int, what: str) -> list[str]:
+    """The names in an array. Raises DataError where they are not one a row or column, or no names: an array
+    that was left out would take the patients from the intervals without a word."""
+    if array.shape != (count,):
+        raise DataError(
+            f"{path}: array '{key}' {list(array.shape)} for {count:,} {what}; give one name for each."
+        )
+    if array.dtype.kind not in "USiu":
+        raise DataError(f"{path}: array '{key}' holds {array.dtype}; give names as text or whole numbers.")
+    with parsing(path, "an array file", "Save its names as UTF-8 text."):
+        return [v.decode() if isinstance(v, bytes) else str(v) for v in array.tolist()]
 
 
 def _no_duplicates(path: Path, names: Sequence[str]) -> None:

@@ -23,6 +23,7 @@ from tests.score.scoring import auroc, refused, run, score, write
     [
         (lambda i: "images/train/" + i + ".png", "but for folders and file endings"),
         (lambda i: i.upper(), "but for letter case"),
+        (lambda i: i + " ", "but for spaces around them"),
         (lambda i: i + ".png", "but for file endings"),
         (lambda i: "q" + i, "with --id"),
     ],

@@ -165,6 +165,41 @@ def test_arrays_with_ids_and_names_join_by_them(pair, capsys) -> None:
     assert auroc(score(capsys, folder / "a.npy", "--labels", folder / "t.csv", *options))["value"] == plain
 
 
+@pytest.mark.parametrize("kind", [str, "S", "i8", ">u4"])
+@pytest.mark.parametrize(
+    "keys", [("ids", "patient_id"), ("image_ids", "patients"), ("Image_ID", "patient_ids")]
+)
+def test_names_of_rows_in_arrays_count_whatever_their_type(pair, capsys, kind, keys) -> None:
+    folder, scores, labels = pair
+    numbers = np.arange(40) + 100
+    frames = [frame.assign(image_id=numbers) for frame in (scores, labels)]
+    plain = auroc(score(capsys, *write(folder, frames[0].assign(patient_id=numbers // 4), frames[1])))
+    rows = {keys[0]: numbers.astype(kind), keys[1]: (numbers // 4).astype(kind)}
+    np.savez(
+        folder / "a.npz", x=scores.iloc[:, 1:].to_numpy(), classes=np.array(scores.columns[1:], "S"), **rows
+    )
+    found = auroc(score(capsys, folder / "a.npz", "--labels", folder / "t.csv"))
+    assert found == plain | {"method": "a"}
+    assert found["n_patients"] == 10
+
+
+@pytest.mark.parametrize("key", ["ids", "patient_id", "classes"])
+@pytest.mark.parametrize("wrong", ["short", "long", "flat", "floats"])
+def test_names_in_arrays_that_do_not_fit_are_never_left_out(pair, capsys, key, wrong) -> None:
+    folder, scores, labels = pair
+    write(folder, scores, labels)
+    names = np.array(["Consolidation", "Effusion"] if key == "classes" else scores.image_id, dtype=str)
+    change = {
+        "short": names[:-1],
+        "long": np.append(names, "more"),
+        "flat": names[:, None],
+        "floats": np.arange(len(names)) / 2,
+    }
+    np.savez(folder / "a.npz", x=scores.iloc[:, 1:].to_numpy(), **{key: change[wrong]})
+    options = ["--rows", "by-order", "--columns", "positional"]
+    assert f"array '{key}'" in refused(capsys, folder / "a.npz", "--labels", folder / "t.csv", *options)
+
+
 @pytest.mark.parametrize("dtype", ["<f2", "<f4", ">f4", ">f8", np.longdouble, ">i4", "<i2", "u1", "?"])
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_arrays_of_every_type_and_byte_order(pair, capsys, dtype, order) -> None:
