@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import special, stats
 
 from benchmark.evaluation.statistics.effects import (
     effect_of,
@@ -12,7 +12,8 @@ from benchmark.evaluation.statistics.effects import (
     mean_over_sets,
     over_seeds_only,
 )
-from benchmark.evaluation.statistics.intervals import satterthwaite
+from benchmark.evaluation.statistics.intervals import linear_interval, logit_interval, satterthwaite
+from benchmark.evaluation.statistics.seeds import seed_parts
 
 
 def on(dataset, value=0.02, variance=1e-4, df=20.0, seeds=()):
@@ -21,7 +22,8 @@ def on(dataset, value=0.02, variance=1e-4, df=20.0, seeds=()):
 
 def test_an_effect_has_the_t_interval_and_p_of_its_variance():
     found = on("x", 0.03, 4e-4, 7)
-    assert found.high - found.value == pytest.approx(stats.t.ppf(0.975, 7) * 0.02)
+    half = stats.t.ppf(0.975, 7) * 0.02
+    assert (found.low, found.high) == pytest.approx((0.03 - half, 0.03 + half))
     assert found.p_against(0.0) == pytest.approx(2 * stats.t.sf(1.5, 7))
     assert found.p_against(found.low) == pytest.approx(0.05)
 
@@ -64,11 +66,24 @@ def test_without_the_seeds_the_mean_is_as_uncertain_as_its_parts():
     assert found.datasets == ("x", "y")
 
 
+def test_a_mean_over_sets_takes_the_patients_of_each_and_the_seeds_once():
+    """Sets whose variance is 1e-4 of the patients, with 20 degrees of freedom, and what the seeds add."""
+    a, b = np.array([0.70, 0.71, 0.72]), np.array([0.75, 0.77, 0.74])
+    seeds = seed_parts([1.0, 1.0], [a.var(ddof=1), b.var(ddof=1)], [3, 3])
+    whole = 1e-4 + sum(v for v, _ in seeds)
+    df = whole**2 / (1e-4**2 / 20 + sum(v**2 / own for v, own in seeds))
+    found = mean_over_sets([on(d, v, whole, df, (a, b)) for d, v in (("x", 0.02), ("y", 0.05))], 0.95)
+    variance, free = satterthwaite([(1e-4 / 4, 20), (1e-4 / 4, 20), *seeds])
+    assert found.value == pytest.approx(0.035)
+    assert (found.se**2, found.df) == pytest.approx((variance, free))
+
+
 def test_paired_trainings_alone_give_the_paired_t_test():
     rng = np.random.default_rng(0)
     a, b = rng.normal(0.7, 0.02, (2, 5))
     found = over_seeds_only(b - a, 0.95, "x")
     assert found.p_against(0.0) == pytest.approx(stats.ttest_rel(b, a).pvalue)
+    assert found.seeds[0].tolist() == (b - a).tolist()
 
 
 @pytest.mark.parametrize("share", [True, False])
@@ -85,6 +100,25 @@ def test_a_mean_over_seeds_holds_patients_and_seeds(share):
         assert found.value - found.low > found.high - found.value
     else:
         assert found.value - found.low == pytest.approx(found.high - found.value)
+
+
+@pytest.mark.parametrize("form", ["logit", "linear", "clipped"])
+def test_the_variance_over_seeds_is_the_patients_mean_and_the_spread_of_seeds(form):
+    values = np.array([0.90, 1.0, 0.98] if form == "clipped" else [0.90, 0.95, 0.98])
+    errors = np.array([0.02, 0.04, 0.03])
+    reach = stats.norm.ppf(0.975) * errors
+    low, high = values - reach, values + reach
+    if form == "logit":
+        reach = reach / (values * (1 - values))
+        low, high = (special.expit(special.logit(values) + sign * reach) for sign in (-1, 1))
+    found = mean_over_seeds(values, low, high, 0.95, share=form != "linear")
+    patients, between = np.square(errors).mean(), values.var(ddof=1) / 3
+    variance, df = satterthwaite([(patients, np.inf), (between, 2.0)])
+    ends = (logit_interval if form == "logit" else linear_interval)(values.mean(), variance, df, 0.95)
+    assert (ends[1] > 1) == (form != "logit")
+    assert (found.low, found.high) == pytest.approx(
+        (ends[0], min(ends[1], 1) if form == "clipped" else ends[1])
+    )
 
 
 def test_an_undefined_seed_leaves_the_mean_undefined():

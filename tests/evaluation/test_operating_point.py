@@ -57,7 +57,8 @@ def test_a_rate_counts_classes_alike_and_its_interval_is_no_tighter_than_of_one_
     counted = np.array([[1, 1], [1, 0], [1, 0], [1, 1]], dtype=bool)
     found, influence = rate(wrong, counted, np.arange(4), 4)
     assert found == pytest.approx((1 / 4 + 1 / 2) / 2)
-    assert influence.sum() == pytest.approx(0)
+    own = [5 / 8 / 8 - 3 / 8 / 4, -3 / 8 / 8, -3 / 8 / 8, 5 / 8 / 4 - 3 / 8 / 8]  # (wrong - 3/8) / decisions
+    assert influence == pytest.approx(np.sqrt(4 / 3) * np.array(own))
     single = np.zeros((40, 1), dtype=bool)
     single[:10] = True
     found, influence = rate(single, np.ones((40, 1), dtype=bool), np.arange(40), 40)
@@ -77,8 +78,14 @@ def test_a_group_that_is_missed_more_often_is_the_worst_of_the_gap():
     counted[4:, 1] = False  # a class with too few decisions in each level
     wrong = np.zeros((n, 2), dtype=bool)
     wrong[: n // 2 : 2, 0] = True  # half of the women are missed
-    panel, groups = error_panel("fnr", wrong, counted, np.arange(n), n, ["a", "b"], groups_of(sex), 5)
+    panel, groups = error_panel("fnr", wrong, counted, np.arange(n), n, ["a", "b"], groups_of(sex), 200)
     assert set(groups) == {"sex", "view"}
+    rows = [(c.name, c.stratum, c.n_pos, c.n_patients) for c in panel.columns[:5]]
+    assert rows[:3] == [("a", "all", 400, 400), ("b", "all", 4, 4), ("macro", "all", 404, 400)]
+    assert rows[3:] == [("macro", "sex=F", 200, 200), ("macro", "sex=M", 200, 200)]
+    assert panel.values[:3] == pytest.approx([1 / 4, 0, 1 / 8])
+    certain = 0.5 / 201 * (1 - 0.5 / 201) / 200
+    assert panel.extra[[0, 2, 3, 4]] == pytest.approx([0, 0, 0, certain]), "only a rate of 0 shows no spread"
     levels = {panel.columns[k].stratum: panel.values[k] for k in groups["sex"]}
     assert levels == pytest.approx({"sex=F": 0.5, "sex=M": 0.0})
     (column, gap), _ = rate_gaps(panel, ["sex", "view"], 0.95)
@@ -111,3 +118,8 @@ def test_a_level_without_an_error_is_not_taken_for_certain():
     only = np.square(panel.influence[:, -1]).sum()
     assert gap.value == 0.5
     assert gap.high - gap.value > 2 * np.sqrt(only)
+    panel, _ = error_panel(
+        "fnr", view[:, None] == "PA", np.ones_like(wrong), np.arange(20), 20, ["any"], {"view": view}, 5
+    )
+    ((_, gap),) = rate_gaps(panel, ["view"], 0.95)
+    assert gap.low < gap.value == gap.high == 1

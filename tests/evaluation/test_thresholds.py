@@ -6,7 +6,8 @@ from sklearn.metrics import f1_score, matthews_corrcoef, top_k_accuracy_score
 
 from benchmark.core.errors import MetricUndefined, UnknownName
 from benchmark.evaluation.evaluate import StatisticsConfig, evaluate
-from benchmark.evaluation.statistics.calibration import expected_calibration_error
+from benchmark.evaluation.statistics.bootstrap import draw_counts
+from benchmark.evaluation.statistics.calibration import calibration_draws, expected_calibration_error
 from benchmark.evaluation.statistics.thresholds import (
     Thresholds,
     cluster_counts,
@@ -127,11 +128,27 @@ def test_top_k_equals_scikit_learn_with_one_label_each():
 
 
 def test_calibration_error_of_known_gaps():
-    scores = np.array([0.1, 0.1, 0.9, 0.9])
-    labels = np.array([0, 1, 1, 1], dtype=np.int8)
-    assert expected_calibration_error(labels, scores, 2) == pytest.approx((0.8 + 0.2) / 4)
-    with pytest.raises(MetricUndefined, match="not probabilities"):
-        expected_calibration_error(labels, scores * 2, 2)
+    """The gaps of the two bins have opposite signs, and the ends of a bin hold one image each."""
+    scores = np.array([0.0, 0.1, 0.5, 0.9, 1.0, 0.7])
+    labels = np.array([0, 1, 1, 1, 0, -1], dtype=np.int8)
+    assert expected_calibration_error(labels, scores, 2) == pytest.approx((0.9 + 0.4) / 5)
+    for wrong in (scores * 2, scores - 0.5):
+        with pytest.raises(MetricUndefined, match="not probabilities"):
+            expected_calibration_error(labels, wrong, 2)
+    with pytest.raises(MetricUndefined, match="no labelled image"):
+        expected_calibration_error(labels[5:], scores[5:], 2)
+
+
+def test_a_draw_of_patients_has_the_calibration_error_of_its_images():
+    scores, labels, codes = sample(7)
+    labels[::10, 0], labels[:, 2] = -1, -1
+    found = calibration_draws(scores, labels, codes, 100, bins=10, draws=130, seed=3)
+    counts = np.concatenate(list(draw_counts(100, 130, 3)), axis=1).astype(int)
+    assert np.isnan(found[:, 2]).all()
+    for b in (0, 64, 129):
+        rows = np.repeat(np.arange(300), counts[codes, b])
+        own = [expected_calibration_error(labels[rows, j], scores[rows, j], 10) for j in range(2)]
+        assert found[b, :2] == pytest.approx(own, abs=1e-6)
 
 
 def test_trend_reproduces_a_line_and_its_band_covers():

@@ -21,7 +21,7 @@ def bin_of(scores: np.ndarray, bins: int) -> np.ndarray:
     return np.asarray(np.minimum((np.asarray(scores, float) * bins).astype(int), bins - 1))
 
 
-def expected_calibration_error(labels: np.ndarray, scores: np.ndarray, bins: int = 15) -> float:
+def expected_calibration_error(labels: np.ndarray, scores: np.ndarray, bins: int) -> float:
     """labels (N,) in {1, 0, -1 ignored}, scores (N,) probabilities.
 
     Raises MetricUndefined where no image is labelled or a score lies outside [0, 1].
