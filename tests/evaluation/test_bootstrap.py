@@ -68,6 +68,16 @@ def test_point_values_of_thresholded_metrics_equal_a_plain_search():
         assert found[:, j] == pytest.approx([f1, mcc, sensitivity])
 
 
+def test_a_specificity_that_is_met_exactly_is_met_and_one_call_for_all_has_no_correlation():
+    """0.55 · 100 is 55.00000000000001 in floating point: 55 negatives below the positive are enough."""
+    labels = np.zeros((102, 1), dtype=np.int8)
+    labels[100:] = 1
+    scores = np.append(np.arange(100.0), [54.5, 200])[:, None]
+    for specificity, sensitivity in ((0.55, 1), (0.56, 0.5)):
+        assert point(scores, labels, (f"sensitivity_at_specificity_{specificity}",)).item() == sensitivity
+    assert np.isnan(point(np.zeros((102, 1)), labels, ("mcc_max_test_set",)).item())
+
+
 def test_draws_without_positives_are_counted_not_filled():
     rng = np.random.default_rng(2)
     labels = np.zeros((60, 2), dtype=np.int8)

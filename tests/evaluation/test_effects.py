@@ -12,7 +12,13 @@ from benchmark.evaluation.statistics.effects import (
     mean_over_sets,
     over_seeds_only,
 )
-from benchmark.evaluation.statistics.intervals import linear_interval, logit_interval, satterthwaite
+from benchmark.evaluation.statistics.intervals import (
+    linear_interval,
+    logit_interval,
+    satterthwaite,
+    spread_df,
+    spread_dfs,
+)
 from benchmark.evaluation.statistics.seeds import seed_parts
 
 
@@ -45,6 +51,15 @@ def test_parts_with_equal_degrees_of_freedom_have_those_of_satterthwaite():
     assert satterthwaite([(1.0, 7.0), (1.0, 7.0)]) == pytest.approx((2.0, 14.0))
     assert satterthwaite([(3.0, 7.0), (0.0, 2.0)]) == pytest.approx((3.0, 7.0))
     assert satterthwaite([(1.0, 200.0), (0.5, 2.0)])[1] < 1.5**2 / (1 / 200 + 0.25 / 2)
+
+
+def test_the_freedom_of_a_spread_is_that_of_the_patients_who_make_it():
+    """2 (Σd²)² / (Σd⁴ - (Σd²)²/P), between 1 and P = 8."""
+    columns = np.zeros((8, 4))
+    columns[:4, 0], columns[0, 1], columns[:, 2] = [3, 1, 1, 1], 5, [1, -1] * 4
+    own = [2 * 12**2 / (84 - 12**2 / 8), 2 * 25**2 / (625 - 25**2 / 8), 8, 1]
+    assert spread_dfs(columns) == pytest.approx(own)
+    assert spread_df(columns[:, 0]) == pytest.approx(own[0])
 
 
 def test_seeds_that_move_all_sets_together_are_not_averaged_away():

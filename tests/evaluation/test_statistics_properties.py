@@ -7,6 +7,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy import stats
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
 
 from benchmark.core.errors import MetricUndefined
@@ -14,6 +15,12 @@ from benchmark.evaluation.statistics.curves import Curve
 from benchmark.evaluation.statistics.influence import influence_table
 from benchmark.evaluation.statistics.metrics import RANK_METRICS, influenced
 from benchmark.evaluation.statistics.panel import build_panels
+from benchmark.evaluation.statistics.rare import (
+    binormal_variance,
+    effective_positives,
+    moderated_variance,
+    score_interval,
+)
 from benchmark.evaluation.statistics.strata import frequency_deciles, long_tail
 
 SIZE = st.integers(4, 60)
@@ -29,6 +36,11 @@ def one_class(draw, tied=True):
     return labels, scores
 
 
+def trapezoid(labels, scores, weight=None):
+    precision, recall, _ = precision_recall_curve(labels, scores, sample_weight=weight)
+    return np.sum((recall[:-1] - recall[1:]) * (precision[:-1] + precision[1:]) / 2)
+
+
 @given(one_class(), st.booleans())
 @settings(max_examples=150, deadline=None)
 def test_values_equal_scikit_learn(data, constant):
@@ -41,9 +53,7 @@ def test_values_equal_scikit_learn(data, constant):
     assert influenced("auroc", curve)[0] == pytest.approx(roc_auc_score(y, s), abs=1e-12)
     step = average_precision_score(y, s)
     assert influenced("average_precision", curve)[0] == pytest.approx(step, abs=1e-12)
-    precision, recall, _ = precision_recall_curve(y, s)
-    area = np.sum((recall[:-1] - recall[1:]) * (precision[:-1] + precision[1:]) / 2)
-    assert influenced("auprc_trapezoid", curve)[0] == pytest.approx(area, abs=1e-12)
+    assert influenced("auprc_trapezoid", curve)[0] == pytest.approx(trapezoid(y, s), abs=1e-12)
 
 
 @given(one_class(), st.sampled_from(["exp", "cube", "scale"]), st.randoms(use_true_random=False))
@@ -78,8 +88,9 @@ def test_influence_is_the_derivative_in_an_images_weight(data):
         moved = [
             roc_auc_score(y, s, sample_weight=weight),
             average_precision_score(y, s, sample_weight=weight),
+            trapezoid(y, s, weight),
         ]
-        assert (np.array(moved) - values[:2]) / step == pytest.approx(influence[:2, i], abs=2e-5)
+        assert (np.array(moved) - values) / step == pytest.approx(influence[:, i], abs=2e-5)
     assert influence.sum(axis=1) == pytest.approx(np.zeros(3), abs=1e-9)
 
 
@@ -149,6 +160,64 @@ def test_clustered_variance_is_obuchowskis():
     order = rng.permutation(len(codes))
     again = influence_table(scores[order], labels[order], rng.permutation(patients)[codes][order])
     assert np.square(again.influence).sum() == pytest.approx(np.square(table.influence).sum())
+
+
+def test_what_images_of_one_patient_share_is_counted_as_defined():
+    """ρ is the mean over pairs of negatives of one patient of the product of their centred ranks."""
+    rng = np.random.default_rng(3)
+    codes = np.repeat(np.arange(40), rng.integers(1, 5, 40))
+    shared = 2 * rng.standard_normal(40)[codes]
+    labels = (rng.random((len(codes), 2)) < 0.3).astype(np.int8)
+    scores = np.stack(
+        [shared + rng.standard_normal(len(codes)), np.where(np.arange(len(codes)) % 2, 9, -9)], 1
+    )
+    scores[:, 1] += rng.random(len(codes))
+    table = influence_table(scores, labels, codes)
+    for j in range(2):
+        own, score = codes[labels[:, j] == 0], scores[labels[:, j] == 0, j]
+        ranks = stats.rankdata(score) - (len(score) + 1) / 2
+        pairs = [(a, b) for a in range(len(own)) for b in range(len(own)) if a != b and own[a] == own[b]]
+        correlation = np.mean([ranks[a] * ranks[b] for a, b in pairs]) / np.mean(ranks**2)
+        assert table.icc[j] == pytest.approx(max(correlation, 0))
+        images = np.bincount(codes[labels[:, j] == 1])
+        assert table.weight_pos[j] == pytest.approx((images**2).sum() / images.sum())
+        effective = images.sum() / (1 + (table.weight_pos[j] - 1) * table.icc[j])
+        assert effective_positives(table)[j] == pytest.approx(effective)
+    assert table.icc[0] > 0.5
+    assert table.icc[1] == 0, "images of a patient that differ more than those of two are no more than unlike"
+
+
+@pytest.mark.parametrize("theta", [0.3, 0.6, 0.9, 0.98])
+def test_the_binormal_variance_is_that_of_a_placement(theta):
+    shift = np.sqrt(2) * stats.norm.ppf(theta)
+    square = stats.norm(shift).expect(lambda x: stats.norm.cdf(x) ** 2)
+    assert binormal_variance(np.array(theta)) == pytest.approx(square - theta**2, abs=1e-8)
+
+
+def test_a_moderated_variance_weighs_the_model_as_twenty_patients():
+    scores, labels, codes = clustered(4, c=3)
+    labels[12:, 0] = 0  # few positives
+    labels[:, 1], labels[:9, 1], labels[9, 1] = -1, 1, 0  # one patient with a negative
+    labels[:, 2] = 0
+    table = influence_table(scores, labels, codes)
+    variance, df = moderated_variance(table)
+    assert df[:2].tolist() == [19 + table.pos_patients[0], 19 + table.pos_patients[1]]
+    assert np.isnan(variance[2])
+    for j in range(2):
+        theta = np.clip(table.values[0, j], 0.02, 0.98)
+        model = binormal_variance(theta) / effective_positives(table)[j]
+        positive = (20 * model + (table.pos_patients[j] - 1) * table.var_pos[j]) / df[j]
+        assert variance[j] == pytest.approx(positive + (model if j else table.var_neg[j]))
+
+
+def test_limits_of_a_score_interval_are_the_last_values_not_rejected():
+    low, high = score_interval(0.8, 6.0, 30, 12.0, 0.9)
+    for limit in (low, high):
+        reach = stats.t.ppf(0.95, 12) * np.sqrt(binormal_variance(np.array(limit)) * (1 / 6 + 1 / 30))
+        assert abs(0.8 - limit) == pytest.approx(reach, abs=2e-3)
+    assert low < 0.8 < high
+    assert score_interval(1.0, 6.0, 30, 12.0, 0.9)[1] == 1
+    assert score_interval(0.0, 6.0, 30, 12.0, 0.9)[0] == 0
 
 
 def test_analytic_interval_brackets_any_value_even_with_one_positive():
