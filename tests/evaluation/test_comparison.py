@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from sklearn.metrics import roc_auc_score
 
 from benchmark.core.errors import DataError
 from benchmark.core.tables import METRIC_COLUMNS
@@ -63,6 +64,11 @@ def test_one_seed_without_clusters_is_the_paired_delong_test():
         assert row.delta == pytest.approx(delta)
         assert row.se**2 == pytest.approx(variance, rel=1e-4)
         assert row.p == pytest.approx(2 * stats.t.sf(abs(delta) / row.se, row.df))
+        reach = stats.t.ppf(0.975, row.df) * row.se
+        assert (row.low, row.high) == pytest.approx((delta - reach, delta + reach))
+        assert (row.value_a, row.value_b) == pytest.approx(
+            tuple(roc_auc_score(labels[:, j], run.scores[:, j]) for run in runs)
+        )
         assert "one seed" in row.note
         assert "image-level" in row.note
 
@@ -187,6 +193,8 @@ def test_minimum_detectable_effect_has_the_power_it_names():
     for df in (4.0, 30.0, 500.0):
         effect = minimum_detectable(0.01, df, 0.95, 0.8)
         assert predicted_power(effect, 0.01, df, 0.95) == pytest.approx(0.8, abs=0.02)
+        assert predicted_power(-effect, 0.01, df, 0.95) == predicted_power(effect, 0.01, df, 0.95)
+        assert predicted_power(0.0, 0.01, df, 0.95) == pytest.approx(0.05)
 
 
 def test_ranks_keep_methods_together_that_no_test_separates():

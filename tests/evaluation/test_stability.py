@@ -58,15 +58,15 @@ def test_rounding_moves_seeds_by_themselves():
     ],
 )
 def test_the_best_stays_so_in_a_share_of_the_sets(seeds, stability):
-    """It is separated where its mean over a set is above 0.85; of sets with three seeds that spread by 0.1
-    four lie below."""
+    """It is separated where its mean over a set is above 0.8375 (a one-sided test would be at 0.8315); of
+    sets with three seeds that spread by 0.1 four lie below, the nearest at 0.8333."""
     values = np.array([0.9, 0.8])
     tests = PairTests(
-        np.array([0]), np.array([1]), np.array([1e-4]), np.array([0.05 / 1.96]), np.array([1e9]), 0.05
+        np.array([0]), np.array([1]), np.array([1e-4]), np.array([0.0375 / 1.96]), np.array([1e9]), 0.05
     )
     trainings = [Trainings(np.array(seeds)), Trainings(np.full(3, 0.8))]
     found = rank_stability(values, tests, trainings)
-    expected = np.mean([np.mean(own) > 0.85 for own in product(seeds, repeat=3)])
+    expected = np.mean([np.mean(own) > 0.8375 for own in product(seeds, repeat=3)])
     assert found == pytest.approx([expected, expected])
     assert found[0] == pytest.approx(stability, abs=1e-9)
     rank = {"rank": 1, "rank_low": 1, "rank_high": 1, "groups": "a", "stability": found[0]}

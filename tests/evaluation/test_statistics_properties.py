@@ -13,8 +13,10 @@ from sklearn.metrics import average_precision_score, precision_recall_curve, roc
 from benchmark.core.errors import MetricUndefined
 from benchmark.evaluation.statistics.curves import Curve
 from benchmark.evaluation.statistics.influence import influence_table
+from benchmark.evaluation.statistics.intervals import logit_interval
 from benchmark.evaluation.statistics.metrics import RANK_METRICS, influenced
 from benchmark.evaluation.statistics.panel import build_panels
+from benchmark.evaluation.statistics.pooling import Support, averaged, support
 from benchmark.evaluation.statistics.rare import (
     binormal_variance,
     effective_positives,
@@ -187,6 +189,94 @@ def test_what_images_of_one_patient_share_is_counted_as_defined():
     assert table.icc[1] == 0, "images of a patient that differ more than those of two are no more than unlike"
 
 
+@pytest.mark.parametrize(
+    ("patients", "together"), [((40, 10, 3), (2, 1)), ((40, 14, 3), (2, 1)), ((40, 14, 12), ())]
+)
+def test_positives_of_rare_classes_are_centred_at_one_mean(patients, together):
+    """Against the formula of `pooling`, unit by unit: with ten positive patients a class is rare, and the
+    next rarest is taken in until ten units are together."""
+    rng = np.random.default_rng(5)
+    codes = np.repeat(np.arange(60), 2)
+    labels = np.zeros((120, 3), dtype=np.int8)
+    for j, count in enumerate(patients):
+        labels[: 2 * count : 2, j] = 1
+        labels[1 : 2 * count : 6, j] = 1  # every third patient has two positive images
+    scores = labels * [0.5, 1.0, 1.5] + rng.standard_normal((120, 3))
+    table, weights = influence_table(scores, labels, codes), np.array([0.5, 0.2, 0.3])
+    parts, units, q = np.zeros((60, 3)), [], []
+    for c in range(3):
+        pos, neg = np.flatnonzero(labels[:, c] == 1), np.flatnonzero(labels[:, c] == 0)
+        psi = (scores[pos, c][:, None] > scores[neg, c]).astype(float)
+        there = len(np.unique(codes[neg]))
+        placed = (psi.mean(axis=0) - psi.mean()) / len(neg)
+        parts[:, c] = np.sqrt(there / (there - 1)) * np.bincount(codes[neg], placed, 60)
+        for p in np.unique(codes[pos]):
+            share = np.mean(codes[pos] == p)
+            q.append((weights[c] * share) ** 2)
+            units.append((c, p, share, psi[codes[pos] == p].mean()))
+    for c in range(3):
+        group = together if c in together else (c,)
+        own = [unit for unit in units if unit[0] in group]
+        # Of a class alone the centre is its own mean, in which images count.
+        centre = np.mean([u[3] for u in own]) if c in together else np.sum([u[2] * u[3] for u in own])
+        grow = np.sqrt(len(own) / (len(own) - 1))
+        for _, p, share, y in (unit for unit in own if unit[0] == c):
+            parts[p, c] += grow * share * (y - centre)
+    total, group, squares = averaged(table, "auroc", weights)
+    assert total == pytest.approx(parts @ weights)
+    assert tuple(group) == together
+    assert squares == pytest.approx(np.square(parts[:, list(together)]).sum(axis=0))
+    found = support(table, weights)
+    alone = 3 - len(together) + bool(together)
+    assert (found.patients, found.freedom) == (40, min(sum(patients) - alone, 39))
+    assert found.worth == pytest.approx(sum(q) ** 2 / np.square(q).sum())
+    first = support(table, np.array([1.0, 0, 0]))
+    assert (first.patients, first.freedom) == (40, 39)
+    assert support(table, np.zeros(3)) == Support(0, 0.0, 0.0)
+    labels[:] = np.arange(120)[:, None] < 6  # the same three patients, in every class
+    assert support(influence_table(scores, labels, codes), np.full(3, 1 / 3)).worth == 3
+
+
+@pytest.mark.parametrize(("least", "both"), [(4, True), (5, True), (6, False)])
+def test_levels_are_compared_on_the_classes_that_each_of_them_can_show(least, both):
+    """Class b has five positives among men; where six are asked for, women are shown without it too."""
+    scores, labels, codes = clustered(7)
+    sex = np.where(codes % 2, "M", "F")
+    labels[(sex == "M") & (np.cumsum((sex == "M") * labels[:, 1]) > 5), 1] = 0
+    panel = build_panels(scores, labels, codes, 120, ["a", "b"], {}, {"sex": sex}, minimum=least)["auroc"]
+    for level in "FM":
+        (k,) = (i for i, c in enumerate(panel.columns) if c.stratum == f"sex={level}")
+        own = [roc_auc_score(labels[sex == level, j], scores[sex == level, j]) for j in range(2)]
+        assert panel.values[k] == pytest.approx(np.mean(own) if both else own[0])
+
+
+@pytest.mark.parametrize("rows", [100, 20])
+def test_classes_and_their_mean_have_the_moderated_variance(rows):
+    """Of classes centred together it stands in place of the squares that they then add on their own."""
+    scores, labels, codes = clustered(6, c=3)
+    labels[rows:, 0] = 0
+    table = influence_table(scores, labels, codes)
+    variance, df = moderated_variance(table)
+    own = np.square(table.influence[0]).sum(axis=0)
+    assert np.abs(variance / own - 1).max() > 0.05
+    panel = build_panels(scores, labels, codes, 120, list("abc"), {})["auroc"]
+    for k in range(3):
+        assert panel.variance(k) == pytest.approx(variance[k])
+        found = panel.interval(k, 0.9)
+        limits = logit_interval(panel.values[k], variance[k], df[k], 0.9)
+        assert (found.low, found.high) == pytest.approx(limits)
+    for name, weights in (("macro", np.ones(3)), ("weighted", table.n_pos)):
+        share = weights / weights.sum()
+        (k,) = (i for i, c in enumerate(panel.columns) if (c.name, c.stratum) == (name, "all"))
+        assert panel.values[k] == pytest.approx(table.values[0] @ share)
+        total, group, squares = averaged(table, "auroc", share)
+        replaced = own.copy()
+        replaced[group] = squares
+        expected = total @ total + np.square(share) @ (variance - replaced)
+        assert bool(len(group)) == (rows == 20)
+        assert panel.variance(k) == pytest.approx(expected)
+
+
 @pytest.mark.parametrize("theta", [0.3, 0.6, 0.9, 0.98])
 def test_the_binormal_variance_is_that_of_a_placement(theta):
     shift = np.sqrt(2) * stats.norm.ppf(theta)
@@ -197,7 +287,7 @@ def test_the_binormal_variance_is_that_of_a_placement(theta):
 def test_a_moderated_variance_weighs_the_model_as_twenty_patients():
     scores, labels, codes = clustered(4, c=3)
     labels[12:, 0] = 0  # few positives
-    labels[:, 1], labels[:9, 1], labels[9, 1] = -1, 1, 0  # one patient with a negative
+    labels[:, 1], labels[:2, 1], labels[2, 1] = -1, 1, 0  # one patient with positives, one with a negative
     labels[:, 2] = 0
     table = influence_table(scores, labels, codes)
     variance, df = moderated_variance(table)
