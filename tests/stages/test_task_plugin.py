@@ -83,9 +83,8 @@ def test_the_task_of_the_guide_gets_rows_headlines_and_a_table(plugin, project, 
     assert (code, "Did you mean 'own_report'?" in err, err.count("\n")) == (2, True, 1)
 
 
-def test_labels_moved_on_disk_are_evaluated_again_and_a_killed_evaluation_goes_on(
-    project, bench, monkeypatch
-) -> None:
+def killed_evaluation(project: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """CLIP trained, and its evaluation killed after two shards of 16 images; gives what each call scores."""
     params = (project / "params.yaml").read_text()
     params = params.replace("own_report:", "retrieval:").replace("others:", "pairs:")
     (project / "params.yaml").write_text(params)
@@ -113,8 +112,32 @@ def test_labels_moved_on_disk_are_evaluated_again_and_a_killed_evaluation_goes_o
 
         monkeypatch.chdir(project)
         cell_stage("clip", (0,))
+    return calls
+
+
+def test_scores_of_a_killed_evaluation_are_not_taken_after_an_edit_of_the_code_that_scores(
+    project, bench, monkeypatch
+) -> None:
+    killed_evaluation(project, monkeypatch)
     folder = project / "results/clip-main/seed-0/chestxray14"
-    assert len(list(folder.glob("classification.scores/*/*.npy"))) == 2
+    old = list(folder.rglob("classification.scores/**/*.npy"))
+    assert len(old) == 2
+    for path in old:
+        np.save(path, np.full_like(np.load(path), 7.0))  # what the code before the edit gave
+    real = stage.source
+    monkeypatch.setattr(stage, "source", lambda *modules: [real(*modules), "a scoring rule was edited"])
+    assert bench(project, "stage", "cell", "clip")[0] == 0
+    scores = pd.read_parquet(folder / "predictions.parquet").iloc[:, 2:].to_numpy()
+    assert not (scores == 7.0).any()
+    assert not (folder / "classification.scores").exists()
+
+
+def test_labels_moved_on_disk_are_evaluated_again_and_a_killed_evaluation_goes_on(
+    project, bench, monkeypatch
+) -> None:
+    calls = killed_evaluation(project, monkeypatch)
+    folder = project / "results/clip-main/seed-0/chestxray14"
+    assert len(list(folder.rglob("classification.scores/**/*.npy"))) == 2
     assert not (folder / "metrics.parquet").exists()
     assert bench(project, "stage", "cell", "clip")[0] == 0
     assert not (folder / "classification.scores").exists()
