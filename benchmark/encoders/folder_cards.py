@@ -9,12 +9,17 @@ from typing import Any
 from pydantic import ValidationError
 
 from benchmark.core.errors import CardError
-from benchmark.core.guard import parse_json, read_text
+from benchmark.core.guard import parse_json, parsing, read_text
 from benchmark.core.preprocessing import Preprocessing
 from benchmark.encoders.cards import EncoderCard, ImageCard, TextCard
 
 PROCESSORS = ("preprocessor_config.json", "processor_config.json")
 _RESAMPLING = {2: "bilinear", 3: "bicubic"}
+_SHORTEST = ("Bit", "CLIP", "ChineseCLIP", "ConvNext")
+"""Processors of transformers to which a size of one number is the shorter edge (`default_to_square`)."""
+_SQUARE = ("Beit", "Blip", "DeiT", "ViTFeature", "ViTImage")
+"""Those to which it is both sides of a square; a type that is neither is told apart by the crop alone."""
+_CONVNEXT_CROPS_BELOW, _CONVNEXT_CROP = 384, 224 / 256
 
 
 def folder_card(folder: Path, kind: str, pooling: str | None = None) -> EncoderCard:
@@ -76,10 +81,9 @@ def folder_preprocessing(folder: Path) -> Preprocessing | None:
         if path.name == PROCESSORS[1]:
             return None
         raise CardError(f"{path}: lacks image_mean and image_std; write a card with `preprocessing`.")
-    size, fit = _size(found.get("size"), path)
-    crop = None
-    if fit == "crop" or found.get("do_center_crop"):
-        crop = _size(found.get("crop_size"), path)[0] if found.get("do_center_crop") else size
+    with parsing(path, "an image processor", "Or write a card with `preprocessing`."):
+        size, crop, fit = _sides(found, path)
+        mean, std = _in_unit_range(found)
     resample = found.get("resample", 2)
     if resample not in _RESAMPLING:
         raise CardError(f"{path}: resample {resample!r:.20} is neither bilinear (2) nor bicubic (3); write a "
@@ -92,13 +96,50 @@ def folder_preprocessing(folder: Path) -> Preprocessing | None:
                 "fit": fit,
                 "depth": "full",
                 "interpolation": _RESAMPLING[resample],
-                "mean": found["image_mean"] if found.get("do_normalize", True) else [0.0] * 3,
-                "std": found["image_std"] if found.get("do_normalize", True) else [1.0] * 3,
+                "mean": mean,
+                "std": std,
             }
         )
     except ValidationError as error:
         first = error.errors()[0]
         raise CardError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}.") from None
+
+
+def _sides(found: Mapping[str, Any], path: Path) -> tuple[int, int | None, str]:
+    """`size`, `crop` and `fit` of a processor, as its class in transformers reads them: the files of CLIP and
+    ConvNeXt on the hub say `"size": 224` and mean the shorter edge, those of ViT a square."""
+    kind = str(found.get("image_processor_type") or found.get("feature_extractor_type") or "")
+    size, fit = _size(found.get("size"), path)
+    crops = bool(found.get("do_center_crop", kind.startswith(("Bit", "CLIP", "ChineseCLIP"))))
+    if isinstance(found.get("size"), int):
+        if kind.startswith(_SHORTEST):
+            fit = "crop"
+        elif crops and not kind.startswith(_SQUARE):
+            raise CardError(
+                f"{path}: a size of {size} with a centre crop is the shorter edge to some processors and "
+                f'a square to others. Write {{"shortest_edge": {size}}}, or "height" and "width" of {size}.'
+            )
+    if kind.startswith("ConvNext"):
+        part = found.get("crop_pct") or _CONVNEXT_CROP
+        return (int(size / part), size, "crop") if size < _CONVNEXT_CROPS_BELOW else (size, None, "stretch")
+    for step in ("crop_pct", "include_top", "rescale_offset"):
+        if found.get(step):
+            raise CardError(f"{path}: {step} is not carried out here; write a card with `preprocessing`.")
+    crop = _size(found.get("crop_size", size), path)[0] if crops else size if fit == "crop" else None
+    return size, crop, fit
+
+
+def _in_unit_range(found: Mapping[str, Any]) -> tuple[list[float], list[float]]:
+    """Mean and std of pixels in [0, 1], as ours are; theirs are stored bytes times `rescale_factor`."""
+    mean, std = found["image_mean"], found["image_std"]
+    if not found.get("do_normalize", True):
+        mean, std = [0.0] * 3, [1.0] * 3
+    white = 255 * float(found.get("rescale_factor", 1 / 255)) if found.get("do_rescale", True) else 255.0
+    if white <= 0:
+        raise ValueError("rescale_factor is not above 0")
+    if abs(white - 1) < 1e-3:
+        return mean, std
+    return [value / white for value in mean], [value / white for value in std]
 
 
 def _size(value: Any, path: Path) -> tuple[int, str]:

@@ -5,11 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+import transformers
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from benchmark.core.errors import BenchError
+from benchmark.data.pixels import preprocess
 from benchmark.encoders.base import fingerprint
 from benchmark.encoders.card_files import card_at, card_paths, read_encoder_card
 from benchmark.encoders.cards import ImageCard
@@ -106,6 +110,50 @@ def test_a_folder_states_its_own_preprocessing(tmp_path: Path) -> None:
     assert (steps.mean, steps.depth) == (tuple(tiny.MEAN), "full")
     tiny.processor(tmp_path, size={"height": 32, "width": 48})
     with pytest.raises(BenchError, match="is no square"):
+        folder_preprocessing(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        ("CLIP", {"size": 32, "crop_size": 32, "do_center_crop": True}),
+        ("CLIP", {"size": 36, "crop_size": {"height": 32, "width": 32}, "do_center_crop": True}),
+        ("ConvNext", {"size": 32, "crop_pct": 0.875}),
+        ("ConvNext", {"size": {"shortest_edge": 32}, "crop_pct": 0.5}),
+        ("ConvNext", {"size": {"shortest_edge": 384}}),
+        ("DeiT", {"size": 36, "crop_size": 32, "do_center_crop": True}),
+        ("ViT", {"size": 32}),
+        ("ViT", {"size": 32, "rescale_factor": 1 / 127.5}),
+        ("ViT", {"size": 32, "do_rescale": False, "image_mean": [127.5] * 3, "image_std": [127.5] * 3}),
+        ("ViT", {"size": 32, "rescale_factor": 1 / 127.5, "do_normalize": False}),
+    ],
+)
+def test_images_are_prepared_as_the_processor_of_the_folder_prepares_them(
+    tmp_path: Path, kind: str, fields: dict[str, Any]
+) -> None:
+    """Of an image that is no square: a size of one number is a square to some processors and the shorter edge
+    to others, and the scale of the values is a setting too."""
+    tiny.processor(tmp_path, image_processor_type=f"{kind}ImageProcessor", **fields)
+    ramp = np.add.outer(np.linspace(0, 90, 60), np.linspace(0, 160, 80)).astype(np.uint8)
+    theirs = getattr(transformers, f"{kind}ImageProcessor").from_pretrained(tmp_path)
+    expected = theirs(Image.fromarray(ramp).convert("RGB"), return_tensors="pt")["pixel_values"][0].numpy()
+    steps = folder_preprocessing(tmp_path)
+    assert steps is not None
+    seen = preprocess(ramp, steps)[None] / 255
+    ours = (seen - np.reshape(steps.mean, (3, 1, 1))) / np.reshape(steps.std, (3, 1, 1))
+    assert ours.shape == expected.shape
+    assert np.abs(ours - expected).max() <= 0.02 * np.ptp(expected)
+
+
+def test_a_size_that_processors_read_in_two_ways_is_refused(tmp_path: Path) -> None:
+    tiny.processor(tmp_path, size=32, do_center_crop=True)
+    with pytest.raises(BenchError, match=r'Write \{"shortest_edge": 32\}, or'):
+        folder_preprocessing(tmp_path)
+    tiny.processor(tmp_path, rescale_offset=True)
+    with pytest.raises(BenchError, match="rescale_offset is not carried out here"):
+        folder_preprocessing(tmp_path)
+    tiny.processor(tmp_path, rescale_factor="0.5x")
+    with pytest.raises(BenchError, match="Or write a card with `preprocessing`"):
         folder_preprocessing(tmp_path)
 
 
