@@ -23,6 +23,7 @@ from benchmark.grid.layout import source_name
 from benchmark.grid.params import Cell, Params, encoders_of
 from benchmark.stages.evaluation_sets import prompt_set, task_data
 from benchmark.stages.features import device
+from benchmark.stages.method_faults import naming
 from benchmark.stages.run_record import WeightsRecord
 from benchmark.stages.train import find_run
 
@@ -127,8 +128,7 @@ def evaluate_task(
     table, *predictions = todo.files
     protocol = data.chosen.info.protocol
     group = session.processes
-    shards = folder / f"{name}.scores"
-    with session.writing(f"{cell.name} seed {seed} on {dataset}", folder):
+    with session.writing(f"{cell.name} seed {seed} on {dataset}", folder), naming(cell.method):
         found = group.agree(todo.on_disk() if group.first else None)
         if found is not None:
             if found == "rows":
@@ -142,7 +142,7 @@ def evaluate_task(
         method = method.to(place).eval()
         frames: list[pd.DataFrame] = []
         for number, texts in enumerate(prompts):
-            score = partial(_score, group, shards)
+            score = partial(_score, group, todo.shards)
             given = TaskContext(
                 session.params.statistics, todo.settings, score, place, not group.first, number == 0
             )
@@ -174,7 +174,7 @@ def evaluate_task(
         write_table(table, rows, {**about, "note": data.note})
         record(todo.mark, todo.key, todo.files)
         session.evaluated[cell.name, seed, dataset, name] = todo.files
-        shutil.rmtree(shards, ignore_errors=True)
+        shutil.rmtree(todo.shards.parent, ignore_errors=True)
     return rows
 
 
@@ -201,6 +201,12 @@ class Evaluation:
     @property
     def absent(self) -> Path:
         return self.folder / f"{self.task.name}.none.json"
+
+    @property
+    def shards(self) -> Path:
+        """Scores of the images that a killed evaluation had done. The folder is of this key alone: an edit
+        of a scoring rule may leave the weights as they are, and scores of the old rule would count as its."""
+        return self.folder / f"{self.task.name}.scores" / self.key.digest[:16]
 
     def on_disk(self) -> str | None:
         """`rows`, `none` where the task was found not to apply, or None where it must be evaluated."""

@@ -72,17 +72,16 @@ def score_ahead(
     method = method.to(device()).eval()
     for number, texts in enumerate(todo.prompts):
         given = TaskContext(
-            session.params.statistics, todo.settings, partial(_score, on, session, todo.folder), device(),
+            session.params.statistics, todo.settings, partial(_score, on, session, todo.shards), device(),
             helper=True, own_prompts=number == 0,
         )  # fmt: skip
         todo.task.evaluate(method, todo.data, texts, given)
 
 
 def _score(
-    on: OnRay, session: Session, folder: Path, method: Method, images: FeatureStore, rows: np.ndarray,
+    on: OnRay, session: Session, shards: Path, method: Method, images: FeatureStore, rows: np.ndarray,
     texts: TextFeatures,
 ) -> np.ndarray:  # fmt: skip
-    shards = folder / f"{CLASSIFICATION}.scores"
     place = session.project.cache / "features" / images.key
     index = np.asarray(rows, dtype=np.int64)
     name = _key(method, images, texts, index, SHARD, None)

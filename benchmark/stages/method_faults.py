@@ -1,0 +1,38 @@
+"""What a method of one's own raises while it trains or scores, as a line that names the method."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmark.core.errors import BenchError
+
+
+class MethodFault(BenchError):
+    """Training or scoring ended with an error that bench did not foresee; exit code 70."""
+
+    exit_code = 70
+
+
+@contextlib.contextmanager
+def naming(method: str) -> Iterator[None]:
+    """Raises MethodFault in place of an error that bench did not foresee: its kind, its place (in the file of
+    the method, where it has one there) and what tells whose fault it is. Messages may quote a report."""
+    try:
+        yield
+    except (BenchError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        from methods.base import METHODS
+
+        frames = traceback.extract_tb(error.__traceback__)
+        file = inspect.getsourcefile(METHODS.get(method))
+        place = [frame for frame in frames if frame.filename == file][-1:] or frames[-1:]
+        where = f"{Path(place[0].filename).name}:{place[0].lineno}"
+        raise MethodFault(
+            f"{method}: unexpected {type(error).__name__} at {where}. `bench check method {method}` says "
+            "which promise it breaks; if none, run again with --debug."
+        ) from error
