@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Annotated, Any
 
 import typer
@@ -36,8 +37,15 @@ def method(
 
     Exit 0: it keeps every promise; 1: it breaks one; 2: there is no such method, or it cannot be loaded.
     """
+    from benchmark.core.errors import ParamsError
+    from methods.base import METHODS, Method
     from methods.contract import check_method
 
+    kind = METHODS.get(name)
+    parts = [part for part, made in vars(Method).items() if getattr(made, "__isabstractmethod__", False)]
+    lacking = [part for part in parts if getattr(kind, part, None) is getattr(Method, part)]
+    if lacking:
+        raise ParamsError(f"method '{name}' does not define {', '.join(lacking)}. See docs/add-a-method.md.")
     outcomes = check_method(name, _options(sets or []))
     broken = [o for o in outcomes if not o.holds]
     value = {
@@ -55,7 +63,8 @@ def method(
 
 
 def _because(reason: str) -> str:
-    return f"\n        {reason}" if reason else ""
+    """The first words of a reason: gradcheck's own goes on with every number of two matrices."""
+    return f"\n        {textwrap.shorten(reason, 200, placeholder=' …')}" if reason else ""
 
 
 def _options(sets: list[str]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from benchmark.grid.layout import Project
 from benchmark.grid.params import Cell, Params
 from benchmark.stages.evaluation_sets import evaluation_data
 from benchmark.stages.features import image_store
+from benchmark.stages.method_faults import naming
 from benchmark.stages.prepare import prepare_dataset, source_of
 from benchmark.stages.run_record import RunRecord
 from benchmark.stages.texts import align_texts, read_named, texts_folder, unanswered
@@ -164,7 +165,7 @@ def train_one(
         "cell": cell.model_dump(mode="json"),
     }
     folder = session.project.run(cell.name, seed)
-    with session.writing(f"{cell.name} seed {seed}", folder):
+    with session.writing(f"{cell.name} seed {seed}", folder), naming(cell.method):
         done = train_cell(session.project, session.params, cell, seed, manifest, data, session.group, trainer)
         if session.processes.first and not (done.reused and (folder / "source.json").is_file()):
             write_json(folder / "source.json", source)

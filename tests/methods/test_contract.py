@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from dataclasses import replace
 
@@ -11,7 +12,8 @@ import torch
 from torch.nn import functional
 
 from benchmark.cli import main
-from benchmark.core.errors import ParamsError
+from benchmark.core.errors import DataError, ParamsError
+from benchmark.stages.method_faults import MethodFault, naming
 from methods.base import METHODS, Losses, Method, build, configure
 from methods.carzero_plain import per_image_loop, plain_scores
 from methods.clip import CLIP
@@ -208,3 +210,38 @@ def test_carzero_equals_its_plain_equations(options):
         close(made(image, text), expected)
         close(per_image_loop(made, image, text), expected)
     close(made(image, text), expected)
+
+
+def test_a_method_that_lacks_a_part_is_told_which(monkeypatch, capsys):
+    class Unfinished(Method):
+        """Its `score_pair` is a typing error."""
+
+        name = "unfinished"
+        Config = CLIP.Config
+        prepare_image, prepare_text, interact = CLIP.prepare_image, CLIP.prepare_text, CLIP.interact
+        score_pair, objective = CLIP.score_pairs, CLIP.objective
+
+    monkeypatch.setitem(METHODS._registered, "unfinished", [Unfinished])
+    assert main(["check", "method", "unfinished"]) == 2
+    said = "method 'unfinished' does not define score_pairs. See docs/add-a-method.md.\n"
+    assert capsys.readouterr().err == said
+
+
+def test_a_reason_is_a_line_that_can_be_read(monkeypatch, capsys):
+    monkeypatch.setitem(METHODS._registered, "careless", [Careless])
+    assert main(["check", "method", "careless"]) == 1
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 220
+
+
+def test_what_a_method_raises_names_the_method_and_the_check(capsys):
+    """An error in a file of one's own was called a fault of bench. Its message may quote a report."""
+    with pytest.raises(MethodFault) as found, naming("clip"):
+        CLIP.score_pairs(None, {"a report": None})
+    assert re.fullmatch(
+        r"clip: unexpected \w+Error at clip\.py:\d+\. `bench check method clip` says which promise "
+        "it breaks; if none, run again with --debug.",
+        str(found.value),
+    )
+    assert found.value.exit_code == 70
+    with pytest.raises(DataError, match="as it was"), naming("clip"):
+        raise DataError("as it was")
