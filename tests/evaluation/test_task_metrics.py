@@ -13,6 +13,7 @@ from benchmark.evaluation.grounding import map_to_pixels, point_in_boxes, pointi
 from benchmark.evaluation.pixelwise import SHARES, MaskedMaps, held_out, segment
 from benchmark.evaluation.retrieval import image_ranks, modality_gap, text_ranks
 from benchmark.evaluation.segmentation import empty_specificity, pixel_auroc, search_threshold
+from benchmark.evaluation.statistics.intervals import linear_interval, spread_df
 from benchmark.evaluation.statistics.trials import Trials, patient_influence, smooth_interval, trial_panel
 
 STRETCH = Preprocessing(size=32, fit="stretch")
@@ -153,6 +154,20 @@ def test_mean_of_trials_has_the_clustered_variance() -> None:
     assert panel.variance(2) == pytest.approx(0, abs=1e-12), "opposite classes cancel within patients"
     low, high = panel.interval(0, 0.95).low, panel.interval(0, 0.95).high
     assert low < values.mean() < high
+    assert [(c.n_pos, c.n_patients) for c in panel.columns] == [(60, 12), (60, 12), (120, 12)]
+    other = Trials("b", values[:20], codes[::-1][:20])
+    both = trial_panel("x", [Trials("a", values, codes), other], 12)
+    mean = (influence + patient_influence(other.values, other.codes, 12)) / 2
+    assert both.variance(2) == pytest.approx(mean @ mean)
+    alone = trial_panel("x", [Trials("a", values, codes)], 12)
+    assert [c.name for c in alone.columns] == ["macro"]
+    assert alone.influence[:, 0] == pytest.approx(influence)
+    found = smooth_interval(0.4, influence, 0.9)
+    limits = linear_interval(0.4, influence @ influence, spread_df(influence), 0.9)
+    assert (found.low, found.high) == pytest.approx(limits)
     empty = Trials("c", np.empty(0), np.empty(0, dtype=int))
     assert "1 of 2 classes" in trial_panel("x", [Trials("a", values, codes), empty], 12).columns[-1].note
+    nothing = trial_panel("x", [empty], 12)
+    assert np.isnan(nothing.values).all()
+    assert [(c.n_pos, c.n_patients) for c in nothing.columns] == [(0, 0)]
     assert np.isnan(smooth_interval(0.5, np.zeros(3), 0.95).low)

@@ -2,12 +2,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn.metrics import f1_score, matthews_corrcoef, top_k_accuracy_score
+from scipy import stats
+from sklearn.metrics import f1_score, matthews_corrcoef, recall_score, top_k_accuracy_score
 
 from benchmark.core.errors import MetricUndefined, UnknownName
 from benchmark.evaluation.evaluate import StatisticsConfig, evaluate
 from benchmark.evaluation.statistics.bootstrap import draw_counts
 from benchmark.evaluation.statistics.calibration import calibration_draws, expected_calibration_error
+from benchmark.evaluation.statistics.intervals import spread_df
+from benchmark.evaluation.statistics.panel import Column, Panel
+from benchmark.evaluation.statistics.subgroups import gaps
 from benchmark.evaluation.statistics.thresholds import (
     Thresholds,
     cluster_counts,
@@ -15,6 +19,7 @@ from benchmark.evaluation.statistics.thresholds import (
     fit_threshold,
     fit_thresholds,
     mcc_influence,
+    sensitivity_influence,
     top_k_hits,
 )
 from benchmark.evaluation.statistics.trend import frequency_trend, smoother
@@ -50,15 +55,19 @@ def test_corner_rule_minimises_the_distance_to_the_perfect_point():
     assert distance(chosen) == pytest.approx(min(distance(t) for t in np.unique(s)))
 
 
-def test_f1_and_mcc_influences_are_derivatives():
+def test_influences_at_a_threshold_are_derivatives():
     scores, labels, codes = sample(2)
     counts = cluster_counts(labels[:, 1], scores[:, 1], 0.5, codes, 100)
     called = scores[:, 1] >= 0.5
     assert f1_influence(counts)[0] == pytest.approx(f1_score(labels[:, 1], called))
     assert mcc_influence(counts)[0] == pytest.approx(matthews_corrcoef(labels[:, 1], called))
-    for function, quality in ((f1_influence, f1_score), (mcc_influence, matthews_corrcoef)):
+    for function, quality in (
+        (f1_influence, f1_score),
+        (mcc_influence, matthews_corrcoef),
+        (sensitivity_influence, recall_score),
+    ):
         value, influence = function(counts)
-        for patient in (0, 17, 50):
+        for patient in range(20):
             weight = np.where(codes == patient, 1 + 1e-6, 1.0)
             slope = (quality(labels[:, 1], called, sample_weight=weight) - value) / 1e-6
             assert influence[patient] == pytest.approx(slope * np.sqrt(100 / 99), abs=1e-6)
@@ -125,6 +134,10 @@ def test_top_k_equals_scikit_learn_with_one_label_each():
         hit, counts = top_k_hits(scores, labels, k)
         assert counts.all()
         assert hit.mean() == pytest.approx(top_k_accuracy_score(truth, scores, k=k))
+    ignored = np.array([[-1, 1, 0], [-1, 0, 0], [0, -1, 1]])
+    hit, counts = top_k_hits(np.array([[9.0, 2, 1], [9, 2, 1], [9, 9, 1]]), ignored, 1)
+    assert hit[counts].tolist() == [True, False]
+    assert counts.tolist() == [True, False, True]
 
 
 def test_calibration_error_of_known_gaps():
@@ -184,3 +197,25 @@ def test_subgroup_gap_names_best_and_worst_and_stays_above_zero():
     assert gap.note.startswith("best F, worst M, 2 levels")
     lone = evaluate(scores, labels, None, ["a", "b", "c"], subgroups={"sex": np.full(900, "F")})
     assert lone[lone.metric == "auroc_gap"].note.iloc[0].startswith("image-level; undefined")
+
+
+def test_limits_of_a_gap_cover_whichever_pair_of_levels_is_picked():
+    """Three levels of known values, so three pairs share the error; a patient is in several of them."""
+    influence = 0.02 * np.random.default_rng(8).standard_normal((30, 4))
+    influence[:, 1] += influence[:, 0]
+    counts = ((5, 40, 1, 20), (7, 30, 0, 25), (9, 20, 2, 22), (0, 9, 0, 30))
+    columns = tuple(
+        Column("macro", f"sex={level}", *count, pos_patients=count[0])
+        for level, count in zip("FMOU", counts, strict=True)
+    )
+    extra = np.array([1e-4, -3e-5, 0.5, 0.5])
+    panel = Panel("auroc", columns, np.array([0.9, 0.7, 0.8, np.nan]), influence, extra, np.full(4, 9.0))
+    ((column, gap),) = gaps(panel, ["sex", "age"], 0.9)
+    moved = influence[:, 0] - influence[:, 1]
+    reach = stats.t.ppf(1 - 0.1 / 3 / 2, spread_df(moved)) * np.sqrt(moved @ moved + 7e-5)
+    assert (gap.value, gap.low, gap.high) == pytest.approx((0.2, max(0.2 - reach, 0), 0.2 + reach))
+    assert (column.n_pos, column.n_neg, column.n_ignored, column.n_patients) == (21, 90, 3, 25)
+    assert gap.note.startswith("best F, worst M, 3 levels")
+    extra[:] = -9  # a variance that a model lowers is never below that of the influences
+    ((_, gap),) = gaps(panel, ["sex"], 0.9)
+    assert gap.high - gap.value == pytest.approx(reach * np.sqrt((moved @ moved) / (moved @ moved + 7e-5)))
