@@ -232,6 +232,35 @@ def stays_finite(subject: Subject) -> None:
             )
 
 
+def repeats_a_step(subject: Subject) -> None:
+    """A step of training is finite, repeats under its seed and leaves its features as they were."""
+    runs: list[dict[str, Tensor]] = []
+    for _ in range(2):
+        made, image, text = subject.method().train(), images(4), texts(4)
+        torch.manual_seed(9)
+        total = made.loss(image, text, torch.eye(4, dtype=torch.bool)).total
+        total.backward()
+        found = {n: p.grad for n, p in made.named_parameters() if p.grad is not None}
+        runs.append({"the loss": total.detach(), **{f"the gradient of {n}": g for n, g in found.items()}})
+        for name, value in runs[-1].items():
+            _hold(bool(torch.isfinite(value).all()), f"{name} is not finite in training")
+        for given, kept in ((image, images(4)), (text, texts(4))):
+            for part in ("pooled", "local"):
+                same = torch.equal(getattr(given, part), getattr(kept, part))
+                _hold(same, f"it changes {part} of its {type(given).__name__} in place")
+    first, again = runs
+    moved = [name for name, value in first.items() if not torch.equal(value, again[name])]
+    _hold(not moved, f"{', '.join(moved[:3])} differ between two equal steps; draw from torch's generator")
+
+
+@torch.no_grad()
+def scores_without_findings(subject: Subject) -> None:
+    """Scores rest on features alone: findings are there in training only."""
+    made, image, text = subject.method(), images(3), texts(4)
+    bare = made(replace(image, findings=None), replace(text, findings=None))
+    _close(bare, made(image, text), "scores with and without findings")
+
+
 @torch.no_grad()
 def gives_the_whole_in_tiles(subject: Subject) -> None:
     """Rows of prepared tensors are images or texts, and tiles of pairs give exactly their part."""
@@ -305,6 +334,8 @@ CHECKS: tuple[Callable[[Subject], None], ...] = (
     ignores_padding,
     has_right_gradients,
     stays_finite,
+    repeats_a_step,
+    scores_without_findings,
     gives_the_whole_in_tiles,
     stands_bfloat16,
     loads_what_it_saves,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 import sys
 from dataclasses import replace
@@ -91,6 +92,41 @@ def test_a_method_that_breaks_its_promises_is_told_so(monkeypatch, capsys):
     report = json.loads(capsys.readouterr().out)
     assert report["verdict"] == "broken"
     assert {c["check"] for c in report["checks"] if not c["holds"]} == set(broken)
+
+
+class InTraining(CLIP):
+    """Keeps every promise out of training; in training it does what `broken` says."""
+
+    broken = ""
+
+    def prepare_image(self, image):
+        if self.broken == "findings":
+            image = replace(image, pooled=image.pooled + 0 * image.findings.sum())
+        if self.training and self.broken == "in place":
+            image.pooled.detach().mul_(2)
+        return super().prepare_image(image)
+
+    def objective(self, pairs, positives, image, text, findings):
+        found = super().objective(pairs, positives, image, text, findings)
+        factor = {"nan": float("nan"), "unseeded": 1 + random.random()}.get(self.broken, 1.0)
+        return Losses(found.total * factor) if self.training else found
+
+
+@pytest.mark.parametrize(
+    ("broken", "check", "said"),
+    [
+        ("nan", "repeats_a_step", "the loss is not finite in training"),
+        ("unseeded", "repeats_a_step", "the loss, "),
+        ("in place", "repeats_a_step", "changes pooled of its ImageFeatures in place"),
+        ("findings", "scores_without_findings", "AttributeError"),
+    ],
+)
+def test_a_method_that_breaks_its_promises_in_training_alone_is_told_so(monkeypatch, broken, check, said):
+    monkeypatch.setattr(InTraining, "broken", broken)
+    monkeypatch.setitem(METHODS._registered, "intraining", [InTraining])
+    told = {outcome.check: outcome.reason for outcome in check_method("intraining") if not outcome.holds}
+    assert said in told.pop(check)
+    assert set(told) <= {"describes_itself"}  # its name is CLIP's
 
 
 def test_check_as_a_command(capsys):
