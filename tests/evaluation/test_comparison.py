@@ -265,6 +265,20 @@ def test_few_patients_that_carry_a_mean_are_marked_whatever_their_number():
     assert "few" not in many.note
 
 
+def test_a_class_that_one_patient_carries_is_marked_whatever_its_number_of_patients():
+    """25 patients, of whom one has 40 of 64 positive images, weigh as 64² / (40² + 24) equal ones; there
+    equal methods are called different too often."""
+    runs, labels, _, names = rare(np.random.default_rng(0), [64])
+    for one, note in (40, "few positive patients (25, worth 3)"), (1, ""):
+        patients = np.arange(len(labels))
+        patients[:one] = 0
+        frame = compare(summarise_runs(runs, labels, patients.astype(str), names))
+        row = frame[(frame["class"] == "0") & (frame.metric == "auroc")].iloc[0]
+        assert row.few == bool(note)
+        assert note in row.note
+        assert ("few" in row.note) == bool(note)
+
+
 def test_a_class_of_one_patient_adds_its_variance_to_a_mean():
     rng = np.random.default_rng(3)
     errors, found = [], []

@@ -265,7 +265,7 @@ def _class_column(table: InfluenceTable, j: int, name: str) -> Column:
         effective,
         table.reason(j),
         freedom=patients - 1.0,
-        worth=float(patients),
+        worth=min(float(patients), float(table.n_pos[j] / max(table.weight_pos[j], 1.0))),
     )
 
 
