@@ -235,7 +235,9 @@ def _text(report: CheckReport) -> str:
             lines.append(f"protocol   {name}: not here")
             continue
         official = f" of {about.expected:,}" if about.expected else ""
-        lines.append(f"protocol   {name}: {about.images:,}{official} images, {about.classes} classes")
+        steps = ", ".join(f"{rule} {count:,}" for rule, count in about.selection.items())
+        why = f" ({steps})" if len(about.selection) > 1 else ""
+        lines.append(f"protocol   {name}: {about.images:,}{official} images, {about.classes} classes{why}")
     if report.images:
         kinds = ", ".join(f"{n:,} {kind}" for kind, n in list(report.images.kinds.items())[:4])
         lines.append(f"images     {report.images.opened:,} opened: {kinds}")

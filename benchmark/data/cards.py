@@ -27,7 +27,7 @@ from pydantic import (
 from benchmark.core.errors import CardError, UnknownName, closest
 from benchmark.core.located import Located, read_located
 from benchmark.core.tasks import CLASSIFICATION, check_task
-from benchmark.data.table_options import TableOptions
+from benchmark.data.table_options import LabelColumns, TableOptions
 
 Policy = Literal["positive", "negative", "ignore"]
 View = Literal["PA", "AP", "L", "frontal"]
@@ -275,6 +275,8 @@ class Card(_Frozen):
         yield "aliases", tuple(self.aliases.values())
         yield "pseudo", self.pseudo
         yield "prompts.yaml", tuple(self.prompts.classes)
+        if self.table is not None and isinstance(self.table.labels, LabelColumns):
+            yield "table.labels.columns", tuple(self.table.labels.columns)
         for key, prompts in self.prompts.sets.items():
             yield f"prompts.yaml, set '{key}'", tuple(prompts)
         for key, names in self.subsets.items():

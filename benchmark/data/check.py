@@ -19,10 +19,9 @@ from benchmark.core.tables import Manifest, Noticed, Origin
 from benchmark.data.cards import Card, load_card
 from benchmark.data.check_images import Against, check_against, check_alike, check_images
 from benchmark.data.check_report import EXAMPLES, CheckReport, ClassCounts, ProtocolCounts, Remark, first
-from benchmark.data.dataset import evaluation_set, read_dataset
+from benchmark.data.dataset import SPLITS, evaluation_set, misspelt, read_dataset
 from benchmark.data.readers.files import image_index, listed
 
-SPLITS = ("train", "validate", "test")
 HEAD_PERCENTILE, TAIL_AT_MOST = 65.0, 10
 """CARZero's groups by frequency, where the card has no rule of its own."""
 
@@ -57,6 +56,7 @@ def check_dataset(
         report = CheckReport(name, origin, str(root))
         _counts(report, manifest, card)
         _reading(report, manifest, card)
+    report.problems += [Remark(said, count) for said, count in misspelt(manifest, card).items()]
     _splits(report, manifest)
     _labels(report, manifest, card)
     if lexicon is not None:
@@ -222,7 +222,8 @@ def _protocols(report: CheckReport, manifest: Manifest, card: Card) -> None:
         except DataError as error:
             report.protocols[name] = ProtocolCounts(0, protocol.images, reason=str(error))
             continue
-        report.protocols[name] = ProtocolCounts(len(chosen), protocol.images, len(chosen.classes))
+        steps = chosen.info.selection
+        report.protocols[name] = ProtocolCounts(len(chosen), protocol.images, len(chosen.classes), steps)
         target = report.problems if report.origin == "official" else report.notes
         sizes = {
             "images": (len(chosen), protocol.images),

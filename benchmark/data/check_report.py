@@ -48,15 +48,19 @@ class ClassCounts:
 
 @dataclass(frozen=True)
 class ProtocolCounts:
-    """What a protocol chose. expected: images that the card declares. reason: why nothing was chosen."""
+    """What a protocol chose. expected: images that the card declares. selection: rule → images left after it.
+    reason: why nothing was chosen."""
 
     images: int
     expected: int | None
     classes: int = 0
+    selection: Mapping[str, int] = field(default_factory=dict)
     reason: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        last = {"reason": self.reason} if self.reason else {"classes": self.classes}
+        if self.reason:
+            return {"images": self.images, "expected": self.expected, "reason": self.reason}
+        last = {"classes": self.classes, "selection": dict(self.selection)}
         return {"images": self.images, "expected": self.expected, **last}
 
 

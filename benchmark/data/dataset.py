@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 from pydantic import BaseModel
@@ -13,13 +13,14 @@ from pydantic import BaseModel
 from benchmark.core.cells import known_clusters, unknown_labels_said
 from benchmark.core.errors import DataError
 from benchmark.core.tables import Manifest, Origin
-from benchmark.data.cards import Card, LabelPolicy, Policy, Protocol, load_card
+from benchmark.data.cards import Card, LabelPolicy, Policy, Protocol, View, load_card
 from benchmark.data.readers import READERS
 
 if TYPE_CHECKING:
     import pandas as pd
 
 IGNORED = -1
+SPLITS = ("train", "validate", "test")
 COUNTS_AS: dict[Policy, int] = {"positive": 1, "negative": 0, "ignore": IGNORED}
 
 
@@ -99,10 +100,36 @@ def remarks(manifest: Manifest, card: Card) -> list[str]:
     unknown = manifest.info.unknown_labels
     lines = [said_unknown(unknown, card)] if unknown else []
     lines += [f"{item.count:,} images left out: {item.what}" for item in manifest.info.dropped]
+    lines += [f"{count:,} images of {said}" for said, count in misspelt(manifest, card).items()]
     nameless = int(manifest.frame["patient_id"].isna().sum())
     if 0 < nameless < len(manifest):
         lines.append(f"{nameless:,} images of unknown patients: each is a cluster of its own")
     return lines
+
+
+def misspelt(manifest: Manifest, card: Card) -> dict[str, int]:
+    """`view 'pa', which the card does not know; did it mean 'PA'?` → its images.
+
+    A view or a split in another case, or with other points, than the word it stands for is another word to a
+    protocol, which then leaves its images out.
+    """
+    table = card.table.split_names if card.table else {}
+    known = {
+        "view": {*card.views, *get_args(View)},
+        "split": {*SPLITS, *table, *(s for p in card.protocols.values() for s in p.split)},
+    }
+    out = {}
+    for column, words in known.items():
+        meant = {_letters(word): word for word in sorted(words)}
+        for value, count in manifest.frame[column].value_counts().items():
+            near = meant.get(_letters(str(value)))
+            if near is not None and value not in words:
+                out[f"{column} '{value}', which the card does not know; did it mean '{near}'?"] = int(count)
+    return out
+
+
+def _letters(word: str) -> str:
+    return "".join(c for c in word.casefold() if c.isalnum())
 
 
 def evaluation_set(manifest: Manifest, card: Card, protocol: str | None = None) -> EvaluationSet:

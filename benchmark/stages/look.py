@@ -181,7 +181,10 @@ def known_of(project: Project, params: Params, image: Path, text: str, cls: str 
     if regions is not None and cls is not None:
         part = regions[regions["class"] == cls]
         x, y, w, h = (part.loc[part["kind"] == "box", c].to_numpy(dtype=float) for c in "xywh")
-        mask = boxes_on_grid(np.stack([x, y, x + w, y + h], axis=1), *image_size(image))
+        height, width = image_size(image)
+        space = manifest.info.box_space or (width, height)
+        scale = np.tile([width / space[0], height / space[1]], 2)
+        mask = boxes_on_grid(np.stack([x, y, x + w, y + h], axis=1) * scale, height, width)
         for rle in part.loc[part["kind"] == "mask", "rle"]:
             mask |= decode_mask(rle)
     label = None if cls is None else row[cls]

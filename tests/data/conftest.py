@@ -50,7 +50,8 @@ def studies() -> Callable[[int], Iterator[TwinStudy]]:
             images = []
             for view in VIEWS[number % len(VIEWS)]:
                 pixels = rng.random((size, size), dtype=np.float32)
-                regions = tuple(Region(c, (4.0, 8.0, 16.0, 12.0), pixels > 2) for c in drawn)
+                box = (size / 8, size / 4, size / 2, size * 3 / 8)
+                regions = tuple(Region(c, box, pixels > 2) for c in drawn)
                 images.append(TwinImage(image, view, pixels, regions))  # type: ignore[arg-type]
                 image += 1
             yield TwinStudy(

@@ -270,8 +270,8 @@ def test_vindr_bad_files(tmp_path: Path) -> None:
     path = tmp_path / "annotations" / "annotations_test.csv"
     for line, reason in (
         ("e1,Pneumothorx,1,2,3,4", "Did you mean 'Pneumothorax'"),
-        ("e1,Pneumothorax,3,2,1,4", "the box is not"),
-        ("e1,Pneumothorax,3,2,,4", "the box is not"),
+        ("e1,Pneumothorax,3,2,1,4", "the box has a side below 0"),
+        ("e1,Pneumothorax,3,2,,4", "the box is not four numbers"),
     ):
         path.write_text(f"image_id,class_name,x_min,y_min,x_max,y_max\n{line}\n")
         with pytest.raises(DataError, match=reason):

@@ -62,7 +62,7 @@ def test_ms_cxr(tmp_path: Path) -> None:
         (f"{DICOM.format(1)},Edma,x,{mimic_path(1)},1,2,3,4,100,100", "Did you mean 'Edema'"),
         (f"{DICOM.format(1)},Edema,,{mimic_path(1)},1,2,3,4,100,100", "label_text is blank"),
         (f"{DICOM.format(1)},Edema,x,{mimic_path(1)},1,2,300,4,100,100", "outside"),
-        (f"{DICOM.format(1)},Edema,x,{mimic_path(1)},1,2,w,4,100,100", "no number"),
+        (f"{DICOM.format(1)},Edema,x,{mimic_path(1)},1,2,w,4,100,100", "is not four numbers"),
         (f"{DICOM.format(1)},Edema,x,../../{mimic_path(1)},1,2,3,4,100,100", "leaves the data root"),
         (f"{DICOM.format(1)},Edema,x,elsewhere/1.jpg,1,2,3,4,100,100", "is not like"),
     ],

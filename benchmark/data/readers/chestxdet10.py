@@ -22,7 +22,7 @@ from benchmark.data.cards import Card
 from benchmark.data.pixels import image_size
 from benchmark.data.readers import READERS
 from benchmark.data.readers.common import Log, manifest
-from benchmark.data.readers.files import below, find, image_index, relative, require_root
+from benchmark.data.readers.files import below, find, image_index, only, relative, require_root
 
 FILES = {"train": ("train.json", "ChestX_Det_train.json"), "test": ("test.json", "ChestX_Det_test.json")}
 SPACE = 1024
@@ -114,6 +114,4 @@ def _path(root: Path, entry: dict[str, Any], index: dict[str, list[str]]) -> str
     found = index.get(entry["name"], [])
     if len(found) > 1:
         found = [path for path in found if entry["split"] in path.split("/")[-2]] or found
-    if len(found) > 1:
-        raise DataError(f"{root}: image '{entry['name']}' is in several folders ({found[0]}, {found[1]}).")
-    return found[0] if found else None
+    return only(root, entry["name"], found) if found else None

@@ -21,12 +21,13 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pandas as pd
 
-from benchmark.core.cells import age_in_years, blanks, tallied
+from benchmark.core.cells import blanks, tallied
 from benchmark.core.errors import DataError
 from benchmark.core.guard import parsing, read_text
 from benchmark.core.tables import REGION_COLUMNS, Manifest
 from benchmark.data.cards import Card
 from benchmark.data.readers import READERS
+from benchmark.data.readers.boxes import first_wrong
 from benchmark.data.readers.common import (
     FETCH,
     Log,
@@ -37,9 +38,9 @@ from benchmark.data.readers.common import (
     patient_split,
     read_csv,
     require_ids,
-    sexes,
 )
-from benchmark.data.readers.files import below, find, find_one, image_index, relative, require_root
+from benchmark.data.readers.files import below, find, find_one, image_index, only, relative, require_root
+from benchmark.data.readers.people import ages, sexes
 
 TABLE = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv")
 COLUMNS = (
@@ -78,6 +79,12 @@ def read(root: Path, card: Card) -> Manifest:
     frame = frame[~absent].reset_index(drop=True)
     here = frame["Image Index"]
 
+    unsaid = blanks(frame["Finding Labels"])
+    if unsaid.any():
+        row = frame["number"].iloc[int(np.flatnonzero(unsaid)[0])]
+        raise DataError(
+            f"{path}: row {row}: Finding Labels is blank, which is no negative; that is 'No Finding'. {FETCH}"
+        )
     terms = name_lists(frame["Finding Labels"], "Finding Labels", path, separator="|", rows=frame["number"])
     table_matrix, log.labels = tallied(terms, card.classes, card.aliases, card.removed)
     carzero, nih, train_val = _lists(root, card, log)
@@ -101,8 +108,7 @@ def read(root: Path, card: Card) -> Manifest:
     labels: dict[str, object] = {name: matrix[:, i] for i, name in enumerate(card.classes)}
     labels |= {f"{name}@table": table_matrix[:, i] for i, name in enumerate(card.classes)}
 
-    age = frame["Patient Age"].map(age_in_years).astype(float)
-    log.see("age is not understood", here[age.isna() & ~blanks(frame["Patient Age"])])
+    age = ages(frame["Patient Age"].set_axis(here), log).set_axis(here.index)
     log.see("age above 100, kept", here[age > 100])
     patient = here.str[:8]
     meta = pd.DataFrame(
@@ -113,7 +119,7 @@ def read(root: Path, card: Card) -> Manifest:
             "study_id": here.str.rsplit(".", n=1).str[0],
             "view": normal_views(frame["View Position"].set_axis(here), card, log).to_numpy(),
             "split": _split(patient, here, member, train_val, log),
-            "sex": sexes(frame["Patient Gender"]),
+            "sex": sexes(frame["Patient Gender"].set_axis(here), log).to_numpy(),
             "age": age,
         }
     )
@@ -147,15 +153,7 @@ def _check_names(frame: pd.DataFrame, path: Path) -> None:
 
 
 def _paths(root: Path, names: pd.Series, index: dict[str, list[str]]) -> list[str | None]:
-    out: list[str | None] = []
-    for name in names:
-        known = index.get(name)
-        if known and len(known) > 1:
-            raise DataError(
-                f"{root}: image '{name}' is in several folders ({known[0]}, {known[1]}). Keep one."
-            )
-        out.append(known[0] if known else None)
-    return out
+    return [only(root, name, index[name]) if name in index else None for name in names]
 
 
 def _lists(
@@ -263,6 +261,13 @@ def _boxes(root: Path, card: Card, here: set[str], log: Log) -> pd.DataFrame | N
         finding = card.aliases.get(finding, finding)
         if finding not in card.classes:
             raise DataError(f"{path}:{number}: unknown finding '{finding}'.")
+        wrong = first_wrong([(x, y, w, h)], BOX_SPACE, BOX_SPACE)
+        if wrong:
+            said = ",".join(fields[2:6])
+            raise DataError(
+                f"{path}:{number}: the box {said} {wrong[1]}; expected x, y, width and height in "
+                f"{BOX_SPACE} x {BOX_SPACE} pixels. {FETCH}"
+            )
         if name not in here:
             elsewhere += 1
             continue

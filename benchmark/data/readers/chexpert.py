@@ -23,8 +23,17 @@ from benchmark.core.errors import DataError
 from benchmark.core.tables import Manifest
 from benchmark.data.cards import Card
 from benchmark.data.readers import READERS
-from benchmark.data.readers.common import Log, manifest, normal_views, read_csv, require_ids, sexes, states
+from benchmark.data.readers.common import (
+    Log,
+    manifest,
+    normal_views,
+    read_csv,
+    require_ids,
+    states,
+    zeros_and_ones,
+)
 from benchmark.data.readers.files import below, find, find_one, folders_in, is_here, relative, require_root
+from benchmark.data.readers.people import SEXES, ages
 
 LABELS = (
     "No Finding",
@@ -65,7 +74,7 @@ def read(root: Path, card: Card) -> Manifest:
             log.note(f"no {patterns[0]}: the {split} part is not here")
             continue
         log.files[split] = relative(found[0], root)
-        frames.append(_part(found[0], split, card, log))
+        frames.append(_part(found[0], split, card, log, mined=split == "train"))
         paths.append(found[0])
     if not frames:
         names = ", ".join(n[0] for n in TABLES.values())
@@ -83,7 +92,7 @@ def read_5x200(root: Path, card: Card) -> Manifest:
     log = Log()
     path = find_one(root, ("chexpert_5x200.csv", "chexpert-5x200*.csv"), card, "5x200 table", 2)
     log.files["table"] = relative(path, root)
-    frame = _part(path, "test", card, log)
+    frame = _part(path, "test", card, log, mined=True)
     several = frame[list(card.classes)].eq(1).sum(axis=1) != 1
     if several.any():
         row = int(np.flatnonzero(several)[0])
@@ -91,7 +100,8 @@ def read_5x200(root: Path, card: Card) -> Manifest:
     return _manifest(root, card, frame, path, log)
 
 
-def _part(path: Path, split: str, card: Card, log: Log) -> pd.DataFrame:
+def _part(path: Path, split: str, card: Card, log: Log, *, mined: bool) -> pd.DataFrame:
+    """mined: labels are of reports, which may leave a class open; radiologists say 0 or 1."""
     table = read_csv(path, ("Path", *card.classes), DETAILS)
     require_ids(table, "Path", path)
     lost = [c for c in DETAILS if c not in table]
@@ -116,7 +126,8 @@ def _part(path: Path, split: str, card: Card, log: Log) -> pd.DataFrame:
         "Sex is neither Male nor Female",
         inside[~table["Sex"].isin(["Male", "Female", ""])] if "Sex" in table else [],
     )
-    values = pd.DataFrame(states(table, {c: c for c in card.classes}, path))
+    four = states if mined else zeros_and_ones
+    values = pd.DataFrame(four(table, {c: c for c in card.classes}, path))
     return pd.concat([out, values], axis=1)
 
 
@@ -136,7 +147,7 @@ def _manifest(root: Path, card: Card, frame: pd.DataFrame, table: Path, log: Log
             "Give the folder that holds train/, valid/ or the folders of the batches with --data-root."
         )
     frame = frame[~absent].reset_index(drop=True)
-    age = pd.to_numeric(frame["Age"], errors="coerce")
+    age = ages(frame["Age"].set_axis(frame["inside"]), log).set_axis(frame.index)
     log.see("Age is 0", frame.loc[age == 0, "inside"])
     meta = pd.DataFrame(
         {
@@ -146,7 +157,7 @@ def _manifest(root: Path, card: Card, frame: pd.DataFrame, table: Path, log: Log
             "study_id": frame["study"],
             "view": normal_views(_view(frame), card, log).to_numpy(),
             "split": frame["split"],
-            "sex": sexes(frame["Sex"]),
+            "sex": frame["Sex"].str.strip().str.upper().map(SEXES),
             "age": age.where(age > 0),
         }
     )

@@ -7,6 +7,7 @@ import csv
 import hashlib
 import io
 import itertools
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,9 +22,10 @@ from benchmark.core.guard import opened, parsing
 from benchmark.core.tables import META_COLUMNS, Manifest, Noticed, ReadingRecord
 from benchmark.data.cards import Card
 
-SEXES = {"F": "F", "FEMALE": "F", "M": "M", "MALE": "M"}
 EXAMPLES = 10
 FETCH = "Fetch the file again."
+ROUNDED = re.compile(r"\s*(?:\d+[.,]\d+[eE]\+?\d+|\d+[eE]\+\d+|\d{15}0{8,})\s*")
+"""A number of more than 15 digits as a spreadsheet writes it: with an exponent, or zeros from there on."""
 MAX_LINE, MAX_TABLE = 1 << 22, 1 << 32
 """Characters; the longest official table has some hundred millions."""
 
@@ -96,18 +98,19 @@ def read_csv(
     optional: keep only these beside the required columns, where they are there; None keeps every column.
 
     A table without rows, a missing column, a row of another width than the header, a truncated gzip, one that
-    unpacks to more than MAX_TABLE characters or to a line of more than MAX_LINE, and wrong bytes raise
-    DataError that names the row. A header that ends in a comma may be one field wider than the rows.
+    unpacks to more than MAX_TABLE characters or to a line of more than MAX_LINE, wrong bytes, and a quote
+    that is not closed, which would take the rows below it along, raise DataError that names the row. A
+    header that ends in a comma may be one field wider than the rows.
     """
     rows: list[list[str]] = []
     with parsing(path, "a CSV table", FETCH) as place, _text(path, encoding) as handle:
-        reader = csv.reader(bounded_lines(handle, path), delimiter=delimiter)
+        reader = csv.reader(bounded_lines(handle, path), delimiter=delimiter, strict=True)
         header = [name.strip() for name in next(reader, [])]
         columns = _columns(path, header, required, optional, delimiter)
         widths = {len(header), len(header) - 1} if header[-1] == "" else {len(header)}
         places = [header.index(name) for name in columns]
+        place.row = 1
         for fields in reader:
-            place.row = len(rows) + 1
             if len(fields) not in widths:
                 if not fields:
                     continue
@@ -117,6 +120,7 @@ def read_csv(
                     f"({len(header)}). {FETCH}"
                 )
             rows.append([fields[i] for i in places])
+            place.row = len(rows) + 1
     if not rows:
         raise DataError(f"{path}: no rows below the header; is it the right file?")
     return pd.DataFrame(rows, columns=list(columns), dtype=str)
@@ -197,7 +201,7 @@ def require_ids(frame: pd.DataFrame, column: str, path: Path) -> None:
 def rounded(frame: pd.DataFrame, column: str, path: Path) -> None:
     """Raises DataError where a spreadsheet has rounded an identifier, which makes one patient of several."""
     values = frame[column]
-    lost = values.str.fullmatch(r"\d+(\.\d+)?[eE]\+\d+")
+    lost = values.str.fullmatch(ROUNDED)
     if lost.any():
         row = int(np.flatnonzero(lost)[0])
         raise DataError(
@@ -230,6 +234,18 @@ def states(frame: pd.DataFrame, columns: Mapping[str, str], path: Path) -> dict[
                 raise DataError(f"{path}: row {row}: '{column}' holds {error}.") from None
         out[name] = pd.array(values, dtype="Int8")
     return out
+
+
+def zeros_and_ones(frame: pd.DataFrame, columns: Mapping[str, str], path: Path) -> pd.DataFrame:
+    """`states` of tables that have no others than 0 and 1; a blank cell there is damage and no negative."""
+    values = pd.DataFrame(states(frame, columns, path))
+    bad = ~values.isin([0, 1])
+    if bad.to_numpy().any():
+        row = int(np.flatnonzero(bad.any(axis=1))[0])
+        column = columns[values.columns[int(np.flatnonzero(bad.iloc[row])[0])]]
+        held = frame[column].iloc[row]
+        raise DataError(f"{path}: row {row + 1}: '{column}' holds '{held}'; labels must be 0 or 1. {FETCH}")
+    return values
 
 
 def name_lists(
@@ -337,11 +353,6 @@ def _count(column: pd.Series) -> dict[str, int]:
     return {str(k): int(v) for k, v in column.fillna("none").value_counts().items()}
 
 
-def sexes(raw: pd.Series) -> pd.Series:
-    """F, M or null."""
-    return raw.str.strip().str.upper().map(lambda v: SEXES.get(v))
-
-
 def is_text(value: object) -> bool:
     """Whether a value of a JSON file is text that a table can hold; half of a surrogate pair is none."""
     try:
@@ -353,4 +364,4 @@ def is_text(value: object) -> bool:
 def csv_rows(path: Path) -> Iterator[list[str]]:
     """Rows of a small CSV of irregular width."""
     with parsing(path, "a CSV table", FETCH), _text(path) as handle:
-        yield from csv.reader(bounded_lines(handle, path))
+        yield from csv.reader(bounded_lines(handle, path), strict=True)

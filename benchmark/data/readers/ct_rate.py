@@ -21,14 +21,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from benchmark.core.cells import age_in_years, is_blank
+from benchmark.core.cells import is_blank
 from benchmark.core.errors import DataError
 from benchmark.core.tables import Manifest
 from benchmark.data.cards import Card
 from benchmark.data.decoded_volumes import TOLD_COLUMNS
 from benchmark.data.readers import READERS
-from benchmark.data.readers.common import Log, manifest, read_csv, sexes, states
-from benchmark.data.readers.files import find, find_one, image_index, relative, require_root
+from benchmark.data.readers.common import Log, manifest, read_csv, zeros_and_ones
+from benchmark.data.readers.files import find, find_one, image_index, only, relative, require_root
+from benchmark.data.readers.people import ages, sexes
 
 NAME = re.compile(
     r"(?P<split>train|valid)_(?P<patient>\d+)_(?P<scan>[a-z]+)_(?P<reconstruction>\d+)(\.nii\.gz)?"
@@ -37,6 +38,8 @@ SPLITS = {"train": "train", "valid": "test"}
 """CT-RATE has no test part; its validation part is what all publications evaluate."""
 FIRST = "list:first_reconstruction"
 NOT_GIVEN = "not given."
+SIZES = (0.05, 50.0)
+"""Millimetres between which the side of a voxel lies."""
 SECTIONS = {
     "ClinicalInformation_EN": "CLINICAL INFORMATION",
     "Technique_EN": "TECHNIQUE",
@@ -81,13 +84,13 @@ def _read(root: Path, card: Card, tables: list[Path], log: Log) -> Manifest:
         table = read_csv(path, ["VolumeName", *columns.values()])
         names = [_name(text, path, row) for row, text in enumerate(table["VolumeName"], 1)]
         parts.append(pd.DataFrame(names))
-        labels.append(pd.DataFrame(states(table, columns, path)))
+        labels.append(zeros_and_ones(table, columns, path))
         known = {"VolumeName", *columns.values()}
         log.labels.unknown.update(c for c in table.columns if c not in known)
         log.files[path.stem] = relative(path, root)
     frame, values = pd.concat(parts, ignore_index=True), pd.concat(labels, ignore_index=True)
     index = image_index(root, (".nii.gz",))
-    path_of = {name[: -len(".nii.gz")]: _best(paths) for name, paths in index.items()}
+    path_of = {name[: -len(".nii.gz")]: only(root, name, _best(paths)) for name, paths in index.items()}
     told, sex, age = _metadata(root, log)
     places = frame["image"].map(path_of)
     here = places.notna().to_numpy()
@@ -142,9 +145,9 @@ def _name(text: str, path: Path, row: int) -> _Name:
     return _Name(f"{scan}_{number}", match["split"], patient, scan, int(number))
 
 
-def _best(paths: list[str]) -> str:
+def _best(paths: list[str]) -> list[str]:
     """Of one volume in two trees, that with the corrected header."""
-    return min(paths, key=lambda p: ("_fixed/" not in p, p))
+    return [p for p in paths if "_fixed/" in p] or paths
 
 
 def _reports(root: Path, log: Log) -> dict[str, str]:
@@ -179,38 +182,41 @@ def _metadata(root: Path, log: Log) -> tuple[dict[str, dict[str, float]], dict[s
             zip(images, *(table[c] for c in wanted), strict=True), 1
         ):
             y, x = _pair(xy, path, row)
-            told[image] = {
-                "spacing_z": _number(z, "ZSpacing", path, row),
+            said = {
+                "spacing_z": _number(z, "ZSpacing", path, row, size=True),
                 "spacing_y": y,
                 "spacing_x": x,
                 "slope": _number(slope, "RescaleSlope", path, row),
                 "intercept": _number(intercept, "RescaleIntercept", path, row),
             }
+            if repr(told.setdefault(image, said)) != repr(said):
+                raise DataError(f"{path}: row {row}: volume {image} has two rows that differ. Keep one.")
         if "PatientSex" in table:
-            sex |= {
-                i: s for i, s in zip(images, sexes(table["PatientSex"]), strict=True) if isinstance(s, str)
-            }
+            known = sexes(table["PatientSex"].set_axis(images), log).dropna()
+            sex |= {str(n): str(s) for n, s in known.items()}
         if "PatientAge" in table:
-            years = [age_in_years(text) for text in table["PatientAge"]]
-            age |= {i: a for i, a in zip(images, years, strict=True) if a is not None}
+            years = ages(table["PatientAge"].set_axis(images), log).dropna()
+            age |= {str(n): float(a) for n, a in years.items()}
     return told, sex, age
 
 
 def _pair(text: str, path: Path, row: int) -> tuple[float, float]:
     """Of the text `[x, y]`, y and x; one number counts for both."""
-    numbers = [_number(t, "XYSpacing", path, row) for t in text.strip("[]() ").replace(",", " ").split()]
+    parts = text.strip("[]() ").replace(",", " ").split()
+    numbers = [_number(t, "XYSpacing", path, row, size=True) for t in parts]
     if len(numbers) not in (1, 2):
         raise DataError(f"{path}: row {row}: XYSpacing '{text}' is no pair [x, y]. Fetch the file again.")
     return numbers[-1], numbers[0]
 
 
-def _number(text: str, column: str, path: Path, row: int) -> float:
+def _number(text: str, column: str, path: Path, row: int, *, size: bool = False) -> float:
+    """size: of a voxel in mm; below 0 it would turn the volume upside down, in metres make it a point."""
     if is_blank(text):
         return float("nan")
     try:
         value = float(text)
     except ValueError:
         raise DataError(f"{path}: row {row}: {column} '{text}' is no number. Fetch the file again.") from None
-    if not np.isfinite(value):
-        raise DataError(f"{path}: row {row}: {column} is {value}. Fetch the file again.")
+    if not np.isfinite(value) or (size and not SIZES[0] <= value <= SIZES[1]):
+        raise DataError(f"{path}: row {row}: {column} is {value:g}. Fetch the file again.")
     return value

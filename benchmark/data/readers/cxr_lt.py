@@ -43,8 +43,8 @@ def read(root: Path, card: Card) -> Manifest:
         where = f"{source}: image '{dicom}'"
         if path:
             below(root, path, where)
-        usual = located(root, tree, official_path(subject, study, dicom), where)
-        places.append(usual or (located(root, tree, path, where) if path else None))
+        usual = located(root, tree, official_path(subject, study, dicom), where, dicom)
+        places.append(usual or (located(root, tree, path, where, dicom) if path else None))
     here = np.array([p is not None for p in places])
     log.drop("image file is absent", frame.loc[~here, "dicom_id"])
     if not here.any():

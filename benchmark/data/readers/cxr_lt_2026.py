@@ -21,7 +21,7 @@ from benchmark.core.tables import Manifest
 from benchmark.data.cards import Card
 from benchmark.data.readers import READERS
 from benchmark.data.readers.common import Log, manifest, read_csv, require_names, states
-from benchmark.data.readers.files import find, image_index, relative, require_root
+from benchmark.data.readers.files import find, image_index, only, relative, require_root
 from benchmark.data.readers.padchest import study_of
 
 PARTS = {"train": "train", "dev": "validate", "val": "validate", "test": "test"}
@@ -48,7 +48,7 @@ def read(root: Path, card: Card) -> Manifest:
     meta = pd.DataFrame(
         {
             "image_id": names,
-            "path": [index[name][0] for name in names],
+            "path": [only(root, name, index[name]) for name in names],
             "patient_id": study,
             "study_id": study,
             "split": [parts[name] for name in names],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -120,6 +120,22 @@ def image_index(root: Path, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> dict[st
             if name.lower().endswith(tuple(suffixes)):
                 index.setdefault(name, []).append(prefix + name)
     return index
+
+
+def by_stem(index: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """An `image_index` by file names without their suffix."""
+    out: dict[str, list[str]] = {}
+    for name, places in index.items():
+        out.setdefault(os.path.splitext(name)[0], []).extend(places)  # noqa: PTH122  (thousands)
+    return out
+
+
+def only(root: Path, name: str, places: Sequence[str]) -> str:
+    """The one place of an image. Raises DataError where several folders have a file of that name: one may be
+    a copy of another size or depth, and the names of folders would decide which is read."""
+    if len(places) > 1:
+        raise DataError(f"{root}: image '{name}' is in several folders ({places[0]}, {places[1]}). Keep one.")
+    return places[0]
 
 
 def below(root: Path, path: str, where: str) -> str:

@@ -101,6 +101,11 @@ def _splits(frame: pd.DataFrame, path: Path, log: Log) -> pd.Series:
             f"{path}: row {row + 1}: split '{table['split'].iloc[row]}'; expected train, validate or test."
         )
     split = frame["dicom_id"].map(table.set_index("dicom_id")["split"])
+    if split.isna().all():
+        raise DataError(
+            f"{path}: no row is of an image of the metadata table; it has {table['dicom_id'].iloc[0]}, that "
+            f"{frame['dicom_id'].iloc[0]}. Use the official file."
+        )
     log.see("image without a row in the split table", frame.loc[split.isna(), "dicom_id"])
     lost = ~table["dicom_id"].isin(frame["dicom_id"])
     log.see("row of the split table without metadata", table.loc[lost, "dicom_id"])
@@ -246,6 +251,11 @@ def _labels(frame: pd.DataFrame, path: Path, card: Card, log: Log) -> dict[str, 
     values = pd.DataFrame(states(table, columns, path)).set_axis(pd.Index(key), axis=0)
     wanted = frame["subject_id"] + "/" + frame["study_id"]
     unlabelled = ~wanted.isin(values.index)
+    if unlabelled.all():
+        raise DataError(
+            f"{path}: no row is of an image here; it has {key.iloc[0]}, the images are of {wanted.iloc[0]} "
+            "(subject/study). Use the official file."
+        )
     log.see("study without a label row", wanted[unlabelled].str.split("/").str[1].drop_duplicates())
     joined = values.reindex(wanted).reset_index(drop=True)
     return {name: joined[name] for name in columns}

@@ -44,14 +44,19 @@ def official_path(subject: str, study: str, dicom: str) -> str:
     return f"files/p{subject[:2]}/p{subject}/s{study}/{dicom}.jpg"
 
 
-def located(root: Path, tree: Path, path: str, where: str) -> str | None:
+def located(root: Path, tree: Path, path: str, where: str, dicom: str) -> str | None:
     """Path below the root of an official `files/…` path, JPG or DICOM, or None where it is absent.
 
-    Raises DataError for a path that leaves the tree or is not of that form.
+    Raises DataError for a path that leaves the tree, is not of that form, or of another image than `dicom`.
     """
     clean = below(tree, path.strip(), where)
     at = clean.find("files/")
-    if at < 0 or not INSIDE.fullmatch(clean[at:]):
+    found = INSIDE.fullmatch(clean[at:]) if at >= 0 else None
+    if found and found[3] != dicom:
+        raise DataError(
+            f"{where}: its path is of image '{found[3]}'. Columns seem to be shifted; fetch it again."
+        )
+    if not found:
         raise DataError(f"{where}: '{path}' is not like files/p10/p10000032/s50414267/<dicom_id>.jpg.")
     stem = clean[at:].rsplit(".", 1)[0]
     stem = f"{relative(tree, root)}/{stem}".removeprefix("./")

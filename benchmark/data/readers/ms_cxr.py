@@ -23,6 +23,7 @@ from benchmark.core.tables import REGION_COLUMNS, Manifest
 from benchmark.data.cards import Card
 from benchmark.data.pixels import image_size
 from benchmark.data.readers import READERS
+from benchmark.data.readers.boxes import first_wrong
 from benchmark.data.readers.common import Log, manifest, read_csv, require_ids
 from benchmark.data.readers.files import find, relative, require_root
 from benchmark.data.readers.mimic_tree import INSIDE, image_tree, located, views
@@ -55,9 +56,10 @@ def read(root: Path, card: Card) -> Manifest:
     tree = image_tree(root, card)
     images = table.drop_duplicates("dicom_id").reset_index(drop=True)
     places = [
-        located(root, tree, p, f"{path}: image '{name}'")
+        located(root, tree, p, f"{path}: image '{name}'", name)
         for p, name in zip(images["path"], images["dicom_id"], strict=True)
     ]
+    _one_image(table, path)
     log.drop("image file is absent", images["dicom_id"][[p is None for p in places]])
     images["place"] = pd.Series(places, index=images.index, dtype=object)
     images = images[images["place"].notna()].reset_index(drop=True)
@@ -104,19 +106,27 @@ def _check_categories(table: pd.DataFrame, card: Card, path: Path) -> None:
             raise DataError(f"{path}: row {row}: label_text is blank; every box needs its phrase.")
 
 
+def _one_image(table: pd.DataFrame, path: Path) -> None:
+    """Raises DataError where the rows of an image contradict each other about its file, size or split."""
+    for column in ("path", "image_width", "image_height", "split"):
+        if column in table:
+            values = table.groupby("dicom_id")[column].nunique()
+            if (values > 1).any():
+                name = values.index[values > 1][0]
+                raise DataError(f"{path}: image '{name}' has two values of {column}. Use the official file.")
+
+
 def _numbers(table: pd.DataFrame, path: Path) -> pd.DataFrame:
     """Boxes and image sizes as numbers, boxes inside of their image."""
     columns = [*BOX, "image_width", "image_height"]
     numbers = table[columns].apply(pd.to_numeric, errors="coerce")
-    outside = (
-        (numbers["x"] + numbers["w"] > numbers["image_width"] + 1)
-        | (numbers["y"] + numbers["h"] > numbers["image_height"] + 1)
-        | (numbers < 0).any(axis=1)
-    )
-    for wrong, what in ((numbers.isna().any(axis=1), "no number"), (outside, "a box outside of its image")):
-        if wrong.any():
-            row = int(np.flatnonzero(wrong)[0])
-            raise DataError(f"{path}: row {row + 1}: {what} in {', '.join(columns)}. Use the official file.")
+    sizes = numbers[["image_width", "image_height"]]
+    sizes = sizes.where(np.isfinite(sizes) & (sizes > 0))
+    wrong = first_wrong(numbers[list(BOX)], *(sizes[c].fillna(-1) for c in sizes))
+    if wrong:
+        row, what = wrong
+        what = "the size of the image is no number" if sizes.iloc[row].isna().any() else f"the box {what}"
+        raise DataError(f"{path}: row {row + 1}: {what} ({', '.join(columns)}). Use the official file.")
     return pd.DataFrame(numbers)
 
 

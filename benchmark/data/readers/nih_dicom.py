@@ -12,8 +12,9 @@ from benchmark.core.errors import DataError
 from benchmark.core.guard import read_text
 from benchmark.data.cards import Card
 from benchmark.data.dicom import read_header
-from benchmark.data.readers.common import SEXES, Log
+from benchmark.data.readers.common import Log
 from benchmark.data.readers.files import find, relative
+from benchmark.data.readers.people import SEXES
 
 SPACE = 1024
 """Side of the official images, in which boxes and run lengths are given."""

@@ -28,7 +28,7 @@ from benchmark.core.tables import Manifest
 from benchmark.data.cards import Card, LabelRule
 from benchmark.data.readers import READERS
 from benchmark.data.readers.common import FETCH, Log, manifest
-from benchmark.data.readers.files import find, image_index, relative, require_root
+from benchmark.data.readers.files import find, image_index, only, relative, require_root
 
 ARCHIVE = ("NLMCXR_reports*.tgz", "NLMCXR_reports*.tar.gz")
 LARGEST_REPORT, LARGEST_ARCHIVE = 4 << 20, 1 << 30
@@ -66,7 +66,8 @@ def read(root: Path, card: Card) -> Manifest:
     root = require_root(root, card)
     log = Log()
     reports = sorted(read_reports(root, card, log), key=lambda r: _number(r.uid))
-    index = {name.rsplit(".", 1)[0]: paths[0] for name, paths in sorted(image_index(root).items())}
+    files = image_index(root)
+    index = {name.rsplit(".", 1)[0]: name for name in sorted(files)}
     rows = [(image, report) for report in reports for image in report.images]
     where = root / next(iter(log.files.values()))
     if not rows:
@@ -94,7 +95,7 @@ def read(root: Path, card: Card) -> Manifest:
     meta = pd.DataFrame(
         {
             "image_id": [image for image, _ in rows],
-            "path": [index.get(image, f"{image}.png") for image, _ in rows],
+            "path": [only(root, index[i], files[index[i]]) if i in index else f"{i}.png" for i, _ in rows],
             "patient_id": [r.uid for _, r in rows],
             "study_id": [r.uid for _, r in rows],
             "split": "test",

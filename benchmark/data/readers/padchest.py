@@ -32,9 +32,9 @@ from benchmark.data.readers.common import (
     read_csv,
     require_ids,
     require_names,
-    sexes,
 )
-from benchmark.data.readers.files import below, find, image_index, relative, require_root
+from benchmark.data.readers.files import below, find, image_index, only, relative, require_root
+from benchmark.data.readers.people import sexes
 
 TABLE = ("PADCHEST_chest_x_ray_images_labels*.csv.gz", "PADCHEST_chest_x_ray_images_labels*.csv")
 MANUAL = ("manual_image.json",)
@@ -116,6 +116,8 @@ def _from_table(
     study_year = pd.to_numeric(frame["StudyDate_DICOM"].str[:4], errors="coerce")
     birth = pd.to_numeric(frame["PatientBirth"], errors="coerce")
     log.see("no year of birth", frame.loc[birth.isna(), "ImageID"])
+    age = study_year - birth
+    log.see("born after the study: no age", frame.loc[age < 0, "ImageID"])
     report = frame["Report"].str.strip()
     meta = pd.DataFrame(
         {
@@ -126,8 +128,8 @@ def _from_table(
             "view": normal_views(frame["Projection"].set_axis(frame["ImageID"]), card, log).to_numpy(),
             "split": split,
             "report": report.where(report != "", None),
-            "sex": sexes(frame["PatientSex_DICOM"]),
-            "age": study_year - birth,
+            "sex": sexes(frame["PatientSex_DICOM"].set_axis(frame["ImageID"]), log).to_numpy(),
+            "age": age.where(age >= 0),
         }
     )
     columns = {name: matrix[:, i] for i, name in enumerate(card.classes)}
@@ -150,7 +152,7 @@ def _from_list(root: Path, card: Card, path: Path, listed: dict[str, tuple[str, 
     meta = pd.DataFrame(
         {
             "image_id": here,
-            "path": [index[name][0] for name in here],
+            "path": [only(root, name, index[name]) for name in here],
             "patient_id": study,
             "study_id": study,
             "split": "test",
@@ -176,11 +178,7 @@ def _paths(root: Path, frame: pd.DataFrame, table: Path, log: Log) -> list[str |
             continue
         folder = folder.removesuffix(".0")
         exact = [p for p in known if p == f"{folder}/{name}" or p.endswith(f"/{folder}/{name}")]
-        if len(known) > 1 and not exact:
-            raise DataError(
-                f"{root}: image '{name}' is in several folders ({known[0]}, {known[1]}). Keep one."
-            )
-        out.append((exact or known)[0])
+        out.append(only(root, name, exact or known))
     listed = set(frame["ImageID"])
     log.see("image file without a row in the table", [n for n in index if n not in listed])
     return out

@@ -35,9 +35,9 @@ from benchmark.data.readers.common import (
     read_csv,
     require_ids,
     require_names,
-    sexes,
 )
-from benchmark.data.readers.files import find, find_one, image_index, relative, require_root
+from benchmark.data.readers.files import find, find_one, image_index, only, relative, require_root
+from benchmark.data.readers.people import ages, sexes
 
 SPLITS = {"validation": "validate", "val": "validate"}
 OTHER = "other finding"
@@ -63,19 +63,25 @@ def read(root: Path, card: Card) -> Manifest:
     if not here:
         raise DataError(f"{root}: none of the {len(studies):,} images of {path.name} is here. {card.access}")
     names = [study["ImageID"] for study in here]
-    log.see("study without a row in the master table", [n for n in names if n not in about.index])
+    unknown = [n for n in names if n not in about.index]
+    if len(unknown) == len(names):
+        raise DataError(
+            f"{root / log.files['master table']}: no row is of an image of {path.name}; it has "
+            f"{about.index[0]}, that {names[0]}. Use the official files."
+        )
+    log.see("study without a row in the master table", unknown)
     told = about.reindex(names)
     said = [" ".join(f["sentence_en"] for f in study["findings"]) for study in here]
     meta = pd.DataFrame(
         {
             "image_id": names,
-            "path": [index[name][0] for name in names],
+            "path": [only(root, name, index[name]) for name in names],
             "patient_id": told["PatientID"].to_numpy(),
             "study_id": [study["StudyID"] for study in here],
             "split": told["split"].map(lambda s: SPLITS.get(s, s), na_action="ignore").to_numpy(),
             "report": [text or None for text in said],
-            "sex": sexes(told["PatientSex_DICOM"].fillna("")).to_numpy(),
-            "age": told["PatientAge"].to_numpy(),
+            "sex": sexes(told["PatientSex_DICOM"].fillna(""), log).to_numpy(),
+            "age": ages(told["PatientAge"].fillna(""), log).to_numpy(),
         }
     )
     labels: dict[str, Any] = {name: np.zeros(len(here), dtype=np.int8) for name in card.classes}
@@ -128,11 +134,13 @@ def _finding(value: Any, where: str) -> dict[str, Any]:
         raise DataError(f"{where}: a finding without `sentence_en`. {FETCH}")
     found = {
         "sentence_en": value["sentence_en"].strip(),
-        "abnormal": bool(value.get("abnormal", False)),
+        "abnormal": value.get("abnormal", None if value.get("labels") else False),
         "labels": value.get("labels") or [],
         "boxes": value.get("boxes") or [],
         "extra_boxes": value.get("extra_boxes") or [],
     }
+    if not isinstance(found["abnormal"], bool):
+        raise DataError(f"{where}: `abnormal` of a finding is neither true nor false. {FETCH}")
     for key in ("labels", "boxes", "extra_boxes"):
         if not isinstance(found[key], list):
             raise DataError(f"{where}: `{key}` is no list. {FETCH}")
@@ -161,7 +169,8 @@ def _table(root: Path, card: Card, log: Log) -> pd.DataFrame:
     for column in ("PatientAge", "PatientSex_DICOM"):
         if column not in table:
             table[column] = ""
-    table["split"] = table["split"].str.strip()
+    for column in ("ImageID", "PatientID", "split"):
+        table[column] = table[column].str.strip()
     for column in ("PatientID", "split"):
         differ = table.groupby("ImageID")[column].nunique() > 1
         if differ.any():

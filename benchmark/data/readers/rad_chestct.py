@@ -17,13 +17,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from benchmark.core.cells import age_in_years
 from benchmark.core.errors import DataError
 from benchmark.core.tables import Manifest
 from benchmark.data.cards import Card
 from benchmark.data.readers import READERS
-from benchmark.data.readers.common import Log, manifest, read_csv, require_ids, sexes, states
-from benchmark.data.readers.files import find, image_index, relative, require_root
+from benchmark.data.readers.common import Log, manifest, read_csv, require_ids, rounded, zeros_and_ones
+from benchmark.data.readers.files import find, image_index, only, relative, require_root
+from benchmark.data.readers.people import ages, sexes
 
 KEY = "NoteAcc_DEID"
 SPLITS = {"trn": "train", "val": "validate", "tst": "test"}
@@ -59,8 +59,8 @@ def read(root: Path, card: Card) -> Manifest:
         values.append(_present(table, wanted, found, path))
     scans = pd.concat(frames, ignore_index=True)[KEY]
     labels = pd.concat(values, ignore_index=True)
-    index = {name[: -len(".npz")]: sorted(p)[0] for name, p in image_index(root, (".npz",)).items()}
-    places = scans.map(index)
+    index = {name[: -len(".npz")]: p for name, p in image_index(root, (".npz",)).items()}
+    places = scans.map({name: only(root, name, index[name]) for name in set(scans) & set(index)})
     here = places.notna().to_numpy()
     log.drop("image file is absent", scans[~here])
     log.see("image file without a row in the label tables", sorted(set(index) - set(scans)))
@@ -73,6 +73,7 @@ def read(root: Path, card: Card) -> Manifest:
         raise DataError(f"{root}: none of the volumes of {paths[0].name} is here. Check --data-root.")
     patients, sex, age = _metadata(root, log)
     scans, labels, places = scans[here], labels[here], places[here]
+    log.see("scan without a patient in the metadata", scans[~scans.isin(list(patients))] if patients else [])
     meta = pd.DataFrame(
         {
             "image_id": scans,
@@ -107,9 +108,8 @@ def _present(
         raise DataError(f"{path}:1: no column of '{missing[0]}' ({len(missing)} of {len(needed)} lack one).")
     anywhere = {}
     for abnormality in needed:
-        parts = states(table, {c: c for c in found[abnormality]}, path)
-        joined = np.stack([np.asarray(p.fillna(0), dtype=np.int8) for p in parts.values()], axis=1)
-        anywhere[abnormality] = (joined == 1).any(axis=1)
+        places = zeros_and_ones(table, {c: c for c in found[abnormality]}, path)
+        anywhere[abnormality] = (places == 1).to_numpy(dtype=bool).any(axis=1)
     return pd.DataFrame(
         {
             name: pd.array(np.any([anywhere[a] for a in terms], axis=0).astype(np.int8), dtype="Int8")
@@ -129,12 +129,16 @@ def _metadata(root: Path, log: Log) -> tuple[dict[str, str], dict[str, str], dic
         scans = table[KEY].str.strip()
         column = next((c for c in PATIENTS if c in table), None)
         if column:
-            patients |= dict(zip(scans, table[column].str.strip(), strict=True))
+            rounded(table, column, path)
+            for row, (scan, who) in enumerate(zip(scans, table[column].str.strip(), strict=True), 1):
+                if patients.setdefault(scan, who) != who:
+                    raise DataError(
+                        f"{path}: row {row}: scan {scan} has two patients. Use the official file."
+                    )
         if "PatientSex" in table:
-            sex |= {
-                s: v for s, v in zip(scans, sexes(table["PatientSex"]), strict=True) if isinstance(v, str)
-            }
+            known = sexes(table["PatientSex"].set_axis(scans), log).dropna()
+            sex |= {str(n): str(s) for n, s in known.items()}
         if "PatientAge" in table:
-            years = [age_in_years(text) for text in table["PatientAge"]]
-            age |= {s: a for s, a in zip(scans, years, strict=True) if a is not None}
+            years = ages(table["PatientAge"].set_axis(scans), log).dropna()
+            age |= {str(n): float(a) for n, a in years.items()}
     return patients, sex, age

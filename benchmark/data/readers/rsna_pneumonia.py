@@ -22,8 +22,9 @@ from benchmark.core.errors import DataError
 from benchmark.core.tables import REGION_COLUMNS, Manifest
 from benchmark.data.cards import Card
 from benchmark.data.readers import READERS
+from benchmark.data.readers.boxes import first_wrong
 from benchmark.data.readers.common import Log, manifest, patient_split, read_csv, require_names
-from benchmark.data.readers.files import find, find_one, image_index, relative, require_root
+from benchmark.data.readers.files import by_stem, find, find_one, image_index, only, relative, require_root
 from benchmark.data.readers.nih_dicom import SHARES, SPACE, headers, name_list
 
 BOX = ("x", "y", "width", "height")
@@ -43,12 +44,11 @@ def read(root: Path, card: Card) -> Manifest:
     _one_target(table, path)
 
     names = table["patientId"].drop_duplicates().to_list()
-    index = image_index(root, (".dcm",))
-    places = {Path(name).stem: found[0] for name, found in index.items()}
+    places = by_stem(image_index(root, (".dcm",)))
     absent = [name for name in names if name not in places]
     log.drop("image file is absent", absent)
     known = set(names)
-    unlabelled = {name: "stage_2_test_images" in path for name, path in places.items() if name not in known}
+    unlabelled = {n: "stage_2_test_images" in found[0] for n, found in places.items() if n not in known}
     log.see("test image of the challenge, unlabelled", [name for name, test in unlabelled.items() if test])
     log.see("image file without a label row", [name for name, test in unlabelled.items() if not test])
     names = [name for name in names if name in places]
@@ -56,7 +56,7 @@ def read(root: Path, card: Card) -> Manifest:
         raise DataError(f"{root}: none of the images of {path.name} is here. Expected {absent[0]}.dcm.")
     _details(root, table, card, log)
 
-    paths = [places[name] for name in names]
+    paths = [only(root, name, places[name]) for name in names]
     about = headers(root, paths, card, log)
     positive = set(table.loc[table["Target"] == "1", "patientId"])
     labels: dict[str, Any] = {card.classes[0]: np.array([name in positive for name in names], dtype=np.int8)}
@@ -94,9 +94,12 @@ def _boxes(table: pd.DataFrame, path: Path) -> pd.DataFrame:
             raise DataError(f"{path}: row {row + 1}: {what} ({held[:80]}). Use the official file.")
     boxes = table[blank == 0].copy()
     numbers = boxes[list(BOX)].apply(pd.to_numeric, errors="coerce")
-    bad = numbers.isna().any(axis=1) | (numbers < 0).any(axis=1)
-    if bad.any():
-        raise DataError(f"{path}: row {int(bad.index[bad][0]) + 1}: the box is not four numbers from 0 on.")
+    wrong = first_wrong(numbers, SPACE, SPACE)
+    if wrong:
+        raise DataError(
+            f"{path}: row {int(boxes.index[wrong[0]]) + 1}: the box {wrong[1]}; expected {', '.join(BOX)} in "
+            f"{SPACE} x {SPACE} pixels. Use the official file."
+        )
     boxes[list(BOX)] = numbers
     return pd.DataFrame(boxes)
 

@@ -24,7 +24,7 @@ from benchmark.data.cards import Card
 from benchmark.data.masks import bounding_box, decode_relative, encode_mask, relative_runs
 from benchmark.data.readers import READERS
 from benchmark.data.readers.common import Log, manifest, patient_split, read_csv, require_names
-from benchmark.data.readers.files import find_one, image_index, relative, require_root
+from benchmark.data.readers.files import by_stem, find_one, image_index, only, relative, require_root
 from benchmark.data.readers.nih_dicom import SHARES, SPACE, headers, name_list
 
 
@@ -53,14 +53,14 @@ def read(root: Path, card: Card) -> Manifest:
             raise DataError(f"{path}: image '{name}' has a mask and -1. Use the official file.")
     log.see("several masks, united", [name for name, texts in masks.items() if len(texts) > 1])
 
-    places = {Path(name).stem: found[0] for name, found in image_index(root, (".dcm",)).items()}
+    places = by_stem(image_index(root, (".dcm",)))
     absent = [name for name in masks if name not in places]
     log.drop("image file is absent", absent)
     log.see("image file without a label row", [name for name in places if name not in masks])
     names = [name for name in masks if name in places]
     if not names:
         raise DataError(f"{root}: none of the images of {path.name} is here. Expected {absent[0]}.dcm.")
-    paths = [places[name] for name in names]
+    paths = [only(root, name, places[name]) for name in names]
     about = headers(root, paths, card, log)
     positive = np.array([masks[name] != ["-1"] * len(masks[name]) for name in names])
     labels: dict[str, Any] = {card.classes[0]: positive.astype(np.int8)}

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from benchmark.core.cells import age_in_years, blanks, tallied
+from benchmark.core.cells import blanks, tallied
 from benchmark.core.errors import CardError, DataError
 from benchmark.core.tables import Manifest
 from benchmark.data.cards import Card
@@ -20,10 +20,10 @@ from benchmark.data.readers.common import (
     read_csv,
     require_ids,
     rounded,
-    sexes,
     states,
 )
 from benchmark.data.readers.files import below, is_here, require_root
+from benchmark.data.readers.people import ages, sexes
 from benchmark.data.table_options import LabelColumns, LabelList
 
 SPLITS = {"train", "validate", "test"}
@@ -90,8 +90,7 @@ def read(root: Path, card: Card) -> Manifest:
         text = frame[column].str.strip()
         meta[field] = text.where(~blanks(text), None)
     if "age" in meta:
-        meta["age"] = meta["age"].map(age_in_years, na_action="ignore")
-        log.see("age is not understood", names[meta["age"].isna() & ~blanks(frame[used["age"]])])
+        meta["age"] = ages(frame[used["age"]].set_axis(names), log).to_numpy()
     if "patient_id" not in meta:
         meta["patient_id"] = names
         log.note("the table names no patients: every image is its own cluster")
@@ -105,7 +104,7 @@ def read(root: Path, card: Card) -> Manifest:
     if "view" in meta:
         meta["view"] = normal_views(frame[used["view"]].set_axis(names), card, log).to_numpy()
     if "sex" in meta:
-        meta["sex"] = sexes(frame[used["sex"]])
+        meta["sex"] = sexes(frame[used["sex"]].set_axis(names), log).to_numpy()
     if "split" in meta:
         meta["split"] = meta["split"].map(lambda v: options.split_names.get(v, v), na_action="ignore")
         odd = sorted(set(meta["split"].dropna()) - SPLITS)

@@ -21,9 +21,11 @@ import pandas as pd
 from benchmark.core.errors import DataError, UnknownName
 from benchmark.core.tables import REGION_COLUMNS, Manifest
 from benchmark.data.cards import Card
+from benchmark.data.pixels import image_size
 from benchmark.data.readers import READERS
-from benchmark.data.readers.common import Log, manifest, read_csv, require_names, states
-from benchmark.data.readers.files import below, find, image_index, relative, require_root
+from benchmark.data.readers.boxes import first_wrong
+from benchmark.data.readers.common import Log, manifest, read_csv, require_names, zeros_and_ones
+from benchmark.data.readers.files import by_stem, find, image_index, listing_of, only, relative, require_root
 
 PARTS = ("train", "test")
 CORNERS = ("x_min", "y_min", "x_max", "y_max")
@@ -32,13 +34,11 @@ READERS_IN_TRAIN = 3
 
 @READERS.register("vindr_cxr")
 def read(root: Path, card: Card) -> Manifest:
-    """Raises DataError for missing files and columns, repeated readings, boxes of unknown classes."""
+    """Raises DataError for missing files and columns, repeated readings, boxes of unknown classes and boxes
+    outside of their image."""
     root = require_root(root, card)
     log = Log()
-    index = image_index(root, (".dicom", ".dcm", ".png", ".jpg"))
-    places: dict[str, list[str]] = {}
-    for name, found in index.items():
-        places.setdefault(Path(name).stem, []).extend(found)
+    places = by_stem(image_index(root, (".dicom", ".dcm", ".png", ".jpg")))
     votes: list[pd.DataFrame] = []
     boxes: list[pd.DataFrame] = []
     tables: list[Path] = []
@@ -58,7 +58,7 @@ def read(root: Path, card: Card) -> Manifest:
         raise DataError(f"{root}: no image_labels_train.csv and no image_labels_test.csv. {card.access}")
     frame = pd.concat(votes, ignore_index=True)
     frame["path"] = [
-        _place(places.get(name, []), part, root)
+        _place(name, places.get(name, []), part, root)
         for name, part in zip(frame["image_id"], frame["split"], strict=True)
     ]
     absent = frame["path"].isna()
@@ -75,8 +75,10 @@ def read(root: Path, card: Card) -> Manifest:
     counts = frame[list(card.classes)].to_numpy()
     disputed = (counts > 0) & (counts < frame[["readers"]].to_numpy())
     log.see("readers disagree", frame["image_id"][np.flatnonzero(disputed.any(axis=1))])
+    regions = _regions(boxes, dict(zip(frame["image_id"], frame["path"], strict=True)), root)
+    if boxes:
+        log.lists["boxes"] = {"listed": sum(map(len, boxes)), "found": len(regions)}
     result = manifest(root, card, frame[["image_id", "path", "split"]], labelled, log, table=tables[0])
-    regions = _regions(boxes, set(frame["image_id"]))
     return replace(result, regions=regions, info=result.info.counted(boxes=len(regions)))
 
 
@@ -99,10 +101,7 @@ def _votes(path: Path, part: str, card: Card, log: Log) -> pd.DataFrame:
         raise DataError(
             f"{path}: row {row + 1}: {', '.join(str(table[k].iloc[row]) for k in keys)} occurs twice."
         )
-    values = pd.DataFrame(states(table, {c: c for c in card.classes}, path))
-    bad = ~values.isin([0, 1]).all(axis=1)
-    if bad.any():
-        raise DataError(f"{path}: row {int(np.flatnonzero(bad)[0]) + 1}: labels must be 0 or 1.")
+    values = zeros_and_ones(table, {c: c for c in card.classes}, path)
     grouped = values.astype("int64").groupby(table["image_id"], sort=False)
     out = grouped.sum().assign(readers=grouped.size(), split=part).reset_index()
     expected = READERS_IN_TRAIN if part == "train" else 1
@@ -126,31 +125,53 @@ def _boxes(path: Path, card: Card) -> pd.DataFrame:
         name = table["class_name"].iloc[row]
         raise DataError(f"{path}: row {row + 1}: {UnknownName('class', name, card.classes)}")
     numbers = text.apply(pd.to_numeric, errors="coerce")
-    wrong = (blank > 0) & (blank < 4) | (blank == 0) & (
-        numbers.isna().any(axis=1)
-        | (numbers["x_max"] < numbers["x_min"])
-        | (numbers["y_max"] < numbers["y_min"])
-    )
-    if wrong.any():
-        raise DataError(
-            f"{path}: row {int(np.flatnonzero(wrong)[0]) + 1}: the box is not {', '.join(CORNERS)}."
-        )
-    out = numbers.assign(image_id=table["image_id"].str.strip(), name=names)
-    return pd.DataFrame(out[blank == 0]).reset_index(drop=True)
+    told = {
+        "image_id": table["image_id"].str.strip(),
+        "name": names,
+        "where": str(path),
+        "row": table.index + 1,
+    }
+    given = pd.DataFrame(numbers.assign(**told)[blank < 4])
+    x1, y1, x2, y2 = (given[c] for c in CORNERS)
+    wrong = first_wrong(np.stack([x1, y1, x2 - x1, y2 - y1], axis=1))
+    if wrong:
+        row, what = given["row"].iloc[wrong[0]], wrong[1]
+        raise DataError(f"{path}: row {row}: the box {what}; expected {', '.join(CORNERS)}.")
+    return given
 
 
-def _place(found: list[str], part: str, root: Path) -> str | None:
+def _place(name: str, found: list[str], part: str, root: Path) -> str | None:
     if len(found) > 1:
         found = [path for path in found if part in path.split("/")[:-1]] or found
-    if len(found) > 1:
-        raise DataError(f"{root}: an image is in several folders ({found[0]}, {found[1]}). Keep one.")
-    return below(root, found[0], str(root)) if found else None
+    return only(root, name, found) if found else None
 
 
-def _regions(boxes: list[pd.DataFrame], here: set[str]) -> pd.DataFrame:
-    rows = []
-    for part in boxes:
-        for x1, y1, x2, y2, name, label in part[[*CORNERS, "image_id", "name"]].itertuples(index=False):
-            if name in here:
-                rows.append((name, label, "box", x1, y1, x2 - x1, y2 - y1, None, None))
-    return pd.DataFrame(rows, columns=list(REGION_COLUMNS))
+def _regions(boxes: list[pd.DataFrame], places: dict[str, str], root: Path) -> pd.DataFrame:
+    """Boxes of the images that are here, image → path. Raises DataError for one that does not fit into its
+    image, as those of the originals do not fit into smaller copies. A listing has no sizes."""
+    if not boxes:
+        return pd.DataFrame(columns=list(REGION_COLUMNS))
+    table = pd.concat(boxes, ignore_index=True)
+    table = table[table["image_id"].isin(list(places))]
+    x, y = table["x_min"], table["y_min"]
+    w, h = table["x_max"] - x, table["y_max"] - y
+    if listing_of(root) is None:
+        sizes = {name: image_size(root / places[name]) for name in table["image_id"].unique()}
+        height, width = np.array([sizes[name] for name in table["image_id"]]).reshape(-1, 2).T
+        wrong = first_wrong(np.stack([x, y, w, h], axis=1), width, height)
+        if wrong:
+            at, what = wrong
+            raise DataError(
+                f"{table['where'].iloc[at]}: row {table['row'].iloc[at]}: the box {what}, {width[at]} x "
+                f"{height[at]} pixels. Boxes are in pixels of the official files; give those, no copies."
+            )
+    parts = {
+        "image_id": table["image_id"],
+        "class": table["name"],
+        "kind": "box",
+        "x": x,
+        "y": y,
+        "w": w,
+        "h": h,
+    }
+    return pd.DataFrame(parts | {"rle": None, "phrase": None}).reset_index(drop=True)
