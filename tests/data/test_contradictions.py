@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from unittest.mock import patch
 
@@ -248,3 +249,47 @@ def test_sex_and_age_that_are_not_understood_are_counted(make, page, tmp_path): 
     assert manifest.frame["age"].isna().all()
     grounded(tmp_path / "gr", study("a"), table="ImageID,PatientID,split\na,p1,test\n")
     assert "master_table.csv: no row is of an image" in fails("padchest_gr", tmp_path / "gr")
+
+
+def test_labels_that_a_second_table_lacks_are_counted(make):
+    root = make("mimic_cxr")
+    path = root / "mimic-cxr-jpg/mimic-cxr-2.0.0-negbio.csv.gz"
+    head, first, *rows = load(path).rstrip("\n").split("\n")
+    save(path, "\n".join([head, "1" + first, *rows]) + "\n")
+    seen = {s.what: s.count for s in read_dataset("mimic_cxr", root, "official").info.seen}
+    assert seen["study without a row in the negbio table alone"] == 1
+
+
+@pytest.mark.parametrize("name", ["cxr_lt", "cxr_lt_2026"])
+def test_blank_cells_of_challenge_tables_are_counted(make, name):
+    root = make(name)
+    path = next(p for p in sorted(root.rglob("*.csv")) if "train" in p.name)
+    head, first, *rows = load(path).rstrip("\n").split("\n")
+    save(path, "\n".join([head, f"{first.rpartition(',')[0]},", *rows]) + "\n")
+    seen = {s.what: s.count for s in read_dataset(name, root, "official").info.seen}
+    assert seen[f"label of 0 or 1 is blank or uncertain in {path.name}"] == 1
+
+
+def test_a_folder_that_cannot_be_read_is_not_absent_images(make):
+    root = make("chestxray14")
+    scan = os.scandir
+
+    def refused(path):
+        if str(path).endswith("images_001/images"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    with patch("os.scandir", refused), pytest.raises(PermissionError):
+        read_dataset("chestxray14", root, "official")
+
+
+def test_the_list_of_training_images_alone_keeps_test_images_out(make):
+    """Without the list of test images, those were split over train, validate and test."""
+    root = make("chestxray14")
+    for path in root.rglob("test_list.txt"):
+        path.unlink()
+    frame = read_dataset("chestxray14", root, "official").frame
+    listed_here = frame["image_id"].isin((root / "train_val_list.txt").read_text().split())
+    assert frame.loc[~listed_here, "split"].isna().all()
+    assert set(frame.loc[listed_here, "split"]) <= {"train", "validate"}
+    assert 0 < listed_here.sum() < len(frame)

@@ -218,8 +218,8 @@ def _split(
 ) -> list[str | None]:
     """test by list, else train and validate by patient; a test patient's other images belong to neither."""
     hashed = patient_split(patient, SPLIT_SHARES, SPLIT_SALT)
-    if test.any():
-        test_patients = set(patient[test])
+    test_patients = set(patient[test])
+    if test.any() or train_val is not None:
         log.note(
             "test: the official lists; train and validate: the other patients, "
             f"{SPLIT_SHARES['validate']:.0%} of them for validation by a hash of the patient id"
@@ -227,14 +227,13 @@ def _split(
     else:
         shares = {"train": 0.7, "validate": 0.1, "test": 0.2}
         hashed = patient_split(patient, shares, SPLIT_SALT)
-        test_patients = set()
         log.note("no official list is here: train, validate and test by a hash of the patient id, 70/10/20")
     out: list[str | None] = []
     stray = []
     for name, who, is_test, side in zip(names, patient, test, hashed, strict=True):
         if is_test:
             out.append("test")
-        elif who in test_patients or (train_val is not None and test.any() and name not in train_val):
+        elif who in test_patients or (train_val is not None and name not in train_val):
             out.append(None)
             stray.append(name)
         else:

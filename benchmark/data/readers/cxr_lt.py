@@ -126,6 +126,8 @@ def _merge(
     values = pd.DataFrame(index=pd.Index(frame["dicom_id"]), columns=list(card.classes), dtype="Int8")
     for path, (_, table) in tables.items():
         new = pd.DataFrame(states(table, _columns(table, card), path), index=pd.Index(table["dicom_id"]))
+        unsaid = (~new.isin([0, 1]).all(axis=1)).to_numpy(dtype=bool)
+        log.see(f"label of 0 or 1 is blank or uncertain in {path.name}", new.index[unsaid])
         old = values.loc[new.index, new.columns]
         clash = (old.notna() & new.notna() & (old != new).fillna(False)).to_numpy(dtype=bool)
         if clash.any():
@@ -134,7 +136,8 @@ def _merge(
                 f"{path}: image '{table['dicom_id'].iloc[i]}': '{list(new.columns)[k]}' is not what another "
                 "table says. Keep one of the two."
             )
-        values.loc[new.index, new.columns] = new.where(new.notna(), old)
+        for column in map(str, new):
+            values.loc[new.index, column] = new[column].fillna(old[column])
     lacking = [name for name in card.classes if values[name].isna().all()]
     if lacking:
         log.note(f"no table has labels for {', '.join(lacking)}")

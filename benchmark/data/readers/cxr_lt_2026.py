@@ -88,7 +88,10 @@ def _read_table(
     log.labels.unknown.update(
         c for c in table.columns if c not in named and set(table[c].str.strip()) <= {"0", "1", "0.0", "1.0"}
     )
-    values = {name: array.to_numpy(object) for name, array in states(table, columns, path).items()}
+    read = pd.DataFrame(states(table, columns, path))
+    unsaid = ~read.isin([0, 1]).all(axis=1)
+    log.see(f"label of 0 or 1 is blank or uncertain in {path.name}", table["ImageID"][unsaid])
+    values = {name: read[name].to_numpy(object) for name in columns}
     for row, image in enumerate(table["ImageID"]):
         if parts.setdefault(image, part) != part:
             raise DataError(f"{path}: row {row + 1}: image '{image}' is in another part's table too.")

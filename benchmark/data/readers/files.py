@@ -106,7 +106,7 @@ def image_index(root: Path, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> dict[st
         return index
     base = str(root)
     visited = {os.path.realpath(base)}
-    for folder, folders, files in os.walk(base, followlinks=True):
+    for folder, folders, files in os.walk(base, onerror=_stop, followlinks=True):
         fresh = []
         for name in sorted(folders):
             real = os.path.realpath(os.path.join(folder, name))  # noqa: PTH118
@@ -120,6 +120,11 @@ def image_index(root: Path, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> dict[st
             if name.lower().endswith(tuple(suffixes)):
                 index.setdefault(name, []).append(prefix + name)
     return index
+
+
+def _stop(problem: OSError) -> None:
+    """A folder that cannot be read: without this its images would be called absent."""
+    raise problem
 
 
 def by_stem(index: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:

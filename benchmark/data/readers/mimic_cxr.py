@@ -58,11 +58,15 @@ def read(root: Path, card: Card) -> Manifest:
     frame["report"] = _reports(frame, root, texts, card, log)
     frame["view"] = normal_views(frame["ViewPosition"].set_axis(frame["dicom_id"]), card, log).to_numpy()
 
-    labels = dict(_labels(frame, _table(root, card, "chexpert", log), card, log))
+    chexpert, unlabelled = _labels(frame, _table(root, card, "chexpert", log), card)
+    labels = dict(chexpert)
+    log.see("study without a label row", unlabelled)
     negbio = find(root, ["mimic-cxr-*-negbio.csv*"])
     if negbio:
         log.files["negbio"] = relative(negbio[0], root)
-        labels |= {f"{c}@negbio": v for c, v in _labels(frame, negbio[0], card, Log()).items()}
+        values, lacking = _labels(frame, negbio[0], card)
+        labels |= {f"{c}@negbio": v for c, v in values.items()}
+        log.see("study without a row in the negbio table alone", sorted(set(lacking) - set(unlabelled)))
     meta = pd.DataFrame(
         {
             "image_id": frame["dicom_id"],
@@ -239,7 +243,8 @@ def _reports(frame: pd.DataFrame, root: Path, texts: Path, card: Card, log: Log)
     return [cache[key] for key in zip(frame["subject_id"], frame["study_id"], strict=True)]
 
 
-def _labels(frame: pd.DataFrame, path: Path, card: Card, log: Log) -> dict[str, pd.Series]:
+def _labels(frame: pd.DataFrame, path: Path, card: Card) -> tuple[dict[str, pd.Series], list[str]]:
+    """Class → states of every image, and the studies that have no row in the table."""
     columns = {c: c for c in card.classes}
     table = read_csv(path, ("subject_id", "study_id", *columns.values()), ())
     require_ids(table, "study_id", path)
@@ -256,6 +261,6 @@ def _labels(frame: pd.DataFrame, path: Path, card: Card, log: Log) -> dict[str, 
             f"{path}: no row is of an image here; it has {key.iloc[0]}, the images are of {wanted.iloc[0]} "
             "(subject/study). Use the official file."
         )
-    log.see("study without a label row", wanted[unlabelled].str.split("/").str[1].drop_duplicates())
     joined = values.reindex(wanted).reset_index(drop=True)
-    return {name: joined[name] for name in columns}
+    lacking = wanted[unlabelled].str.split("/").str[1].drop_duplicates().tolist()
+    return {name: joined[name] for name in columns}, lacking
