@@ -28,11 +28,11 @@ from benchmark.core import numerics
 from benchmark.core.files import write_csv, write_text
 from benchmark.core.hashing import derive_seed, hash_value
 from benchmark.core.tables import TWIN_NOTICE, read_table
-from benchmark.grid.layout import Project, source_name
+from benchmark.grid.layout import METRICS, Project, source_name
 from benchmark.grid.params import Cell, cell_named
 from benchmark.grid.params_file import load_params
 from benchmark.reporting.on_disk import ROUNDING
-from benchmark.stages.evaluate import METRICS, evaluate_cell
+from benchmark.stages.evaluate import evaluate_cell
 from benchmark.stages.run import Session
 from benchmark.stages.run_record import RunRecord, run_record
 from perf.simulation_report import fill, markdown

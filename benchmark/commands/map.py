@@ -107,7 +107,7 @@ def command(
 
 def file_name(found: Looked | LookedVolume) -> str:
     """`<image>-<model>-<text>.png`, of letters, digits and dashes."""
-    from benchmark.stages.evaluate import slug
+    from benchmark.grid.layout import slug
 
     return f"{slug(found.image.stem)[:60]}-{slug(found.model)}-{slug(found.text)[:60]}.png"
 

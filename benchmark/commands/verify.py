@@ -35,7 +35,7 @@ def command(
 
     def find() -> Answer:
         from benchmark.reporting.answers import verdicts
-        from benchmark.reporting.outputs import verify
+        from benchmark.reporting.verify import verify
 
         return verdicts(*verify(project, wanted))
 

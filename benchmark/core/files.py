@@ -71,12 +71,13 @@ def remove_left(folder: Path) -> None:
 
 @lru_cache(maxsize=65536)
 def _remove_left(folder: Path, _process: int) -> None:
-    import psutil
-
     ours = re.compile(rf"\..*\.{_place()}-(\d+)-")
     for entry in os.scandir(folder):
-        found = ours.match(entry.name)
-        if found and not psutil.pid_exists(int(found[1])):
+        if not (found := ours.match(entry.name)):
+            continue
+        import psutil
+
+        if not psutil.pid_exists(int(found[1])):
             if entry.is_dir(follow_symlinks=False):
                 shutil.rmtree(entry.path, ignore_errors=True)
             else:

@@ -261,7 +261,7 @@ def read_parquet(path: Path | str, note: bytes | None = None) -> tuple[pa.Table,
     import pyarrow.parquet as pq
 
     bounded_size(path, "a Parquet file", MAX_UNPACKED)
-    with parsing(path, "a Parquet file"), pq.ParquetFile(path) as file:
+    with parsing(path, "a Parquet file"), pq.ParquetFile(path, pre_buffer=False) as file:
         head = file.metadata
         groups = [head.row_group(i).total_byte_size for i in range(head.num_row_groups)]
         if head.num_rows * max(head.num_columns, 1) > MAX_CELLS or sum(groups) > MAX_UNPACKED:

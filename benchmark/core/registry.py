@@ -7,8 +7,10 @@ from __future__ import annotations
 import ast
 import importlib
 import importlib.util
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Generic, TypeVar, cast
@@ -16,6 +18,20 @@ from typing import Generic, TypeVar, cast
 from benchmark.core.errors import BenchError, UnknownName
 
 T = TypeVar("T")
+GROUPS = "cxr_alignbench."
+"""How the entry-point groups of every kind begin."""
+
+
+def offered() -> dict[str, tuple[EntryPoint, ...]]:
+    """Group → what installed packages offer in it."""
+    return _offered(tuple(sys.path))
+
+
+@lru_cache(maxsize=1)
+def _offered(_path: tuple[str, ...]) -> dict[str, tuple[EntryPoint, ...]]:
+    """To look through the metadata of every package takes as long for one group as for all."""
+    found = entry_points()
+    return {group: tuple(found.select(group=group)) for group in found.groups if group.startswith(GROUPS)}
 
 
 @dataclass(frozen=True)
@@ -43,7 +59,7 @@ class Registry(Generic[T]):
     ) -> None:
         self.kind = kind
         self.package = package
-        self.group = f"cxr_alignbench.{kind}s"
+        self.group = f"{GROUPS}{kind}s"
         self.hint = hint
         self._builtin = dict(builtin or {})
         self._registered: dict[str, list[T]] = {}
@@ -118,7 +134,7 @@ class Registry(Generic[T]):
                 found.setdefault(name, []).append(Offer(value, EntryPoint(name, value, self.group)))
             for name, offer in self._of_package():
                 found.setdefault(name, []).append(offer)
-            for point in entry_points(group=self.group):
+            for point in offered().get(self.group, ()):
                 package = point.dist.name if point.dist is not None else "?"
                 offer = Offer(f"package {package} ({point.value})", point)
                 if all(offer.place != known.place for known in found.get(point.name, [])):
@@ -145,14 +161,18 @@ class Registry(Generic[T]):
         return found
 
 
+@lru_cache(maxsize=64)
+def tree_of(text: str, name: str) -> ast.Module:
+    """The syntax tree of a module's text, which is read for its names and for what it declares. Raises
+    SyntaxError and ValueError. name: of the file, for messages."""
+    return ast.parse(text, name)
+
+
 def _registrations(path: Path, variable: str) -> list[str]:
     """Names in the calls `<variable>.register("name")` at the top level of a file."""
     text = path.read_text(encoding="utf-8")
-    if f"{variable}.register(" not in text:
-        compile(text, path.name, "exec", dont_inherit=True)
-        return []
-    names = []
-    for statement in ast.parse(text, path.name).body:
+    tree, names = tree_of(text, path.name), []
+    for statement in tree.body if f"{variable}.register(" in text else ():
         if isinstance(statement, ast.ClassDef | ast.FunctionDef):
             calls = [inner for decorator in statement.decorator_list for inner in ast.walk(decorator)]
         else:

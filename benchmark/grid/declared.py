@@ -23,7 +23,7 @@ from pydantic import BaseModel, ValidationError
 
 from benchmark.core import tasks
 from benchmark.core.errors import BenchError
-from benchmark.core.registry import Registry
+from benchmark.core.registry import Registry, tree_of
 from benchmark.core.settings import MethodConfig
 from benchmark.core.tasks import TASKS, Task, TaskSettings
 from benchmark.grid.asked import known_methods
@@ -114,23 +114,27 @@ class _Declarations:
         spec = importlib.util.find_spec(module)
         if spec is None or spec.origin is None:
             raise NeedsImport(module)
-        tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"), spec.origin)
+        path = Path(spec.origin)
+        tree = tree_of(path.read_text(encoding="utf-8"), path.name)
         self.doc = ast.get_docstring(tree)
         self._module = module
         self._values: dict[str, Any] = {"__name__": module}
         self._statements: dict[str, ast.stmt] = {}
         self._running: set[str] = set()
+        self._registered: dict[tuple[str, str], Any] = {}
         for statement in tree.body:
             self._statements |= dict.fromkeys(_bound(statement), statement)
 
     def registered(self, variable: str, name: str) -> Any:
         """The class that the module registers under a name."""
-        for own in self._statements.values():
-            if isinstance(own, ast.ClassDef) and f"{variable}.register({name!r})" in map(
-                ast.unparse, own.decorator_list
-            ):
-                return self.value(own.name)
-        raise NeedsImport(name)
+        if (variable, name) not in self._registered:
+            call = f"{variable}.register({name!r})"
+            classes = [own for own in self._statements.values() if isinstance(own, ast.ClassDef)]
+            own = next((c for c in classes if call in map(ast.unparse, c.decorator_list)), None)
+            if own is None:
+                raise NeedsImport(name)
+            self._registered[variable, name] = self.value(own.name)
+        return self._registered[variable, name]
 
     def value(self, name: str) -> Any:
         """What a name of the module stands for."""

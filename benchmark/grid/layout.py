@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmark.core.errors import ParamsError
+
+METRICS = "metrics.parquet"
+"""The rows of classification, in the folder of an evaluation."""
 
 
 @dataclass(frozen=True)
@@ -111,3 +115,8 @@ class Project:
 def source_name(dataset: str, origin: str) -> str:
     """Folder name of what was made from a dataset; official files and the twin never share one."""
     return dataset if origin == "twin" else f"{dataset}-official"
+
+
+def slug(text: str) -> str:
+    """A text in the name of a file."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")

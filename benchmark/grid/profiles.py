@@ -5,10 +5,7 @@ from __future__ import annotations
 import copy
 import io
 from collections.abc import Mapping
-from typing import Any
-
-from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap
+from typing import TYPE_CHECKING, Any
 
 from benchmark.core.errors import ParamsError
 from benchmark.core.files import write_text
@@ -16,6 +13,9 @@ from benchmark.core.guard import parse_yaml, read_text
 from benchmark.core.located import read_located
 from benchmark.grid.layout import Project
 from benchmark.grid.params_file import KEEP, apply_profile, load_params, merge
+
+if TYPE_CHECKING:
+    from ruamel.yaml.comments import CommentedMap
 
 HEADER = "# Written by `bench stage profile {name}`; `git checkout params.yaml` brings the default back.\n"
 
@@ -27,6 +27,8 @@ def write_profile(project: Project, name: str) -> str:
     merged over it by mistake. Raises ParamsError where there is no such profile, or the file is built of
     aliases, of which a change of one would change the others.
     """
+    from ruamel.yaml import YAML
+
     load_params(project.params, name)
     merged = apply_profile(read_located(project.params, ParamsError), name)
     yaml = YAML()

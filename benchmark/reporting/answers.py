@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmark.grid.layout import Project
 from benchmark.reporting.gather import gather
 from benchmark.reporting.kept import Answer, Watch
-from benchmark.reporting.outputs import PartReport, verify
 from benchmark.reporting.predictions import Held, predictions_text
 from benchmark.reporting.rests_on import asked_to_explain, asked_to_verify, on_results
 from benchmark.reporting.story import Story, explain_text
 from benchmark.reporting.verdicts import Judgement, report_text
+from benchmark.reporting.verify import verify
+
+if TYPE_CHECKING:
+    from benchmark.reporting.outputs import PartReport
 
 
 def verdicts(judgements: Sequence[Judgement], predicted: Sequence[Held]) -> Answer:

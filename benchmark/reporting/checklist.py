@@ -15,9 +15,9 @@ from benchmark.data.cards import load_card
 from benchmark.grid.layout import Project
 from benchmark.reporting.gather import Gathered, gather
 from benchmark.reporting.numbers import interval_text, missing
-from benchmark.reporting.outputs import judge_all
 from benchmark.reporting.provenance import run_records
 from benchmark.reporting.tables.zero_shot import place_title, places
+from benchmark.reporting.verify import judge_all
 
 Facts = list[str]
 

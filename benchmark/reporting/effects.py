@@ -77,17 +77,17 @@ def task_effect(
     were others: too wide where both rows are right on the same images. Two metrics of one row are paired
     seed by seed.
     """
-    frame = evidence.seeds
-    here = (frame["dataset"] == dataset) & (frame["class"] == "macro") & (frame["stratum"] == stratum)
     values, patients = [], 0.0
     quantile = float(norm_ppf(0.5 + evidence.level / 2))
     for name, metric in zip(names, metrics, strict=True):
-        own = frame[here & (frame["name"] == name) & (frame["metric"] == metric)].sort_values("seed")
-        half = (own["high"] - own["low"]).to_numpy(dtype=float) / 2
+        own = sorted(
+            evidence.by_seed.macros.get((name, dataset, stratum, metric), ()), key=lambda mean: mean.seed
+        )
+        half = np.array([mean.high - mean.low for mean in own]) / 2
         half = half[np.isfinite(half)]
         if not len(half):
             return None
-        values.append(own["value"].to_numpy(dtype=float))
+        values.append(np.array([mean.value for mean in own]))
         patients += float(np.square(half / quantile).mean())
     value = float(values[0].mean() - values[1].mean())
     if names[0] == names[1] and len(values[0]) == len(values[1]):

@@ -20,7 +20,7 @@ from benchmark.evaluation.statistics.stability import UNSTABLE_ERROR, Trainings,
 from benchmark.grid.params import TRAINED_ELSEWHERE
 from benchmark.prompts.settings import TextParams
 from benchmark.reporting.numbers import missing
-from benchmark.reporting.rows import MetricRow, PairRow, RankRow, RowsByKey, SetFacts
+from benchmark.reporting.rows import MetricRow, PairRow, RankRow, RowsByKey, SeedRows, SetFacts
 from benchmark.reporting.seen import levels_in_words
 
 if TYPE_CHECKING:
@@ -228,34 +228,36 @@ class Evidence:
     def _values(self) -> RowsByKey:
         """By (name, dataset, stratum, class, metric)."""
         found = RowsByKey(self.metrics, ("name", "dataset", "stratum", "class", "metric"))
-        notes = found.columns["note"]
+        notes = found.means.columns["note"]
         for name, dataset in ((name, dataset) for name in self.mains for dataset in self.datasets):
-            n = found.numbers.get((name, dataset, "all", "macro", "auroc"))
+            n = found.means.numbers.get((name, dataset, "all", "macro", "auroc"))
             trained = self.trainings.get((name, dataset, "all", "auroc"))
             if n is not None and trained is not None and unstable_mean(trained.values):
                 notes[n] = join("" if missing(notes[n]) else str(notes[n]), UNSTABLE)
         return found
 
     @cached_property
+    def by_seed(self) -> SeedRows:
+        return SeedRows(self.seeds)
+
+    @cached_property
     def of_seeds(self) -> dict[Macro, dict[int, float]]:
         """The macro value of every seed; of several rows the first counts."""
-        own = self.seeds[(self.seeds["class"] == "macro") & self.seeds["value"].notna()]
         found: dict[Macro, dict[int, float]] = {}
-        columns = (own[k].tolist() for k in ("name", "dataset", "stratum", "metric", "seed", "value"))
-        for name, dataset, stratum, metric, seed, value in zip(*columns, strict=True):
-            found.setdefault((name, dataset, stratum, metric), {}).setdefault(int(seed), float(value))
+        for key, rows in self.by_seed.macros.items():
+            for own in (row for row in rows if not missing(row.value)):
+                found.setdefault(key, {}).setdefault(own.seed, own.value)
         return found
 
     @cached_property
     def trainings(self) -> dict[Macro, Trainings]:
         """The macro values of every training, with what rounding alone changes where that was measured."""
-        own = self.seeds[(self.seeds["class"] == "macro") & self.seeds["value"].notna()]
-        found: dict[Macro, list[float]] = {}
-        keys = (own[k].astype(str) for k in ("name", "dataset", "stratum", "metric"))
-        for name, dataset, stratum, metric, value in zip(*keys, own["value"], strict=True):
-            found.setdefault((name, dataset, stratum, metric), []).append(float(value))
         nothing = np.zeros(0)
-        return {key: Trainings(np.array(v), self.rounding.get(key, nothing)) for key, v in found.items()}
+        return {
+            key: Trainings(np.array(values), self.rounding.get(key, nothing))
+            for key, rows in self.by_seed.macros.items()
+            if (values := [row.value for row in rows if not missing(row.value)])
+        }
 
     @cached_property
     def beside(self) -> list[ReferenceRow]:
@@ -330,8 +332,7 @@ class Evidence:
 
     def planned(self, name: str, metric: str) -> tuple[str, ...]:
         """The sets that params.yaml plans for a row and a metric of classification or of another task."""
-        tasks = self.seeds.loc[self.seeds["metric"] == metric, "task"].dropna()
-        task = "classification" if tasks.empty else str(tasks.iloc[0])
+        task = self.by_seed.tasks.get(metric, "classification")
         if task != "classification":
             return self.task_plan.get(task, ())
         cell = self.cell(name)

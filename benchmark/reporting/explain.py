@@ -8,12 +8,11 @@ from typing import Any
 
 from benchmark.core.errors import UnknownName
 from benchmark.core.tables import TWIN_NOTICE, Predictions, read_table
-from benchmark.grid.layout import Project, source_name
+from benchmark.grid.layout import METRICS, Project, source_name
 from benchmark.reporting.gather import Gathered, gather
 from benchmark.reporting.numbers import missing
 from benchmark.reporting.provenance import class_texts, mlflow_runs, reproduce, run_records, seed_facts
 from benchmark.reporting.story import Compared, SavedScores, SeedValue, SetStory, Story
-from benchmark.stages.evaluate import METRICS
 
 INTERVAL = (
     "analytic: influence of every patient (DeLong components summed within patients), logit scale, "

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from benchmark.reporting.rows import MetricRow
+if TYPE_CHECKING:
+    from benchmark.reporting.rows import MetricRow
 
 
 def interval_text(value: float | None, low: float | None = None, high: float | None = None) -> str:

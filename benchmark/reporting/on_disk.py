@@ -16,12 +16,11 @@ from benchmark.core.hashing import hash_file
 from benchmark.core.tables import METRIC_COLUMNS, read_arrow
 from benchmark.core.tasks import CLASSIFICATION, TASKS
 from benchmark.grid.declared import declared_task
-from benchmark.grid.layout import Project
+from benchmark.grid.layout import METRICS, Project, slug
 from benchmark.grid.params import Cell, Params, command_for
 from benchmark.reporting.evidence import SEPARATOR
 from benchmark.reporting.kept_rows import KeptRows, ResultRows
 from benchmark.reporting.rows import SetFacts
-from benchmark.stages.evaluate import METRICS, slug
 from benchmark.stages.run_record import read_run
 
 if TYPE_CHECKING:

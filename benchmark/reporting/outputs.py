@@ -1,4 +1,4 @@
-"""What `bench report`, `bench verify` and `bench explain` call: gather, fold, write."""
+"""What `bench report` calls: gather, fold, write."""
 
 from __future__ import annotations
 
@@ -17,35 +17,26 @@ from benchmark.grid.layout import Project
 from benchmark.grid.params_file import load_params
 from benchmark.grid.parts import ENCODERS, OF_ENCODERS, PARTS, VOLUMES
 from benchmark.reporting.changes import Reproduced, Stages, compare_locks, compare_tables
-from benchmark.reporting.claims import CLAIMS, Claim, Prediction, claims_of, load_ledger, source_file
+from benchmark.reporting.claims import CLAIMS, load_ledger, source_file
 from benchmark.reporting.columns import signed
 from benchmark.reporting.explain import Stories
 from benchmark.reporting.gains import gains
-from benchmark.reporting.gather import Gathered, gather
-from benchmark.reporting.predictions import Computed, Held, Results, Summarised, held
-from benchmark.reporting.published import Published, load_published
+from benchmark.reporting.gather import gather
 from benchmark.reporting.table import Table, save
 from benchmark.reporting.tables import Material, all_tables
-from benchmark.reporting.verdicts import Judgement, judge
+from benchmark.reporting.verdicts import Judgement
+from benchmark.reporting.verify import judge_all, predictions_held, published
 
 if TYPE_CHECKING:
     from benchmark.reporting.figures.style import Drawing
     from benchmark.stages.robustness import Study
     from benchmark.stages.run import Session
 
-PUBLISHED = "published.yaml"
-CT_FAMILY = "volumes"
-"""The family of the ledger whose claims are judged by results on CT volumes."""
-
 
 def table_folder(project: Project, part: str) -> Path:
     """reports/tables: the main tables. reports/grid: those with the ablations. reports/ct: those on CT.
     reports/encoders: those of cells with encoders of their own."""
     return project.reports / {"main": "tables", VOLUMES: "ct", ENCODERS: "encoders"}.get(part, "grid")
-
-
-def published(project: Project) -> Published:
-    return load_published(source_file(project, PUBLISHED))
 
 
 class PartReport:
@@ -238,60 +229,6 @@ def where(project: Project) -> list[str]:
         f"page     {project.relative(page)}" if page.is_file() else "page     none. Run `bench report site`."
     )
     return lines
-
-
-def verify(
-    project: Project, wanted: Sequence[str], radiographs: Gathered | None = None
-) -> tuple[list[Judgement], list[Held]]:
-    """Judge the whole ledger (its claims are corrected together) and return the claims and predictions asked
-    for; no prediction where nothing was summarised.
-
-    radiographs: the results of its part, where they were gathered before. Raises UnknownName for a claim that
-    the ledger does not hold.
-    """
-    ledger = claims_of(project, wanted)
-    gathered, on_ct = radiographs or _gathered(project, volumes=False), _gathered(project, volumes=True)
-    asked = [own for own in ledger.predictions if not wanted or own.id in wanted]
-    predicted = [] if gathered is None else predictions_held(project, gathered, asked)
-    found = [*_judged(ledger.claims, False, gathered), *_judged(ledger.claims, True, on_ct)]
-    kept = {j.claim: j for j in found if not wanted or j.claim in wanted}
-    return [kept[claim.id] for claim in ledger.claims if claim.id in kept], predicted
-
-
-def predictions_held(
-    project: Project, gathered: Gathered, predictions: Sequence[Prediction], computed: bool = False
-) -> list[Held]:
-    """Predictions, which are about radiographs, against the results of a part. computed: as tables hold them,
-    all from the saved scores; otherwise as the summary holds them."""
-    if gathered.part == VOLUMES:
-        return []
-    evidence, config = gathered.evidence, gathered.config
-    scores = Computed(gathered.summary, config)
-    summarised = Summarised(evidence, lambda *at: bool(gathered.predicted(*at)), scores)
-    results: Results = scores if computed else summarised
-    return held(predictions, published(project), evidence.cells, results, config.level)
-
-
-def judge_all(project: Project, gathered: Gathered) -> list[Judgement]:
-    """Every claim of the ledger that is about these results: those on CT volumes, or all others."""
-    claims = load_ledger(source_file(project, CLAIMS)).claims
-    return _judged(claims, gathered.part == VOLUMES, gathered)
-
-
-def _judged(claims: Sequence[Claim], volumes: bool, gathered: Gathered | None) -> list[Judgement]:
-    """Claims on CT volumes or all others; `not run` throughout where nothing was summarised."""
-    own = [claim for claim in claims if (claim.family == CT_FAMILY) == volumes]
-    if gathered is None:
-        return judge(own, None, lambda *_: None)
-    return judge(own, gathered.evidence, gathered.interaction)
-
-
-def _gathered(project: Project, volumes: bool) -> Gathered | None:
-    """The results on volumes or on radiographs; None where these were not summarised."""
-    parts = [VOLUMES] if volumes else ["all", "main"]
-    if not any((project.summary(part) / "metrics.parquet").is_file() for part in parts):
-        return None
-    return gather(project, VOLUMES if volumes else None)
 
 
 def changes(

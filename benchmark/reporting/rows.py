@@ -7,10 +7,15 @@ A row is a plain mapping, as a table of the stages holds it; numbers that are un
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Required, TypedDict
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple, Required, TypedDict
+
+from benchmark.reporting.numbers import missing
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from benchmark.evaluation.comparison import Macro
 
 MetricRow = TypedDict(
     "MetricRow",
@@ -80,10 +85,30 @@ class SetFacts(TypedDict, total=False):
 
 class RowsByKey:
     """Rows of a table, found by the values of their key columns; the first counts where a key stands twice. A
-    dictionary of each of thousands of rows takes longer than what is said of the few that are read.
+    dictionary of each of thousands of rows takes longer than what is said of the few that are read. Those of
+    macro means stand apart, as most questions are about them alone."""
 
-    columns: name → values. numbers: key → number of its row.
-    """
+    def __init__(self, frame: pd.DataFrame, keys: Sequence[str]) -> None:
+        self._frame, self._keys = frame, keys
+        self._cls = list(keys).index("class")
+
+    @cached_property
+    def means(self) -> NumberedRows:
+        return NumberedRows(self._frame[self._frame["class"] == "macro"], self._keys)
+
+    @cached_property
+    def _others(self) -> NumberedRows:
+        return NumberedRows(self._frame[self._frame["class"] != "macro"], self._keys)
+
+    def get(self, *key: str) -> dict[str, Any] | None:
+        """A row; None where there is none."""
+        rows = self.means if key[self._cls] == "macro" else self._others
+        n = rows.numbers.get(key)
+        return None if n is None else {name: values[n] for name, values in rows.columns.items()}
+
+
+class NumberedRows:
+    """columns: name → values. numbers: key → number of its row."""
 
     def __init__(self, frame: pd.DataFrame, keys: Sequence[str]) -> None:
         self.columns: dict[str, list[Any]] = {str(name): frame[name].tolist() for name in frame.columns}
@@ -91,7 +116,35 @@ class RowsByKey:
         for n, key in enumerate(zip(*(self.columns[k] for k in keys), strict=True)):
             self.numbers.setdefault(key, n)
 
-    def get(self, *key: str) -> dict[str, Any] | None:
-        """A row; None where there is none."""
-        n = self.numbers.get(key)
-        return None if n is None else {name: values[n] for name, values in self.columns.items()}
+
+class SeedMean(NamedTuple):
+    """An average of one seed with its limits."""
+
+    seed: int
+    value: float
+    low: float
+    high: float
+
+
+class SeedRows:
+    """The averages of every seed, found by what they are of: to look through thousands of rows at each
+    question takes longer than to sort all of them once.
+
+    macros: (name, dataset, stratum, metric) → its macro means, in the order of the rows. seeds: (name,
+    dataset) → those with rows. tasks: metric → the task that it is of.
+    """
+
+    def __init__(self, frame: pd.DataFrame) -> None:
+        self.macros: dict[Macro, list[SeedMean]] = {}
+        self.seeds: dict[tuple[str, str], set[int]] = {}
+        self.tasks: dict[str, str] = {}
+        keys = ("name", "dataset", "stratum", "metric", "class", "task", *SeedMean._fields)
+        columns = (frame[key].tolist() for key in keys)
+        for name, dataset, stratum, metric, cls, task, *value in zip(*columns, strict=True):
+            own = SeedMean(*value)
+            if not missing(own.seed):
+                self.seeds.setdefault((name, dataset), set()).add(own.seed)
+            if not missing(task):
+                self.tasks.setdefault(metric, task)
+            if cls == "macro":
+                self.macros.setdefault((name, dataset, stratum, metric), []).append(own)

@@ -201,10 +201,9 @@ def _basis(
         setting = "official checkpoint"
     else:
         setting = f"shared encoders, {evidence.recipe} recipe"
-    metrics, runs = evidence.metrics, evidence.seeds
+    metrics, known_seeds = evidence.metrics, evidence.by_seed.seeds
     own = metrics["name"].isin(list(names)) & metrics["dataset"].isin(list(datasets))
-    there = runs["dataset"].isin(list(datasets))
-    seeds = {name: int(runs.loc[there & (runs["name"] == name), "seed"].nunique()) for name in names}
+    seeds = {name: len(set().union(*(known_seeds.get((name, d), ()) for d in datasets))) for name in names}
     return setting, tuple(map(str, metrics.loc[own, "encoder"].unique())), seeds
 
 

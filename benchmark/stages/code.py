@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import importlib.util
-from importlib.metadata import entry_points
+from functools import lru_cache
 from pathlib import Path
 
 from benchmark.core.errors import BenchError
 from benchmark.core.files import write_json
 from benchmark.core.hashing import hash_file, hash_strings
+from benchmark.core.registry import offered
 from benchmark.data.cards import datasets_folder
 from benchmark.grid.layout import Project
 from benchmark.grid.start import CODE_INDEX
 
 SUFFIXES = (".py", ".yaml")
-GROUPS = "cxr_alignbench."
 
 
 def write_code_index(project: Project) -> str:
@@ -36,15 +36,16 @@ def packages() -> dict[str, Path]:
         "methods": _package("methods"),
         "datasets": datasets_folder(),
     }
-    for group in sorted(g for g in entry_points().groups if g.startswith(GROUPS)):
-        for point in entry_points(group=group):
+    for _, points in sorted(offered().items()):
+        for point in points:
             name = point.module.split(".")[0]
             found.setdefault(name, _package(name))
     return found
 
 
+@lru_cache(maxsize=1)
 def code_digest() -> str:
-    """One hash of the package and its methods, as they are installed here."""
+    """One hash of the package and its methods, as they were installed here when it was first asked for."""
     return hash_strings(_hash(_package(name)) for name in ("benchmark", "methods"))
 
 

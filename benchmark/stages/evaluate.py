@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from benchmark.core.settings import StatisticsConfig
 from benchmark.core.tables import METRIC_COLUMNS, Predictions, ScoresRecord, read_table, write_table
 from benchmark.core.tasks import CLASSIFICATION, Task, TaskContext, TaskSettings, ordered, task_named
 from benchmark.evaluation.statistics.metric_values import RowIdentity
-from benchmark.grid.layout import source_name
+from benchmark.grid.layout import slug, source_name
 from benchmark.grid.params import Cell, Params, encoders_of
 from benchmark.stages.evaluation_sets import prompt_set, task_data
 from benchmark.stages.features import device
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
     from benchmark.training.distributed import Group
     from methods.base import Method
 
-METRICS = "metrics.parquet"
 TILE = (64, 64)
 """Images and texts that are scored at once."""
 SHARD = 1024
@@ -332,7 +330,3 @@ def save_predictions(
     info = made_by.model_copy(update=identity.columns())
     frame = pd.concat([ids.reset_index(drop=True), columns], axis=1)
     Predictions(data.chosen.classes, frame, info).save(path)
-
-
-def slug(text: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmark.core import registry as module
 from benchmark.core.errors import BenchError, UnknownName
 from benchmark.core.registry import Registry
 
@@ -105,6 +106,15 @@ def test_a_file_or_a_package_is_enough_and_nothing_is_imported_for_names(shop: P
     assert registry.get("lamp").__name__ == "Lamp"
     assert registry.get("right") == 7
     assert registry.get("bell").__module__ == "guest.bell"
+
+
+def test_the_packages_are_looked_through_once_for_all_kinds(shop: Path, monkeypatch) -> None:
+    looks: list[int] = []
+    look = module.entry_points
+    monkeypatch.setattr(module, "entry_points", lambda: looks.append(1) or look())
+    assert "bell" in gadgets().names()
+    assert Registry("thing").names() == []
+    assert len(looks) == 1
 
 
 def test_what_fails_to_import_is_one_line_that_names_it_and_the_others_work(shop: Path) -> None:

@@ -14,13 +14,14 @@ from benchmark.reporting.examples import read_examples
 from benchmark.reporting.explain import Stories
 from benchmark.reporting.gather import Gathered
 from benchmark.reporting.joint import Scores
-from benchmark.reporting.outputs import PartReport, published
+from benchmark.reporting.outputs import PartReport
 from benchmark.reporting.provenance import mlflow_runs, reproduce, run_records, seed_facts
 from benchmark.reporting.site.explore import explorer
 from benchmark.reporting.site.page import CellPage, render
 from benchmark.reporting.site.volumes import read_volumes
 from benchmark.reporting.story import explain_lines
 from benchmark.reporting.tables import claims
+from benchmark.reporting.verify import published
 
 
 def write_site(report: PartReport) -> Path:
