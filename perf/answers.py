@@ -36,13 +36,11 @@ FINISHED = "bench run --method carzero --dataset padchest"
 KEEP_ANSWERS = ("bench verify", "bench explain carzero padchest", FINISHED)
 ROWS, SUMMARY = "answer, code, rows, interactions", "answer, code, all that is kept of a run"
 TAKEN_AWAY = {
-    "answer": ("answers", "made/answers"),
-    "answer, code": ("answers", "made/answers", "code.json"),
-    ROWS: ("answers", "made/answers", "code.json", "rows", "interactions"),
-    SUMMARY: (
-        "answers", "made/answers", "code.json", "summaries", "encoders", "runs", "roots", "findings",
-    ),
-}  # fmt: skip
+    "answer": ("answers",),
+    "answer, code": ("answers", "code.json"),
+    ROWS: ("answers", "code.json", "rows", "interactions"),
+    SUMMARY: ("answers", "code.json", "summaries", "encoders", "runs", "roots", "findings"),
+}
 """What a first call lacks → its places below .cache."""
 
 

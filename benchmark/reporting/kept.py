@@ -7,20 +7,18 @@ to a new answer. What cannot be kept is found anew.
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmark.core import numerics
 from benchmark.core.errors import BenchError
-from benchmark.core.files import read_json, write_text
 from benchmark.core.hashing import hash_value
-from benchmark.core.reuse import Key, is_made, key_of, record
+from benchmark.core.kept_value import keep, kept
+from benchmark.core.reuse import Key, key_of
 from benchmark.core.states import installed, machine, state_of
 from benchmark.grid.layout import Project
 
@@ -65,14 +63,14 @@ def answered(
     what takes its lines of progress; `find` says its own. Raises what `find` raises.
     """
     watch = Watch(project, rests)
-    kept = watch.kept(asked)
-    if kept is None:
+    known = watch.kept(asked)
+    if known is None:
         answer = find()
         watch.keep([(asked, answer)])
         return answer
-    for line in kept.said:
+    for line in known.said:
         say(line)
-    return kept
+    return known
 
 
 class Watch:
@@ -85,28 +83,23 @@ class Watch:
 
     def kept(self, asked: Mapping[str, Any]) -> Answer | None:
         """The answer to a question; None where it must be found."""
-        mark, path = self._places(asked)
-        if self._state is None or not is_made(mark, key_of(asked=dict(asked), rests=self._state), [path]):
+        if self._state is None:
             return None
-        with suppress(BenchError, TypeError, KeyError):
-            found = read_json(path)
-            return Answer(**{**found, "said": tuple(found["said"])})
-        return None
+        try:
+            found = kept(self._place(asked), key_of(asked=dict(asked), rests=self._state))
+        except LookupError:
+            return None
+        return Answer(**{**found, "said": tuple(found["said"])})
 
     def keep(self, found: Sequence[tuple[Mapping[str, Any], Answer]]) -> None:
         """Keep answers to these questions; a folder that takes no file keeps none."""
         if self._state is None or _state(self._rests) != self._state:
             return
         for asked, answer in found:
-            mark, path = self._places(asked)
-            with suppress(BenchError, OSError):
-                write_text(path, json.dumps(vars(answer), ensure_ascii=False, default=str) + "\n")
-                record(mark, key_of(asked=dict(asked), rests=self._state), [path])
+            keep(self._place(asked), key_of(asked=dict(asked), rests=self._state), vars(answer), str)
 
-    def _places(self, asked: Mapping[str, Any]) -> tuple[Path, Path]:
-        """The mark and the file of an answer."""
-        name = hash_value(asked)[:16]
-        return self._project.mark("answers", name), self._project.cache / "answers" / f"{name}.json"
+    def _place(self, asked: Mapping[str, Any]) -> Path:
+        return self._project.cache / "answers" / f"{hash_value(asked)[:16]}.json"
 
 
 def _state(rests: Callable[[], Rests | None]) -> Key | None:

@@ -6,19 +6,15 @@ Of a finished run it takes longer than all else: the influences of every row, su
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 
-from benchmark.core import numerics
 from benchmark.core.hashing import hash_value
 from benchmark.core.reuse import key_of, reuse
 from benchmark.evaluation.evaluation_data import EvaluationData
 from benchmark.grid.params import Cell
+from benchmark.stages.code import computed_with
 from benchmark.stages.references import Referred
 from benchmark.stages.run import Session
 from benchmark.stages.summarise import FILES, Summary, contents, summarise, summary_key
-
-PACKAGES = ("numpy", "pandas", "scipy")
-"""What computes a summary beside the code of this project."""
 
 
 def summary_of(
@@ -36,8 +32,7 @@ def summary_of(
         params=session.params.model_dump(mode="json"),
         seeds=list(seeds),
         encoders=[at.encoder for at in sets],
-        numerics=numerics.state(),
-        packages={name: version(name) for name in PACKAGES},
+        **computed_with(),
     )
     asked = [[cell.name for cell in cells], list(seeds), [at.manifest.dataset for at in sets]]
     folder = session.project.cache / "summaries" / hash_value(asked)[:16]

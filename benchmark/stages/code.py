@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 from functools import lru_cache
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
+from benchmark.core import numerics
 from benchmark.core.errors import BenchError
 from benchmark.core.files import write_json
 from benchmark.core.hashing import hash_file, hash_strings
@@ -15,6 +18,8 @@ from benchmark.grid.layout import Project
 from benchmark.grid.start import CODE_INDEX
 
 SUFFIXES = (".py", ".yaml")
+COMPUTE = ("numpy", "pandas", "pyarrow", "scipy")
+"""Packages beside this one that compute with saved scores."""
 
 
 def write_code_index(project: Project) -> str:
@@ -47,6 +52,12 @@ def packages() -> dict[str, Path]:
 def code_digest() -> str:
     """One hash of the package and its methods, as they were installed here when it was first asked for."""
     return hash_strings(_hash(_package(name)) for name in ("benchmark", "methods"))
+
+
+def computed_with() -> dict[str, Any]:
+    """What computes with saved scores beside this code, as parts of a key: the kernels of the processor and
+    other packages."""
+    return {"numerics": numerics.state(), "packages": {name: version(name) for name in COMPUTE}}
 
 
 def _package(name: str) -> Path:

@@ -245,7 +245,7 @@ def _kill_before(change: int, home: str) -> Callable[[], tuple[int, int]]:
     return lambda: (count, first)
 
 
-OWN_HISTORY = ("mlflow.db", "mlartifacts", ".cache/answers/", ".cache/made/answers/")
+OWN_HISTORY = ("mlflow.db", "mlartifacts", ".cache/answers/")
 """What remembers every attempt, killed ones too, and what a run that made nothing leaves: its answer."""
 MADE = ("results", "runs", "data")
 SAME = (".parquet", ".safetensors", ".npy", ".csv.gz", ".png", ".jpg", ".txt")

@@ -49,5 +49,5 @@ def test_a_folder_that_takes_no_file_keeps_nothing(tmp_path: Path, monkeypatch: 
     def refused(*_: object) -> None:
         raise BenchError("disk full")
 
-    monkeypatch.setattr(module, "write_json", refused)
+    monkeypatch.setattr(module, "write_text", refused)
     assert all(found(tmp_path / "value.json", key_of(a=1)) for _ in range(2))

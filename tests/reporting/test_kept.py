@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 
 from benchmark.cli import main
-from benchmark.core import states
+from benchmark.core import kept_value, states
 from benchmark.core.errors import BenchError
 from benchmark.core.files import write_text
 from benchmark.core.states import state_of
 from benchmark.grid.encoder_params import EncoderParams
 from benchmark.grid.layout import Project
 from benchmark.grid.request import Request, plan
-from benchmark.reporting import kept, rests_on
+from benchmark.reporting import rests_on
 from benchmark.reporting.kept import Answer, Rests, answered
 from benchmark.reporting.rests_on import on_results, on_run
 
@@ -163,7 +163,7 @@ def test_no_answer_is_kept_where_that_cannot_be(place, monkeypatch):
     def refused(*_: object) -> None:
         raise BenchError("disk full")
 
-    monkeypatch.setattr(kept, "write_text", refused)
+    monkeypatch.setattr(kept_value, "write_text", refused)
     assert counted(place, lambda: Rests((), {"other": 1}))
 
 
