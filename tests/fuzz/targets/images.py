@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from benchmark.core.errors import BenchError
 from tests.fuzz import mutations as m
+from tests.fuzz import odd_files as o
 from tests.fuzz import valid_files as v
 from tests.fuzz.targets.base import Broken, Input, add, command, named, parser
 
@@ -98,7 +99,7 @@ parser(
     ),
     _volume,
 )
-parser("npz volumes", "a.npz", lambda: m.mutated(v.volumes()[1], m.BINARY) | m.archives_of_arrays(), _volume)
+parser("npz volumes", "a.npz", lambda: m.mutated(v.volumes()[1], m.BINARY) | o.archives_of_arrays(), _volume)
 add("DICOM series", lambda: named("1.dcm", m.mutated(v.slices()[1:2], m.BINARY)), _series)
 
 
@@ -250,7 +251,7 @@ parser("torch checkpoints", "w.pt", lambda: m.mutated(v.torch_files(), m.BINARY)
 parser(
     "safetensors",
     "w.safetensors",
-    lambda: m.mutated([v.safetensors_file()], m.BINARY) | m.safetensors(HEADERS),
+    lambda: m.mutated([v.safetensors_file()], m.BINARY) | o.safetensors(HEADERS),
     _weights,
 )
 parser("state.pt", "state.pt", lambda: m.mutated(v.torch_files(), m.BINARY), _state)

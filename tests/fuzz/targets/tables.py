@@ -10,6 +10,7 @@ from pathlib import Path
 from hypothesis import strategies as st
 
 from tests.fuzz import mutations as m
+from tests.fuzz import odd_files as o
 from tests.fuzz import valid_files as v
 from tests.fuzz.targets.base import Input, add, command, named, parser
 
@@ -32,17 +33,17 @@ def _score(folder: Path, where: str, data: bytes) -> object:
 
 def _score_inputs() -> st.SearchStrategy[Input]:
     tables, labels = v.score_tables(), v.label_tables()
-    arrays = m.mutated(v.array_files(), m.BINARY) | m.archives_of_arrays()
+    arrays = m.mutated(v.array_files(), m.BINARY) | o.archives_of_arrays()
     return st.one_of(
         named("scores.csv", m.mutated(tables, m.TEXT)),
-        named("scores.csv", m.tables()),
+        named("scores.csv", o.tables()),
         named("scores.csv.gz", m.mutated(tables, m.TEXT).map(v.packed)),
         named("scores.csv.gz", m.mutated([v.packed(t) for t in tables], m.BINARY)),
         named("labels.csv", m.mutated(labels, m.TEXT)),
-        named("labels.csv", m.tables()),
+        named("labels.csv", o.tables()),
         named("scores.parquet", m.mutated(v.score_parquets(), m.BINARY)),
-        named("scores.parquet", m.parquets()),
-        named("labels.parquet", m.parquets()),
+        named("scores.parquet", o.parquets()),
+        named("labels.parquet", o.parquets()),
         named("scores.npz", arrays),
         named("scores.npy", m.mutated([v.array_file()], m.BINARY)),
     )
@@ -107,7 +108,7 @@ def _own_table(path: Path) -> object:
 
 
 def _tables(*suffixes: str) -> Callable[[], m.Inputs]:
-    return lambda: m.mutated(v.score_tables(), m.TEXT) | m.tables()
+    return lambda: m.mutated(v.score_tables(), m.TEXT) | o.tables()
 
 
 add("bench score FILE", _score_inputs, _score)
@@ -117,14 +118,14 @@ parser("patients file", "patients.csv", _tables(), _patients)
 parser(
     "Parquet of scores",
     "p.parquet",
-    lambda: m.mutated(v.score_parquets(), m.BINARY) | m.parquets(),
+    lambda: m.mutated(v.score_parquets(), m.BINARY) | o.parquets(),
     _raw_table,
 )
-parser("own Parquet", "p.parquet", lambda: m.mutated(v.score_parquets(), m.BINARY) | m.parquets(), _own_table)
+parser("own Parquet", "p.parquet", lambda: m.mutated(v.score_parquets(), m.BINARY) | o.parquets(), _own_table)
 parser(
     "npz of scores",
     "p.npz",
-    lambda: m.mutated(v.array_files(), m.BINARY) | m.archives_of_arrays(),
+    lambda: m.mutated(v.array_files(), m.BINARY) | o.archives_of_arrays(),
     _raw_table,
 )
 parser("npy of scores", "p.npy", lambda: m.mutated([v.array_file()], m.BINARY), _raw_table)
@@ -155,7 +156,7 @@ def _report_inputs() -> st.SearchStrategy[Input]:
         named("reports.tgz", m.mutated([plain], m.XML).map(v.packed)),
         named("reports.tar", m.mutated([plain], m.BINARY)),
         named("reports.csv", m.mutated([table], m.TEXT)),
-        named("reports.csv", m.tables(("study_id", "report", "text", "id"), (*m.CELLS, "No effusion."))),
+        named("reports.csv", o.tables(("study_id", "report", "text", "id"), (*o.CELLS, "No effusion."))),
         named("reports.csv.gz", m.mutated([v.packed(table)], m.BINARY)),
     )
 
