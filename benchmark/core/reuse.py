@@ -12,6 +12,7 @@ import importlib.util
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -99,8 +100,9 @@ def changes(mark: Path, key: Key) -> tuple[str, ...]:
 def is_made(mark: Path, key: Key, files: Files) -> bool:
     """Whether these very files were recorded under this key and every one is as it was then.
 
-    Size and time of change are compared first, as large files are not read at every start; where the time
-    differs and the content does not, the mark takes the new time.
+    Size and times are compared first, as large files are not read at every start: the time of change, and
+    that at which the file itself changed, which cannot be set back with the content. Where one differs, or an
+    older mark lacks it, the content decides, and the mark takes the times of now if its folder takes files.
     """
     known = _read(mark)
     if known is None or known["key"] != key.digest:
@@ -112,7 +114,8 @@ def is_made(mark: Path, key: Key, files: Files) -> bool:
     if None in now.values():
         return False
     if now != known["files"]:
-        write_json(mark, {**known, "files": now})
+        with suppress(BenchError):
+            write_json(mark, {**known, "files": now})
     return True
 
 
@@ -122,7 +125,7 @@ def record(mark: Path, key: Key, files: Files) -> None:
     for path in _listed(files):
         if not path.is_file():
             raise BenchError(f"{path}: was not written. Run the same command again.")
-        seen[_name(path, mark)] = {"sha256": hash_file(path), **_stat(path)}
+        seen[_name(path, mark)] = {**_stat(path), "sha256": hash_file(path)}
     write_json(mark, {"key": key.digest, "parts": dict(key.parts), "files": seen})
 
 
@@ -146,20 +149,21 @@ def _read(mark: Path) -> dict[str, Any] | None:
 
 
 def _seen(path: Path, known: Any) -> dict[str, Any] | None:
-    """The entry of a file that is as it was, with its time of now; None where it is not."""
+    """The entry of a file that is as it was, with its times of now; None where it is not."""
     if not isinstance(known, dict) or not path.is_file():
         return None
-    now = _stat(path)
-    if now["size"] != known.get("size"):
-        return None
-    if now["mtime_ns"] == known.get("mtime_ns") or hash_file(path) == known.get("sha256"):
-        return {"sha256": known.get("sha256"), **now}
-    return None
+    now = {**_stat(path), "sha256": known.get("sha256")}
+    if now == known:
+        return now
+    same = now["size"] == known.get("size") and hash_file(path) == now["sha256"]
+    return now if same else None
 
 
 def _stat(path: Path) -> dict[str, int]:
+    """Without the number on the disk, which some network folders give anew at each start: all of a cache of
+    features would be read again."""
     status = path.stat()
-    return {"size": status.st_size, "mtime_ns": status.st_mtime_ns}
+    return {"size": status.st_size, "mtime_ns": status.st_mtime_ns, "ctime_ns": status.st_ctime_ns}
 
 
 _kept: KeptCode | None = None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -18,6 +20,7 @@ def make(path: Path, text: str) -> None:
 
 
 def again(folder: Path, key: Key, text: str = "made") -> Reused:
+    folder.mkdir(exist_ok=True)
     out = folder / "out.txt"
     return reuse(folder / "out.mark.json", key, [out], lambda: make(out, text))
 
@@ -41,6 +44,43 @@ def test_a_copied_file_with_another_time_is_reused(tmp_path: Path) -> None:
     again(tmp_path, key_of(a=1))
     make(tmp_path / "out.txt", "made")
     assert again(tmp_path, key_of(a=1), "never").reused
+
+
+def test_other_content_of_equal_size_under_the_old_time_is_made_again(tmp_path: Path) -> None:
+    """As `cp -p`, `rsync -t` and `touch -r` bring an older file back."""
+    again(tmp_path, key_of(a=1))
+    out = tmp_path / "out.txt"
+    before = out.stat()
+    make(out, "maxe")
+    os.utime(out, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (out.stat().st_size, out.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    assert again(tmp_path, key_of(a=1)) == Reused(False, ("files",))
+    assert out.read_text() == "made"
+
+
+@pytest.mark.parametrize("takes", [True, False], ids=["", "read-only"])
+def test_a_copied_folder_and_a_mark_of_before_are_read_once_and_reused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, takes: bool
+) -> None:
+    again(tmp_path / "own", key_of(a=1))
+    shutil.copytree(tmp_path / "own", tmp_path / "copy")
+    mark = tmp_path / "own" / "out.mark.json"
+    of_before = json.loads(mark.read_text())
+    del of_before["files"]["out.txt"]["ctime_ns"]
+    mark.write_text(json.dumps(of_before))
+    reads: list[Path] = []
+    read = module.hash_file
+    monkeypatch.setattr(module, "hash_file", lambda path: reads.append(path) or read(path))
+    if not takes:
+
+        def refused(*_: object) -> None:
+            raise BenchError("no such rights")
+
+        monkeypatch.setattr(module, "write_json", refused)
+    for folder in (tmp_path / "own", tmp_path / "copy"):
+        reads.clear()
+        assert all(again(folder, key_of(a=1), "never").reused for _ in range(2))
+        assert len(reads) == (1 if takes else 2)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"key": 1}', '{"key": "x", "parts": [], "files": {}}'])
