@@ -11,9 +11,11 @@ from benchmark.evaluation.counterfactual import (
     Pairs,
     causal_rows,
     denial_rows,
+    mean_rows,
     specificity,
     specificity_rows,
 )
+from benchmark.evaluation.statistics.trials import Trials, patient_influence, smooth_interval
 from benchmark.reporting.understanding import confusions, polarity_errors
 from benchmark.stages.understanding import pairs_of
 from benchmark.twins.counterfactual import counterfactual_plan
@@ -71,6 +73,23 @@ def test_the_change_is_in_deviations_of_the_prompt():
     scores, pairs = scene_scores(np.eye(3))
     rows = causal_rows(scores, NAMES, pairs, StatisticsConfig())
     assert value(rows, "score_change", "b") == pytest.approx(1 / scores[:PATIENTS, 1].std())
+
+
+def test_a_mean_of_changes_has_the_interval_of_its_patients():
+    rng = np.random.default_rng(1)
+    groups = [
+        Trials("a", rng.normal(3, 1, 12), np.arange(12) // 2),
+        Trials("b", rng.normal(0, 2, 5), np.arange(5)),
+    ]
+    own = [patient_influence(g.values, g.codes, 9) for g in groups]
+    rows = mean_rows("score_change", groups, 9, 0.9)
+    parts = (*zip((g.values.mean() for g in groups), own, (6, 5), strict=True),)
+    both = (np.mean([value for value, _, _ in parts]), np.mean(own, axis=0), 6)
+    assert [row.cls for row in rows] == ["a", "b", "macro"]
+    for row, (mean, influence, patients) in zip(rows, (*parts, both), strict=True):
+        limits = smooth_interval(mean, influence, 0.9)
+        assert (row.value, row.low, row.high) == pytest.approx((limits.value, limits.low, limits.high))
+        assert (row.n_pos, row.n_patients) == (patients, patients)
 
 
 def test_a_model_that_reads_over_no_ranks_absence_upside_down():

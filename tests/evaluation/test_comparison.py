@@ -166,6 +166,7 @@ def test_the_family_of_a_correction_is_declared_and_not_what_was_run():
             for part in (compare(both), compare(both, methods=3), compare(more, methods=3))
         )
         p = few.p.to_numpy()
+        assert len(p) == tests
         assert np.allclose(alone.p_holm, holm(p))
         assert np.allclose(few.p_holm, holm(p, 3 * tests))
         assert np.allclose(all_.p_holm, holm(all_.p.to_numpy(), 3 * tests))
@@ -185,6 +186,7 @@ def test_adjusted_p_values_equal_worked_examples():
     assert benjamini_hochberg(p)[[4, 0, 3, 1]] == pytest.approx([0.02, 0.02, 0.04, 0.04])
     assert np.isnan(holm(p)[2])
     assert holm(p, 10)[[4, 0, 3, 1]] == pytest.approx([0.05, 0.09, 0.24, 0.28]), "tests not made count"
+    assert holm(np.array([0.9, 0.8])).tolist() == [1, 1]
     known = p[~np.isnan(p)]
     assert benjamini_hochberg(known) == pytest.approx(stats.false_discovery_control(known))
 

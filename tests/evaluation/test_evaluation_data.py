@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,10 +21,12 @@ from benchmark.data.dataset import evaluation_set
 from benchmark.encoders.store import FeatureStore
 from benchmark.evaluation.evaluate import evaluate
 from benchmark.evaluation.evaluation_data import EvaluationData, validation_data
+from benchmark.evaluation.maps import IMAGES_AT_ONCE, similarity_maps
+from benchmark.evaluation.operating_point import held_out_data
 from benchmark.evaluation.tasks import reconstructions
 from benchmark.grid.params import cell_named
 from benchmark.grid.params_file import load_params
-from benchmark.prompts.class_prompts import class_prompts
+from benchmark.prompts.class_prompts import PromptSet, class_prompts
 from benchmark.stages.evaluate import task_key
 from benchmark.stages.run_record import WeightsRecord
 
@@ -183,6 +186,56 @@ def test_editing_what_makes_strata_subgroups_or_metrics_is_another_key(
             after = keys()
         forget()
         assert {n for n in every if after[n] != before[n]} == readers, module
+
+
+def test_held_out_images_are_of_patients_that_the_evaluation_does_not_have(protocol) -> None:
+    """i8 is of the patient of i0, which is tested: its label must fix no threshold."""
+    own = manifest()
+    own = replace(
+        own, frame=own.frame.assign(patient_id=["p0" if k == 8 else f"p{k // 2}" for k in range(IMAGES)])
+    )
+    data = data_of(own, protocol)
+    found = held_out_data(data, ("validate",))
+    assert found is not None
+    assert found.chosen.frame["image_id"].tolist() == ["i9", "i10", "i11"]
+    assert found.rows.tolist() == [9, 10, 11]
+    assert found.chosen.patients.tolist() == ["p4", "p5", "p5"]
+    whole = own.frame[list(found.chosen.classes)].to_numpy(dtype=int)
+    assert found.chosen.labels.tolist() == whole[9:].tolist()
+    assert data.chosen.frame["image_id"].tolist() == [f"i{k}" for k in range(8)]
+    assert held_out_data(data, ("train",)) is None
+    alike = replace(own, frame=own.frame.assign(patient_id=[f"p{k % 4}" for k in range(IMAGES)]))
+    assert held_out_data(data_of(alike, protocol), ("validate",)) is None
+
+
+class Products:
+    """Maps that are an image's value times a text's, so that each says which pair it is of."""
+
+    def similarity_map(self, images: torch.Tensor, texts: torch.Tensor) -> torch.Tensor:
+        assert len(images) <= IMAGES_AT_ONCE
+        return images[:, None, None, None] * texts[None, :, None, None] * torch.ones(2, 3)
+
+
+def test_each_map_is_of_its_own_image_and_texts() -> None:
+    """Seventy rows of the evaluation set, which are the store's in another order, asked for out of order."""
+    rows = np.random.default_rng(0).permutation(70)
+
+    class Store(SimpleNamespace):
+        def get(self, wanted):
+            return torch.tensor(np.asarray(wanted) + 1.0)
+
+    texts = Store(rows=lambda said: np.array([int(t) for t in said]) - 1)  # the value of a text is its name
+    data = SimpleNamespace(images=Store(grid=(2, 3)), rows=rows, encode=lambda said: texts)
+    pairs = [(i, k) for i in np.random.default_rng(1).permutation(70).tolist() for k in (1, 0)]
+    found = similarity_maps(Products(), data, ["10", "100"], pairs, "cpu")
+    assert found.shape == (140, 2, 3)
+    assert found[:, 1, 2].tolist() == [(rows[i] + 1.0) * (10, 100)[k] for i, k in pairs]
+    prompts = PromptSet(
+        ("a", "b"), ("1", "20", "40", "3", "5"), (0, 1, 1, 1, 0), (1, 1, 1, -1, -1), "mean-score", "x"
+    )
+    found = similarity_maps(Products(), data, prompts, pairs, "cpu")
+    assert found[:, 0, 0].tolist() == [(rows[i] + 1.0) * (1, 30)[k] for i, k in pairs]
+    assert similarity_maps(Products(), data, ["1"], pairs, "cpu", axes=3) is None
 
 
 def test_the_first_the_mean_and_each_reconstruction_of_a_scan(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,6 +37,22 @@ def test_a_method_is_held_against_the_reference_that_it_exceeds_least_surely(sco
     assert not rows.loc["weak", "above"]
     assert rows.loc["weak", "reference"] == "thumbnail"
     assert rows.loc["strong", "p_corrected"] < 0.05 < rows.loc["weak", "p_corrected"]
+    assert held(scored, "untrained", references=("weak", "strong")).loc["untrained", "reference"] == "strong"
+    own = held(scored, "thumbnail").loc["thumbnail"]
+    assert own["reference"] == "untrained", "no method is held against itself"
+    value = {name: scored.summaries[name]["auroc"].mean[2] for name in ("thumbnail", "untrained")}
+    assert own["delta"] == pytest.approx(value["thumbnail"] - value["untrained"])
+    assert own["low"] < own["delta"] < own["high"]
+
+
+def test_without_a_test_no_method_is_above_the_floor():
+    labels = np.zeros((40, 2), dtype=np.int8)
+    labels[0] = 1
+    runs = [Run("sure", 0, labels * 9.0), Run("untrained", 0, np.random.default_rng(1).normal(size=(40, 2)))]
+    row = held(summarise_runs(runs, labels, None, ["x", "y"]), "sure", references=("untrained",)).loc["sure"]
+    assert row["undefined"].startswith("test undefined: positives of fewer than 3 patients")
+    assert np.isnan([row["p"], row["p_corrected"]]).all()
+    assert not row["above"]
 
 
 def test_a_method_below_a_reference_is_not_above_the_floor_however_sure_that_is(scored):

@@ -107,6 +107,13 @@ def test_one_map_against_one_mask() -> None:
     assert (found.hit, found.chance, found.iou, found.dice) == (True, 0.25, 1, 1)
     assert found.cnr == 0, "no noise and no contrast to noise"
     assert (found.iou_fixed, found.dice_fixed) == (1, 1), "sigmoid(2) is above 0.7"
+    half = np.where(np.arange(4) < 2, 2.0, 0.8) * np.ones((4, 1))
+    found = measured(half, truth, attention=False)
+    assert (found.iou, found.dice) == pytest.approx((1 / 2, 2 / 3))
+    assert (found.iou_fixed, found.dice_fixed) == pytest.approx((1 / 2, 2 / 3)), "sigmoid(0.8) is below 0.7"
+    found = measured(half, truth, attention=True)
+    assert (found.iou_fixed, found.dice_fixed) == pytest.approx((1 / 4, 2 / 5)), "0.8 is above it"
+    assert measured(np.zeros((4, 4)), truth, attention=True).dice == pytest.approx(2 / 5), "all or nothing"
     weak = measured(pixels / 100, truth, attention=False)
     assert (weak.iou, weak.iou_fixed) == (1, 0)
     assert measured(-pixels, truth, attention=False).hit is False

@@ -43,6 +43,10 @@ def test_a_score_that_always_denies_has_one_and_zero():
     rows = preference_rows(positive, negated, LABELS, CLASSES, CODES, 20, 0.95)
     assert value(rows, "present_over_denied") == 0
     assert value(rows, "denied_over_present") == 1
+    right = preference_rows(LABELS * 1.0, 1.0 - LABELS, LABELS, CLASSES, CODES, 20, 0.95)
+    assert value(right, "present_over_denied") == value(right, "denied_over_present") == 1
+    tied = preference_rows(positive, positive, LABELS, CLASSES, CODES, 20, 0.95)
+    assert value(tied, "present_over_denied") == value(tied, "denied_over_present", "b") == 0.5
 
 
 def test_statements_say_one_finding_in_three_ways():

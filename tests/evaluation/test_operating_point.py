@@ -24,6 +24,9 @@ def test_the_threshold_leaves_the_asked_share_of_negatives_below():
     below = (negatives <= points[0]).mean()
     assert 0.9 <= below < 0.9 + 1 / len(negatives)
     assert np.isnan(points[1])
+    labels[:LEAST_NEGATIVES, 1] = 0
+    least = operating_points(scores, labels, 0.9)[1]
+    assert least == np.sort(scores[:LEAST_NEGATIVES, 1])[17], "18 of 20 are not above it"
 
 
 def test_every_image_is_swapped_for_one_of_another_patient():

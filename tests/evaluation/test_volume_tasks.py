@@ -33,6 +33,9 @@ GRID = (4, 3, 3)
 def test_cells_of_voxels_are_where_the_encoder_sees_them(steps):
     space = Space.of(32)
     place = cells_of_voxels(space.shape, space.voxel, steps, GRID)
+    for axis in place:
+        read = np.flatnonzero(axis != OUTSIDE)
+        assert abs(read[0] - (len(axis) - 1 - read[-1])) <= 1, "what is not read lies at both ends alike"
     for at in ((2, 4, 30), (8, 17, 15), (17, 29, 3), (11, 9, 19)):
         hu = np.full(space.shape, -1000, np.int16)
         hu[at] = 1000
