@@ -48,16 +48,22 @@ def test_counts_by_hand():
     assert scores["finding+presence"] == Agreement(1, 2, 2)
     assert scores["side"] == Agreement(0, 1, 1)
     assert scores["absent"] == Agreement(1, 0, 0)
-    assert scores["finding"].precision == scores["finding"].recall == pytest.approx(2 / 3)
+    assert scores["present"] == scores["uncertain"] == Agreement(0, 1, 1)
+    few = Agreement(2, 1, 4)
+    assert (few.precision, few.recall, few.f1) == pytest.approx((2 / 3, 2 / 6, 4 / 9))
+    assert few.summary() == {
+        "right": 2, "surplus": 1, "missed": 4, "precision": few.precision, "recall": few.recall, "f1": few.f1
+    }  # fmt: skip
+    assert (Agreement(0, 0, 1).precision, Agreement(0, 1, 0).recall) == (None, None)
     assert Agreement(0, 0, 0).f1 is None
     with pytest.raises(DataError, match="1 sentences with a truth, 2"):
         statement_agreement(truth[:1], found, LEXICON)
 
 
 def test_a_general_remark_stands_for_what_it_implies():
-    truth = [[Statement("pneumonia", "absent"), Statement("rib fracture", "absent")]]
+    truth = [[Statement(name, "absent") for name in ("pneumonia", "pneumothorax", "rib fracture")]]
     found = [[Statement("cardiopulmonary abnormality", "absent")]]
-    assert statement_agreement(truth, found, LEXICON)["finding+presence"] == Agreement(1, 0, 1)
+    assert statement_agreement(truth, found, LEXICON)["finding+presence"] == Agreement(2, 0, 1)
     truth = [[Statement("pneumonia", "present")]]
     assert statement_agreement(truth, found, LEXICON)["finding+presence"] == Agreement(0, 0, 1)
 

@@ -26,6 +26,9 @@ CASES = {
         "There is no pneumothorax",
         "There is no pleural effusion",
     ],
+    "The lungs are clear of edema.": ["There is no pulmonary edema"],
+    "Pneumonia with inflammation.": ["There is pneumonia"],
+    "Sequela of granulomatous disease.": ["There is granuloma"],
     "Left basilar opacity may represent atelectasis or pneumonia.": [
         "There is lung opacity at the left base",
         "There may be atelectasis",

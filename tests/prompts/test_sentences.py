@@ -19,6 +19,8 @@ CASES = {
         "No change.",
     ],
     "Called to Dr. J. Smith. Clear lungs.": ["Called to Dr. J. Smith.", "Clear lungs."],
+    "Called to Dr. J. S. Smith. Clear lungs.": ["Called to Dr. J. S. Smith.", "Clear lungs."],
+    "Fluid on the R? mild edema.": ["Fluid on the R?", "mild edema."],
     "Lungs clear.There is no effusion.. Normal heart.": [
         "Lungs clear.",
         "There is no effusion..",
