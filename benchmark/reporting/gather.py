@@ -179,14 +179,19 @@ class Gathered:
 
     @cached_property
     def traced(self) -> Evidence:
-        """The evidence with what needs predictions: trends over training frequency of the main cells, and
-        the effects of what the training text is made of."""
+        """The evidence with all that needs predictions, also trends of the main cells over training
+        frequency."""
         return replace(
-            self.attributed,
+            self.factored,
             trends=dict(self._trends(self.evidence)),
             model_effects=self._model_effects(self.evidence),
-            factor_effects=tuple(factor_effects(self.evidence, self.panels, self.config)),
         )
+
+    @cached_property
+    def factored(self) -> Evidence:
+        """The evidence with the effects of what the training text is made of."""
+        found = factor_effects(self.evidence, self.panels, self.config)
+        return replace(self.attributed, factor_effects=tuple(found))
 
     @cached_property
     def attributed(self) -> Evidence:

@@ -21,7 +21,7 @@ from benchmark.reporting.claims import CLAIMS, load_ledger, source_file
 from benchmark.reporting.columns import signed
 from benchmark.reporting.explain import Stories
 from benchmark.reporting.gains import gains
-from benchmark.reporting.gather import gather
+from benchmark.reporting.gather import Gathered, gather
 from benchmark.reporting.table import Table, save
 from benchmark.reporting.tables import Material, all_tables
 from benchmark.reporting.verdicts import Judgement
@@ -133,28 +133,46 @@ def write_ablations(project: Project, names: Sequence[str] = ()) -> list[Path]:
     """reports/ablations/: these tables of ablation cells, or each that has results, with a figure, of the
     cells that are there; the others are named. Raises BenchError for a table that params.yaml has not, and
     where none has results."""
-    from benchmark.reporting.figures.results import ablation_bars
     from benchmark.reporting.figures.style import save as save_figure
-    from benchmark.reporting.tables.ablation import ablation, kinds, with_training
+    from benchmark.reporting.tables.ablation import TEXT_FACTORS, kinds
 
-    evidence = gather(project, "all").evidence
-    known = kinds(evidence)
+    gathered = gather(project, "all")
+    evidence = gathered.evidence
+    factors = [TEXT_FACTORS] if any(c.table == TEXT_FACTORS for c in evidence.cells.values()) else []
+    known = [*kinds(evidence), *factors]
     for name in names:
         if name not in known:
             raise BenchError(f"bench report ablations {name}: expected some of {', '.join(known)}.")
     folder, paths = project.reports / "ablations", []
     for name in names or known:
-        made, drawing = ablation(evidence, name), ablation_bars(evidence, name)
-        if made is None or drawing is None:
-            continue
-        table = signed(with_training(evidence, made), f"bench report ablations {name}", evidence.commit)
-        paths += [*save(table, folder), *save_figure(drawing, folder)]
+        for made, drawing in _ablation(gathered, name):
+            if made is not None and made.rows and drawing is not None:
+                table = signed(made, f"bench report ablations {name}", evidence.commit)
+                paths += [*save(table, folder), *save_figure(drawing, folder)]
     if not paths:
         wanted = " and ".join(f"`bench stage cells {name}`" for name in names or ["size"])
         raise BenchError(
             f"no results of {', '.join(names or known)}. Run {wanted}, then `bench stage summarise all`."
         )
     return paths
+
+
+def _ablation(gathered: Gathered, name: str) -> list[tuple[Table | None, Drawing | None]]:
+    """The tables of one `table` of cells in params.yaml, each with its figure."""
+    from benchmark.reporting.figures import factors, results
+    from benchmark.reporting.tables import text_factors
+    from benchmark.reporting.tables.ablation import TEXT_FACTORS, ablation, with_training
+
+    if name != TEXT_FACTORS:
+        made = ablation(gathered.evidence, name)
+        return [
+            (made and with_training(gathered.evidence, made), results.ablation_bars(gathered.evidence, name))
+        ]
+    evidence = gathered.factored
+    return [
+        (text_factors.text_factors(evidence), factors.text_factors(evidence)),
+        (text_factors.text_factor_effects(evidence), factors.text_factor_effects(evidence)),
+    ]
 
 
 def write_robustness(session: Session, default: Study) -> list[Path]:

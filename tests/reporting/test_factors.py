@@ -15,6 +15,7 @@ from benchmark.reporting.factors import FACTORS, UNNAMED, contrasts, designs, fa
 from benchmark.reporting.figures import factors as figures
 from benchmark.reporting.figures.results import prompt_sensitivity
 from benchmark.reporting.gather import Gathered
+from benchmark.reporting.outputs import write_ablations
 from benchmark.reporting.published import Published
 from benchmark.reporting.tables import Material, all_tables
 from benchmark.reporting.tables.prompt_sensitivity import sensitivity
@@ -211,6 +212,19 @@ def test_sensitivity_spans_the_templates_and_nothing_else(gathered):
     )
     spans = [line.get_xdata() for line in drawing.figure.axes[0].lines if len(line.get_xdata()) == 2]
     assert any(np.allclose(span, [values[0], values[2]]) for span in spans)
+
+
+def test_they_are_written_alone_without_the_grid(gathered):
+    found = {path.name for path in write_ablations(gathered.project, ["text_factors"])}
+    assert {
+        "text_factors.md",
+        "text_factor_effects.md",
+        "text_factors.png",
+        "text_factor_effects.png",
+    } <= found
+    text = (gathered.project.reports / "ablations" / "text_factor_effects.md").read_text(encoding="utf-8")
+    assert "unit: report → sentence" in text
+    assert not (gathered.project.reports / "grid").exists()
 
 
 def test_nothing_without_factor_cells(project):

@@ -32,7 +32,8 @@ TITLES = {
 }
 AVERAGE = "average"
 UNLIKE = "the averages beside it are over different sets"
-APART = ("text_factors", *OF_ENCODERS)
+TEXT_FACTORS = "text_factors"
+APART = (TEXT_FACTORS, *OF_ENCODERS)
 """Tables of their own kind: `tables/text_factors.py`, `tables/encoders.py`."""
 
 
