@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
-from pydicom.pixels.processing import apply_color_lut
+from pydicom.pixels.processing import apply_color_lut, apply_windowing
 from pydicom.uid import UID, JPEGLosslessSV1, JPEGLSLossless
 
 from benchmark.core.errors import DataError
@@ -99,6 +99,18 @@ def test_padding_does_not_widen_the_range(tmp_path: Path) -> None:
     pixels = read_pixels_of(write(tmp_path / "a.dcm", stored, 16, padding=65535), tmp_path / "a.dcm")
     assert (pixels[:, :4] == 0).all()
     assert pixels.max() > 65000
+
+
+@pytest.mark.parametrize("function", ["LINEAR", "LINEAR_EXACT", "SIGMOID"])
+@pytest.mark.parametrize("width", [1.0, 6.0])
+def test_a_window_has_the_shape_that_its_header_names(tmp_path: Path, function: str, width: float) -> None:
+    """Narrow, so that the half and the one of the standard's LINEAR can be told from LINEAR_EXACT."""
+    header = write(tmp_path / "a.dcm", ramp(15), 8, slope=1.0, intercept=0.0, window=(7.0, width))
+    header.VOILUTFunction = function
+    header.save_as(tmp_path / "a.dcm")
+    wanted = apply_windowing(header.pixel_array, header) / 255
+    read = read_pixels(tmp_path / "a.dcm")
+    np.testing.assert_allclose(read / np.iinfo(read.dtype).max, wanted, atol=1 / 250)
 
 
 def read_pixels_of(_: Dataset, path: Path) -> np.ndarray:

@@ -83,6 +83,20 @@ def test_rescale_is_applied_once(tmp_path: Path) -> None:
         read_volume(tmp_path / "raw.nii")
 
 
+def test_a_slope_scales_the_voxels_and_what_no_int16_holds_is_cut(tmp_path: Path) -> None:
+    body = _body()
+    stored = (body + 1000) // 2
+    told, own = tmp_path / "told.nii", tmp_path / "own.nii"
+    rescaled = read_volume(_write(told, stored), Told(slope=2.0, intercept=-1000.0))
+    np.testing.assert_array_equal(rescaled.hu, body)
+    header = read_volume(_header(_write(own, stored), vox_offset=352, scl_slope=2.0, scl_inter=-1000.0))
+    np.testing.assert_array_equal(header.hu, body)
+    stored[-2, 3, 7] = 20_000
+    assert read_volume(_write(told, stored), Told(slope=2.0, intercept=-1000.0)).hu.max() == 32767
+    large = np.where(body == 1200, 40_000, body.astype(np.int32))
+    assert read_volume(_write(own, large, dtype=np.int32)).hu.max() == 32767
+
+
 def test_padding_is_air(tmp_path: Path) -> None:
     body = _body()
     body[:, 0], body[:, 1] = -2048, -3024

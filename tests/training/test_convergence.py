@@ -37,6 +37,7 @@ def test_a_curve_that_still_rises_is_told_from_a_flat_one() -> None:
     assert 0 <= none < FLAT
     assert gain_last_quarter(steps, rising[::-1]) == 0
     assert gain_last_quarter([1, 2, 3], [0.5, 0.6, 0.7]) is None
+    assert gain_last_quarter([1, 2, 3, 4], [0.5, 0.7, 0.6, 0.8]) == pytest.approx(0.1)
 
 
 def test_the_average_follows_the_weights_and_gives_them_back() -> None:
