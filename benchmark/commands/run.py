@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,14 +13,15 @@ import typer
 from benchmark.commands.common import JsonOption, emit
 
 if TYPE_CHECKING:
-    from benchmark.grid.layout import Project
     from benchmark.grid.request import Request
     from benchmark.official.settings import Checkpoint
+    from benchmark.reporting.run_report import RunReport
     from benchmark.stages.cluster import Resources
+    from benchmark.training.distributed import Group
 
 EPILOG = (
     "bench run --method carzero --dataset padchest · "
-    "bench run --method all --dataset all --seeds 0 --jobs 4 · "
+    "bench run --method all --dataset all --seeds 0 --jobs 1 · "
     "bench run --model hf:/models/medsiglip-448 --dataset padchest · "
     "bench run --method carzero --dataset chestxray14 --data-root /data/ChestX-ray14 · "
     "bench run --method all --dataset all --profile official --cluster slurm --gpus 1 --partition gpu"
@@ -80,15 +82,20 @@ def command(
         list[str] | None, typer.Option("--set", help="Override a parameter: training.epochs=3. Repeatable.")
     ] = None,
     shard: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="Train and evaluate only the i-th of n parts of the cells: i/n.", rich_help_panel=PAST_ONE
         ),
-    ] = "1/1",
+    ] = None,
     jobs: Annotated[
-        int,
-        typer.Option(min=1, help="Processes on this machine, each with its cells.", rich_help_panel=PAST_ONE),
-    ] = 1,
+        int | None,
+        typer.Option(
+            min=1,
+            help="Processes on this machine that train cells and seeds side by side; default: as many as end "
+            "soonest on its free cores, 1 where little is to train.",
+            rich_help_panel=PAST_ONE,
+        ),
+    ] = None,
     cluster: Annotated[
         str | None,
         typer.Option(
@@ -162,17 +169,18 @@ def command(
         profile=profile,
         recipe=recipe,
         sets=tuple(sets or ()),
-        shard=parse_shard(shard),
+        shard=parse_shard(shard or "1/1"),
     )
-    many = jobs > 1 or cluster is not None
+    several = jobs is not None and jobs > 1
+    many = several or cluster is not None
     published = checkpoint is not None or model is not None
     if many and (
         (published and (cluster != "ray" or dry_run))
         or request.shard != (0, 1)
-        or (jobs > 1 and cluster is not None)
+        or (several and (cluster is not None or "RANK" in os.environ))
     ):
-        raise ParamsError("--jobs and --cluster part the cells themselves: give one of them, "
-                          "without --shard; with --checkpoint and --model, --cluster ray.")  # fmt: skip
+        raise ParamsError("--jobs and --cluster part the cells themselves: give one of them, without --shard "
+                          "and torchrun; with --checkpoint and --model, --cluster ray.")  # fmt: skip
     if dry_run and cluster is None:
         raise ParamsError("--dry-run says what --cluster would submit; add --cluster slurm.")
     if address is not None and cluster != "ray":
@@ -192,7 +200,9 @@ def command(
         return _submit(request, cluster, asked, dry_run, as_json)
     if model is not None:
         return _model(request, model, architecture, as_json)
-    return carry(request, as_json, checkpoint=weights, jobs=jobs)
+    if weights is not None:
+        return _checkpoint(request, weights, as_json)
+    return carry(request, as_json, jobs if shard is None else 1)
 
 
 def _weights(
@@ -209,65 +219,67 @@ def _weights(
 def _model(request: Request, model: str, architecture: str | None, as_json: bool) -> int:
     from benchmark.grid.layout import Project
     from benchmark.reporting.run_report import carry_out_model
+
+    project = Project.find()
+    return _on_ranks(
+        lambda group, said: carry_out_model(project, request, model, architecture, said, group), as_json
+    )
+
+
+def _checkpoint(request: Request, checkpoint: Checkpoint, as_json: bool) -> int:
+    from benchmark.grid.layout import Project
+    from benchmark.reporting.run_report import carry_out_checkpoint
+
+    project = Project.find()
+    return _on_ranks(
+        lambda group, said: carry_out_checkpoint(project, request, checkpoint, said, group), as_json
+    )
+
+
+def _say(line: str) -> None:
+    """A line of progress, above the bars that are shown: `typer.echo` would write across them."""
+    print(line, file=sys.stderr)
+
+
+def _on_ranks(work: Callable[[Group, Callable[[str], None]], RunReport | None], as_json: bool) -> int:
+    """Do `work` here or on every rank of torchrun, and print its table once."""
     from benchmark.stages.processes import with_ranks
 
-    project = Project.find()
-    report, code = with_ranks(
-        lambda group, said: carry_out_model(project, request, model, architecture, said, group),
-        lambda line: typer.echo(line, err=True),
-    )
+    report, code = with_ranks(work, _say)
     if report is not None:
         emit(report.value, report.text, as_json)
     return code
 
 
-def carry(request: Request, as_json: bool, *, checkpoint: Checkpoint | None = None, jobs: int = 1) -> int:
-    """Carry a request out, alone, in a pool or on the ranks of torchrun, and print its table once."""
+def carry(request: Request, as_json: bool, jobs: int | None = 1) -> int:
+    """Carry a request out and print its table. What was finished and printed, and rests on nothing that
+    changed since, is printed again, without torch and without a look at features.
+
+    jobs: processes, as `processes` of `carry_out`; under torchrun its ranks take their place."""
     from benchmark.grid.layout import Project
-
-    project = Project.find()
-    if checkpoint is None and jobs == 1 and "RANK" not in os.environ:
-        return _alone(project, request, as_json)
-    from benchmark.reporting.run_report import carry_out, carry_out_checkpoint
-    from benchmark.stages.processes import run_pool, with_ranks
-
-    def say(line: str) -> None:
-        typer.echo(line, err=True)
-
-    if jobs > 1:
-        run_pool(project, request, jobs, say)
-    if checkpoint is None:
-        report, code = with_ranks(lambda group, said: carry_out(project, request, said, group), say)
-    else:
-        report, code = with_ranks(
-            lambda group, said: carry_out_checkpoint(project, request, checkpoint, said, group), say
-        )
-    if report is not None:
-        emit(report.value, report.text, as_json)
-    return code
-
-
-def _alone(project: Project, request: Request, as_json: bool) -> int:
-    """Carry a request out in this process. What was finished and printed, and rests on nothing that changed
-    since, is printed again, without torch and without a look at features."""
     from benchmark.grid.request import plan
     from benchmark.reporting.kept import Answer, answered
     from benchmark.reporting.rests_on import on_run
 
+    project = Project.find()
     todo = plan(project, request)  # what is mistyped is told before torch is loaded
     said: list[str] = []
 
     def say(line: str) -> None:
-        typer.echo(line, err=True)
+        _say(line)
         said.append(line)
 
     def find() -> Answer:
         from benchmark.reporting.run_report import carry_out
-        from benchmark.stages.processes import with_ranks
 
-        report, code = with_ranks(lambda group, tell: carry_out(project, request, tell, group, todo), say)
-        return Answer(report.value, report.text, code, tuple(said))
+        report = carry_out(project, request, say, todo=todo, processes=jobs)
+        assert report is not None
+        return Answer(report.value, report.text, 0, tuple(said))
 
+    if "RANK" in os.environ:
+        from benchmark.reporting.run_report import carry_out
+
+        return _on_ranks(lambda group, tell: carry_out(project, request, tell, group, todo), as_json)
     asked = {"command": "run", **asdict(request)}
     found = answered(project, asked, lambda: on_run(project, todo, request.protocol), find, say)
     emit(found.value, found.text, as_json)
@@ -278,7 +290,7 @@ def _ray(request: Request, asked: Resources, address: str | None, as_json: bool)
     from benchmark.grid.layout import Project
     from benchmark.stages.ray_tasks import run_ray
 
-    run_ray(Project.find(), request, asked, address, lambda line: typer.echo(line, err=True))
+    run_ray(Project.find(), request, asked, address, _say)
     return carry(request, as_json)
 
 
@@ -298,15 +310,12 @@ def _published_on_ray(
 
     project = Project.find()
 
-    def say(line: str) -> None:
-        typer.echo(line, err=True)
-
     with connected(address) as ray:
         ahead = partial(score_ahead, OnRay(ray, asked, project.root))
         if checkpoint is not None:
-            report = carry_out_checkpoint(project, request, checkpoint, say, ahead=ahead)
+            report = carry_out_checkpoint(project, request, checkpoint, _say, ahead=ahead)
         else:
-            report = carry_out_model(project, request, str(model), architecture, say, ahead=ahead)
+            report = carry_out_model(project, request, str(model), architecture, _say, ahead=ahead)
     assert report is not None
     emit(report.value, report.text, as_json)
     return 0

@@ -5,15 +5,25 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 Report = Callable[[int, int], None]
 """Called with (done, total)."""
+Tell = Callable[[str, float, float], None]
+"""Called with what a bar says, how much of it is done, and how much there is."""
 QUIET = "CXR_ALIGNBENCH_QUIET"
 """Environment variable of the processes of a pool, whose parent shows the bar."""
+_tell: Tell | None = None
+
+
+def tell_progress(tell: Tell) -> None:
+    """From now on the bars of this process are not shown but told, so that the process which started it shows
+    them."""
+    global _tell
+    _tell = tell
 
 
 def progress() -> Progress:
@@ -23,6 +33,8 @@ def progress() -> Progress:
 
     console = Console(stderr=True)
     silent = not console.is_terminal or os.environ.get("RANK", "0") != "0" or QUIET in os.environ
+    if _tell is not None:
+        return _told(_tell)
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -31,6 +43,19 @@ def progress() -> Progress:
         console=console,
         disable=silent,
     )
+
+
+def _told(tell: Tell) -> Progress:
+    """A bar that is shown nowhere and tells every change."""
+    from rich.progress import Progress
+
+    class Told(Progress):
+        def update(self, task_id: TaskID, *given: Any, **changes: Any) -> None:
+            super().update(task_id, *given, **changes)
+            task = self._tasks[task_id]
+            tell(task.description, task.completed, task.total or 0)
+
+    return Told(disable=True)
 
 
 @contextmanager

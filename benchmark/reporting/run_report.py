@@ -39,6 +39,7 @@ from benchmark.stages.references import floor_on_disk, probes, referred
 from benchmark.stages.released import PairedSession
 from benchmark.stages.run import Say, Session
 from benchmark.stages.run_record import RunRecord, WeightsRecord, read_run
+from benchmark.stages.side_by_side import carry_out_beside
 from benchmark.stages.summarise import Summary
 from benchmark.stages.texts import texts_used
 from benchmark.stages.tracked_results import record_results
@@ -71,12 +72,14 @@ class RunReport:
 
 
 def carry_out(
-    project: Project, request: Request, say: Say, group: Group | None = None, todo: RunPlan | None = None
-) -> RunReport | None:
+    project: Project, request: Request, say: Say, group: Group | None = None, todo: RunPlan | None = None,
+    processes: int | None = 1,
+) -> RunReport | None:  # fmt: skip
     """Train or reuse every requested cell and seed, evaluate, summarise.
 
     The processes of `group` share batches and scoring; all but the first return None. todo: the plan of the
-    request, where it is made already.
+    request, where it is made already. processes: that train cells and seeds side by side; None, as many as
+    end soonest (`carry_out_beside`).
     """
     todo = todo or plan(project, request)
     session = Session(project, todo.params, say, protocol=request.protocol, group=group)
@@ -88,8 +91,11 @@ def carry_out(
     for line in filter(None, (told(todo.params, cell) for cell in todo.cells)):
         say(line)
     sessions, tasks = Sessions(session), TaskResults(session)
+    beside = carry_out_beside(sessions, request, todo, processes)
     for cell, seed in todo.jobs:
-        run, own = trained(sessions, cell, seed)
+        own, run = sessions.of(cell), beside.get((cell.name, seed))
+        if run is None or own.params.encoders.train.trains:
+            run, own = trained(sessions, cell, seed)
         found = {}
         for dataset in todo.datasets:
             rows = evaluate_task(own, CLASSIFICATION, cell, seed, dataset, run)

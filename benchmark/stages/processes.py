@@ -1,30 +1,20 @@
-"""A run past one process: the ranks of torchrun, or a pool on this machine."""
+"""A run past one process: the ranks of torchrun, and the command of one part of a request."""
 
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
-from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark.core.errors import BenchError
-from benchmark.grid.layout import Project
-from benchmark.grid.request import Request, plan
+from benchmark.grid.request import Request
 
 if TYPE_CHECKING:
     from benchmark.training.distributed import Group
 
 Say = Callable[[str], None]
-
-
-class ShardFailed(BenchError):
-    """A process of a pool ended with an error."""
-
-    exit_code = 1
 
 
 def with_ranks(work: Callable[[Group, Say], Any], say: Say) -> tuple[Any, int]:
@@ -62,37 +52,6 @@ def _same_versions(group: Group) -> None:
 
 def _silent(line: str) -> None:
     pass
-
-
-def run_pool(project: Project, request: Request, processes: int, say: Say) -> None:
-    """Train and evaluate the cells of a request in `processes` processes, each a shard of them.
-
-    Raises ShardFailed, with what the first failed process said last, once all have ended.
-    """
-    count = min(processes, len(plan(project, request).jobs))
-    environment = {**os.environ, "CXR_ALIGNBENCH_HOME": str(project.root)}
-    environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // count)))
-
-    def shard(index: int) -> tuple[int, str]:
-        process = subprocess.Popen(
-            command_of(request, index, count),
-            env=environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        assert process.stderr is not None
-        last: deque[str] = deque(maxlen=1)
-        for line in process.stderr:
-            last.append(line.rstrip())
-            say(f"[{index + 1}/{count}] {line.rstrip()}")
-        return process.wait(), "".join(last)
-
-    with ThreadPoolExecutor(count) as pool:
-        ended = list(pool.map(shard, range(count)))
-    failed = [f"shard {n + 1}/{count}: {said}" for n, (code, said) in enumerate(ended) if code]
-    if failed:
-        raise ShardFailed(f"{len(failed)} of {count} processes failed; {failed[0]}")
 
 
 def command_of(request: Request, index: int, count: int) -> list[str]:

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmark.core.errors import BenchError
 from benchmark.grid.layout import Project
 from benchmark.grid.request import Request, plan
 from benchmark.stages.cluster import Resources, Submission
-from benchmark.stages.processes import Say, ShardFailed, command_of
+from benchmark.stages.processes import Say, command_of
 from benchmark.stages.ray_cluster import RETRIES, asked_of, connected, none_fits, places, ray_package
 from benchmark.stages.ray_features import encode_request
 from benchmark.stages.ray_stream import OnRay
@@ -26,6 +27,12 @@ FOLLOW = (
     "runpy.run_module('benchmark', run_name='__main__', alter_sys=True)"
 )
 """`python -c FOLLOW DESCRIPTOR run …` is `python -m benchmark run …`, which ends with whoever started it."""
+
+
+class TaskFailed(BenchError):
+    """A task ended with an error."""
+
+    exit_code = 1
 
 
 @dataclass(frozen=True)
@@ -51,7 +58,7 @@ def run_ray(project: Project, request: Request, resources: Resources, address: s
 
     address: HOST:PORT; None: RAY_ADDRESS, or the cluster that this machine is a node of. A task whose node
     dies is begun again on another one and goes on from its last saved state. Raises BenchError where ray is
-    missing, no cluster answers or images cannot be encoded, and ShardFailed, once all tasks have ended, with
+    missing, no cluster answers or images cannot be encoded, and TaskFailed, once all tasks have ended, with
     what the first failed one said.
     """
     asked = submission(project, request, resources)
@@ -80,7 +87,7 @@ def _run(ray: Any, asked: Submission, project: Project, say: Say) -> None:
         if ended.code:
             failed.append(f"task {index + 1}/{total}: {ended.said}")
     if failed:
-        raise ShardFailed(f"{len(failed)} of {total} tasks failed; {failed[0]}")
+        raise TaskFailed(f"{len(failed)} of {total} tasks failed; {failed[0]}")
 
 
 class Killed(RuntimeError):

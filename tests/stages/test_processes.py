@@ -148,28 +148,6 @@ def test_two_runs_of_one_cell_train_it_once(fresh_copy) -> None:
     assert tables[0] == tables[1]
 
 
-@pytest.mark.slow
-def test_a_pool_makes_what_one_process_makes(small_project, fresh_copy, bench) -> None:
-    command = ("run", "--method", "all", "--dataset", "main", "--seeds", "0")
-    code, alone, err = bench(small_project, *command)
-    assert code == 0, err
-    code, pooled, err = bench(fresh_copy, *command, "--jobs", "2")
-    assert code == 0, err
-    assert pooled == alone
-    trained = sorted(line[:5] for line in err.splitlines() if "trained in" in line)
-    assert trained == ["[1/2]", "[2/2]"]
-
-
-def test_a_failed_pool_says_why(small_project, tmp_path, bench) -> None:
-    home = tmp_path / "broken"
-    home.mkdir()
-    shutil.copy(small_project / "params.yaml", home)
-    (home / "data").write_text("a file where the folder of data goes")
-    code, out, err = bench(home, "run", "--method", "all", "--dataset", "all", "--seeds", "0", "--jobs", "2")
-    assert (code, out) == (1, "")
-    assert "2 of 2 processes failed; shard 1/2:" in err.splitlines()[-1]
-
-
 def test_the_official_recipe_is_a_cell_of_its_own(root, tmp_path) -> None:
     shutil.copy(root / "params.yaml", tmp_path)
 
