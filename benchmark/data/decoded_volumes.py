@@ -6,6 +6,9 @@
 
 The key is made of the contents of the files, in order, of what the tables say of them, of the preprocessing
 and of the source of the modules that read. One volume is in memory at a time.
+
+Files are hashed before they are read, as the key says whether they must be; a file that changed between the
+two is refused, which its state tells without reading it twice.
 """
 
 from __future__ import annotations
@@ -23,10 +26,11 @@ from benchmark.core.guard import parsing
 from benchmark.core.hashing import hash_file, hash_strings
 from benchmark.core.locks import only_writer
 from benchmark.core.reuse import Key, is_made, key_of, record, source
+from benchmark.core.states import State, state_of
 from benchmark.core.tables import Manifest
 from benchmark.data.contents import content_hashes
 from benchmark.data.opening import Opened
-from benchmark.data.volume_grid import Told
+from benchmark.data.volume_grid import Told, Volume
 from benchmark.data.volume_steps import VolumeSteps, apply_steps
 from benchmark.data.volumes import read_volume
 
@@ -72,6 +76,8 @@ def volume_sources(manifest: Manifest, rows: Sequence[int] | None = None) -> lis
     for i, path in enumerate(paths):
         z, y, x, slope, intercept = (_at(n, i) for n in numbers)
         spacing = None if z is None or y is None or x is None else (z, y, x)
+        if spacing is None and (z, y, x) != (None, None, None):
+            raise DataError(f"{path}: its table gives only a part of the spacing. Give z, y and x, or none.")
         out.append(VolumeSource(path, Told(spacing, slope, intercept)))
     return out
 
@@ -85,12 +91,13 @@ def decoded_volumes(
 ) -> DecodedVolumes:
     """Read and preprocess volumes, or find them in the cache.
 
-    Raises DataError, naming the file, for the first volume that cannot be read.
+    Raises DataError, naming the file, for the first volume that cannot be read or changes meanwhile.
     """
     if not sources:
         raise DataError("no volumes to read. Check the split that was asked for.")
     cache = Path(cache_dir)
     cache.mkdir(parents=True, exist_ok=True)
+    states = [_state(s.path) for s in sources]
     hashes = _hashes(sources, cache)
     told = [asdict(s.told) if s.told else None for s in sources]
     key = key_of(
@@ -100,7 +107,7 @@ def decoded_volumes(
     with only_writer(cache / f"{folder.name}.lock"):
         reused = is_made(folder / MARK, key, [folder / "voxels.npy"])
         if not reused:
-            _fill(folder, key, sources, steps, on_progress)
+            _fill(folder, key, sources, states, steps, on_progress)
     return DecodedVolumes(folder.name, np.load(folder / "voxels.npy", mmap_mode="r"), tuple(hashes), reused)
 
 
@@ -121,7 +128,12 @@ def _hashes(sources: Sequence[VolumeSource], cache: Path) -> list[str]:
 
 
 def _fill(
-    folder: Path, key: Key, sources: Sequence[VolumeSource], steps: VolumeSteps, on_progress: Progress | None
+    folder: Path,
+    key: Key,
+    sources: Sequence[VolumeSource],
+    states: Sequence[State],
+    steps: VolumeSteps,
+    on_progress: Progress | None,
 ) -> None:
     voxels, marks = folder / "voxels.npy", folder / "done.npy"
     if not marks.exists():
@@ -132,9 +144,9 @@ def _fill(
             np.save(handle, np.zeros(len(sources), dtype=bool))
     done = np.lib.format.open_memmap(marks, mode="r+")
     out = np.lib.format.open_memmap(voxels, mode="r+")
-    for row, item in enumerate(sources):
+    for row, (item, state) in enumerate(zip(sources, states, strict=True)):
         if not done[row]:
-            out[row] = apply_steps(read_volume(item.path, item.told), steps)
+            out[row] = apply_steps(_read(item, state), steps)
             out.flush()
             done[row] = True
         if on_progress:
@@ -143,14 +155,29 @@ def _fill(
     record(folder / MARK, key, [voxels])
 
 
+def _state(path: Path) -> State:
+    with parsing(path, "a volume"):
+        return state_of([path])
+
+
+def _read(item: VolumeSource, state: State) -> Volume:
+    """The volume of files that were in `state` when they were hashed. Raises DataError where they are in
+    another now."""
+    volume = read_volume(item.path, item.told)
+    if _state(item.path) != state:
+        raise DataError(f"{item.path}: changed while it was read. Run again once nothing writes to it.")
+    return volume
+
+
 def open_volumes(sources: Sequence[VolumeSource]) -> Iterator[list[Opened]]:
     """Read every volume once and keep what was noticed, as `open_all` does for images; one at a time."""
     for row, item in enumerate(sources):
         digest = ""
         try:
+            state = _state(item.path)
             with parsing(item.path, "a volume"):
                 digest = hash_file(item.path) if item.path.is_file() else ""
-            volume = read_volume(item.path, item.told)
+            volume = _read(item, state)
         except DataError as error:
             yield [Opened(row, digest, str(error), "", False)]
             continue

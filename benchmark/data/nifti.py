@@ -17,6 +17,7 @@ from benchmark.data.volume_grid import (
     check_shape,
     check_spacing,
     hounsfield,
+    spacing_told,
     to_standard,
 )
 
@@ -24,6 +25,8 @@ WHAT = "a NIfTI volume"
 FETCH = "Fetch it again."
 _HEAD = 1 << 12
 _KINDS = "iuf"
+_MM = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
+"""Millimetres in a unit of the header: unknown (which writers leave for mm), metre, mm, micrometre."""
 
 
 def read_nifti(path: Path | str, told: Told | None = None) -> Volume:
@@ -31,9 +34,10 @@ def read_nifti(path: Path | str, told: Told | None = None) -> Volume:
 
     Slope and intercept of the header are applied, then those of `told` where the values are not yet
     Hounsfield units. Where the table gives a spacing it replaces the header's, which older conversions of
-    CT-RATE got wrong; a header without orientation codes is then taken as L, P, S. Raises DataError, naming
-    the file, where it is missing, truncated, damaged, no single volume, too large, without orientation or
-    with two that differ, or holds values that are no numbers.
+    CT-RATE got wrong; a header without orientation codes is then taken as L, P, S. Lengths in metres or
+    micrometres become millimetres. Raises DataError, naming the file, where it is missing, truncated,
+    damaged, no single volume, too large, without orientation or with two that differ, where its voxels begin
+    within its header or have no plausible size, or where its values are no Hounsfield units.
     """
     with parsing(path, WHAT, FETCH), opened(path) as handle:
         header = _header(handle, path)
@@ -55,7 +59,14 @@ def _header(handle: IO[bytes], path: Path | str) -> Any:
         magic = head[344:348] if size == 348 else head[4:8]
         if magic[:3] == (b"n+1" if size == 348 else b"n+2"):
             start = io.BytesIO(head[:size])
-            return kind.from_fileobj(start, check=False)  # type: ignore[no-untyped-call]
+            header = kind.from_fileobj(start, check=False)  # type: ignore[no-untyped-call]
+            first, least = int(header["vox_offset"]), int(kind.single_vox_offset)
+            if first < least:  # of 0, other readers take byte 0, 348 or 352
+                raise DataError(
+                    f"{path}: its voxels begin at byte {first}, within its header of {least}. "
+                    "Correct its vox_offset, or write it again."
+                )
+            return header
     raise DataError(f"{path}: not a NIfTI volume in one file (n+1 or n+2). {FETCH}")
 
 
@@ -99,14 +110,18 @@ def _affine(header: Any, told: Told | None, name: str) -> np.ndarray:
     """(4, 4), in R, A, S. Where both codes are set they have to agree about the axes."""
     from nibabel.orientations import aff2axcodes
 
-    known = {}
+    unit = int(header["xyzt_units"]) % 8
+    if unit not in _MM:
+        raise DataError(f"{name}: lengths in unit {unit}, which NIfTI does not have. Correct xyzt_units.")
+    scale = np.array([_MM[unit], _MM[unit], _MM[unit], 1.0])
+    known: dict[str, np.ndarray] = {}
     for code, get in (("sform", header.get_sform), ("qform", header.get_qform)):
         with parsing(name, WHAT, FETCH):
             matrix, number = get(coded=True)
         if matrix is not None and number:
-            known[code] = np.asarray(matrix, dtype=float)
+            known[code] = np.asarray(matrix, dtype=float) * scale[:, None]
             check_affine(known[code], name)
-    spacing = told.spacing if told is not None else None
+    spacing = spacing_told(told, name)
     if not known:
         if spacing is None:
             raise DataError(
@@ -120,7 +135,7 @@ def _affine(header: Any, told: Told | None, name: str) -> np.ndarray:
     affine = next(iter(known.values()))
     if spacing is None:
         zooms = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
-        stated = np.array(header.get_zooms()[:3], dtype=float)
+        stated = np.array(header.get_zooms()[:3], dtype=float) * scale[:3]
         check_spacing(tuple(stated), name)
         if not np.allclose(zooms, stated, rtol=0.02):
             raise DataError(

@@ -18,8 +18,10 @@ AIR = -1024
 MAX_VOXELS = 800_000_000
 """1024 x 1024 slices of a chest at 0.5 mm have 600 million; as int16 this limit is 1.6 GB."""
 MIN_SIDE = 2
-MAX_SPACING = 50.0
-"""Millimetres; thicker slices than that are a mistake of the header."""
+MIN_SPACING, MAX_SPACING = 0.05, 50.0
+"""Millimetres; the voxels of no scanner of patients are smaller or larger, so that the unit is another."""
+MIN_RANGE = 100.0
+"""Hounsfield units between the lowest and the highest voxel; from air to bone there are 2,000."""
 _AIR_RANGE = (-1100.0, -600.0)
 _AIR_SHARE = 0.02
 _STANDARD = np.array([[0, -1], [1, -1], [2, 1]])
@@ -67,17 +69,29 @@ def check_shape(shape: tuple[int, ...], name: str) -> None:
         )
 
 
-def check_spacing(spacing: tuple[float, ...], name: str) -> None:
-    """Raises DataError where a voxel has no size in millimetres."""
-    if not all(np.isfinite(s) and 0 < s <= MAX_SPACING for s in spacing):
+def check_spacing(spacing: tuple[float, ...], name: str, said: str = "its header") -> None:
+    """Raises DataError where a voxel has no plausible size in millimetres. said: what gives it."""
+    if not all(MIN_SPACING <= s <= MAX_SPACING for s in spacing):
+        sizes = " x ".join(f"{s:g}" for s in spacing)
         raise DataError(
-            f"{name}: voxels of {' x '.join(f'{s:g}' for s in spacing)} mm; the header is wrong. Correct it."
+            f"{name}: {said} gives voxels of {sizes} mm, and {MIN_SPACING:g} to {MAX_SPACING:g} are taken. "
+            "Correct the size or its unit."
         )
+
+
+def spacing_told(told: Told | None, name: str) -> tuple[float, float, float] | None:
+    """The spacing that a table gives, where it does. Raises DataError where that is no size of a voxel."""
+    if told is None or told.spacing is None:
+        return None
+    check_spacing(told.spacing, name, "its table")
+    return told.spacing
 
 
 def check_affine(affine: np.ndarray, name: str) -> None:
     """Raises DataError where the three axes of a grid do not span the space."""
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
+    axes = affine[:3, :3]
+    volume = np.linalg.norm(axes, axis=0).prod()
+    if not np.isfinite(affine).all() or not abs(np.linalg.det(axes)) > 1e-6 * volume:
         raise DataError(f"{name}: the header gives two axes one direction, or one none. Correct it.")
 
 
@@ -107,8 +121,9 @@ def hounsfield(values: np.ndarray, told: Told | None, name: str) -> np.ndarray:
 
     A rescale that a table gives is applied only where it is missing: a chest holds air, so that values of
     which too few lie near -1,000 are not yet Hounsfield units. Applied twice, a rescale would shift
-    everything by about 1,000. Raises DataError for values that are no numbers, and for those that can be no
-    Hounsfield units and have no rescale, or become none by it.
+    everything by about 1,000. Raises DataError for values that are no numbers, for those that can be no
+    Hounsfield units and have no rescale, or become none by it, and for those that span too little, as of a
+    volume that was scaled to [-1, 1].
     """
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         bad = int((~np.isfinite(values)).sum())
@@ -116,6 +131,12 @@ def hounsfield(values: np.ndarray, told: Told | None, name: str) -> np.ndarray:
     if values.dtype.kind not in "iuf":
         raise DataError(f"{name}: voxels of type {values.dtype}; expected whole or real numbers.")
     slope, intercept = rescale_missing(values, told, name)
+    low, high = float(values.min()) * slope + intercept, float(values.max()) * slope + intercept
+    if abs(high - low) < MIN_RANGE:
+        raise DataError(
+            f"{name}: its values reach from {low:g} to {high:g}; Hounsfield units of a chest reach from "
+            "about -1000 (air) to 300 or more (bone). Give the volume as it was before it was scaled."
+        )
     if (slope, intercept) == (1.0, 0.0):
         return to_int16(values)
     return to_int16(values, slope, intercept)

@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmark.core.errors import DataError
 from benchmark.core.guard import parsing
-from benchmark.data.volume_grid import Told, Volume, check_shape, check_spacing, hounsfield
+from benchmark.data.volume_grid import Told, Volume, check_shape, check_spacing, hounsfield, spacing_told
 
 WHAT = "a numpy archive"
 FETCH = "Fetch it again."
@@ -48,8 +48,8 @@ def read_npz(path: Path | str, told: Told | None = None, key: str = KEY) -> Volu
             handle.read(1)
         array = np.frombuffer(data, dtype=dtype).reshape(shape, order="F" if fortran else "C")
         own = _spacing(archive) if STATED in names else SPACING
-    spacing = told.spacing if told is not None and told.spacing is not None else own
-    check_spacing(spacing, str(path))
+    spacing = spacing_told(told, str(path)) or own
+    check_spacing(spacing, str(path), "its array 'spacing'")
     return Volume(np.ascontiguousarray(hounsfield(array, told, str(path))[::-1]), spacing)
 
 

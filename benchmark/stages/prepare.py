@@ -185,7 +185,8 @@ def prepare_dataset(project: Project, params: Params, dataset: str) -> PreparedD
     """The manifest of a dataset, read where it is missing or its files, card or reader changed. Makes the
     twin first where it is needed.
 
-    Raises DataError for a missing root or files that are not in the official layout.
+    Raises DataError for a missing root, files that are not in the official layout or change while they are
+    read: a table that was put back later would find the other table's manifest under its own key.
     """
     from benchmark.data.cards import load_card
     from benchmark.data.dataset import read_dataset, remarks
@@ -193,12 +194,22 @@ def prepare_dataset(project: Project, params: Params, dataset: str) -> PreparedD
     at = source_of(project, params, dataset)
     if at.origin == "twin":
         make_twin(project, params, dataset)
-    folder = project.prepared(at.name)
+    folder, key = project.prepared(at.name), manifest_key(project, at)
+
+    def read() -> None:
+        before = state_of([at.root])
+        manifest = read_dataset(dataset, at.root, at.origin)
+        if state_of([at.root]) != before or manifest_key(project, at) != key:
+            raise DataError(
+                f"{at.root}: changed while {dataset} was read. Run again once nothing writes there."
+            )
+        manifest.save(folder)
+
     done = reuse(
         folder / "made.json",
-        manifest_key(project, at),
+        key,
         lambda: [p for p in (folder / "manifest.parquet", folder / "regions.parquet") if p.is_file()],
-        lambda: read_dataset(dataset, at.root, at.origin).save(folder),
+        read,
     )
     prepared = PreparedDataset(folder, at, "")
     manifest = prepared.load()

@@ -7,15 +7,16 @@ from pathlib import Path
 
 import nibabel
 import numpy as np
+import pandas as pd
 import pytest
 
 from benchmark.core.errors import DataError
 from benchmark.data.cards import load_card
 from benchmark.data.check import check_dataset
 from benchmark.data.dataset import evaluation_set, read_dataset
-from benchmark.data.decoded_volumes import decoded_volumes, volume_sources
+from benchmark.data.decoded_volumes import decoded_volumes, open_volumes, volume_sources
 from benchmark.data.volume_steps import STEPS, VolumeSteps, apply_steps
-from benchmark.data.volumes import Volume, prepare_volume
+from benchmark.data.volumes import Volume, prepare_volume, read_volume
 
 CT, LT, RAD = (load_card(n) for n in ("ct_rate", "ct_rate_lt", "rad_chestct"))
 SMALL = VolumeSteps(spacing=(2.0, 1.5, 1.5), shape=(5, 6, 7))
@@ -187,6 +188,42 @@ def test_decoded_volumes_are_kept_by_content(ct_rate: Path, tmp_path: Path) -> N
     assert not other.reused
     changed = (np.asarray(other.voxels) != made.voxels).any(axis=(1, 2, 3))
     assert changed.tolist() == [False, False, True, False]
+
+
+def test_a_volume_that_changes_while_it_is_read_is_not_kept(
+    ct_rate: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its voxels were kept under the content that was there before."""
+    sources = volume_sources(read_dataset("ct_rate", ct_rate, "official"))
+    changing = ct_rate / "dataset/valid_fixed/valid_1/valid_1_a/valid_1_a_2.nii.gz"
+    before, seen = changing.read_bytes(), []
+
+    def changes(path: Path, told: object) -> Volume:
+        if path == changing:
+            _nifti(changing, 77)
+        seen.append(path)
+        return read_volume(path, told)
+
+    monkeypatch.setattr("benchmark.data.decoded_volumes.read_volume", changes)
+    refused = r"valid_1_a_2\.nii\.gz: changed while it was read\. Run again"
+    with pytest.raises(DataError, match=refused):
+        decoded_volumes(sources, SMALL, tmp_path / "cache")
+    changing.write_bytes(before)
+    assert [o.error for (o,) in open_volumes(sources) if "changed while" in o.error] != []
+    monkeypatch.undo()
+    changing.write_bytes(before)
+    again = decoded_volumes(sources, SMALL, tmp_path / "cache")
+    np.testing.assert_array_equal(again.voxels, decoded_volumes(sources, SMALL, tmp_path / "other").voxels)
+    assert len(seen) == 3 + len(sources)
+
+
+def test_a_part_of_a_spacing_is_refused(ct_rate: Path) -> None:
+    """The header's was taken, which the table is there to correct."""
+    manifest = read_dataset("ct_rate", ct_rate, "official")
+    old = manifest.frame["told:spacing_z"].notna()
+    manifest.frame.loc[old, "told:spacing_x"] = pd.NA
+    with pytest.raises(DataError, match=r"valid_2_a_1\.nii\.gz: its table gives only a part of the spacing"):
+        volume_sources(manifest)
 
 
 def test_published_preprocessings() -> None:

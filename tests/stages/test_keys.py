@@ -17,9 +17,10 @@ import yaml
 
 import benchmark.stages.train as train_stage
 from benchmark.core import states
-from benchmark.core.errors import ParamsError
+from benchmark.core.errors import DataError, ParamsError
 from benchmark.core.settings import FINE_TUNING, TIME_AND_MEMORY, MethodConfig
-from benchmark.core.tables import read_table, write_table
+from benchmark.core.tables import Manifest, read_table, write_table
+from benchmark.data.dataset import read_dataset
 from benchmark.encoders.cards import ENCODERS
 from benchmark.grid.layout import Project
 from benchmark.grid.modality import for_datasets
@@ -31,7 +32,7 @@ from benchmark.stages.evaluate import evaluation
 from benchmark.stages.features import image_store
 from benchmark.stages.own_encoders import Sessions
 from benchmark.stages.pool import ABLATIONS, MAIN, jobs_of
-from benchmark.stages.prepare import manifest_key, source_of, twin_key
+from benchmark.stages.prepare import manifest_key, prepare_dataset, source_of, twin_key
 from benchmark.stages.run import Session
 from benchmark.stages.run_record import WeightsRecord
 from benchmark.stages.texts import texts_key
@@ -321,3 +322,31 @@ def test_what_lies_in_a_folder_is_looked_at_again_where_a_file_changed(project: 
         added.unlink()
     assert len({before.digest, first.digest, second.digest}) == 3
     assert manifest_key(project, at) == before
+
+
+@pytest.mark.parametrize("put_back", [False, True])
+def test_a_table_that_changes_while_it_is_read_leaves_no_manifest(
+    project: Project, monkeypatch: pytest.MonkeyPatch, put_back: bool
+) -> None:
+    """Put back afterwards, it would find the manifest of the other table under its own key."""
+    params = load_params(project.params)
+    at = source_of(project, params, EVALUATE)
+    made = prepare_dataset(project, params, EVALUATE)
+    table = next(path for path in sorted(at.root.rglob("*.csv")) if path.is_file())
+    kept = table.read_bytes()
+
+    def edited(*asked: Any) -> Manifest:
+        table.write_bytes(kept + b"\n")
+        found = read_dataset(*asked)
+        if put_back:
+            table.write_bytes(kept)
+        return found
+
+    (made.folder / "made.json").unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr("benchmark.data.dataset.read_dataset", edited)
+        with pytest.raises(DataError, match=f"changed while {EVALUATE} was read. Run again"):
+            prepare_dataset(project, params, EVALUATE)
+    table.write_bytes(kept)
+    assert not (made.folder / "made.json").exists()
+    assert len(prepare_dataset(project, params, EVALUATE).load()) == len(made.load())

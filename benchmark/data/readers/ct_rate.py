@@ -30,6 +30,7 @@ from benchmark.data.readers import READERS
 from benchmark.data.readers.common import Log, manifest, read_csv, zeros_and_ones
 from benchmark.data.readers.files import find, find_one, image_index, only, relative, require_root
 from benchmark.data.readers.people import ages, sexes
+from benchmark.data.volume_grid import MAX_SPACING, MIN_SPACING
 
 NAME = re.compile(
     r"(?P<split>train|valid)_(?P<patient>\d+)_(?P<scan>[a-z]+)_(?P<reconstruction>\d+)(\.nii\.gz)?"
@@ -38,8 +39,6 @@ SPLITS = {"train": "train", "valid": "test"}
 """CT-RATE has no test part; its validation part is what all publications evaluate."""
 FIRST = "list:first_reconstruction"
 NOT_GIVEN = "not given."
-SIZES = (0.05, 50.0)
-"""Millimetres between which the side of a voxel lies."""
 SECTIONS = {
     "ClinicalInformation_EN": "CLINICAL INFORMATION",
     "Technique_EN": "TECHNIQUE",
@@ -217,6 +216,6 @@ def _number(text: str, column: str, path: Path, row: int, *, size: bool = False)
         value = float(text)
     except ValueError:
         raise DataError(f"{path}: row {row}: {column} '{text}' is no number. Fetch the file again.") from None
-    if not np.isfinite(value) or (size and not SIZES[0] <= value <= SIZES[1]):
+    if not np.isfinite(value) or (size and not MIN_SPACING <= value <= MAX_SPACING):
         raise DataError(f"{path}: row {row}: {column} is {value:g}. Fetch the file again.")
     return value
