@@ -5,15 +5,20 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from benchmark.core.errors import BenchError
 from benchmark.evaluation.statistics.effects import Effect
+from benchmark.evaluation.statistics.intervals import satterthwaite
+from benchmark.evaluation.statistics.seeds import seed_parts
 from benchmark.grid.layout import Project
 from benchmark.reporting.claims import Claim, load_claims
+from benchmark.reporting.effects import task_effect
 from benchmark.reporting.evidence import CellInfo, Evidence
 from benchmark.reporting.findings import equivalence
 from benchmark.reporting.gather import gather
@@ -305,3 +310,28 @@ def test_trainings_that_differ_by_rounding_count_as_other_seeds_do(base):
     shaken = replace(own, rounding={key: np.array([0.3, -0.3, 0.3, -0.3, 0.0])})
     assert one(own, claim()).stability == 1
     assert one(shaken, claim()).stability < 0.9
+
+
+@pytest.mark.parametrize("names", [("a", "b"), ("a", "a")])
+def test_an_effect_on_a_task_adds_the_patients_of_both_and_pairs_metrics_of_one_row(names):
+    """Seeds are stored in any order; of two rows the spreads add, of one it is that of the differences."""
+    values = np.array([[0.70, 0.80, 0.75], [0.60, 0.66, 0.61]])
+    errors = np.array([[0.02, 0.03, 0.04], [0.01, 0.02, 0.03]])
+    reach = stats.norm.ppf(0.95) * errors
+    macros = {
+        (name, "set", "all", metric): [
+            SimpleNamespace(seed=s, value=v[s], low=v[s] - r[s], high=v[s] + r[s]) for s in order
+        ]
+        for name, metric, v, r, order in zip(names, "xy", values, reach, ((2, 0, 1), (1, 2, 0)), strict=True)
+    }
+    macros["none", "set", "all", "y"] = [SimpleNamespace(seed=0, value=0.5, low=np.nan, high=np.nan)]
+    evidence = SimpleNamespace(level=0.9, by_seed=SimpleNamespace(macros=macros))
+    found = task_effect(evidence, names, ("x", "y"), "set", "all")
+    apart = values if names == ("a", "b") else [values[0] - values[1]]
+    seeds = seed_parts([1.0] * len(apart), [np.var(v, ddof=1) for v in apart], [3] * len(apart))
+    variance, df = satterthwaite([(np.square(errors).mean(axis=1).sum(), np.inf), *seeds])
+    assert found.value == pytest.approx(values[0].mean() - values[1].mean())
+    assert (found.se**2, found.df) == pytest.approx((variance, df))
+    np.testing.assert_allclose(found.seeds, apart)
+    assert task_effect(evidence, ("a", "none"), ("x", "y"), "set", "all") is None
+    assert task_effect(evidence, ("a", "b"), ("x", "z"), "set", "all") is None
