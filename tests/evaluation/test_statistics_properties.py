@@ -12,7 +12,7 @@ from sklearn.metrics import average_precision_score, precision_recall_curve, roc
 
 from benchmark.core.errors import MetricUndefined
 from benchmark.evaluation.statistics.curves import Curve
-from benchmark.evaluation.statistics.influence import influence_table
+from benchmark.evaluation.statistics.influence import influence_table, patient_codes
 from benchmark.evaluation.statistics.intervals import logit_interval
 from benchmark.evaluation.statistics.metrics import RANK_METRICS, influenced
 from benchmark.evaluation.statistics.panel import build_panels
@@ -141,6 +141,13 @@ def test_as_many_new_patients_halve_the_variance(seed):
     assert ratio == pytest.approx(np.full(2, 0.5), abs=0.01)
 
 
+def test_an_image_without_a_patient_is_one_of_its_own():
+    codes, clusters, known = patient_codes(np.array(["a", "", "b", None, "a"], dtype=object), 5)
+    assert codes.tolist() == [0, 1, 2, 3, 0]
+    assert (clusters, known) == (4, True)
+    assert patient_codes(np.array(["", None], dtype=object), 2)[2] is False
+
+
 def test_clustered_variance_is_obuchowskis():
     rng = np.random.default_rng(0)
     scores, labels, codes = clustered(1, c=1)
@@ -190,7 +197,8 @@ def test_what_images_of_one_patient_share_is_counted_as_defined():
 
 
 @pytest.mark.parametrize(
-    ("patients", "together"), [((40, 10, 3), (2, 1)), ((40, 14, 3), (2, 1)), ((40, 14, 12), ())]
+    ("patients", "together"),
+    [((40, 10, 3), (2, 1)), ((40, 10, 10), (1, 2)), ((40, 14, 3), (2, 1)), ((40, 14, 12), ())],
 )
 def test_positives_of_rare_classes_are_centred_at_one_mean(patients, together):
     """Against the formula of `pooling`, unit by unit: with ten positive patients a class is rare, and the
@@ -235,6 +243,12 @@ def test_positives_of_rare_classes_are_centred_at_one_mean(patients, together):
     assert support(table, np.zeros(3)) == Support(0, 0.0, 0.0)
     labels[:] = np.arange(120)[:, None] < 6  # the same three patients, in every class
     assert support(influence_table(scores, labels, codes), np.full(3, 1 / 3)).worth == 3
+    labels[:] = 0
+    labels[:24:2, 0], labels[24:42:2, 1], labels[42:48:2, 2] = 1, 1, 1  # patients of their own: 12, 9 and 3
+    apart = support(influence_table(scores, labels, codes), np.full(3, 1 / 3))
+    assert (apart.patients, apart.freedom) == (24, 22), (
+        "one mean of the first class, one of the two rare ones"
+    )
 
 
 @pytest.mark.parametrize(("least", "both"), [(4, True), (5, True), (6, False)])
@@ -291,6 +305,8 @@ def test_a_moderated_variance_weighs_the_model_as_twenty_patients():
     labels[:, 2] = 0
     table = influence_table(scores, labels, codes)
     variance, df = moderated_variance(table)
+    assert table.n_ignored.tolist() == [0, 237, 0]
+    assert table.n_patients.tolist() == [120, 2, 120], "a patient with both sides counts once"
     assert df[:2].tolist() == [19 + table.pos_patients[0], 19 + table.pos_patients[1]]
     assert np.isnan(variance[2])
     for j in range(2):
@@ -322,6 +338,10 @@ def test_analytic_interval_brackets_any_value_even_with_one_positive():
             assert 0 <= found.low <= found.value <= found.high <= 1
             assert found.high - found.low > 0.05
             assert f"few positive patients ({positives})" in found.note
+            step = build_panels(scores, labels, np.arange(80), 80, ["x"], {})["average_precision"]
+            other = step.interval(0, 0.95)
+            assert ("positives of one patient" in other.note) == (positives == 1)
+            assert np.isnan(other.low) or 0 <= other.low <= other.value <= other.high <= 1
 
 
 @given(one_class())

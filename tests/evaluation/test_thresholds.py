@@ -120,6 +120,7 @@ def test_without_validation_data_thresholded_values_are_undefined_and_say_why():
     optimistic = frame[frame["metric"].str.endswith("_max_test_set")]
     assert optimistic["value"].notna().all()
     lone = fit_thresholds(scores[:3], np.zeros((3, 3), dtype=np.int8), names, 0.9)
+    assert not any(fit_thresholds(scores[:3], np.ones((3, 3), dtype=np.int8), names, 0.9).of.values())
     frame = evaluate(scores, labels, codes.astype(str), names, thresholds=lone, config=config)
     notes = set(frame.loc[(frame["metric"] == "mcc") & (frame["class"] != "macro"), "note"])
     assert notes == {"undefined: the validation split lacks a side of it"}
