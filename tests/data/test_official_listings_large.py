@@ -79,7 +79,7 @@ def test_padchest(tmp_path: Path) -> None:
     table = pd.DataFrame(dict.fromkeys(PADCHEST_COLUMNS, ""), index=rows)
     table[""], table["ImageID"], table["ImageDir"], table["StudyID"] = rows, names, rows % 55, studies
     table["StudyDate_DICOM"], table["PatientSex_DICOM"] = 20140915, np.resize(["F", "M", ""], len(rows))
-    table["PatientID"] = [f"8422394{n % 67_000:032d}" for n in number]
+    table["PatientID"] = [f"8422394{n % 67_000:031d}7" for n in number]
     table["PatientBirth"] = [f"{1930 + n % 67_000 % 70}.0" if n % 67_000 % 50 else "" for n in number]
     table["Projection"] = np.resize(["PA", "L", "AP", "AP_horizontal", "COSTAL", "EXCLUDE"], len(rows))
     table["Report"] = "torax normal . sin hallazg patolog ."
