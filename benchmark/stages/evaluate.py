@@ -126,7 +126,7 @@ def evaluate_task(
     table, *predictions = todo.files
     protocol = data.chosen.info.protocol
     group = session.processes
-    with session.writing(f"{cell.name} seed {seed} on {dataset}", folder), naming(cell.method):
+    with session.writing(f"{cell.name} seed {seed} on {dataset}", folder), naming(cell.method, group.size):
         found = group.agree(todo.on_disk() if group.first else None)
         if found is not None:
             if found == "rows":

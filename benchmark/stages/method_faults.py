@@ -18,14 +18,19 @@ class MethodFault(BenchError):
 
 
 @contextlib.contextmanager
-def naming(method: str) -> Iterator[None]:
+def naming(method: str, ranks: int) -> Iterator[None]:
     """Raises MethodFault in place of an error that bench did not foresee: its kind, its place (in the file of
-    the method, where it has one there) and what tells whose fault it is. Messages may quote a report."""
+    the method, where it has one there) and what tells whose fault it is. Messages may quote a report.
+
+    ranks: of a distributed run; with several a RuntimeError may be the loss of one: `process_group` tells.
+    """
     try:
         yield
     except (BenchError, OSError, MemoryError):
         raise
     except Exception as error:
+        if ranks > 1 and isinstance(error, RuntimeError):
+            raise
         from methods.base import METHODS
 
         frames = traceback.extract_tb(error.__traceback__)

@@ -165,7 +165,7 @@ def train_one(
         "cell": cell.model_dump(mode="json"),
     }
     folder = session.project.run(cell.name, seed)
-    with session.writing(f"{cell.name} seed {seed}", folder), naming(cell.method):
+    with session.writing(f"{cell.name} seed {seed}", folder), naming(cell.method, session.processes.size):
         done = train_cell(session.project, session.params, cell, seed, manifest, data, session.group, trainer)
         if session.processes.first and not (done.reused and (folder / "source.json").is_file()):
             write_json(folder / "source.json", source)

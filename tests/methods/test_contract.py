@@ -271,7 +271,7 @@ def test_a_reason_is_a_line_that_can_be_read(monkeypatch, capsys):
 
 def test_what_a_method_raises_names_the_method_and_the_check(capsys):
     """An error in a file of one's own was called a fault of bench. Its message may quote a report."""
-    with pytest.raises(MethodFault) as found, naming("clip"):
+    with pytest.raises(MethodFault) as found, naming("clip", 1):
         CLIP.score_pairs(None, {"a report": None})
     assert re.fullmatch(
         r"clip: unexpected \w+Error at clip\.py:\d+\. `bench check method clip` says which promise "
@@ -279,5 +279,7 @@ def test_what_a_method_raises_names_the_method_and_the_check(capsys):
         str(found.value),
     )
     assert found.value.exit_code == 70
-    with pytest.raises(DataError, match="as it was"), naming("clip"):
+    with pytest.raises(RuntimeError, match="connection closed"), naming("clip", 2):
+        raise RuntimeError("connection closed by the other rank")
+    with pytest.raises(DataError, match="as it was"), naming("clip", 1):
         raise DataError("as it was")
