@@ -67,7 +67,7 @@ def test_a_finished_run_computes_its_summary_once(trained: Path, bench: Bench, m
     shutil.rmtree(trained / ".cache" / "answers", ignore_errors=True)
     code, out, err = bench(trained, *asked)
     assert (code, out) == (0, before), err
-    monkeypatch.setattr("benchmark.reporting.run_summary.version", lambda name: f"another {name}")
+    monkeypatch.setattr("benchmark.stages.code.version", lambda name: f"another {name}")
     shutil.rmtree(trained / ".cache" / "answers", ignore_errors=True)
     code, _, err = bench(trained, *asked)
     assert (code, "AssertionError" in err) == (70, True)
