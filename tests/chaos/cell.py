@@ -253,11 +253,11 @@ SAME = (".parquet", ".safetensors", ".npy", ".csv.gz", ".png", ".jpg", ".txt")
 
 
 def files(home: Path) -> set[str]:
-    """Every file of a project but the record of attempts and the locks."""
+    """Every file of a project but the record of attempts, the locks, and the kept fingerprints of folders,
+    which are written only where no file was changed within the last seconds."""
     found = {p.relative_to(home).as_posix() for p in home.rglob("*") if p.is_file()}
-    return {
-        f for f in found if not f.startswith(OWN_HISTORY) and not f.endswith(".lock") and "/locks/" not in f
-    }
+    passing = (*OWN_HISTORY, ".cache/roots/")
+    return {f for f in found if not f.startswith(passing) and not f.endswith(".lock") and "/locks/" not in f}
 
 
 def contents(home: Path) -> Mapping[str, str]:

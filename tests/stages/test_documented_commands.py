@@ -56,7 +56,6 @@ NOT_RUN = {
     "pip install 'cxr-alignbench[cluster]'": "needs the package index",
     "pip install .": "installs the package of the page; tests/stages/test_plugin.py does it",
     "dvc repro": "runs the whole grid; `make smoke` runs it at the smallest size in CI",
-    "dvc repro grid": "runs the whole grid; `make smoke` runs it at the smallest size in CI",
     "dvc exp run -S training.epochs=3": "runs the whole grid",
     "dvc exp run tables -S training.epochs=3": "runs the main tables",
     "bench run --method all --dataset main --set training.epochs=20": "trains every main cell for minutes",

@@ -114,12 +114,15 @@ def test_one_file_and_one_entry(
 
 
 def contents(folder: Path) -> dict[str, tuple[int, str]]:
-    """File → its hash, and of weights when they were written: what is trained again is written again."""
+    """File → its hash, and of weights when they were written: what is trained again is written again.
+
+    Not `made.json`, which notes when files were last changed, and in a copied project that is now.
+    """
     return {
         str(path.relative_to(folder)): (
             path.stat().st_mtime_ns if path.suffix == ".safetensors" else 0,
             hashlib.sha256(path.read_bytes()).hexdigest(),
         )
         for path in sorted(folder.rglob("*"))
-        if path.is_file()
+        if path.is_file() and path.name != "made.json"
     }
