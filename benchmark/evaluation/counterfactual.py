@@ -15,7 +15,7 @@ from benchmark.core.settings import StatisticsConfig
 from benchmark.evaluation.evaluate import evaluate
 from benchmark.evaluation.statistics.metric_values import MetricValue, metric_value, values_of
 from benchmark.evaluation.statistics.panel import Column
-from benchmark.evaluation.statistics.trials import Trials, patient_influence, smooth_interval
+from benchmark.evaluation.statistics.trials import Trials, mean_influence, patient_influence, smooth_interval
 from benchmark.evaluation.trial_rows import Rows, trial_rows
 
 LEAST = 8
@@ -105,12 +105,12 @@ def denial_rows(
 
 def mean_rows(metric: str, groups: Sequence[Trials], people: int, level: float) -> Rows:
     """A row a group and `macro` of means that are no shares, with patients as clusters."""
-    rows, influences = [], []
+    rows = []
     for group in groups:
-        influences.append(patient_influence(group.values, group.codes, people))
-        rows.append(_mean_row(metric, group.name, float(group.values.mean()), influences[-1], level))
+        influence = patient_influence(group.values, group.codes, people)
+        rows.append(_mean_row(metric, group.name, float(group.values.mean()), influence, level))
     value = float(np.mean([g.values.mean() for g in groups]))
-    return [*rows, _mean_row(metric, "macro", value, np.mean(influences, axis=0), level)]
+    return [*rows, _mean_row(metric, "macro", value, mean_influence(groups, people), level)]
 
 
 def _mean_row(metric: str, name: str, value: float, influence: np.ndarray, level: float) -> MetricValue:

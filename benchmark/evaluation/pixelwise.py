@@ -21,6 +21,7 @@ from benchmark.core.hashing import derive_seed
 from benchmark.core.preprocessing import Preprocessing
 from benchmark.evaluation.grounding import UNSEEN, map_to_pixels
 from benchmark.evaluation.segmentation import SEARCH
+from benchmark.evaluation.statistics.leverage import residual_scale
 
 BINS = 1 << 16
 SHARES = np.geomspace(1e-4, 1.0, 101)
@@ -196,7 +197,6 @@ def _influence(excess: np.ndarray, counts: np.ndarray, codes: np.ndarray) -> np.
     clusters = int(codes.max()) + 1
     found = np.zeros(clusters)
     for side in (0, 1):
-        there = len(np.unique(codes[counts[:, side] > 0]))
-        grow = np.sqrt(there / (there - 1)) if there > 1 else 1.0
-        found += grow * np.bincount(codes, excess[:, side], clusters) / counts[:, side].sum()
+        held = np.bincount(codes, counts[:, side], clusters)
+        found += residual_scale(held) * np.bincount(codes, excess[:, side], clusters) / held.sum()
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from benchmark.evaluation.statistics.intervals import join
 from benchmark.evaluation.statistics.metric_values import MetricValue, metric_value
 from benchmark.evaluation.statistics.trials import Trials, smooth_interval, trial_panel
 
@@ -19,6 +20,10 @@ def trial_rows(
     if share:
         return [metric_value(c, metric, panel.interval(k, level)) for k, c in enumerate(panel.columns)]
     return [
-        metric_value(c, metric, smooth_interval(float(panel.values[k]), panel.influence[:, k], level, c.note))
+        metric_value(
+            c,
+            metric,
+            smooth_interval(float(panel.values[k]), panel.influence[:, k], level, join(c.note, c.few_note)),
+        )
         for k, c in enumerate(panel.columns)
     ]

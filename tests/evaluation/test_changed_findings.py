@@ -78,13 +78,13 @@ def test_the_change_is_in_deviations_of_the_prompt():
 def test_a_mean_of_changes_has_the_interval_of_its_patients():
     rng = np.random.default_rng(1)
     groups = [
-        Trials("a", rng.normal(3, 1, 12), np.arange(12) // 2),
-        Trials("b", rng.normal(0, 2, 5), np.arange(5)),
+        Trials("a", rng.normal(3, 1, 26), np.arange(26) // 2),
+        Trials("b", rng.normal(0, 2, 11), np.arange(11)),
     ]
-    own = [patient_influence(g.values, g.codes, 9) for g in groups]
-    rows = mean_rows("score_change", groups, 9, 0.9)
-    parts = (*zip((g.values.mean() for g in groups), own, (6, 5), strict=True),)
-    both = (np.mean([value for value, _, _ in parts]), np.mean(own, axis=0), 6)
+    own = [patient_influence(g.values, g.codes, 15) for g in groups]
+    rows = mean_rows("score_change", groups, 15, 0.9)
+    parts = (*zip((g.values.mean() for g in groups), own, (13, 11), strict=True),)
+    both = (np.mean([value for value, _, _ in parts]), np.mean(own, axis=0), 13)
     assert [row.cls for row in rows] == ["a", "b", "macro"]
     for row, (mean, influence, patients) in zip(rows, (*parts, both), strict=True):
         limits = smooth_interval(mean, influence, 0.9)

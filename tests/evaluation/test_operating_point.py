@@ -61,7 +61,8 @@ def test_a_rate_counts_classes_alike_and_its_interval_is_no_tighter_than_of_one_
     found, influence = rate(wrong, counted, np.arange(4), 4)
     assert found == pytest.approx((1 / 4 + 1 / 2) / 2)
     own = [5 / 8 / 8 - 3 / 8 / 4, -3 / 8 / 8, -3 / 8 / 8, 5 / 8 / 4 - 3 / 8 / 8]  # (wrong - 3/8) / decisions
-    assert influence == pytest.approx(np.sqrt(4 / 3) * np.array(own))
+    share = np.array([3, 1, 1, 3]) / 8  # of a patient in the rate: 1/8 of a decision on a, 1/4 of one on b
+    assert influence == pytest.approx(np.array(own) / np.sqrt(1 - 2 * share + (share**2).sum()))
     single = np.zeros((40, 1), dtype=bool)
     single[:10] = True
     found, influence = rate(single, np.ones((40, 1), dtype=bool), np.arange(40), 40)

@@ -148,9 +148,10 @@ def test_an_image_without_a_patient_is_one_of_its_own():
     assert patient_codes(np.array(["", None], dtype=object), 2)[2] is False
 
 
-def test_clustered_variance_is_obuchowskis():
+def test_clustered_variance_is_obuchowskis_where_patients_have_equal_shares():
     rng = np.random.default_rng(0)
     scores, labels, codes = clustered(1, c=1)
+    labels[:, 0] = codes % 3 == 0
     scores = np.round(scores, 1)
     table = influence_table(scores, labels, codes)
     y, s = labels[:, 0], scores[:, 0]
@@ -215,9 +216,9 @@ def test_positives_of_rare_classes_are_centred_at_one_mean(patients, together):
     for c in range(3):
         pos, neg = np.flatnonzero(labels[:, c] == 1), np.flatnonzero(labels[:, c] == 0)
         psi = (scores[pos, c][:, None] > scores[neg, c]).astype(float)
-        there = len(np.unique(codes[neg]))
         placed = (psi.mean(axis=0) - psi.mean()) / len(neg)
-        parts[:, c] = np.sqrt(there / (there - 1)) * np.bincount(codes[neg], placed, 60)
+        held = np.bincount(codes[neg], minlength=60) / len(neg)
+        parts[:, c] = np.bincount(codes[neg], placed, 60) / np.sqrt(1 - 2 * held + (held**2).sum())
         for p in np.unique(codes[pos]):
             share = np.mean(codes[pos] == p)
             q.append((weights[c] * share) ** 2)
@@ -227,9 +228,10 @@ def test_positives_of_rare_classes_are_centred_at_one_mean(patients, together):
         own = [unit for unit in units if unit[0] in group]
         # Of a class alone the centre is its own mean, in which images count.
         centre = np.mean([u[3] for u in own]) if c in together else np.sum([u[2] * u[3] for u in own])
-        grow = np.sqrt(len(own) / (len(own) - 1))
+        squares = np.sum([u[2] ** 2 for u in own])
         for _, p, share, y in (unit for unit in own if unit[0] == c):
-            parts[p, c] += grow * share * (y - centre)
+            kept = 1 - 1 / len(own) if c in together else 1 - 2 * share + squares
+            parts[p, c] += share * (y - centre) / np.sqrt(kept)
     total, group, squares = averaged(table, "auroc", weights)
     assert total == pytest.approx(parts @ weights)
     assert tuple(group) == together

@@ -147,7 +147,8 @@ def test_mean_of_trials_has_the_clustered_variance() -> None:
     values, codes = (rng.random(60) < 0.4).astype(float), rng.integers(0, 12, 60)
     influence = patient_influence(values, codes, 12)
     sums = np.array([(values[codes == p] - values.mean()).sum() for p in range(12)])
-    assert influence @ influence == pytest.approx(12 / 11 * np.square(sums / 60).sum())
+    share = np.bincount(codes) / 60
+    assert influence == pytest.approx(sums / 60 / np.sqrt(1 - 2 * share + (share**2).sum()))
     panel = trial_panel("pointing_game", [Trials("a", values, codes), Trials("b", 1 - values, codes)], 12)
     assert [c.name for c in panel.columns] == ["a", "b", "macro"]
     assert panel.values.tolist() == pytest.approx([values.mean(), 1 - values.mean(), 0.5])
@@ -155,7 +156,7 @@ def test_mean_of_trials_has_the_clustered_variance() -> None:
     low, high = panel.interval(0, 0.95).low, panel.interval(0, 0.95).high
     assert low < values.mean() < high
     assert [(c.n_pos, c.n_patients) for c in panel.columns] == [(60, 12), (60, 12), (120, 12)]
-    other = Trials("b", values[:20], codes[::-1][:20])
+    other = Trials("b", values[:40], codes[::-1][:40])
     both = trial_panel("x", [Trials("a", values, codes), other], 12)
     mean = (influence + patient_influence(other.values, other.codes, 12)) / 2
     assert both.variance(2) == pytest.approx(mean @ mean)

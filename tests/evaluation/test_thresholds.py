@@ -61,16 +61,18 @@ def test_influences_at_a_threshold_are_derivatives():
     called = scores[:, 1] >= 0.5
     assert f1_influence(counts)[0] == pytest.approx(f1_score(labels[:, 1], called))
     assert mcc_influence(counts)[0] == pytest.approx(matthews_corrcoef(labels[:, 1], called))
-    for function, quality in (
-        (f1_influence, f1_score),
-        (mcc_influence, matthews_corrcoef),
-        (sensitivity_influence, recall_score),
+    for function, quality, held in (
+        (f1_influence, f1_score, counts @ [2, 1, 1, 0]),
+        (mcc_influence, matthews_corrcoef, counts.sum(axis=1)),
+        (sensitivity_influence, recall_score, counts @ [1, 0, 1, 0]),
     ):
+        share = held / held.sum()
+        scale = 1 / np.sqrt(1 - 2 * share + (share**2).sum())
         value, influence = function(counts)
         for patient in range(20):
             weight = np.where(codes == patient, 1 + 1e-6, 1.0)
             slope = (quality(labels[:, 1], called, sample_weight=weight) - value) / 1e-6
-            assert influence[patient] == pytest.approx(slope * np.sqrt(100 / 99), abs=1e-6)
+            assert influence[patient] == pytest.approx(slope * scale[patient], abs=1e-6)
 
 
 def test_validation_thresholds_and_the_named_test_set_variant():

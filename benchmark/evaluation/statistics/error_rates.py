@@ -14,6 +14,7 @@ from itertools import combinations
 import numpy as np
 
 from benchmark.evaluation.statistics.intervals import Interval, spread_df
+from benchmark.evaluation.statistics.leverage import residual_scale
 from benchmark.evaluation.statistics.panel import Column, Panel
 from benchmark.evaluation.statistics.subgroups import gaps
 
@@ -54,8 +55,7 @@ def rate(
     value = float(((wrong & counted) * share).sum())
     residual = np.where(counted, (wrong - value) * share, 0.0).sum(axis=1)
     influence = np.bincount(codes, residual, clusters)
-    there = int(np.count_nonzero(np.bincount(codes, counted.any(axis=1), clusters)))
-    return value, influence * (np.sqrt(there / (there - 1)) if there > 1 else 1.0)
+    return value, influence * residual_scale(np.bincount(codes, (counted * share).sum(axis=1), clusters))
 
 
 def error_panel(

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from benchmark.evaluation.statistics.curves import Curve, undefined
+from benchmark.evaluation.statistics.leverage import residual_scale
 from benchmark.evaluation.statistics.metrics import RANK_METRICS, influenced
 
 
@@ -19,13 +20,14 @@ from benchmark.evaluation.statistics.metrics import RANK_METRICS, influenced
 class Units:
     """Pairs of a class and a patient with a positive in it, all (U,) but influence.
 
-    share: the patient's share in the positive images of the class. influence: (M, U) of the patient's
-    positives, without the factor of `_growth`.
+    share: the patient's share in the positive images of the class. scale: the factor of `residual_scale`.
+    influence: (M, U) of the patient's positives, without that factor.
     """
 
     of_class: np.ndarray
     patient: np.ndarray
     share: np.ndarray
+    scale: np.ndarray
     influence: np.ndarray
 
 
@@ -34,12 +36,12 @@ class InfluenceTable:
     """Metrics M × classes C of one set of scores, with patients' influences.
 
     values: (M, C), NaN where undefined. influence: (M, P, C), scaled so that the sum of squares over
-    patients is the clustered variance (Obuchowski's I/(I-1) on each of the two parts).
+    patients is the clustered variance (Obuchowski's, with the factor of `leverage` on each of the two parts).
     n_pos, n_neg, n_ignored: (C,) images. pos_patients, neg_patients, n_patients: (C,) patients with a
     positive, with a negative, with either. weight_pos: (C,) Σm²/Σm over patients' positive counts m.
     var_pos, var_neg: (C,) the two parts of the variance of AUROC. icc: (C,) correlation of the negatives'
-    ranks within patients. Without clusters weight_pos is 1 and icc 0. growth: (C,) √(I/(I-1)) of the
-    positives' part. units: the positives' part, patient by patient.
+    ranks within patients. Without clusters weight_pos is 1 and icc 0. units: the positives' part, patient by
+    patient.
     """
 
     metrics: tuple[str, ...]
@@ -55,7 +57,6 @@ class InfluenceTable:
     var_pos: np.ndarray
     var_neg: np.ndarray
     icc: np.ndarray
-    growth: np.ndarray
     units: Units
 
     @property
@@ -104,9 +105,9 @@ def influence_table(
     values = np.full((len(metrics), c), np.nan)
     influence: np.ndarray = np.zeros((len(metrics), clusters, c), dtype=dtype)
     counts = np.zeros((6, c), dtype=np.int64)
-    parts = np.zeros((5, c))
-    parts[0] = parts[4] = 1.0
-    found: list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]] = []
+    parts = np.zeros((4, c))
+    parts[0] = 1.0
+    found: list[tuple[np.ndarray, ...]] = []
     single = clusters == n
     by_class, truth = np.ascontiguousarray(scores.T), np.ascontiguousarray(labels.T)
     for j in range(c):
@@ -126,20 +127,19 @@ def influence_table(
         if undefined(len(pos), len(neg)):
             continue
         curve = Curve(column[pos], column[neg])
-        grow1, grow0 = _growth(i10), _growth(i01)
+        scale1, scale0 = residual_scale(p_count), residual_scale(n_count)
         there = np.flatnonzero(p_count)
         own = np.empty((len(metrics), len(there)))
         for row, metric in enumerate(metrics):
             values[row, j], positive, negative = influenced(metric, curve)
             sums = np.bincount(p_codes, positive, clusters)
             own[row] = sums[there]
-            a = grow1 * sums
-            b = grow0 * np.bincount(n_codes, negative, clusters)
+            a = scale1 * sums
+            b = scale0 * np.bincount(n_codes, negative, clusters)
             influence[row, :, j] = a + b
             if metric == "auroc":
                 parts[1, j], parts[2, j] = a @ a, b @ b
-        parts[4, j] = grow1
-        found.append((np.full(len(there), j), there, p_count[there] / len(pos), own))
+        found.append((np.full(len(there), j), there, p_count[there] / len(pos), scale1[there], own))
         if not single:
             parts[0, j] = float(p_count @ p_count) / len(pos)
             parts[3, j] = _icc(column[neg], n_codes, n_count)
@@ -147,18 +147,16 @@ def influence_table(
         tuple(metrics), values, influence,
         n_pos=counts[0], n_neg=counts[1], n_ignored=counts[2],
         pos_patients=counts[3], neg_patients=counts[4], n_patients=counts[5],
-        weight_pos=parts[0], var_pos=parts[1], var_neg=parts[2], icc=parts[3], growth=parts[4],
+        weight_pos=parts[0], var_pos=parts[1], var_neg=parts[2], icc=parts[3],
         units=_units(found, len(metrics)),
     )  # fmt: skip
 
 
-def _units(found: list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]], metrics: int) -> Units:
+def _units(found: list[tuple[np.ndarray, ...]], metrics: int) -> Units:
     if not found:
-        return Units(np.empty(0, int), np.empty(0, int), np.empty(0), np.empty((metrics, 0)))
-    of_class, patient, share, influence = zip(*found, strict=True)
-    return Units(
-        np.concatenate(of_class), np.concatenate(patient), np.concatenate(share), np.hstack(influence)
-    )
+        return Units(np.empty(0, int), np.empty(0, int), np.empty(0), np.empty(0), np.empty((metrics, 0)))
+    of_class, patient, share, scale = (np.concatenate(part) for part in list(zip(*found, strict=True))[:4])
+    return Units(of_class, patient, share, scale, np.hstack([each[4] for each in found]))
 
 
 def pooled(
@@ -179,10 +177,6 @@ def pooled(
         metrics,
         dtype,
     )
-
-
-def _growth(clusters: int) -> float:
-    return float(np.sqrt(clusters / (clusters - 1))) if clusters > 1 else 1.0
 
 
 def _icc(scores: np.ndarray, codes: np.ndarray, count: np.ndarray) -> float:

@@ -55,12 +55,17 @@ def support(table: InfluenceTable, weights: np.ndarray) -> Support:
         return Support(0, 0.0, 0.0)
     classes, patients = units.of_class[used], units.patient[used]
     share = np.square(weights[classes] * units.share[used])
-    group = _group(table, np.flatnonzero(weights))
+    group = rare_classes(table.pos_patients, np.flatnonzero(weights))
     groups = len(np.setdiff1d(np.flatnonzero(weights), group)) + bool(len(group))
     distinct = len(np.unique(patients))
     freedom = float(min(len(classes) - groups, distinct - 1))
     worth = float(share.sum() ** 2 / np.square(share).sum())
     return Support(distinct, freedom, min(worth, float(distinct)))
+
+
+def centred(share: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """(N,) influence of each unit of a group on its class, from the mean over the group; all arrays (N,)."""
+    return np.asarray(np.sqrt(len(y) / max(len(y) - 1, 1)) * share * (y - y.mean()))
 
 
 def averaged(
@@ -71,7 +76,7 @@ def averaged(
     values, influence = table.of(metric)
     picked = np.flatnonzero(weights)
     total = influence[:, picked] @ weights[picked].astype(influence.dtype)
-    group = _group(table, picked)
+    group = rare_classes(table.pos_patients, picked)
     if not len(group):
         return total, group, np.empty(0)
     units = table.units
@@ -81,8 +86,7 @@ def averaged(
     column, patient, share = place[units.of_class[own]], units.patient[own], units.share[own]
     old = units.influence[table.metrics.index(metric), own]
     y = values[units.of_class[own]] + old / share
-    new = np.sqrt(len(own) / max(len(own) - 1, 1)) * share * (y - y.mean())
-    step = new - table.growth[units.of_class[own]] * old
+    step = centred(share, y) - units.scale[own] * old
     total = total + np.bincount(patient, weights[group][column] * step, len(total)).astype(total.dtype)
     before = influence[patient, units.of_class[own]].astype(np.float64)
     squares = np.square(influence[:, group], dtype=np.float64).sum(axis=0)
@@ -90,12 +94,15 @@ def averaged(
     return total, group, squares
 
 
-def _group(table: InfluenceTable, picked: np.ndarray) -> np.ndarray:
-    """Classes of an average that are centred together, empty where none is rare."""
-    patients = table.pos_patients[picked]
-    order = picked[np.argsort(patients, kind="stable")]
-    count = int(np.count_nonzero(patients <= RARE_CLASS))
+def rare_classes(patients: np.ndarray, picked: np.ndarray) -> np.ndarray:
+    """Those of the classes `picked` of an average that are centred together, empty where none is rare.
+
+    patients: (C,) patients with a positive (or with a trial) of each class.
+    """
+    own = patients[picked]
+    order = picked[np.argsort(own, kind="stable")]
+    count = int(np.count_nonzero(own <= RARE_CLASS))
     if count == 0 or len(picked) == 1:
         return np.empty(0, dtype=int)
-    reached = np.searchsorted(np.cumsum(table.pos_patients[order]), GROUP_UNITS) + 1
+    reached = np.searchsorted(np.cumsum(patients[order]), GROUP_UNITS) + 1
     return order[: max(count, int(reached))]

@@ -29,6 +29,7 @@ from benchmark.evaluation.statistics.thresholds import (
     sensitivity_influence,
     top_k_hits,
 )
+from benchmark.evaluation.statistics.trials import Trials, mean_influence
 
 ON_TEST = "threshold chosen on these images"
 ON_TEST_SET = "_max_test_set"
@@ -130,7 +131,7 @@ def _validated(
         ("mcc", mcc_influence, -1.0),
         (sensitivity, sensitivity_influence, 0.0),
     ):
-        values, influences = [], []
+        values, influences, found = [], [], []
         known = thresholds.of.get(metric, {})
         for j, name in enumerate(rows.classes):
             reason = rows.reason(j)
@@ -149,11 +150,14 @@ def _validated(
             influences.append(influence)
             note = ON_VALIDATION
             if metric == sensitivity:
+                positive = labels[:, j] == 1
+                hit = scores[positive, j] >= known[name]
+                found.append(Trials(name, hit.astype(float), codes[positive]))
                 _, fp, _, tn = counts.sum(axis=0)
                 note = join(note, f"specificity here {tn / (fp + tn):.3f}")
             rows.add(j, metric, _delta(value, influence, config.level, least, note))
         if values:
-            mean = np.mean(influences, axis=0)
+            mean = mean_influence(found, clusters) if found else np.mean(influences, axis=0)
             total = len(rows.classes)
             some = "" if len(values) == total else f"mean of {len(values)} of {total} classes"
             note = join(ON_VALIDATION, some)

@@ -15,6 +15,7 @@ import numpy as np
 
 from benchmark.core.errors import MetricUndefined
 from benchmark.evaluation.statistics.curves import undefined
+from benchmark.evaluation.statistics.leverage import residual_scale
 
 Rule = Literal["f1", "mcc", "roc-corner"]
 SENSITIVITY = "sensitivity_at_specificity_"
@@ -119,7 +120,8 @@ def f1_influence(counts: np.ndarray) -> tuple[float, np.ndarray]:
     tp, fp, fn, _ = total = counts.sum(axis=0)
     value = float(f1(total))
     below = 2 * tp + fp + fn
-    return value, _scaled(counts @ (np.array([2 - 2 * value, -value, -value, 0.0]) / below))
+    gradient = np.array([2 - 2 * value, -value, -value, 0.0]) / below
+    return value, counts @ gradient * residual_scale(counts @ (2.0, 1.0, 1.0, 0.0))
 
 
 def mcc_influence(counts: np.ndarray) -> tuple[float, np.ndarray]:
@@ -136,7 +138,7 @@ def mcc_influence(counts: np.ndarray) -> tuple[float, np.ndarray]:
             tp / spread - half * (1 / c + 1 / d),
         ]
     )
-    return value, _scaled(counts @ gradient)
+    return value, counts @ gradient * residual_scale(counts.sum(axis=1))
 
 
 def sensitivity_influence(counts: np.ndarray) -> tuple[float, np.ndarray]:
@@ -147,12 +149,7 @@ def sensitivity_influence(counts: np.ndarray) -> tuple[float, np.ndarray]:
 def ratio_influence(above: np.ndarray, below: np.ndarray) -> tuple[float, np.ndarray]:
     """Σ above / Σ below over patients (P,), and its influence (P,)."""
     value = float(above.sum() / below.sum())
-    return value, _scaled((above - value * below) / below.sum())
-
-
-def _scaled(influence: np.ndarray) -> np.ndarray:
-    n = len(influence)
-    return influence * np.sqrt(n / (n - 1)) if n > 1 else influence
+    return value, (above - value * below) / below.sum() * residual_scale(below)
 
 
 def top_k_hits(scores: np.ndarray, labels: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
