@@ -78,6 +78,9 @@ def command(
     recipe: Annotated[
         str, typer.Option(help="equal-budget: as configured; official: each method's own settings.")
     ] = "equal-budget",
+    floor: Annotated[
+        bool, typer.Option("--floor", help="Also make what stands below: shuffled pairs, untrained methods.")
+    ] = False,
     sets: Annotated[
         list[str] | None, typer.Option("--set", help="Override a parameter: training.epochs=3. Repeatable.")
     ] = None,
@@ -170,10 +173,13 @@ def command(
         recipe=recipe,
         sets=tuple(sets or ()),
         shard=parse_shard(shard or "1/1"),
+        floor=floor,
     )
     several = jobs is not None and jobs > 1
     many = several or cluster is not None
     published = checkpoint is not None or model is not None
+    if floor and published:
+        raise ParamsError("--floor stands below what trains here: leave it out with published weights.")
     if many and (
         (published and (cluster != "ray" or dry_run))
         or request.shard != (0, 1)

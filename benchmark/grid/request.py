@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,11 @@ from benchmark.grid.cell_params import LARGEST_SEED
 from benchmark.grid.declared import configure, declared, declared_task
 from benchmark.grid.layout import Project
 from benchmark.grid.modality import for_datasets, modality_of
-from benchmark.grid.params import Cell, Params, encoders_of, main_cell
+from benchmark.grid.params import FLOOR, Cell, Params, ablation_cell, encoders_of, main_cell
 from benchmark.grid.params_file import load_params
 
 ALL, MAIN = "all", "main"
+EQUAL_BUDGET = "equal-budget"
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,8 @@ class Request:
     """method: a name or `all`. dataset: a name, `all` (every set that can be read here) or `main` (those of
     `data.evaluate`). data_root, train_root: folders of official files.
     train: dataset to train on, None for the configured one. shard: (i, n), every n-th cell from the i-th.
-    recipe: how every method trains, `equal-budget` as configured or each one's `official` settings."""
+    recipe: how every method trains, `equal-budget` as configured or each one's `official` settings.
+    floor: whether what stands below the methods is made too, under the same settings."""
 
     method: str
     dataset: str
@@ -36,20 +38,45 @@ class Request:
     protocol: str | None = None
     seeds: tuple[int, ...] | None = None
     profile: str | None = None
-    recipe: str = "equal-budget"
+    recipe: str = EQUAL_BUDGET
     sets: tuple[str, ...] = ()
     shard: tuple[int, int] = (0, 1)
+    floor: bool = False
+
+    def options(self) -> list[str]:
+        """The words of `bench run` that ask for this, its shard apart: folders with their whole path, and no
+        option that says the default."""
+        given = {
+            "--data-root": _absolute(self.data_root),
+            "--train": self.train,
+            "--train-root": _absolute(self.train_root),
+            "--protocol": self.protocol,
+            "--seeds": None if self.seeds is None else ",".join(map(str, self.seeds)),
+            "--profile": self.profile,
+            "--recipe": None if self.recipe == EQUAL_BUDGET else self.recipe,
+        }
+        words = ["--method", self.method, "--dataset", self.dataset]
+        words += [word for option, value in given.items() if value is not None for word in (option, value)]
+        words += [word for item in self.sets for word in ("--set", item)]
+        return [*words, *(["--floor"] if self.floor else [])]
+
+
+def _absolute(folder: str | None) -> str | None:
+    return None if folder is None else str(Path(folder).expanduser().resolve())
 
 
 @dataclass(frozen=True)
 class RunPlan:
-    """params: with the request applied. jobs: (cell, seed) of this shard."""
+    """params: with the request applied. jobs: (cell, seed) of this shard. below: the cells of the floor under
+    the same settings, of which it has jobs where they were asked for; none of cells with encoders of their
+    own, as the floor is made under the shared, frozen ones."""
 
     params: Params
     cells: tuple[Cell, ...]
     seeds: tuple[int, ...]
     datasets: tuple[str, ...]
     jobs: tuple[tuple[Cell, int], ...]
+    below: tuple[Cell, ...] | None = None
 
 
 def plan(project: Project, request: Request) -> RunPlan:
@@ -80,10 +107,28 @@ def plan(project: Project, request: Request) -> RunPlan:
     names = params.methods if request.method == "all" else (request.method,)
     plain = load_params(project.params) if request.profile or request.sets else asked
     configured = for_datasets(plain, datasets)
-    cells = tuple(_cell(configured, params, name, datasets, request) for name in names)
+    cells = tuple(_cell(configured, params, main_cell, name, datasets, request) for name in names)
+    below = _below(configured, params, cells, datasets, request)
+    if request.floor and below is None:
+        raise ParamsError("--floor: it is made under the shared, frozen encoders. Leave it out.")
     jobs = [(cell, seed) for cell in cells for seed in seeds]
+    jobs += [(cell, seed) for cell in below or () for seed in cell.seeds or seeds if request.floor]
     index, count = request.shard
-    return RunPlan(params, cells, seeds, tuple(datasets), tuple(jobs[index::count]))
+    return RunPlan(params, cells, seeds, tuple(datasets), tuple(jobs[index::count]), below)
+
+
+def _below(
+    configured: Params, params: Params, cells: Sequence[Cell], datasets: Sequence[str], request: Request
+) -> tuple[Cell, ...] | None:
+    """The cells of the floor, which train as configured whatever the recipe of the methods."""
+    shared = params.encoders
+    if shared.train.trains or any(encoders_of(params, cell) != shared for cell in cells):
+        return None
+    asked, found = replace(request, recipe=EQUAL_BUDGET), []
+    for name in (name for name, own in params.cells.items() if own.table == FLOOR):
+        plain = configured if name in configured.cells else params
+        found.append(_cell(plain, params, ablation_cell, name, datasets, asked))
+    return tuple(found)
 
 
 def _datasets(params: Params, asked: str) -> tuple[str, ...]:
@@ -125,11 +170,15 @@ def protocol_task(params: Params, dataset: str, protocol: str | None) -> str | N
     return None if task == CLASSIFICATION else task
 
 
-def _cell(configured: Params, params: Params, name: str, datasets: Sequence[str], request: Request) -> Cell:
-    """The main cell of a method, named after what differs from the configured one."""
-    cell, plain = (_resolved(configured, p, name, request.recipe) for p in (params, configured))
+def _cell(
+    configured: Params, params: Params, made: Callable[[Params, str], Cell], name: str,
+    datasets: Sequence[str], request: Request,
+) -> Cell:  # fmt: skip
+    """The main cell of a method, or a cell of the floor, named after what differs from the configured one.
+    made: `main_cell` or `ablation_cell`."""
+    cell, plain = (_resolved(configured, p, made, name, request.recipe) for p in (params, configured))
     train = params.data.train
-    suffix = "" if request.recipe == "equal-budget" else f"-{request.recipe}-recipe"
+    suffix = "" if request.recipe == EQUAL_BUDGET else f"-{request.recipe}-recipe"
     if train != configured.data.train:
         suffix += f"-on-{train}"
     if train in params.data.roots and train not in configured.data.roots:
@@ -145,13 +194,15 @@ def _cell(configured: Params, params: Params, name: str, datasets: Sequence[str]
     return cell.model_copy(update={"name": cell.name + suffix, "variant": cell.variant + suffix})
 
 
-def _resolved(configured: Params, params: Params, name: str, recipe: str) -> Cell:
+def _resolved(
+    configured: Params, params: Params, made: Callable[[Params, str], Cell], name: str, recipe: str
+) -> Cell:
     """With the official values, where they are asked for: what `--set` asks for stays, and how this machine
     computes; what was tuned does not."""
-    method, cell = declared(name), main_cell(params, name)
-    if recipe == "equal-budget":
+    cell = made(params, name)
+    if recipe == EQUAL_BUDGET:
         return cell
-    plain = main_cell(configured, name)
+    plain, method = made(configured, name), declared(name)
     options = _differing(cell.options.model_dump(), plain.options.model_dump())
     changed = _differing(cell.training.model_dump(), plain.training.model_dump())
     engine = {field: getattr(cell.training, field) for field in ENGINE}

@@ -104,7 +104,9 @@ class Stories:
                     for seed, run in run_records(gathered.project, cell)
                 ],
                 predictions=_predictions(gathered, cell, dataset),
-                reproduce=reproduce(own).replace("bench report site", f"bench explain {cell} {dataset}"),
+                reproduce=reproduce(gathered.project, own).replace(
+                    "bench report site", f"bench explain {cell} {dataset}"
+                ),
             )
         return self._shared[cell, dataset]
 

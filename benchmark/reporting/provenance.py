@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 from benchmark.core.errors import BenchError
+from benchmark.core.files import read_json
 from benchmark.grid.layout import Project
 from benchmark.grid.params import Cell
 from benchmark.reporting.gather import Gathered
@@ -70,14 +71,26 @@ def class_texts(gathered: Gathered, dataset: str) -> dict[str, str]:
     return {name: " | ".join(own) for name, own in texts.items()}
 
 
-def reproduce(cell: Cell) -> str:
-    """The commands that make a cell's row."""
+def reproduce(project: Project, cell: Cell) -> str:
+    """The commands that make a cell's row, a checkpoint under the settings that it was evaluated with."""
     if cell.variant == "main":
         steps = [f"bench stage cell {cell.method}", "bench stage summarise main"]
     elif cell.variant == "model":
         return "bench run --model hf:FOLDER --dataset all && bench report site"
     elif cell.variant == "official":
-        steps = [f"bench run --method {cell.method} --dataset all --checkpoint FILE"]
+        settings = "".join(f" --official {own}" for own in _official(project, cell))
+        steps = [f"bench run --method {cell.method} --dataset all --checkpoint FILE{settings}"]
     else:
         steps = [f"bench stage cell {cell.name}", "bench stage summarise all"]
     return " && ".join([*steps, "bench report site"])
+
+
+def _official(project: Project, cell: Cell) -> list[str]:
+    """Settings of an evaluated checkpoint as `--official` takes them; of files only the hash is on record."""
+    path = project.run(cell.name, 0) / "source.json"
+    settings = read_json(path).get("settings", {}) if path.is_file() else {}
+    return [
+        f"{key}={one}"
+        for key, value in settings.items()
+        for one in (["FILE"] * len(value) if isinstance(value, list) else [value])
+    ]

@@ -60,12 +60,11 @@ def on_results(project: Project, store: bool = False) -> Rests:
 def on_run(project: Project, todo: RunPlan, protocol: str | None) -> Rests | None:
     """What a finished `bench run` prints; None with an encoder whose weights are not in files that its card
     names."""
-    from benchmark.grid.params import FLOOR, ablation_cell, encoders_of
+    from benchmark.grid.params import encoders_of
     from benchmark.stages.prepare import source_of
     from benchmark.twins.build import truth_path
 
     params = todo.params
-    below = [ablation_cell(params, name) for name, own in params.cells.items() if own.table == FLOOR]
     weights: list[Path] = []
     for encoders in [params.encoders, *(encoders_of(params, cell) for cell in todo.cells)]:
         for spec in (encoders.image, encoders.text):
@@ -76,7 +75,7 @@ def on_run(project: Project, todo: RunPlan, protocol: str | None) -> Rests | Non
     sources = [
         source_of(project, params, name) for name in dict.fromkeys([params.data.train, *todo.datasets])
     ]
-    cells = [cell.name for cell in (*todo.cells, *below)]
+    cells = [cell.name for cell in (*todo.cells, *(todo.below or ()))]
     uri = tracking_uri(project.root)
     return Rests(
         (

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from benchmark.core.errors import ParamsError
@@ -35,7 +36,7 @@ from benchmark.stages.evaluate import evaluate_task
 from benchmark.stages.features import known_image_encoder, known_text_encoder
 from benchmark.stages.own_encoders import Sessions, as_evaluated, check_encoders, told, trained
 from benchmark.stages.prepare import source_of
-from benchmark.stages.references import floor_on_disk, probes, referred
+from benchmark.stages.references import UNTRAINED, floor_on_disk, probes, referred
 from benchmark.stages.released import PairedSession
 from benchmark.stages.run import Say, Session
 from benchmark.stages.run_record import RunRecord, WeightsRecord, read_run
@@ -101,12 +102,16 @@ def carry_out(
             rows = evaluate_task(own, CLASSIFICATION, cell, seed, dataset, run)
             if rows is not None:
                 found[CLASSIFICATION, dataset] = rows
-            tasks.add(cell, seed, dataset, run, session=own)
+            if cell in todo.cells:
+                tasks.add(cell, seed, dataset, run, session=own)
         if session.processes.first:
             record_results(own, cell, seed, run, found)
     train = trained_on(todo.params.data.train)
     seen = [encoder_exposure(todo.params, cell) for cell in todo.cells]
-    return _report(session, todo, tasks, joined([*seen, train]))
+    if request.floor and session.processes.first and request.shard == (0, 1):
+        referred(session, todo.datasets, [UNTRAINED])
+    with_floor = f"bench run {shlex.join(replace(request, floor=True).options())}"
+    return _report(session, todo, tasks, joined([*seen, train]), with_floor)
 
 
 def carry_out_checkpoint(
@@ -223,11 +228,14 @@ def _same_modality(what: str, reads: str, datasets: Sequence[str]) -> None:
             )
 
 
-def _report(session: Session, todo: RunPlan, tasks: TaskResults, exposure: Exposure) -> RunReport | None:
+def _report(
+    session: Session, todo: RunPlan, tasks: TaskResults, exposure: Exposure, with_floor: str = ""
+) -> RunReport | None:
+    """with_floor: the command that makes what is missing of the floor."""
     sets = [session.evaluation_data(dataset) for dataset in todo.datasets]
     if not session.processes.first:
         return None
-    below = floor_on_disk(session, todo.cells, todo.seeds, todo.datasets)
+    below = floor_on_disk(session, todo)
     beside = referred(session, todo.datasets, probes("floor"))
     beside = {dataset: [*below.untrained.get(dataset, ()), *own] for dataset, own in beside.items()}
     others = [cell for cell in below.cells if cell not in todo.cells]
@@ -249,7 +257,7 @@ def _report(session: Session, todo: RunPlan, tasks: TaskResults, exposure: Expos
         "ranks": _records(summary.ranks),
         "references": _records(summary.references),
         "floor": _records(summary.floor),
-        "floor_not_run": dict(below.missing),
+        "floor_not_run": dict.fromkeys(below.missing, f"`{with_floor}`"),
         "tasks": tasks.rows(),
     }
     lines = []
@@ -261,7 +269,8 @@ def _report(session: Session, todo: RunPlan, tasks: TaskResults, exposure: Expos
         lines += [*about.heading(), *(shown or own), ""]
     if "]*" in "".join(lines):
         lines.append("* few positive patients carry the value: its interval is not assured to cover")
-    lines += [f"floor: {what} does not count, {how} makes it" for what, how in below.missing.items()]
+    if below.missing:
+        lines.append(f"floor: without {' and '.join(below.missing)}; `{with_floor}` makes it")
     rising = dict.fromkeys(cell for cell, _, run in runs if run.converged is False)
     lines += [f"{cell}: not converged; more epochs would change its values" for cell in rising]
     lines.append(trained)

@@ -75,10 +75,10 @@ def trained_model(project: Project, params: Params, name: str, seed: int | None)
     cell = cell_named(params, name)
     done = [number for number, _ in project.trainings(cell.name)]
     if not done or (seed is not None and seed not in done):
-        which = "" if seed is None else f" with seed {seed}"
+        which, wanted = ("", "") if seed is None else (f" with seed {seed}", f" --seeds {seed}")
         raise BenchError(
             f"{cell.name}: no finished training{which} in {project.root / 'runs'}. "
-            f"Run `bench run --method {name} --dataset {params.data.evaluate[0]}`."
+            f"Run `bench stage cell {cell.name}{wanted}`."
         )
     chosen = done[0] if seed is None else seed
     method = load_method(project.run(cell.name, chosen))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark.core.errors import BenchError
@@ -56,22 +55,5 @@ def _silent(line: str) -> None:
 
 def command_of(request: Request, index: int, count: int) -> list[str]:
     """The command line that carries out one shard of a request."""
-    given = {
-        "--method": request.method,
-        "--dataset": request.dataset,
-        "--data-root": _absolute(request.data_root),
-        "--train": request.train,
-        "--train-root": _absolute(request.train_root),
-        "--protocol": request.protocol,
-        "--seeds": None if request.seeds is None else ",".join(map(str, request.seeds)),
-        "--profile": request.profile,
-        "--recipe": request.recipe,
-        "--shard": f"{index + 1}/{count}",
-    }
-    words = [word for option, value in given.items() if value is not None for word in (option, value)]
-    words += [word for item in request.sets for word in ("--set", item)]
-    return [sys.executable, "-m", "benchmark", "run", *words]
-
-
-def _absolute(folder: str | None) -> str | None:
-    return None if folder is None else str(Path(folder).expanduser().resolve())
+    shard = ["--shard", f"{index + 1}/{count}"]
+    return [sys.executable, "-m", "benchmark", "run", *request.options(), *shard]

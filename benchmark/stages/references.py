@@ -27,7 +27,7 @@ from benchmark.encoders.volume_encoder import VolumeEncoder
 from benchmark.evaluation.references.base import REFERENCES, Images, Kind, Labels, Reference, crossed, enough
 from benchmark.evaluation.scoring import score
 from benchmark.evaluation.tasks.classification import predict
-from benchmark.grid.params import FLOOR, Cell, ablation_cell, command_for, encoders_of, main_cell, on_ct
+from benchmark.grid.params import FLOOR, Cell, main_cell
 from benchmark.prompts.lexicon import load_lexicon
 from benchmark.stages.evaluate import TILE, evaluation
 from benchmark.stages.evaluation_sets import prompt_set
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from benchmark.data.cards import Card
     from benchmark.encoders.store import FeatureStore
     from benchmark.evaluation.evaluation_data import EvaluationData
+    from benchmark.grid.request import RunPlan
     from benchmark.stages.run import Session
     from methods.base import Method
 
@@ -107,49 +108,34 @@ def floor_cells(
 
 @dataclass(frozen=True)
 class Floor:
-    """What the main tables' stage made of the floor. cells: of the table `floor`, entered into
-    `Session.evaluated`; untrained: dataset → scores; missing: name → how to make what is not there."""
+    """What is there of the floor. cells: of the table `floor`, entered into `Session.evaluated`; untrained:
+    dataset → scores; missing: what is not there."""
 
     cells: tuple[Cell, ...] = ()
     untrained: Mapping[str, Sequence[Referred]] = field(default_factory=dict)
-    missing: Mapping[str, str] = field(default_factory=dict)
+    missing: tuple[str, ...] = ()
 
 
-def floor_on_disk(
-    session: Session, beside: Sequence[Cell], seeds: Sequence[int], datasets: Sequence[str]
-) -> Floor:
-    """The floor cells of params.yaml and the untrained methods, as they would be made now on these sets.
+def floor_on_disk(session: Session, todo: RunPlan) -> Floor:
+    """The floor cells of a request and the untrained methods, as they would be made now on its sets.
 
-    Nothing is trained or scored. beside: the cells that are held against it; there is none of cells or a
-    checkpoint with other encoders than the shared, frozen ones, under which the floor is made.
+    Nothing is trained or scored. There is none of a checkpoint, which has encoders of its own.
     """
-    shared = session.params.encoders
-    own = any(encoders_of(session.params, cell) != shared for cell in beside)
-    if session.encoders is not None or own or shared.train.trains:
+    if session.encoders is not None or todo.below is None:
         return Floor()
-    wanted = [name for name, own in session.params.cells.items() if own.table == FLOOR]
-    cells, missing = [ablation_cell(session.params, name) for name in wanted], {}
-    for cell in cells:
-        for seed in cell.seeds or seeds:
+    missing, datasets = [], todo.datasets
+    for cell in todo.below:
+        for seed in cell.seeds or todo.seeds:
             there = _evaluated(session, cell, seed, datasets)
             session.evaluated.update(there)
             if len(there) < len(datasets):
-                missing[cell.label] = _made_by(session, datasets, cell)
+                missing.append(cell.label)
     mains = [main_cell(session.params, method) for method in session.params.methods]
     untrained = {dataset: _untrained(session, [dataset])[dataset] for dataset in datasets
                  if all(is_made(*_initial(session, cell, dataset)) for cell in mains)}  # fmt: skip
     if len(untrained) < len(datasets):
-        missing["untrained methods"] = _made_by(session, datasets)
-    return Floor(tuple(cells), untrained, missing)
-
-
-def _made_by(session: Session, datasets: Sequence[str], cell: Cell | None = None) -> str:
-    """The command that makes the floor on these sets, and which of them params.yaml must name first."""
-    params = session.params
-    unnamed = [dataset for dataset in datasets if dataset not in params.data.evaluate]
-    place = "ct" if on_ct(params) else "data"
-    first = f" with {', '.join(unnamed)} in {place}.evaluate" if unnamed else ""
-    return f"`{command_for(params, cell)}`{first}"
+        missing.append("untrained methods")
+    return Floor(todo.below, untrained, tuple(dict.fromkeys(missing)))
 
 
 def _evaluated(

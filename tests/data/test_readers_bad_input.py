@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+
 import pytest
 
+from benchmark.cli import main
 from benchmark.core.errors import DataError
 from benchmark.core.tables import Noticed
 from benchmark.data.dataset import read_dataset
@@ -17,6 +21,16 @@ from tests.data.official import TABLES, fails, load, save
 def test_missing_root_and_empty_root(name, tmp_path):
     assert "no such folder" in fails(name, tmp_path / "absent")
     assert "--data-root" in fails(name, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["chestxray14", "siim_pneumothorax", "ct_rate_lt"])
+def test_the_command_that_says_more_is_about_the_same_folder(name, tmp_path, capsys):
+    root = tmp_path / "my files"
+    root.mkdir()
+    command = re.search("`bench (.*?)`", fails(name, root))
+    assert command is not None
+    assert main(shlex.split(command[1])) == 2
+    assert str(root) in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", WRITERS.names())

@@ -6,10 +6,14 @@ from dataclasses import replace
 import pytest
 
 from benchmark.cli import main
+from benchmark.core.files import write_json
 from benchmark.core.tables import read_table
 from benchmark.evaluation.statistics.reach import WITHHELD
 from benchmark.grid.layout import Project
+from benchmark.grid.params import main_cell
+from benchmark.grid.params_file import load_params
 from benchmark.reporting.explain import explain
+from benchmark.reporting.provenance import reproduce
 from benchmark.reporting.story import explain_text
 
 
@@ -27,6 +31,17 @@ def test_one_class(inside, capsys):
     (against,) = [c for c in value["comparisons"] if c["other"] == "clip-main"]
     assert against["delta"] > 0
     assert "bench stage cell carzero" in value["reproduce"]
+
+
+def test_a_checkpoint_is_made_again_under_the_settings_that_it_had(root, tmp_path):
+    name = "radzero-official@ensemble-3-ab-size-224"
+    cell = main_cell(load_params(root / "params.yaml"), "radzero")
+    cell = cell.model_copy(update={"name": name, "variant": "official"})
+    write_json(
+        Project(tmp_path).run(name, 0) / "source.json", {"settings": {"member": ["a", "b"], "size": 224}}
+    )
+    options = "--official member=FILE --official member=FILE --official size=224"
+    assert f"--checkpoint FILE {options} &&" in reproduce(Project(tmp_path), cell)
 
 
 def test_text(inside, capsys):

@@ -155,7 +155,7 @@ def test_a_map_of_one_image_says_score_truth_and_kind(task_project, bench, tmp_p
     assert "in no prepared set" in out
     assert (tmp_path / "own.png").is_file()
     for more, said in (
-        (("--method", "gloria", "--seed", "9"), "no finished training with seed 9"),
+        (("--method", "gloria", "--seed", "9"), "bench stage cell gloria-main --seeds 9`"),
         (("--method", "clip", "--class", "Efusion"), "Did you mean 'Effusion'"),
         (("--method", "clip", "--out", "x.jpg"), "name it so"),
         (("--method", "clip", "--tokenizer", "x"), "goes with --checkpoint"),

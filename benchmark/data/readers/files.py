@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -88,9 +89,8 @@ def find_one(root: Path, patterns: Sequence[str], card: Card, what: str, depth: 
     found = find(root, patterns, depth)
     if not found:
         names = " or ".join(patterns)
-        raise DataError(
-            f"{root}: no {what} ({names}). Check --data-root; `bench data check {card.name}` says more."
-        )
+        command = shlex.join(["bench", "data", "check", card.name, "--data-root", str(root)])
+        raise DataError(f"{root}: no {what} ({names}). Check --data-root; `{command}` says more.")
     return found[0]
 
 

@@ -114,7 +114,7 @@ def cell_page(gathered: Gathered, cell: Cell, runs: dict[str, str]) -> CellPage:
         info.row or cell.variant,
         facts,
         [seed_facts(cell.name, seed, run, runs) for seed, run in records],
-        reproduce(cell),
+        reproduce(gathered.project, cell),
     )
 
 
