@@ -15,7 +15,6 @@ this checkout. Exit 1 where an answer takes longer than was set.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import resource
@@ -29,6 +28,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+
+from perf.options import described, machine
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 IMAGES, CLASSES = 1900, 13
@@ -94,7 +95,7 @@ def first(command: str, project: Path, lacks: str) -> float:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    parser = described(__doc__)
     parser.add_argument("--project", type=Path, default=Path.cwd())
     parser.add_argument("--times", type=int, default=3)
     parser.add_argument("--run", action="store_true")
@@ -124,6 +125,7 @@ def main() -> int:
             met = "met" if row["seconds"] <= row["most"] else "MISSED"
             took = f"{row['seconds']:6.2f} of {row['most']:.0f} s, first {row['first']:.2f}"
             print(f"{took:<29}{met:<7}{row['command']}")
+        print(machine())
     return 0 if all(row["seconds"] <= row["most"] for row in rows) else 1
 
 

@@ -31,6 +31,7 @@ from benchmark.grid.params import Cell, cell_named
 from benchmark.stages.run import Session
 from benchmark.stages.run_record import RunRecord
 from perf.divergence import MEANS, MOVED, PLAIN, Means, curve, distance, steepest, trained
+from perf.options import described
 from perf.rounding import marked, one_run, portable_session
 from perf.simulation_report import fill, markdown
 
@@ -165,9 +166,7 @@ def write(options: argparse.Namespace, name: str, found: pd.DataFrame, table: An
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m perf.calm", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = described(__doc__, "python -m perf.calm")
     parser.add_argument("what", choices=["curves", "trainings"])
     parser.add_argument("--project", type=Path, default=Path(), help="a project with its main cells trained")
     parser.add_argument("--work", type=Path, default=Path(".cache/rounding"), help="folder of runs")

@@ -9,7 +9,6 @@ Exit 1 where it takes more than --most seconds.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import itertools
 import json
@@ -22,6 +21,7 @@ from pathlib import Path
 
 from benchmark.twins.build import TwinSpec, build_twin
 from benchmark.twins.writers.padchest import COLUMNS, TABLE
+from perf.options import described, machine
 
 IMAGE, FOLDER, STUDY, PATIENT = (COLUMNS.index(c) for c in ("ImageID", "ImageDir", "StudyID", "PatientID"))
 
@@ -52,7 +52,7 @@ def tree(root: Path, rows: int) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    parser = described(__doc__)
     parser.add_argument("--rows", type=int, default=160_868)
     parser.add_argument("--most", type=float, default=120.0)
     parser.add_argument("--json", action="store_true")
@@ -75,7 +75,7 @@ def main() -> int:
         "peak_mb": used.ru_maxrss / 1024,
     }
     shown = f"{options.rows:,} rows: {seconds:.0f} s ({value['cpu_seconds']:.0f} s of processor time), "
-    print(json.dumps(value) if options.json else f"{shown}{value['peak_mb']:.0f} MB")
+    print(json.dumps(value) if options.json else f"{shown}{value['peak_mb']:.0f} MB; {machine()}")
     return 0 if seconds <= options.most else 1
 
 

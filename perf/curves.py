@@ -11,12 +11,12 @@ reports/robustness/convergence.csv and convergence.{png,svg,pdf}.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark.core import numerics
+from perf.options import described
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,9 +29,7 @@ HUES = ("#a6bddb", "#3690c0", "#1b1f27", "#c1666b")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = described(__doc__)
     parser.add_argument("--methods", nargs="*", default=None)
     parser.add_argument("--base", type=int, default=20, help="epochs of one budget")
     parser.add_argument("--times", nargs="*", type=int, default=[1, 2, 4, 8])

@@ -11,7 +11,6 @@ disturb that. No file is hashed here. Exit 1 where a ratio of images per second 
 
 from __future__ import annotations
 
-import argparse
 import json
 import multiprocessing
 import sys
@@ -29,6 +28,7 @@ from PIL import Image
 from benchmark.core.preprocessing import Preprocessing
 from benchmark.data.contents import cores
 from benchmark.data.pixels import preprocess, read_pixels
+from perf.options import described, machine
 
 KINDS = {"png8": "8-bit PNG", "png16": "16-bit PNG", "jpeg": "JPEG"}
 
@@ -96,7 +96,7 @@ def measure(pool: ProcessPoolExecutor, name: str, paths: list[str], view: int) -
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    parser = described(__doc__)
     parser.add_argument("--images", type=int, default=48)
     parser.add_argument("--side", type=int, default=1024)
     parser.add_argument("--view", type=int, default=256)
@@ -133,7 +133,7 @@ def main() -> int:
             json.dumps({"cores": cores(), "side": options.side, "view": options.view, **rows}) + "\n"
         )
     else:
-        print(f"{cores()} cores, {options.side} px to {options.view} px: images/s (CPU ms an image)")
+        print(f"{machine()}; {options.side} px to {options.view} px: images/s (CPU ms an image)")
         for kind, row in rows.items():
             shown = "  ".join(
                 f"{n} {row['images_per_second'][n]:4.0f} ({row['cpu_ms'][n]:4.1f})" for n in TASKS

@@ -9,17 +9,17 @@ default: what sums in another order may change in float32.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
+from dataclasses import replace
 
 import torch
-from loader import TEXT_WIDTH, WIDTH
 
 from benchmark.core.features import ImageFeatures, TextFeatures
 from benchmark.training.loop import seeded_method
 from benchmark.training.provenance import device_name
 from methods.base import METHODS
+from perf.shared import TEXT_WIDTH, WIDTH, device_parser, noise_texts
 
 Numbers = dict[str, torch.Tensor]
 
@@ -47,8 +47,7 @@ def difference(one: Numbers, other: Numbers) -> tuple[float, str]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser = device_parser(__doc__)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--most", type=float, default=1e-3)
     parser.add_argument("--json", action="store_true")
@@ -57,9 +56,7 @@ def main() -> int:
     count = options.batch
     findings = torch.randint(-1, 2, (count, 8)).float()
     image = ImageFeatures(torch.randn(count, WIDTH), torch.randn(count, 64, WIDTH), (8, 8), findings)
-    mask = torch.arange(16)[None] < torch.randint(4, 17, (count, 1))
-    local = torch.randn(count, 16, TEXT_WIDTH) * mask[..., None]
-    text = TextFeatures(torch.randn(count, TEXT_WIDTH), local, mask, findings=findings)
+    text = replace(noise_texts(count), findings=findings)
     rows = {}
     for name in METHODS.names():
         share, where = difference(

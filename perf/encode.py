@@ -11,10 +11,7 @@ thread: `bench` encodes a batch a core. `memory`: what a batch adds to the peak 
 
 from __future__ import annotations
 
-import argparse
-import resource
 import statistics
-import time
 
 import torch
 
@@ -25,6 +22,7 @@ from benchmark.encoders.card_files import encoder_entry, encoder_names
 from benchmark.encoders.cards import ImageCard
 from benchmark.encoders.factory import image_encoder
 from benchmark.training.provenance import device_name
+from perf.shared import clock_of, count_anew, device_parser, status
 
 
 def named(wanted: list[str]) -> tuple[list[tuple[str, ImageEncoder]], list[str]]:
@@ -47,25 +45,13 @@ def image_cards() -> list[str]:
     return [name for name in encoder_names() if isinstance(encoder_entry(name), ImageCard)]
 
 
-def peak() -> float:
-    """MiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = device_parser(__doc__)
     parser.add_argument("--images", type=int, default=16, help="of a batch")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--encoder", action="append", default=[], help="repeatable; default: all cards")
     chosen = parser.parse_args()
-    device = torch.device(chosen.device)
-    clock = time.perf_counter
-    if device.type == "cpu":
-        torch.set_num_threads(1)
-        clock = time.process_time
+    device, clock = torch.device(chosen.device), clock_of(chosen.device)
     encoders, lacking = named(chosen.encoder)
     seconds: dict[str, list[float]] = {name: [] for name, _ in encoders}
     memory = dict.fromkeys(seconds, 0.0)
@@ -74,14 +60,14 @@ def main() -> None:
             for name, encoder in encoders:
                 side = encoder.preprocessing.side
                 pixels = torch.randint(0, 256, (chosen.images, side, side), dtype=torch.uint8, device=device)
-                before, start = peak(), clock()
+                count_anew()
+                before, start = status(), clock()
                 encoder.to(device).encode(pixels)
-                if device.type == "cuda":
-                    torch.cuda.synchronize()
+                took = clock() - start
                 if number:  # the first round warms up
-                    seconds[name].append(clock() - start)
+                    seconds[name].append(took)
                 else:
-                    memory[name] = peak() - before
+                    memory[name] = (status() - before) / 2**20
     how = f"{chosen.rounds} rounds, numerics {numerics.state()}"
     print(f"{device_name(device)}, batches of {chosen.images}, {how}")
     print(f"{'encoder':<40}{'pixels':>7}{'tokens':>9}{'images/s':>10}{'ratio':>8}{'memory':>8}")

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What a GPU can tell of this suite, in one command of at most ten minutes, with the device's name in each figure.
+# What a GPU can tell of this suite, in one command, with the device's name in each figure.
 #
 #     perf/gpu.sh [FOLDER]           figures in FOLDER (scratch/gpu), a file a script, and summary.txt
 #     perf/gpu.sh --cpu [FOLDER]     the same scripts at tiny sizes on the processor, to try that they run
@@ -32,6 +32,7 @@ if [ "$device" = cuda ]; then
   part switches 90 python perf/switches.py --device cuda --compile
   part scoring 60 python perf/scoring.py --device cuda
   part scoring-scale 60 python perf/scoring_scale.py --device cuda --images 4000
+  part losses 40 python perf/losses.py --device cuda
   part loader 40 python perf/loader.py --device cuda
   part encode 60 python perf/encode.py --device cuda --images 64
   cell=(--dataset chestxray14 --profile smoke --set training.device=cuda)
@@ -39,8 +40,12 @@ else
   part parity 120 python perf/devices.py --device cpu --batch 4
   part roofline-f32 120 python perf/roofline.py --device cpu --side 2 --seconds 0.1
   part memory 240 python perf/memory.py --batch 4 --target 8 --tile 2
+  part switches 240 python perf/switches.py --device cpu --repeat 1
+  part scoring 240 python perf/scoring.py --images 2 --loop-images 1
+  part losses 120 python perf/losses.py --batch 4 --width 32 --grid 4 --repeat 1
   part loader 120 python perf/loader.py --device cpu --images 128
   part scoring-scale 240 python perf/scoring_scale.py --device cpu --images 64 --texts 8 --loop-images 1 --methods clip carzero
+  part encode 120 python perf/encode.py --device cpu --images 2 --rounds 1 --encoder efficientnet-lite0
   cell=(--dataset chestxray14 --profile smoke)
 fi
 # Six methods end to end, then the AUROC of bfloat16 beside that of float32, in a folder of its own.

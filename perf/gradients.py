@@ -3,12 +3,14 @@
     python perf/gradients.py [--steps 6] [--batch 23] [--width 32] [--methods clip carzero …]
 
 Two gloo processes on this machine, one thread each, train a small model of each method on the joint loss of
-the same batches, whose rows they share unevenly. Four ways to reduce gradients take each step in turn:
+the same batches, whose rows they share unevenly. Five ways to reduce gradients take each step in turn:
 
     own     `Group.average_gradients`: one bucket after the whole backward pass
     hooks   DDP around a module whose forward is the joint loss, gathers and all; its hooks send buckets
             while the backward pass runs. It ends with an error where a parameter has no part in the loss
             (none has). Buffers are not broadcast, as no step changes them
+    prepare the same by `Accelerator.prepare` of accelerate, model and optimiser. Its FSDP2 is for GPUs: of
+            processes on processors it makes DDP, whatever its plugin says
     end     DDP without its hooks until the backward pass is over, then one pass of it over 0 · parameters,
             which sends what was accumulated
     shards  FSDP2 (`fully_shard`) around the same module as DDP: each rank keeps its part of every weight,
@@ -28,9 +30,9 @@ where `own` is off by more than a thousandth, or its ranks differ.
 
 from __future__ import annotations
 
-import argparse
 import copy
 import json
+import os
 import statistics
 import sys
 import tempfile
@@ -45,7 +47,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 import torch.multiprocessing
-from loader import examples, store
+from accelerate import Accelerator, DistributedDataParallelKwargs
 from torch import Tensor, nn
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 from torch.distributed.device_mesh import init_device_mesh
@@ -63,8 +65,10 @@ from benchmark.training.loop import seeded_method
 from benchmark.training.provenance import device_name
 from benchmark.training.step import Step
 from methods.base import METHODS, Losses
+from perf.options import described
+from perf.shared import examples, noise_store
 
-WAYS = ("own", "hooks", "end", "shards")
+WAYS = ("own", "hooks", "prepare", "end", "shards")
 CLOSE = 1e-3
 """Of the largest change of a weight: the rounding of float32 in a network of fifty layers."""
 
@@ -116,7 +120,7 @@ class Way:
             for part in method.modules():
                 if isinstance(part, nn.Dropout):
                     part.p = 0.0
-        kind = ThroughDDP if way in ("hooks", "shards") else Step
+        kind = ThroughDDP if way in ("hooks", "prepare", "shards") else Step
         self.way, self.group, self.bytes, self.refused = way, group, 0, ""
         self.step = kind(method, data, config, torch.device("cpu"), group)
         self.modules = modules_of(self.step)
@@ -127,7 +131,7 @@ class Way:
             self.parameters, lr=0.001 if case.get("live") else 0.02, momentum=0.9
         )
         self.before = self.weights()
-        if way in ("hooks", "end"):
+        if way in ("hooks", "prepare", "end"):
             self._wrap()
 
     def _shard(self) -> None:
@@ -143,7 +147,12 @@ class Way:
         joint = Joint(self.step)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # newer versions of torch have another word for the buffers
-            self.ddp = DistributedDataParallel(joint, broadcast_buffers=False)
+            if self.way == "prepare":
+                ours = DistributedDataParallelKwargs(broadcast_buffers=False)
+                by = Accelerator(cpu=True, kwargs_handlers=[ours])
+                self.ddp, self.optimiser = by.prepare(joint, self.optimiser)
+            else:
+                self.ddp = DistributedDataParallel(joint, broadcast_buffers=False)
         self.ddp.register_comm_hook(None, self._sent)
         if isinstance(self.step, ThroughDDP):
             self.step.ddp = self.ddp
@@ -205,7 +214,7 @@ def cases(chosen: Any) -> list[tuple[str, str, dict[str, Any]]]:
 
 def data_of(chosen: Any, live: bool) -> TrainingData:
     with tempfile.TemporaryDirectory() as place:
-        data: TrainingData = examples(store(Path(place) / "noise", chosen.images, "float32"))
+        data: TrainingData = examples(noise_store(Path(place) / "noise", chosen.images, "float32"))
         if not live:
             found = data.images
             assert isinstance(found, FeatureStore)
@@ -246,6 +255,8 @@ def rank(number: int, chosen: Any, place: Path) -> None:
     torch.set_num_threads(1)
     alone = trained(chosen, Group(), ["own"]) if number == 0 else []
     dist.init_process_group("gloo", init_method=f"file://{place / 'meet'}", rank=number, world_size=2)
+    own = {"RANK": number, "LOCAL_RANK": number, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "OMP_NUM_THREADS": 1}
+    os.environ |= {key: f"{value}" for key, value in own.items()}  # accelerate asks these
     found = trained(chosen, Group(number, 2), WAYS)
     rows = []
     for index, ((name, what, _), done) in enumerate(zip(cases(chosen), found, strict=True)):
@@ -271,9 +282,7 @@ def rank(number: int, chosen: Any, place: Path) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = described(__doc__)
     for name, default in (("steps", 6), ("batch", 23), ("width", 32)):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--methods", nargs="+", default=METHODS.names(), choices=METHODS.names())

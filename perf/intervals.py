@@ -8,10 +8,7 @@ compared, so that the ratio is between equal results.
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
-import platform
 import resource
 import time
 from collections.abc import Callable
@@ -22,6 +19,7 @@ from sklearn.metrics import roc_auc_score
 
 from benchmark.evaluation.statistics.bootstrap import bootstrap, draw_counts
 from benchmark.evaluation.statistics.panel import build_panels
+from perf.options import described, machine
 
 
 def table(images: int, classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
@@ -58,7 +56,7 @@ def loop(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser = described(__doc__)
     parser.add_argument("--images", type=int, default=39053)
     parser.add_argument("--classes", type=int, default=192)
     parser.add_argument("--draws", type=int, default=2000)
@@ -98,9 +96,7 @@ def main() -> None:
         "analytic_processor_s": analytic_busy,
         "macro_spread_bootstrap_over_analytic": float(spread),
         "peak_memory_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,
-        "cores": os.cpu_count(),
-        "machine": platform.machine(),
-        "load": os.getloadavg()[0],
+        "machine": machine(),
     }
     if options.json:
         print(json.dumps(result))
@@ -116,7 +112,7 @@ def main() -> None:
         f"{analytic_busy:.1f} s"
     )
     print(f"  macro spread, bootstrap / analytic {spread:.3f}; peak memory {result['peak_memory_gb']:.2f} GB")
-    print(f"  {result['cores']} cores, load {result['load']:.1f}")
+    print(f"  {machine()}")
 
 
 if __name__ == "__main__":

@@ -9,52 +9,19 @@ rates of reading and stepping are per CPU second of one thread; whole epochs are
 
 from __future__ import annotations
 
-import argparse
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from benchmark.core.features import TextFeatures
-from benchmark.core.files import write_json
 from benchmark.core.settings import train_config
-from benchmark.encoders.store import FeatureStore, TextStore
-from benchmark.training.data import Batch, TrainingData, epoch_batches, training_data
+from benchmark.training.data import Batch, epoch_batches
 from benchmark.training.loop import seeded_method, train
 from benchmark.training.provenance import device_name
 from benchmark.training.step import Step
-
-TOKENS, WIDTH, TEXT_WIDTH, TEXTS = 64, 112, 384, 500
-
-
-def store(folder: Path, images: int, precision: str) -> FeatureStore:
-    """A store on disk, filled with noise."""
-    folder.mkdir()
-    rng = np.random.default_rng(0)
-    np.save(folder / "pooled.npy", rng.standard_normal((images, WIDTH), dtype=np.float32))
-    local = np.lib.format.open_memmap(
-        folder / "local.npy", mode="w+", dtype=np.dtype(precision), shape=(images, TOKENS, WIDTH)
-    )
-    for first in range(0, images, 500):
-        block = local[first : first + 500]
-        block[:] = rng.standard_normal(block.shape, dtype=np.float32)
-    local.flush()
-    write_json(folder / "store.json", {"kind": "image", "key": f"noise {precision}", "grid": [8, 8]})
-    return FeatureStore.open(folder)
-
-
-def examples(images: FeatureStore) -> TrainingData:
-    torch.manual_seed(0)
-    texts = [f"text {n}" for n in range(TEXTS)]
-    mask = torch.arange(16)[None] < torch.randint(4, 17, (TEXTS, 1))
-    local = torch.randn(TEXTS, 16, TEXT_WIDTH) * mask[..., None]
-    text = TextStore.of(texts, TextFeatures(torch.randn(TEXTS, TEXT_WIDTH), local, mask))
-    sentences = [[f"text {(n + k) % TEXTS}" for k in range(3)] for n in range(len(images))]
-    return training_data(images, sentences, text, [str(n) for n in range(len(images))])
+from perf.shared import TEXT_WIDTH, WIDTH, clock_of, device_parser, examples, noise_store
 
 
 def rate(work: Callable[[], int], clock: Callable[[], float]) -> float:
@@ -65,23 +32,16 @@ def rate(work: Callable[[], int], clock: Callable[[], float]) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = device_parser(__doc__)
     parser.add_argument("--images", type=int, default=4000)
     parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--method", default="clip")
     chosen = parser.parse_args()
-    device = torch.device(chosen.device)
-    clock = time.perf_counter
-    if chosen.device == "cpu":
-        torch.set_num_threads(1)
-        clock = time.process_time
+    device, clock = torch.device(chosen.device), clock_of(chosen.device)
     print(f"{device_name(device)}, {chosen.method}, {chosen.images:,} images, batches of {chosen.batch_size}")
     with tempfile.TemporaryDirectory() as place:
         for precision in ("float16", "float32"):
-            data = examples(store(Path(place) / precision, chosen.images, precision))
+            data = examples(noise_store(Path(place) / precision, chosen.images, precision))
             config = train_config({"batch_size": chosen.batch_size, "epochs": 1, "device": chosen.device})
             batches = epoch_batches(data, 0, 0, chosen.batch_size, "one")
             method = seeded_method(chosen.method, {}, WIDTH, TEXT_WIDTH, 0).to(device)

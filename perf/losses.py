@@ -10,9 +10,8 @@ the two taken in turn.
 
 from __future__ import annotations
 
-import argparse
-import time
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -21,6 +20,8 @@ from torch.nn import functional
 from benchmark.training.provenance import device_name
 from methods.blocks import contrast
 from methods.gloria import pool_words, word_similarity
+from perf.options import described
+from perf.shared import timed
 
 TEMP1, TEMP2, TEMP3, COLUMNS, TARGET = 4.0, 5.0, 10.0, 97, 3.0
 
@@ -56,27 +57,16 @@ def looped(regions: Tensor, words: Tensor, mask: Tensor) -> Tensor:
     return functional.cross_entropy(logits, target) + functional.cross_entropy(logits.T, target)
 
 
-def timed(
-    loss: Callable[..., Tensor], inputs: tuple[Tensor, Tensor, Tensor]
-) -> tuple[float, float, list[Tensor]]:
-    """Wall and CPU seconds of forward and backward, then loss and gradients."""
+def differentiated(loss: Callable[..., Tensor], inputs: tuple[Tensor, Tensor, Tensor]) -> list[Tensor]:
+    """Loss and gradients."""
     leaves = [x.detach().clone().requires_grad_() for x in inputs[:2]]
-    _wait()
-    wall, cpu = time.perf_counter(), time.process_time()
     value = loss(*leaves, inputs[2])
     torch.autograd.backward(value)
-    _wait()
-    spent = time.perf_counter() - wall, time.process_time() - cpu
-    return *spent, [value.detach(), *(leaf.grad for leaf in leaves if leaf.grad is not None)]
-
-
-def _wait() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
+    return [value.detach(), *(leaf.grad for leaf in leaves if leaf.grad is not None)]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser = described(__doc__)
     for name, default in (("batch", 32), ("width", 768), ("grid", 19), ("words", 20), ("repeat", 3)):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--device", default="cpu")
@@ -91,7 +81,8 @@ def main() -> None:
     results: dict[str, list[Tensor]] = {}
     for _ in range(options.repeat):
         for name, loss in (("loop over captions", looped), ("all captions at once", vectorised)):
-            wall, cpu, results[name] = timed(loss, (regions, words, mask))
+            work = partial(differentiated, loss, (regions, words, mask))
+            results[name], wall, cpu = timed(work, options.device)
             known = best.get(name, (wall, cpu))
             best[name] = min(known[0], wall), min(known[1], cpu)
     name, threads = device_name(torch.device(options.device)), torch.get_num_threads()

@@ -17,13 +17,12 @@ beside what was measured there. Values are compared without dropout, which draws
 
 from __future__ import annotations
 
-import argparse
 import multiprocessing
 import os
-import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
+
+from perf.options import described
 
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")
 
@@ -31,32 +30,26 @@ import torch
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
-from benchmark.core.features import ImageFeatures, TextFeatures
 from benchmark.training.provenance import device_name
 from benchmark.training.tiling import tiled_pairs
 from methods.base import Prepared
 from methods.carzero import CARZero
+from perf.shared import COLUMNS, clock_of, count_anew, official_carzero, official_noise, status
 
-WIDTH, GRID, WORDS = 768, (14, 14), 97
 SMALL = 32
 GIB = 2**30
 MEMORY_TARGET, TIME_TARGET = 8.0, 1.4
 
 
 def model(device: str) -> CARZero:
-    torch.manual_seed(0)
-    settings = CARZero.settings("official") | {"mask_padding": True, "init_std": 0.04}
-    return CARZero(CARZero.Config(**settings), WIDTH, WIDTH).train().to(device)
+    return official_carzero(mask_padding=True, init_std=0.04).train().to(device)
 
 
 def inputs(method: CARZero, batch: int) -> tuple[Prepared, Prepared]:
-    patches = GRID[0] * GRID[1]
     device = next(method.parameters()).device
-    image = ImageFeatures(torch.randn(batch, WIDTH), torch.randn(batch, patches, WIDTH), GRID)
-    mask = torch.ones(batch, WORDS, dtype=torch.bool)
-    text = TextFeatures(torch.randn(batch, WIDTH), torch.randn(batch, WORDS, WIDTH), mask)
+    image, text = official_noise(batch, torch.full((batch,), COLUMNS), device)
     with torch.no_grad():
-        return method.prepare_image(image.to(device)), method.prepare_text(text.to(device))
+        return method.prepare_image(image), method.prepare_text(text)
 
 
 def run(
@@ -101,21 +94,10 @@ def _measure(pipe: Any, device: str, batch: int, tile: int | None) -> None:
     method = model(device)
     parts = inputs(method, batch)
     run(method, inputs(method, 4), tile)  # libraries allocate on first use
-    clock, grown = _clock(device), _growth(device)
+    clock, grown = clock_of(device), _growth(device)
     start = clock()
     run(method, parts, tile)
     pipe.send((grown() / GIB, clock() - start))
-
-
-def _clock(device: str) -> Callable[[], float]:
-    if device == "cpu":
-        return time.process_time
-
-    def now() -> float:
-        torch.cuda.synchronize()
-        return time.perf_counter()
-
-    return now
 
 
 def _growth(device: str) -> Callable[[], int]:
@@ -124,16 +106,9 @@ def _growth(device: str) -> Callable[[], int]:
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
         return lambda: torch.cuda.max_memory_allocated() - before
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from what is held now
-    before = _status("VmRSS")
-    return lambda: _status("VmHWM") - before
-
-
-def _status(field: str) -> int:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(f"{field}:"):
-            return int(line.split()[1]) * 1024
-    raise SystemExit(f"no {field} in /proc/self/status; this script needs Linux")
+    count_anew()
+    before = status("VmRSS")
+    return lambda: status() - before
 
 
 def allocated(batch: int) -> float:
@@ -165,9 +140,7 @@ def difference(device: str) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = described(__doc__)
     parser.add_argument("--target", type=int, default=256, help="batch of the official training")
     parser.add_argument("--batch", type=int, default=128, help="batch that is run both ways")
     parser.add_argument("--tile", type=int, default=32)

@@ -23,14 +23,14 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from perf.options import described, machine
+
 ROOT = Path(__file__).resolve().parents[1]
 SETTINGS = ("portable", "native")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = described(__doc__)
     parser.add_argument("--methods", nargs="*", default=["clip", "carzero", "radzero", "gloria"])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--images", type=int, default=600)
@@ -73,6 +73,7 @@ def costs(methods: list[str], rounds: int, images: int) -> None:
                 f"ratio {portable / native:.2f}"
             )
         shutil.rmtree(place, ignore_errors=True)
+    print(machine())
 
 
 def start(numerics: str, *what: str, emulate: str | None = None) -> dict[str, Any]:

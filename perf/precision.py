@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from perf.options import described
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -28,9 +30,7 @@ TRAIN, TEST = "mimic_cxr", "chestxray14"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = described(__doc__)
     parser.add_argument("--images", type=int, default=600, help="of the training twin; the other has as many")
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--seeds", type=int, default=2)

@@ -10,7 +10,6 @@ below what was recorded.
 
 from __future__ import annotations
 
-import argparse
 import re
 import subprocess
 import sys
@@ -20,6 +19,7 @@ import torch
 
 from benchmark.core.files import read_json, write_json
 from benchmark.training.provenance import device_name
+from perf.options import described
 
 RECORDED = Path(__file__).with_name("ratios.json")
 ALLOWED = 0.8
@@ -62,7 +62,7 @@ def worse(found: dict[str, float], known: dict[str, float]) -> list[str]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    parser = described(__doc__)
     parser.add_argument("--record", action="store_true", help="write down what is found")
     parser.add_argument("--only", default="", help="a part of the names of the ratios wanted")
     options = parser.parse_args()

@@ -11,55 +11,30 @@ of this process, so that other work on the machine does not count; a GPU is time
 
 from __future__ import annotations
 
-import argparse
-import time
 from collections.abc import Callable
 from functools import partial
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmark.core.features import ImageFeatures, TextFeatures
 from benchmark.training.provenance import device_name
 from benchmark.training.tiling import tiled_pairs
-from methods.carzero import CARZero
+from perf.shared import COLUMNS, OFFICIAL_WIDTH, clock_of, device_parser, official_carzero, official_noise
 
-WIDTH, GRID, WORDS = 768, (14, 14), 97
 TARGETS = {"AMD": (0.75, 0.85)}
 USUAL = (0.60, 0.70)
 """Shares of the matrix product that scoring and training are to reach, by vendor of the processor."""
 
 
-def seconds_of(work: Callable[[], object], device: torch.device) -> float:
-    if device.type == "cpu":
-        start = time.process_time()
-        work()
-        return time.process_time() - start
-    torch.cuda.synchronize()
-    start = time.perf_counter()
-    work()
-    torch.cuda.synchronize()
-    return time.perf_counter() - start
-
-
 def matrix_products(device: torch.device, dtype: torch.dtype) -> list[tuple[Callable[[], object], float]]:
     """(work, FLOP) of plain matrix products, large enough to reach the machine's rate."""
     side = 8192 if device.type == "cuda" else 1536
-    shapes = [(side, side, side), (side * 2, WIDTH, WIDTH), (side * 2, WIDTH, 1024)]
+    shapes = [(side, side, side), *((side * 2, OFFICIAL_WIDTH, n) for n in (OFFICIAL_WIDTH, 1024))]
     found: list[tuple[Callable[[], object], float]] = []
     for m, k, n in shapes:
         a, b = torch.randn(m, k, device=device, dtype=dtype), torch.randn(k, n, device=device, dtype=dtype)
         found.append((partial(torch.mm, a, b), 2.0 * m * k * n))
     return found
-
-
-def features(count: int, device: torch.device) -> tuple[ImageFeatures, TextFeatures]:
-    patches = GRID[0] * GRID[1]
-    image = ImageFeatures(torch.randn(count, WIDTH), torch.randn(count, patches, WIDTH), GRID)
-    mask = torch.ones(count, WORDS, dtype=torch.bool)
-    return image.to(device), TextFeatures(
-        torch.randn(count, WIDTH), torch.randn(count, WORDS, WIDTH), mask
-    ).to(device)
 
 
 def counted(work: Callable[[], object]) -> float:
@@ -71,33 +46,29 @@ def counted(work: Callable[[], object]) -> float:
 def best_rate(work: Callable[[], object], flops: float, device: torch.device, seconds: float) -> float:
     """Highest FLOP/s over repetitions: the least disturbed one."""
     work()
-    best, spent = 0.0, 0.0
+    clock, best, spent = clock_of(device), 0.0, 0.0
     while spent < seconds:
-        took = seconds_of(work, device)
+        start = clock()
+        work()
+        took = clock() - start
         best, spent = max(best, flops / took), spent + took
     return best
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser = device_parser(__doc__)
     parser.add_argument("--precision", default="float32", choices=["float32", "bfloat16", "float16"])
     parser.add_argument("--seconds", type=float, default=5.0, help="of timing for each figure")
     parser.add_argument("--side", type=int, default=None, help="images and texts of a tile")
     chosen = parser.parse_args()
     device, dtype = torch.device(chosen.device), getattr(torch, chosen.precision)
     side = chosen.side or (64 if device.type == "cuda" else 32)
-    if device.type == "cpu":
-        torch.set_num_threads(1)
-    torch.manual_seed(0)
-    method = CARZero(CARZero.Config(**CARZero.settings("official")), WIDTH, WIDTH).to(device)
+    method = official_carzero().to(device)
 
     def autocast() -> torch.autocast:
         return torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32)
 
-    image, text = features(side, device)
+    image, text = official_noise(side, torch.full((side,), COLUMNS), device)
     with torch.no_grad(), autocast():
         method.eval()
         ready = method.prepare_image(image), method.prepare_text(text)

@@ -35,6 +35,7 @@ from benchmark.reporting.on_disk import ROUNDING
 from benchmark.stages.evaluate import evaluate_cell
 from benchmark.stages.run import Session
 from benchmark.stages.run_record import RunRecord, run_record
+from perf.options import described
 from perf.simulation_report import fill, markdown
 
 if TYPE_CHECKING:
@@ -204,10 +205,7 @@ def portable_session(folder: Path, module: str, argv: list[str] | None) -> Sessi
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m perf.rounding", description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    parser = described(__doc__, "python -m perf.rounding")  # fmt: skip
     parser.add_argument("--project", type=Path, default=Path(), help="a project with its main cells trained")
     parser.add_argument("--work", type=Path, default=Path(".cache/rounding"), help="folder of runs")
     parser.add_argument("--cells", nargs="+", default=["clip-main", "carzero-main"])

@@ -12,10 +12,8 @@ shards that were there are not written again, and the scores of single rows are 
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -26,56 +24,29 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from loader import TEXT_WIDTH, WIDTH
-from scale_laws import SIZES, TOLERANCE, check_sizes, compared, fit_sizes, laws, spelled
-from scale_work import begin, disk, measured
 
-from benchmark.core.features import TextFeatures
-from benchmark.core.files import write_json
 from benchmark.encoders.store import FeatureStore
 from benchmark.evaluation.scoring import score
-from benchmark.training.loop import seeded_method
 from benchmark.training.provenance import device_name
+from perf.options import described
+from perf.scale_laws import SIZES, TOLERANCE, check_sizes, compared, fit_sizes, laws, spelled
+from perf.scale_work import begin, disk, made, measured, price_of_memory, texts
+from perf.shared import noise_store, status
+
+REST = 5
+"""Seconds after which a virtual machine has handed free memory to its host."""
 
 
-def texts_of(count: int) -> TextFeatures:
-    torch.manual_seed(0)
-    mask = torch.arange(16)[None] < torch.randint(4, 13, (count, 1))
-    local = torch.randn(count, 16, TEXT_WIDTH) * mask[..., None]
-    return TextFeatures(torch.randn(count, TEXT_WIDTH), local, mask)
-
-
-def million_store(folder: Path, images: int, tokens: int) -> FeatureStore:
-    """A store on disk whose tokens are a file without content (zeros): only its size matters here."""
-    if not (folder / "store.json").is_file():
-        folder.mkdir()
-        pooled = np.lib.format.open_memmap(folder / "pooled.npy", "w+", np.float32, (images, WIDTH))
-        rng = np.random.default_rng(0)
-        for first in range(0, images, 10_000):
-            block = pooled[first : first + 10_000]
-            block[:] = rng.standard_normal(block.shape, dtype=np.float32)
-        np.lib.format.open_memmap(folder / "local.npy", "w+", np.float16, (images, tokens, WIDTH))
-        write_json(folder / "store.json", {"kind": "image", "key": f"{images}", "grid": [1, tokens]})
-    return FeatureStore.open(folder)
-
-
-def one(method: str, images: FeatureStore, texts: int, shards: Path) -> dict[str, float]:
-    """Score, in this process: what it took."""
+def one(images: FeatureStore, count: int, shards: Path) -> dict[str, float]:
+    """Score by CLIP, in this process: what it took."""
     torch.set_num_threads(1)
-    made = seeded_method(method, {}, WIDTH, TEXT_WIDTH, 0).eval()
-    text = texts_of(texts)
-    before = peak()
+    method, text, before = made("clip", images.width), texts(count, images.width), status()
     start = time.process_time()
-    found = score(made, images, text, shards=shards)
+    found = score(method, images, text, shards=shards)
     took = time.process_time() - start
     rows = np.random.default_rng(1).integers(0, len(images), 3)
-    alone = score(made, images, text, rows=rows)
-    assert np.allclose(found[rows], alone, rtol=1e-5, atol=1e-5)
-    return {"seconds": took, "peak_mib": peak(), "before_mib": before, "shards": disk(shards) / 2**20}
-
-
-def peak() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    assert np.allclose(found[rows], score(method, images, text, rows=rows), rtol=1e-5, atol=1e-5)
+    return {"seconds": took, "peak_mib": status() / 2**20, "before_mib": before / 2**20}
 
 
 def child(*words: str) -> subprocess.Popen[str]:
@@ -127,19 +98,25 @@ def rows_of(work: str, method: str) -> list[Row]:
     return rows
 
 
-def million(images: int, texts: int, tokens: int, share: float) -> dict[str, float]:
+def million(images: int, count: int, tokens: int, share: float) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as place:
         folder, shards = Path(place) / "features", Path(place) / "shards"
-        million_store(folder, images, tokens)
-        first = child("clip", str(folder), str(texts), str(shards), "0")
-        whole = 4 * images * texts
+        noise_store(folder, images, tokens=tokens)
+        words = str(folder), str(count), str(shards)
+        first = child(*words)
+        whole = 4 * images * count
         while (done := disk(shards) if shards.exists() else 0) < share * whole:
-            assert first.poll() is None, "it ended before it was to be killed"
-            time.sleep(0.2)
+            if first.poll() is not None:
+                raise SystemExit(
+                    f"it ended with {first.poll()} before {share:.0%} of its shards were written"
+                )
+            time.sleep(0.005)
         first.send_signal(signal.SIGKILL)
         first.wait()
+        if done >= whole:
+            raise SystemExit("every shard was written before it could be killed; give more --images")
         before = {p: p.stat().st_mtime_ns for p in shards.rglob("*.npy")}
-        second = answer(child("clip", str(folder), str(texts), str(shards), "0"))
+        second = answer(child(*words))
         kept = sum(p.stat().st_mtime_ns == at for p, at in before.items())
         return {**second, "killed_at": done / whole, "shards_there": len(before), "shards_kept": kept,
                 "disk_mib": (disk(folder) + disk(shards)) / 2**20}  # fmt: skip
@@ -147,30 +124,38 @@ def million(images: int, texts: int, tokens: int, share: float) -> dict[str, flo
 
 def main() -> int:
     if sys.argv[1:2] == ["--one"]:
-        name, folder, texts, shards, turn = sys.argv[2:]
-        where = Path(shards) if turn == "0" else Path(shards + turn)
-        print(json.dumps(one(name, FeatureStore.open(folder), int(texts), where)))
+        folder, count, shards = sys.argv[2:]
+        print(json.dumps(one(FeatureStore.open(folder), int(count), Path(shards))))
         return 0
-    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    parser = described(__doc__)
     works, methods = (list(dict.fromkeys(key[n] for key in SIZES)) for n in (0, 1))
-    parser.add_argument("--methods", nargs="*", default=methods, choices=methods)
-    parser.add_argument("--works", nargs="*", default=works, choices=works)
-    parser.add_argument("--million", action="store_true")
-    parser.add_argument("--images", type=int, default=1_000_000)
-    parser.add_argument("--texts", type=int, default=192)
-    parser.add_argument("--tokens", type=int, default=1)
-    parser.add_argument("--kill-after", type=float, default=0.4)
-    options = parser.parse_args()
-    if options.million:
-        found = million(options.images, options.texts, options.tokens, options.kill_after)
-        print(f"{options.images:,} images × {options.texts}: {found}")
-        return 0 if found["shards_kept"] == found["shards_there"] and found["peak_mib"] < 2048 else 1
-    load, start, missed = os.getloadavg()[0], begin(options.methods), []
-    for work in options.works:
-        for method in options.methods:
+    parser.add_argument("--methods", nargs="*", default=methods, choices=methods, help="default: all")
+    parser.add_argument("--works", nargs="*", default=works, choices=works, help="default: both")
+    parser.add_argument("--million", action="store_true", help="the run that is killed and goes on")
+    parser.add_argument("--images", type=int, default=1_000_000, help="of that run")
+    parser.add_argument("--texts", type=int, default=192, help="of that run")
+    parser.add_argument("--tokens", type=int, default=1, help="patch tokens of its images")
+    parser.add_argument(
+        "--kill-after", type=float, default=0.4, help="share of shards that are written first"
+    )
+    chosen = parser.parse_args()
+    if chosen.million:
+        found = million(chosen.images, chosen.texts, chosen.tokens, chosen.kill_after)
+        print(f"{device_name(torch.device('cpu'))}, {chosen.images:,} images × {chosen.texts} texts")
+        kept, there = found["shards_kept"], found["shards_there"]
+        print(f"killed at {found['killed_at']:.0%}: {kept:.0f} of {there:.0f} shards kept, the rest in "
+              f"{found['seconds']:.1f} s of processor time")  # fmt: skip
+        peak, before, on_disk = (found[key] / 1024 for key in ("peak_mib", "before_mib", "disk_mib"))
+        print(f"GiB: peak resident size {peak:.2f}, {before:.2f} before scoring; {on_disk:.2f} on disk")
+        return 0 if kept == there and found["peak_mib"] < 2048 else 1
+    load, start, missed = os.getloadavg()[0], begin(chosen.methods), []
+    for work in chosen.works:
+        for method in chosen.methods:
             for row in rows_of(work, method):
                 print(row, flush=True)
                 missed += [f"{row.name} {check}" for check in row.told if abs(row.off(check)) > TOLERANCE]
+    at_once, later = price_of_memory(0), price_of_memory(REST)
+    print(f"memory from the system: {at_once:.2f} s a GiB just given back, {later:.2f} s {REST} s after that")
     loads = f"load {load:.1f} to {os.getloadavg()[0]:.1f}"
     print(f"{device_name(torch.device('cpu'))}, one thread, {loads}; loading took {start:.1f} s")
     print(f"off by more than {TOLERANCE:.0%}: {', '.join(missed) or 'none'}")

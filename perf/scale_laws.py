@@ -38,10 +38,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scale_work import Size
 from scipy.optimize import nnls
 
 from benchmark.training.loop import STATISTICS_IMAGES
+from perf.scale_work import Size
 
 TOLERANCE = 0.15
 LETTERS = "NTPD"
@@ -142,10 +142,14 @@ def fit_sizes(work: str, method: str) -> list[Size]:
 
 
 def check_sizes(work: str, method: str) -> dict[str, Size]:
-    """Each letter at its fourth size while the others are in the middle; and all at their fourth."""
+    """Each letter at its fourth size while the others are in the middle; and all at their fourth. CLIP, which
+    is fitted at few tokens so that other terms are seen beside them, also at many, on the fewest images."""
     levels = SIZES[work, method] | {"D": WIDTHS}
     middle, last = ({x: levels[x][n] for x in LETTERS} | {"S": 1} for n in (1, 3))
     found = {x: middle | {x: last[x]} for x in LETTERS} | {"all": last}
+    if (work, method) == ("scoring", "clip"):
+        few = {x: levels[x][0] for x in LETTERS} | {"S": 1}
+        found |= {f"{tokens} tokens": few | {"P": tokens, "D": WIDTHS[1]} for tokens in TOKENS[1:]}
     if work == "training":
         found["S"] = {x: levels[x][0] for x in LETTERS} | {"S": SEEDS[3]}
     return found

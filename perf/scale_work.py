@@ -4,11 +4,17 @@ The seconds are processor time of one thread, the least of some repetitions in o
 one where every library is loaded: the start is no part of them. The processes of all sizes take turns. Memory
 is the peak resident size of the first run (VmHWM, which Linux counts anew where it is asked to): what the
 process holds for itself, and the pages of mapped files, of libraries and of features, that it has touched.
+
+Two costs are the system's and follow no size, so that they are kept out of the seconds. Memory that a process
+takes from the system costs up to thirty times more where it was given back seconds ago than where it was just
+now (a virtual machine hands free memory to its host): runs that are timed keep theirs, and `price_of_memory`
+measures it. And how the page cache holds a file depends on how it was written (`shared.noise_store`).
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import multiprocessing
 import sys
 import tempfile
@@ -21,23 +27,25 @@ import numpy as np
 import torch
 
 from benchmark.core.features import TextFeatures
-from benchmark.core.files import write_json
 from benchmark.core.settings import train_config
 from benchmark.encoders.store import FeatureStore, TextStore
 from benchmark.evaluation.scoring import SHARD, score
 from benchmark.training import loop
 from benchmark.training.data import TrainingData, training_data
 from methods.base import Method
+from perf.shared import BLOCK, count_anew, noise_store, status
 
 Size = dict[str, int]
 """N images, T texts (of a batch, in training), P patch tokens, D channels of everything, S seeds."""
 Found = dict[str, float]
-WORDS, BLOCK = 12, 512
+WORDS = 12
 HELD_OUT, SENTENCES = 4, 2
 """One held-out image for so many training images, and how many sentences the held-out ones share."""
 ROUNDS, LEAST = 7, 0.3
 """Turns that are timed, and the seconds that each lasts, by repetition."""
-STATUS, CLEAR, ANEW = Path("/proc/self/status"), Path("/proc/self/clear_refs"), "5"
+TAKEN, GIB = 3, 2**30
+TRIM_THRESHOLD, MMAP_MAX = -1, -4
+"""Parameters of mallopt, as glibc's malloc.h numbers them."""
 SMALLEST: Size = {"N": 8, "T": 2, "P": 1, "D": 64, "S": 1}
 
 
@@ -45,19 +53,6 @@ def texts(count: int, width: int) -> TextFeatures:
     torch.manual_seed(0)
     mask = torch.ones(count, WORDS, dtype=torch.bool)
     return TextFeatures(torch.randn(count, width), torch.randn(count, WORDS, width), mask)
-
-
-def image_store(folder: Path, images: int, tokens: int, width: int) -> None:
-    """Features on disk: one block of noise, again and again."""
-    folder.mkdir()
-    rng = np.random.default_rng(0)
-    for name, kind, shape in (("pooled", np.float32, (width,)), ("local", np.float16, (tokens, width))):
-        block = rng.standard_normal((min(BLOCK, images), *shape), dtype=np.float32).astype(kind)
-        whole = np.lib.format.open_memmap(folder / f"{name}.npy", "w+", kind, (images, *shape))
-        for first in range(0, images, len(block)):
-            whole[first : first + len(block)] = block[: images - first]
-        whole.flush()
-    write_json(folder / "store.json", {"kind": "image", "key": f"{images}", "grid": [1, tokens]})
 
 
 def training_set(images: FeatureStore, train: int) -> TrainingData:
@@ -86,7 +81,7 @@ class Scoring:
     def first(self) -> Found:
         count_anew()
         self.run(self.place / "made")
-        return {"memory": peak(), "made": disk(self.place / "made")}
+        return {"memory": status(), "made": disk(self.place / "made")}
 
     def run(self, shards: Path | None = None) -> None:
         images = FeatureStore.open(self.place / "features")
@@ -105,7 +100,7 @@ class Training:
         vars(loop)["reset_peak_memory"] = lambda device: self.reset()
 
     def reset(self) -> None:
-        self.standardising = peak()
+        self.standardising = status()
         count_anew()
 
     def first(self) -> Found:
@@ -113,7 +108,7 @@ class Training:
         folder = self.place / "made"
         count_anew()
         self.seed(folder / "0", 0)
-        parts = {"standardising": self.standardising, "steps": peak()}
+        parts = {"standardising": self.standardising, "steps": status()}
         for seed in range(1, self.size["S"]):
             self.seed(folder / f"{seed}", seed)
         files = folder.rglob("model.safetensors")
@@ -199,7 +194,7 @@ class Worker:
 
 def write_features(work: str, size: Size, place: Path) -> None:
     held = size["N"] // HELD_OUT if work == "training" else 0
-    image_store(place / "features", size["N"] + held, size["P"], size["D"])
+    noise_store(place / "features", size["N"] + held, tokens=size["P"], width=size["D"])
 
 
 def _serve(pipe: Any, work: str, name: str, size: Size, place: Path) -> None:
@@ -207,6 +202,7 @@ def _serve(pipe: Any, work: str, name: str, size: Size, place: Path) -> None:
     own = WORK[work](name, size, place)
     pipe.recv()
     pipe.send((0.0, own.first()))
+    keep_memory()
     while pipe.recv():
         took: list[float] = []
         while sum(took) < LEAST:
@@ -216,11 +212,18 @@ def _serve(pipe: Any, work: str, name: str, size: Size, place: Path) -> None:
         pipe.send((min(took), {}))
 
 
-def peak() -> int:
-    """The peak resident size of this process in bytes, since it was last counted anew."""
-    [line] = [x for x in STATUS.read_text(encoding="ascii").splitlines() if x.startswith("VmHWM:")]
-    return int(line.split()[1]) * 1024
+def keep_memory() -> None:
+    """From here on this process keeps what it frees, large blocks too (mallopt of glibc)."""
+    library = ctypes.CDLL(None)
+    assert library.mallopt(MMAP_MAX, 0) == library.mallopt(TRIM_THRESHOLD, -1) == 1
 
 
-def count_anew() -> None:
-    CLEAR.write_text(ANEW, encoding="ascii")
+def price_of_memory(rest: float) -> float:
+    """Seconds of a GiB that is taken from the system `rest` seconds after it was given back."""
+    took = []
+    for _ in range(1 + TAKEN):
+        start = time.process_time()
+        np.empty(GIB // 4, np.uint8).fill(1)
+        took.append(4 * (time.process_time() - start))
+        time.sleep(rest)
+    return min(took[1:])

@@ -13,7 +13,6 @@ numbers are compared on the looped images, and with the plain equations on one b
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -22,28 +21,15 @@ import torch
 
 from benchmark.core.features import ImageFeatures, TextFeatures
 from benchmark.stages.evaluate import TILE
+from benchmark.training.provenance import device_name
 from methods.base import Prepared
 from methods.carzero import CARZero
 from methods.carzero_plain import per_image_loop, plain_scores
+from perf.options import described
+from perf.shared import COLUMNS, official_carzero, official_noise, timed
 
-WIDTH, LAYERS, GRID, COLUMNS, PROMPTS = 768, 4, (14, 14), 97, 192
+PROMPTS = 192
 TARGET = 15.0
-
-
-def model(device: str) -> CARZero:
-    """Released form; weights away from their flat start, so that an error would show."""
-    torch.manual_seed(0)
-    options = CARZero.settings("official") | {"width": WIDTH, "layers": LAYERS, "init_std": 0.04}
-    return CARZero(CARZero.Config(**options), WIDTH, WIDTH).eval().to(device)
-
-
-def features(images: int, words: torch.Tensor, device: str) -> tuple[ImageFeatures, TextFeatures]:
-    """words: (PROMPTS,) number of real columns of each prompt; the others are zero."""
-    patches = GRID[0] * GRID[1]
-    image = ImageFeatures(torch.randn(images, WIDTH), torch.randn(images, patches, WIDTH), GRID)
-    mask = torch.arange(COLUMNS) < words[:, None]
-    local = torch.randn(PROMPTS, COLUMNS, WIDTH) * mask[..., None]
-    return image.to(device), TextFeatures(torch.randn(PROMPTS, WIDTH), local, mask).to(device)
 
 
 class Clock:
@@ -54,17 +40,10 @@ class Clock:
         self.wall = self.cpu = 0.0
 
     def __call__(self, work: Callable[[], Any]) -> Any:
-        self._wait()
-        wall, cpu = time.perf_counter(), time.process_time()
-        result = work()
-        self._wait()
-        self.wall += time.perf_counter() - wall
-        self.cpu += time.process_time() - cpu
+        result, wall, cpu = timed(work, self.device)
+        self.wall += wall
+        self.cpu += cpu
         return result
-
-    def _wait(self) -> None:
-        if self.device != "cpu":
-            torch.cuda.synchronize()
 
 
 def prepared(method: CARZero, text: TextFeatures, tile: int) -> list[Prepared]:
@@ -82,8 +61,9 @@ def tiles(method: CARZero, image: ImageFeatures, prompts: list[Prepared], tile: 
 
 def compare(title: str, words: torch.Tensor, images: int, options: argparse.Namespace) -> float:
     """Print one comparison and return the ratio of the times per image."""
-    method, device, loops = model(options.device), options.device, options.loop_images
-    image, text = features(images, words, device)
+    device, loops = options.device, options.loop_images
+    method = official_carzero(init_std=0.04).eval().to(device)  # no flat start: an error would show
+    image, text = official_noise(images, words, device)
     longest = int(words.max())
     trimmed = TextFeatures(text.pooled, text.local[:, :longest], text.mask[:, :longest])
     per_image_loop(method, image[:1], text)  # warm-up
@@ -114,15 +94,14 @@ def compare(title: str, words: torch.Tensor, images: int, options: argparse.Name
 
 @torch.inference_mode()
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser = described(__doc__)
     parser.add_argument("--images", type=int, default=192)
     parser.add_argument("--loop-images", type=int, default=3)
     parser.add_argument("--tile", type=int, default=TILE[0], help="images and prompts of a tile")
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
-    threads = f"CPU, {torch.get_num_threads()} threads"
-    name = threads if options.device == "cpu" else torch.cuda.get_device_name()
-    print(f"device: {name}; torch {torch.__version__}")
+    threads = f", {torch.get_num_threads()} threads" if options.device == "cpu" else ""
+    print(f"{device_name(torch.device(options.device))}{threads}; torch {torch.__version__}")
     compare("97 words in every prompt", torch.full((PROMPTS,), COLUMNS), options.images, options)
     short = torch.arange(PROMPTS) % 6 + 4
     compare("4 to 9 words, zeros up to 97 attended", short, options.images, options)

@@ -9,7 +9,6 @@ succeeds.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +27,7 @@ from benchmark.evaluation.statistics.planning import (
     needed,
     parts_of,
 )
+from perf.options import described
 from perf.simulation_report import fill, markdown
 
 LEVEL, POWER = 0.95, 0.8
@@ -131,7 +131,7 @@ def table(rows: list[tuple[Study, dict[str, Any]]]) -> str:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m perf.simulate_plans", description=__doc__)
+    parser = described(__doc__, "python -m perf.simulate_plans")
     parser.add_argument("--experiments", type=int, default=1500, help="studies a row")
     parser.add_argument("--docs", type=Path, default=Path("docs"), help="folder of plan.md")
     parser.add_argument("--seed", type=int, default=0)

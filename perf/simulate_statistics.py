@@ -26,6 +26,7 @@ from benchmark.core.files import read_json, write_json
 from benchmark.core.reuse import key_of, source
 from perf import simulated_intervals, simulated_power, simulated_tests
 from perf.designs import POWER_EXPERIMENTS, POWER_SEED, designs, powered
+from perf.options import described
 from perf.simulation_report import RESULTS, Parts, write_report
 
 CODE: dict[str, ModuleType] = {
@@ -94,10 +95,7 @@ def run(options: argparse.Namespace) -> Parts:
 
 
 def arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m perf.simulate_statistics", description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    parser = described(__doc__, "python -m perf.simulate_statistics")  # fmt: skip
     parser.add_argument("--only", default="*", help="parts that may be made anew, a pattern")
     parser.add_argument("--docs", type=Path, default=Path("docs"), help="folder of statistics.md")
     parser.add_argument("--experiments", type=int, default=1000, help="data sets a design")

@@ -9,7 +9,6 @@ the evaluation sets, of the standard deviation over seeds; nothing is trained.
 
 from __future__ import annotations
 
-import argparse
 import sys
 
 import numpy as np
@@ -18,12 +17,11 @@ import pandas as pd
 from benchmark.grid.layout import Project
 from benchmark.grid.params_file import load_params
 from perf.curves import cells
+from perf.options import described
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = described(__doc__)
     parser.add_argument("--epochs", nargs="*", type=int, default=[20, 80])
     chosen = parser.parse_args()
     project = Project.find()

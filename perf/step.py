@@ -11,7 +11,6 @@ change that keeps the arithmetic makes it cheaper. Processor time; the least of 
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 import time
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.core import numerics
+from perf.options import described
 
 PRODUCTS = ("aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm")
 SIDE = 1536
@@ -59,7 +59,7 @@ def products(work: Callable[[], object]) -> tuple[float, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    parser = described(__doc__)
     parser.add_argument("--methods", nargs="*")
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=3)
@@ -67,7 +67,6 @@ def main() -> None:
     numerics.pin(numerics.wanted([], Path.cwd()))  # before torch and numpy are loaded
 
     import torch
-    from loader import TEXT_WIDTH, WIDTH, examples, store
 
     from benchmark.grid.layout import Project
     from benchmark.grid.params import main_cell
@@ -78,6 +77,7 @@ def main() -> None:
     from benchmark.training.optimiser import optimiser
     from benchmark.training.provenance import device_name
     from benchmark.training.step import Step
+    from perf.shared import TEXT_WIDTH, WIDTH, examples, noise_store
 
     params, place = load_params(Project.find().params), torch.device("cpu")
     numerics.apply(params.numerics)
@@ -87,7 +87,7 @@ def main() -> None:
     print(f"{device_name(place)}, one thread, numerics {params.numerics}, torch.mm {fastest:.0f} GFLOP/s")
     print(f"{'':<9}{'ms':>7}{'products':>10}{'their GFLOP/s':>15}{'of mm':>7}{'at least, ms':>14}")
     with tempfile.TemporaryDirectory() as folder, quick_masks():
-        data = examples(store(Path(folder) / "features", 1000, params.encoders.precision))
+        data = examples(noise_store(Path(folder) / "features", 1000, params.encoders.precision))
         for name in chosen.methods or params.methods:
             cell = main_cell(params, name)
             method = seeded_method(name, cell.options, WIDTH, TEXT_WIDTH, 0).train()

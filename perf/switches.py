@@ -13,14 +13,12 @@ from __future__ import annotations
 import argparse
 import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from loader import TEXT_WIDTH, WIDTH, examples, store
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
@@ -31,6 +29,7 @@ from benchmark.training.data import TrainingData, epoch_batches
 from benchmark.training.loop import seeded_method
 from benchmark.training.provenance import device_name
 from benchmark.training.step import Step
+from perf.shared import TEXT_WIDTH, WIDTH, clock_of, device_parser, examples, noise_store
 
 BATCH = 64
 
@@ -60,13 +59,9 @@ def in_turn(off: Callable[[], Any], on: Callable[[], Any], repeat: int, device: 
 
 
 def seconds(work: Callable[[], Any], device: torch.device) -> float:
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    clock = time.process_time if device.type == "cpu" else time.perf_counter
+    clock = clock_of(device)
     start = clock()
     work()
-    if device.type == "cuda":
-        torch.cuda.synchronize()
     return clock() - start
 
 
@@ -154,20 +149,15 @@ def encoding(chosen: argparse.Namespace, device: torch.device) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser = device_parser(__doc__)
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--method", default="carzero")
     parser.add_argument("--compile", action="store_true")
     chosen = parser.parse_args()
     device = torch.device(chosen.device)
-    if device.type == "cpu":
-        torch.set_num_threads(1)
     print(f"{device_name(device)}, {chosen.method}, batches of {BATCH}, torch {torch.__version__}")
     with tempfile.TemporaryDirectory() as place:
-        data = examples(store(Path(place) / "features", 600, "float16"))
+        data = examples(noise_store(Path(place) / "features", 600, "float16"))
         scoring(chosen, device, data)
         steps(chosen, device, data)
     encoding(chosen, device)

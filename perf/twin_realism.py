@@ -10,7 +10,6 @@ files, where they are named.
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import json
 import re
@@ -30,6 +29,7 @@ from benchmark.twins.build import TwinSpec, generate
 from benchmark.twins.population import findings_of, visits
 from benchmark.twins.reports import write_report
 from benchmark.twins.sites import site
+from perf.options import described
 
 SENTENCES, WORDS = 4000, 20_000
 """How many are compared: ratios of distinct ones fall with the number."""
@@ -142,7 +142,7 @@ def _plain(text: str) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    parser = described(__doc__)
     parser.add_argument("--reports", type=Path, required=True)
     parser.add_argument("--boxes", type=Path)
     parser.add_argument("--det", type=Path)

@@ -9,7 +9,6 @@ since other work on the machine disturbs only the first. Exit 1 where processor 
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import tempfile
@@ -19,6 +18,7 @@ from pathlib import Path
 from benchmark.twins.build import WRITERS, TwinSpec, build_twin
 from benchmark.twins.ct.build import CTSpec, build_ct_twin
 from benchmark.twins.ct.catalogue import SITES
+from perf.options import described, machine
 
 
 def measure(dataset: str, images: int, size: int) -> tuple[float, float]:
@@ -39,7 +39,7 @@ def measure(dataset: str, images: int, size: int) -> tuple[float, float]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    parser = described(__doc__)
     parser.add_argument("datasets", nargs="*", metavar="DATASET")
     parser.add_argument("--images", type=int, default=200)
     parser.add_argument("--size", type=int, default=224)
@@ -52,7 +52,9 @@ def main() -> int:
         rows[dataset] = {"images_per_second": wall, "images_per_cpu_second": spent}
         if not options.json:
             print(f"{dataset:<18} {wall:6.2f} images/s  {spent:6.2f} by processor time", flush=True)
-    if options.json:
+    if not options.json:
+        print(machine())
+    else:
         sys.stdout.write(json.dumps({"size": options.size, "images": options.images, **rows}) + "\n")
     return 0 if all(row["images_per_cpu_second"] >= options.least for row in rows.values()) else 1
 

@@ -100,6 +100,8 @@ NOT_RUN = {
     "python perf/step.py": "a measurement of a minute",
     "python perf/spread.py": "needs every main cell under two budgets",
     "python perf/scale.py --million": "a measurement of minutes",
+    "python perf/scale.py --works scoring --methods clip": "a measurement of a minute",
+    "python perf/paper.py": "counts a large model; tests/perf counts a small one",
     "python perf/answers.py --run": "a measurement of minutes",
     "python perf/answers.py --run --first": "a measurement of minutes",
     "bench explain carzero padchest": "a row of a table of times; the page of the guide's set is run",
