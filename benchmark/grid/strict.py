@@ -1,4 +1,4 @@
-"""The base of every section of params.yaml."""
+"""The base of every section of params.yaml, and of the other files that people write."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Strict(BaseModel):
-    """Unknown keys are errors; values never change."""
+    """Unknown keys are errors, and numbers that are none (`.inf`, `.nan`); values never change."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from benchmark.core.errors import BenchError, UnknownName, closest
 from benchmark.core.files import stamp
@@ -44,11 +44,31 @@ class Contrast(Strict):
     datasets: Datasets
     margin: float = Field(0.0, ge=0)
 
+    @field_validator("datasets")
+    @classmethod
+    def _each_once(cls, value: Datasets) -> Datasets:
+        if not value:
+            raise ValueError("names no set; give a list, all or each")
+        twice = next((name for name in value if isinstance(value, tuple) and value.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(f"{twice} stands twice; name each set once")
+        return value
+
+    def _two_sides(self, a: object, b: object) -> None:
+        if a == b:
+            raise ValueError(f"holds {self.a} against itself; name two")
+
 
 class Paired(Contrast):
     kind: Literal["paired"]
     b: str
     prompts: PromptPair | None = None
+
+    @model_validator(mode="after")
+    def _differ(self) -> Self:
+        own = self.prompts
+        self._two_sides((self.a, own and own.a), (self.b, own and own.b))
+        return self
 
 
 class Interaction(Contrast):
@@ -56,11 +76,26 @@ class Interaction(Contrast):
     b: str
     against: str
 
+    @model_validator(mode="after")
+    def _differ(self) -> Self:
+        self._two_sides(self.a, self.b)
+        if self.stratum == self.against:
+            raise ValueError(f"names one stratum, {self.stratum}, on both sides; name two")
+        if self.metric != "auroc_macro":
+            raise ValueError(f"an interaction is of auroc_macro, not of {self.metric}")
+        return self
+
 
 class Absolute(Contrast):
     kind: Literal["absolute"]
     published: float
     margin: float = Field(gt=0)
+
+    @model_validator(mode="after")
+    def _of_one_set(self) -> Self:
+        if not isinstance(self.datasets, tuple) or len(self.datasets) != 1:
+            raise ValueError("a published value is of one set; name the one set in a list")
+        return self
 
 
 class Gap(Contrast):
@@ -70,6 +105,11 @@ class Gap(Contrast):
     b: str
     metric_b: str = ""
 
+    @model_validator(mode="after")
+    def _differ(self) -> Self:
+        self._two_sides((self.a, self.metric), (self.b, self.metric_b or self.metric))
+        return self
+
 
 class TaskMetric(Contrast):
     """A metric of another task, larger being better. metric_b: what `b` is measured by, where that is another
@@ -78,6 +118,11 @@ class TaskMetric(Contrast):
     kind: Literal["task"]
     b: str
     metric_b: str = ""
+
+    @model_validator(mode="after")
+    def _differ(self) -> Self:
+        self._two_sides((self.a, self.metric), (self.b, self.metric_b or self.metric))
+        return self
 
 
 class Claim(Strict):

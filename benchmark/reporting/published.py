@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError
 from benchmark.core.errors import BenchError
 from benchmark.core.located import read_located
 from benchmark.grid.strict import Strict
+from benchmark.reporting.known_names import unknown_set, unknown_stratum
 
 AGREES = 0.01
 """How far from a published value a reproduction may lie: published tables round to three places and
@@ -82,13 +83,17 @@ class Verdict:
 
 
 def load_published(path: Path) -> Published:
-    """Raises BenchError, naming the file, the line and the key, where it does not fit the schema."""
+    """Raises BenchError, naming the file, the line and the key, where it does not fit the schema, or where a
+    source, note, set or stratum is named that there is not."""
     file = read_located(path, BenchError)
     try:
         value = Published.model_validate(file.value)
     except ValidationError as error:
         place, loc, reason = file.first_fault(error)
         raise BenchError(f"{place}: {'.'.join(map(str, loc)) or 'file'}: {reason}.") from None
+    for name in value.images:
+        if odd := unknown_set(name):
+            raise BenchError(f"{file.place(('images', name))}: images: {odd}")
     for number, row in enumerate(value.rows):
         if row.source not in value.sources:
             place = file.place(("rows", number, "source"))
@@ -99,6 +104,10 @@ def load_published(path: Path) -> Published:
             if note not in value.notes:
                 place = file.place(("rows", number, "notes"))
                 raise BenchError(f"{place}: a row of {row.method} has note '{note}', not listed under notes.")
+        if odd := unknown_set(row.dataset):
+            raise BenchError(f"{file.place(('rows', number, 'dataset'))}: a row of {row.method}: {odd}")
+        if odd := unknown_stratum(row.stratum, [row.dataset]):
+            raise BenchError(f"{file.place(('rows', number, 'stratum'))}: a row of {row.method}: {odd}")
     return value
 
 

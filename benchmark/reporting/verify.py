@@ -11,6 +11,7 @@ from benchmark.grid.layout import Project
 from benchmark.grid.parts import VOLUMES
 from benchmark.reporting.claims import CLAIMS, Claim, Prediction, claims_of, load_ledger, source_file
 from benchmark.reporting.gather import Gathered, gather
+from benchmark.reporting.known_names import check_names
 from benchmark.reporting.predictions import Computed, Held, Results, Summarised, held
 from benchmark.reporting.published import Published, load_published
 from benchmark.reporting.verdicts import Judgement, judge
@@ -31,9 +32,10 @@ def verify(
     for; no prediction where nothing was summarised.
 
     radiographs: the results of its part, where they were gathered before. Raises UnknownName for a claim that
-    the ledger does not hold.
+    the ledger does not hold, and BenchError where it names a set, stratum or metric of which there is none.
     """
     ledger = claims_of(project, wanted)
+    check_names(ledger.claims, source_file(project, CLAIMS))
     gathered, on_ct = radiographs or _gathered(project, volumes=False), _gathered(project, volumes=True)
     asked = [own for own in ledger.predictions if not wanted or own.id in wanted]
     predicted = [] if gathered is None else predictions_held(project, gathered, asked)
@@ -58,7 +60,9 @@ def predictions_held(
 
 def judge_all(project: Project, gathered: Gathered) -> list[Judgement]:
     """Every claim of the ledger that is about these results: those on CT volumes, or all others."""
-    claims = load_ledger(source_file(project, CLAIMS)).claims
+    path = source_file(project, CLAIMS)
+    claims = load_ledger(path).claims
+    check_names(claims, path)
     return _judged(claims, gathered.part == VOLUMES, gathered)
 
 
