@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from math import comb
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from benchmark.core.errors import BenchError, UnknownName
+from benchmark.core.guard import parsing, read_text
 from benchmark.evaluation.statistics.paired import difference
 from benchmark.evaluation.statistics.pilots import Assumptions, pilot_of
 from benchmark.evaluation.statistics.planning import Measured, from_pilots, from_sample, parts_of
@@ -47,6 +49,15 @@ class PlanRequest:
     seed: int = 0
 
 
+ASSUMED = {
+    "auroc": "--auroc", "images": "--images", "between": "--correlation", "within": "--training-correlation",
+    "icc": "--patient-correlation", "classes": "--class-correlation", "seed": "--seed",
+}  # fmt: skip
+"""What only a plan from assumptions reads: field of a request → its option."""
+COLUMNS = ("class", "prevalence", "auroc", "stratum")
+"""Of a CSV file of prevalences."""
+
+
 @dataclass(frozen=True)
 class Basis:
     """Where the variance comes from. spread: whether trainings differ by a known amount. per_patient: what
@@ -74,13 +85,22 @@ def basis_of(request: PlanRequest) -> Basis:
             "nothing to plan from: give --prevalence, two prediction files with --labels, or two cells "
             "with --dataset."
         )
-    if request.first == request.second:
-        raise BenchError(f"{request.first}: given twice; there is no difference to plan for. Name two.")
+    for own in fields(request):
+        if own.name in ASSUMED and getattr(request, own.name) != own.default:
+            raise BenchError(
+                f"{ASSUMED[own.name]} is an assumption of --prevalence; of results it is known. Leave it out."
+            )
+    _check_two(request.first, request.second)
     if (request.labels is None) == (request.dataset is None):
         raise BenchError(
             f"{request.first}, {request.second}: give --labels for files, or --dataset for cells."
         )
     return _files(request) if request.labels is not None else _cells(request)
+
+
+def _check_two(first: str, second: str) -> None:
+    if first == second:
+        raise BenchError(f"{first}: given twice; there is no difference to plan for. Name two.")
 
 
 # Assumptions -----------------------------------------------------------------------------------------------
@@ -143,19 +163,22 @@ def _classes(request: PlanRequest) -> list[_Class]:
         rows = [{"class": str(i + 1), "prevalence": v} for i, v in enumerate(given.split(","))]
         where = [f"--prevalence {v}" for v in given.split(",")]
     else:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            missing = {"class", "prevalence"} - set(reader.fieldnames or ())
-            if missing:
-                raise BenchError(
-                    f"{path}: no column '{min(missing)}'; expected class, prevalence[, auroc, stratum]."
-                )
-            rows = list(reader)
+        text = io.StringIO(read_text(path, "a CSV file"), newline="")
+        with parsing(path, "a CSV file"):
+            reader = csv.DictReader(text)
+            names, rows = reader.fieldnames or (), list(reader)
+        missing = {"class", "prevalence"} - set(names)
+        odd = next((name for name in names if name not in COLUMNS), None)
+        if missing or odd is not None:
+            what = f"no column '{min(missing)}'" if missing else f"column '{odd}' is none of a plan"
+            raise BenchError(f"{path}: {what}; expected class, prevalence[, auroc, stratum].")
         where = [f"{path}:{i + 2}" for i in range(len(rows))]
         if not rows:
             raise BenchError(f"{path}: no rows. Give one class a row.")
     found = []
     for row, place in zip(rows, where, strict=True):
+        if None in row:
+            raise BenchError(f"{place}: has more cells than the header. Write decimals with a point.")
         prevalence = _share(row["prevalence"], place, "prevalence")
         auroc = _share(row.get("auroc") or request.auroc, place, "auroc")
         found.append(_Class(str(row["class"]), prevalence, auroc, str(row.get("stratum") or "")))
@@ -219,6 +242,7 @@ def _cells(request: PlanRequest) -> Basis:
             raise UnknownName("cell", given, present, f"With results: {', '.join(present)}.")
         pair.append(summarise(panels))
         names.append(name)
+    _check_two(*names)
     classes = evidence.comparisons
     classes = classes[(classes["family"] == "class") & (classes["metric"] == "auroc") & classes["p"].notna()]
     mains = set(evidence.mains)

@@ -146,12 +146,20 @@ def test_figure_and_text(files, capsys, tmp_path):
         ([*FILES, "--difference", "0.05", "--seeds", "3"], "one seed here"),
         ([*FILES, "--difference", "0.9"], "impossible for macro mean"),
         (["ours.csv", "ours.csv", "--labels", "labels.csv", "--difference", "0.1"], "ours.csv: given twice"),
+        ([*FILES, "--difference", "0.05", "--images", "5"], "--images is an assumption of --prevalence"),
+        ([*FILES, "--difference", "0.05", "--auroc", "0.9"], "--auroc is an assumption of --prevalence"),
+        (["--prevalence", "capital.csv", "--difference", "0.1"], "column 'AUROC' is none of a plan"),
+        (["--prevalence", "latin.csv", "--difference", "0.1"], "latin.csv: not UTF-8 text"),
+        (["--prevalence", "long.csv", "--difference", "0.1"], "long.csv:2: has more cells than the header"),
         (["ours.csv", "--difference", "0.1"], "nothing to plan from"),
         (["a", "b", "--difference", "0.1"], "give --labels for files, or --dataset for cells"),
     ],
     ids=lambda v: v if isinstance(v, str) else "",
 )
-def test_what_cannot_be_planned_is_one_line(files, capsys, arguments, says):
+def test_what_cannot_be_planned_is_one_line(files, tmp_path, capsys, arguments, says):
+    (tmp_path / "capital.csv").write_text("class,prevalence,AUROC\nA,0.1,0.95\n")
+    (tmp_path / "latin.csv").write_bytes(b"class,prevalence\n\xe9,0.1\n")
+    (tmp_path / "long.csv").write_text("class,prevalence\nA,0,1\n")
     assert main(["plan", *arguments]) == 2
     error = capsys.readouterr().err
     assert says in error
@@ -165,6 +173,8 @@ def test_what_cannot_be_planned_is_one_line(files, capsys, arguments, says):
         (["carzero", "clip", "--dataset", "chexprt"], "Did you mean 'chexpert'?"),
         (["carzero", "clip", "--dataset", "chexpert", "--stratum", "tial"], "unknown stratum"),
         (["carzero", "clip", "--dataset", "chexpert", "--seeds", "1"], "2 or more"),
+        (["carzero", "carzero-main", "--dataset", "chexpert"], "carzero-main: given twice"),
+        (["carzero", "clip", "--dataset", "chexpert", "--class-correlation", "0.1"], "is an assumption of"),
     ],
 )
 def test_unknown_cells_are_one_line(inside, capsys, arguments, says):
