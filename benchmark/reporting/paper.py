@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import numpy as np
 from pydantic import Field, ValidationError
 
 from benchmark.core.errors import BenchError, DataError, UnknownName
@@ -17,7 +18,7 @@ from benchmark.grid.strict import Strict
 from benchmark.reporting.numbers import known, p_text, signed_text
 from benchmark.reporting.table import Measured, Table, change, estimate, probability, real, save, words
 from benchmark.score.files import ScoreRequest, read_joined
-from benchmark.score.joining import Joined, Truth
+from benchmark.score.joining import Joined, Truth, check_another_training
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,7 +37,7 @@ class PaperRow(Strict):
 
     name: str = Field(min_length=1)
     title: str = ""
-    predictions: Path | tuple[Path, ...]
+    predictions: Path | Annotated[tuple[Path, ...], Field(min_length=1)]
     printed: float | None = None
 
 
@@ -209,11 +210,15 @@ def read_paper(path: Path) -> PaperFile:
             if name not in names:
                 place = file.place(("claims", number))
                 raise UnknownName("row", name, names, f"{place} names it; rows lists them.")
+        if claim.a == claim.b:
+            place = file.place(("claims", number))
+            raise BenchError(f"{place}: claim '{claim.id}' holds {claim.a} against itself. Name two rows.")
     return paper
 
 
 def recompute(path: Path) -> Paper:
-    """Raises BenchError on anything that does not fit, as `bench score` does."""
+    """Raises BenchError on anything that does not fit, as `bench score` does. The patients of the first file
+    that knows them, labels before predictions, count for all rows."""
     from benchmark.evaluation.comparison import Run, compare, over_seeds, summarise_runs
 
     paper = read_paper(path)
@@ -222,6 +227,7 @@ def recompute(path: Path) -> Paper:
     said: dict[str, int] = {}
     for row in paper.rows:
         files = [row.predictions] if isinstance(row.predictions, Path) else list(row.predictions)
+        read: dict[Path, np.ndarray] = {}
         for seed, file in enumerate(files):
             joined = _joined(paper, path.parent, file)
             own = joined.truth
@@ -229,7 +235,10 @@ def recompute(path: Path) -> Paper:
                 raise DataError(
                     f"{file}: its classes are not those of the first row. Give all rows the same."
                 )
-            truth = own
+            known = own.patients if truth is None or truth.patients is None else truth.patients
+            truth = replace(own, patients=known)
+            check_another_training(file, joined.scores, read)
+            read[file] = joined.scores
             runs.append(Run(row.name, seed, joined.scores))
             said |= {k: v for k, v in joined.counts.items() if v}
     assert truth is not None

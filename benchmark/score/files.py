@@ -173,6 +173,7 @@ def _labels(request: ScoreRequest, ids: list[str | None], first: ClassTable) -> 
     """Labels of a dataset, or the table that holds them, before its columns are told apart."""
     if request.labels is not None and request.dataset is not None:
         raise BenchError("--labels and --dataset were both given; choose one source of labels.")
+    _check_source(request)
     if request.dataset is not None:
         if request.data_root is None:
             raise BenchError(f"--dataset {request.dataset} needs --data-root, its folder of official files.")
@@ -188,6 +189,20 @@ def _labels(request: ScoreRequest, ids: list[str | None], first: ClassTable) -> 
     if first.long_label:
         return open_table(request.predictions, id_column=ids[0], patient_column=request.patients)
     raise BenchError("no labels: give --labels FILE, or --dataset NAME with --data-root DIR.")
+
+
+def _check_source(request: ScoreRequest) -> None:
+    """Raises BenchError for an option of the other source of labels, which would be ignored."""
+    if request.dataset is None:
+        given = {"--data-root": request.data_root, "--protocol": request.protocol}
+        why = "goes with --dataset; leave it out, or give that instead of a file of labels"
+    else:
+        policies = {"--uncertain": request.uncertain, "--blank": request.blank}
+        given = {option: None if policy == "ignore" else policy for option, policy in policies.items()}
+        why = "goes with --labels; of --dataset the protocol of the card decides, see --protocol"
+    for option, value in given.items():
+        if value is not None:
+            raise BenchError(f"{option} {value}: {why}.")
 
 
 def _headings(raw: RawTable) -> list[str]:

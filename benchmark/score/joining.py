@@ -235,6 +235,16 @@ def _renaming(table: ClassTable, count: int) -> str:
     return f"{table.path} has {count} such columns; rename them, or use --classes common, or --columns affix."
 
 
+def check_another_training(path: Path, scores: np.ndarray, others: Mapping[Path, np.ndarray]) -> None:
+    """Raises DataError where a file of a row holds the scores of another one: taken for two trainings, they
+    would say that trainings do not differ."""
+    for other, own in others.items():
+        if np.array_equal(scores, own):
+            raise DataError(
+                f"{path}: the scores of {other} again, so no other training; give one file a training."
+            )
+
+
 def age_band(values: np.ndarray) -> np.ndarray:
     """Ages in years → `0-17`, `18-39`, `40-59`, `60-79`, `80+`; empty where unknown."""
     names = ("0-17", "18-39", "40-59", "60-79", "80+")

@@ -97,6 +97,14 @@ def test_a_printed_value_that_is_not_found_again_and_a_contradicted_claim_end_in
         ({"claims": [{"id": "c", "statement": "s", "a": "our", "b": "theirs"}]}, "Did you mean 'ours'?"),
         ({"stratum": "heads"}, "unknown stratum 'heads'. Did you mean 'head'?"),
         ({"colour": 1}, "claims.yaml:"),
+        ({"rounding": float("inf")}, "rounding: Input should be a finite number"),
+        ({"claims": [{"id": "c", "statement": "s", "a": "ours", "b": "ours"}]}, "against itself"),
+        ({"rows": [{"name": "a", "predictions": []}], "claims": []}, "predictions"),
+        (
+            {"rows": [{"name": "a", "predictions": ["ours.csv", "same.csv"]}], "claims": []},
+            "same.csv: the scores of ours.csv",
+        ),
+        ({"protocol": "carzero"}, "goes with"),
     ],
 )
 def test_bad_files_are_one_line(paper, capsys, changes, said):
@@ -105,6 +113,24 @@ def test_bad_files_are_one_line(paper, capsys, changes, said):
     err = capsys.readouterr().err
     assert said in err
     assert len(err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("order", [("ours", "theirs"), ("theirs", "ours")])
+def test_patients_that_one_file_knows_count_for_all_rows(paper, capsys, order):
+    """Whichever row comes last: it decided whether intervals were of patients or of images."""
+    code, known = run(capsys, paper)
+    labels = pd.read_csv(paper / "labels.csv")
+    labels.drop(columns="patient_id").to_csv(paper / "labels.csv", index=False)
+    own = pd.read_csv(paper / "ours.csv")
+    own.assign(patient_id=labels["patient_id"]).to_csv(paper / "ours.csv", index=False)
+    claims = [{"id": "better", "statement": "s", "a": "ours", "b": "theirs"}]
+    write(paper, rows=[{"name": n, "predictions": f"{n}.csv"} for n in order], claims=claims)
+    code, found = run(capsys, paper)
+    assert code == 0
+    values = {row["name"]: (row["low"], row["high"]) for row in found["rows"]}
+    assert values["ours"] == pytest.approx((known["rows"][0]["low"], known["rows"][0]["high"]))
+    assert found["claims"][0]["p"] == pytest.approx(known["claims"][0]["p"])
+    assert "image-level" not in found["claims"][0]["note"]
 
 
 def test_the_script_of_the_action(paper, root, tmp_path):

@@ -234,6 +234,19 @@ def test_two_files_without_a_common_image_are_one_line_that_names_both(files, ca
         (["scores.csv"], "no labels: give --labels FILE"),
         (["scores.csv", "--dataset", "padchest"], "needs --data-root"),
         (["scores.csv", "--labels", "labels.csv", "--dataset", "padchest"], "choose one source"),
+        (
+            ["scores.csv", "--labels", "labels.csv", "--protocol", "carzero"],
+            "--protocol carzero: goes with --dataset",
+        ),
+        (["scores.csv", "--labels", "labels.csv", "--data-root", "."], "--data-root .: goes with --dataset"),
+        (
+            ["scores.csv", "--dataset", "padchest", "--data-root", ".", "--uncertain", "positive"],
+            "--uncertain positive: goes with --labels",
+        ),
+        (
+            ["scores.csv", "--dataset", "padchest", "--data-root", ".", "--blank", "negative"],
+            "--blank negative: goes with --labels",
+        ),
         (["scores.csv", "--labels", "labels.csv", "--output", "rows.txt"], "must end in .csv or .parquet"),
     ],
 )
