@@ -7,7 +7,8 @@ nothing. So every call of this project says no, and what other libraries call ca
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,10 @@ from benchmark.core.guard import parse_json, parsing, read_text
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+_NUMBER = re.compile(r"\.\d+\.")
+"""Of a layer, in the name of a weight."""
 
 
 def from_folder(kind: str, folder: Path | str, **options: Any) -> Any:
@@ -35,9 +40,10 @@ def from_folder(kind: str, folder: Path | str, **options: Any) -> Any:
 def model_from_folder(kind: str, folder: Path | str, optional: tuple[str, ...] = (), **options: Any) -> Any:
     """The model of a local folder, by the class `kind`, with every weight from its files.
 
-    transformers draws at random what the files lack, be it all of them under other names, and only logs it.
-    optional: beginnings of the names of weights that may be lacking, as nothing reads them. Raises BenchError
-    that names the first other one, and as `from_folder`.
+    transformers draws at random what the files lack, be it all of them under other names, leaves out layers
+    that config.json does not count, and only logs both. optional: beginnings of the names of weights that may
+    be lacking, as nothing reads them. Raises BenchError that names the first other one, or the first that is
+    left out, and as `from_folder`.
     """
     model, said = from_folder(kind, folder, output_loading_info=True, **options)
     lost = sorted(n for n in said["missing_keys"] if not n.startswith(optional))
@@ -46,6 +52,8 @@ def model_from_folder(kind: str, folder: Path | str, optional: tuple[str, ...] =
             f"{folder}: its files lack {len(lost)} weights of the model that its config.json describes, the "
             f"first '{lost[0]}'; they would be random. Use files and config.json of one model."
         )
+    own = model.state_dict()
+    _refuse_left_out(folder, own, said["unexpected_keys"], model.base_model_prefix)
     return model
 
 
@@ -77,8 +85,23 @@ def model_as(
             f"{folder}: its weights {what} {len(names)} of a '{kind}' model, the first '{sorted(names)[0]}'. "
             "Correct `architecture`, or use files and config.json of one model."
         )
+    _refuse_left_out(folder, own, found.keys() - own.keys(), "")
     model.load_state_dict({**own, **{n: found[n] for n in own if n in found}})
     return model
+
+
+def _refuse_left_out(folder: Path | str, own: Collection[str], surplus: Collection[str], prefix: str) -> None:
+    """Raises BenchError where files hold a layer more than the model, or the bias of a layer that has none
+    there: config.json is then of another model. Heads of other tasks are left out without a word."""
+    layers = {_NUMBER.sub(".#.", name) for name in own}
+    names = sorted(name.removeprefix(f"{prefix}.") for name in surplus)
+    more = [n for n in names if _NUMBER.sub(".#.", n) in layers]
+    more += [n for n in names if n.endswith(".bias") and f"{n.removesuffix('bias')}weight" in own]
+    if more:
+        raise BenchError(
+            f"{folder}: its files hold {len(more)} weights of layers that its config.json does not describe, "
+            f"the first '{more[0]}'; they would be left out. Use files and config.json of one model."
+        )
 
 
 def untrained(folder: Path | str) -> Any:

@@ -52,8 +52,12 @@ def _built(spec: Spec, kind: str, card: type[EncoderCard]) -> object:
         return entry()
     if not isinstance(entry, card):
         raise ParamsError(f"encoder '{entry.name}' is no {kind} encoder. See `bench ls encoders`.")
+    from benchmark.encoders.weights import check_finite
+
     module, _, name = place_of(entry, kind).partition(":")
-    return getattr(import_module(module), name)(entry)
+    built = getattr(import_module(module), name)(entry)
+    check_finite(built.named_parameters(), f"encoder {entry.name}")
+    return built
 
 
 def place_of(card: EncoderCard, kind: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ _SHORTEST = ("Bit", "CLIP", "ChineseCLIP", "ConvNext")
 """Processors of transformers to which a size of one number is the shorter edge (`default_to_square`)."""
 _SQUARE = ("Beit", "Blip", "DeiT", "ViTFeature", "ViTImage")
 """Those to which it is both sides of a square; a type that is neither is told apart by the crop alone."""
+_CROPS = ("Bit", "CLIP", "ChineseCLIP", "DeiT", "Flava")
+"""Those that cut the centre where do_center_crop is absent."""
 _CONVNEXT_CROPS_BELOW, _CONVNEXT_CROP = 384, 224 / 256
 
 
@@ -84,7 +87,7 @@ def folder_preprocessing(folder: Path) -> Preprocessing | None:
     with parsing(path, "an image processor", "Or write a card with `preprocessing`."):
         size, crop, fit = _sides(found, path)
         mean, std = _in_unit_range(found)
-    resample = found.get("resample", 2)
+    resample = found.get("resample")  # absent, it is what the class of the processor takes
     if resample not in _RESAMPLING:
         raise CardError(f"{path}: resample {resample!r:.20} is neither bilinear (2) nor bicubic (3); write a "
                         "card with `preprocessing`.")  # fmt: skip
@@ -110,7 +113,10 @@ def _sides(found: Mapping[str, Any], path: Path) -> tuple[int, int | None, str]:
     ConvNeXt on the hub say `"size": 224` and mean the shorter edge, those of ViT a square."""
     kind = str(found.get("image_processor_type") or found.get("feature_extractor_type") or "")
     size, fit = _size(found.get("size"), path)
-    crops = bool(found.get("do_center_crop", kind.startswith(("Bit", "CLIP", "ChineseCLIP"))))
+    crops = bool(found.get("do_center_crop", kind.startswith(_CROPS)))
+    if found.get("do_resize") is False or found.get("do_pad"):
+        step = "do_pad" if found.get("do_pad") else "do_resize: false"
+        raise CardError(f"{path}: {step} is not carried out here; write a card with `preprocessing`.")
     if isinstance(found.get("size"), int):
         if kind.startswith(_SHORTEST):
             fit = "crop"
@@ -125,13 +131,19 @@ def _sides(found: Mapping[str, Any], path: Path) -> tuple[int, int | None, str]:
     for step in ("crop_pct", "include_top", "rescale_offset"):
         if found.get(step):
             raise CardError(f"{path}: {step} is not carried out here; write a card with `preprocessing`.")
-    crop = _size(found.get("crop_size", size), path)[0] if crops else size if fit == "crop" else None
-    return size, crop, fit
+    if fit == "crop" and not crops:
+        raise CardError(
+            f"{path}: a shorter edge of {size} without do_center_crop leaves images that are no squares; "
+            "write a card with `preprocessing`."
+        )
+    return size, _size(found.get("crop_size", size), path)[0] if crops else None, fit
 
 
 def _in_unit_range(found: Mapping[str, Any]) -> tuple[list[float], list[float]]:
     """Mean and std of pixels in [0, 1], as ours are; theirs are stored bytes times `rescale_factor`."""
-    mean, std = found["image_mean"], found["image_std"]
+    mean, std = ([float(value) for value in found[name]] for name in ("image_mean", "image_std"))
+    if {len(mean), len(std)} not in ({1}, {3}) or not all(map(math.isfinite, [*mean, *std])) or 0 in std:
+        raise ValueError("image_mean and image_std are not one number, or one a colour, and no std is 0")
     if not found.get("do_normalize", True):
         mean, std = [0.0] * 3, [1.0] * 3
     white = 255 * float(found.get("rescale_factor", 1 / 255)) if found.get("do_rescale", True) else 255.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -97,6 +98,14 @@ def load_into(module: torch.nn.Module, state: dict[str, Tensor], name: str, path
         ]
         raise WeightsError(f"encoder {name}: {path} does not fit the architecture: {'; '.join(parts)}.")
     module.load_state_dict(state)
+
+
+def check_finite(weights: Iterable[tuple[str, Tensor]], what: str) -> None:
+    """Raises WeightsError for the first weights that hold NaN or infinity: of the row of a word they would
+    make the classes that are called by it wrong, and no others. what: an encoder, or a file."""
+    for name, value in weights:
+        if value.is_floating_point() and not value.isfinite().all():
+            raise WeightsError(f"{what}: its weights '{name}' hold NaN or infinity. Fetch the files again.")
 
 
 def check_grid(name: str, tokens: int, grid: tuple[int, ...]) -> None:

@@ -20,6 +20,7 @@ from benchmark.core.files import read_json
 from benchmark.core.guard import parsing
 from benchmark.core.preprocessing import Preprocessing
 from benchmark.encoders.base import ImageEncoder, TextEncoder
+from benchmark.encoders.weights import check_finite
 from benchmark.official.settings import USUAL, CheckpointSettings
 from methods.base import METHODS, Method
 
@@ -89,6 +90,7 @@ def load_official(
         raise UnknownName("official checkpoint layout", method, _BUILDERS)
     path = Path(checkpoint)
     state = load_checkpoint(path, PREFIXES.get(method, ""))
+    check_finite(state.items(), str(path))
     source = _Released(state, path, tokenizer, layout, heads, settings)
     release = CT_CLIP if method == "clip" and CT_CLIP_MARK in state else method
     build = _ct_clip if release == CT_CLIP else _BUILDERS[method]

@@ -157,6 +157,66 @@ def test_a_size_that_processors_read_in_two_ways_is_refused(tmp_path: Path) -> N
         folder_preprocessing(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"do_resize": False}, "do_resize: false is not carried out here"),
+        ({"image_processor_type": "ConvNextImageProcessor", "do_resize": False}, "do_resize: false"),
+        ({"do_pad": True}, "do_pad is not carried out here"),
+        ({"resample": None}, "neither bilinear"),
+        ({"size": {"shortest_edge": 32}, "do_center_crop": False}, "images that are no squares"),
+        ({"image_mean": [0.5, 0.5], "image_std": [0.5, 0.5]}, "one number, or one a colour"),
+        ({"image_mean": []}, "one number, or one a colour"),
+        ({"image_std": [0.5, 0.0, 0.5]}, "no std is 0"),
+        ({"image_std": [float("nan")] * 3}, "one number, or one a colour"),
+        ({"image_mean": ["a", "b", "c"]}, "could not convert"),
+    ],
+)
+def test_a_step_that_would_be_another_here_is_refused(
+    tmp_path: Path, fields: dict[str, Any], said: str
+) -> None:
+    tiny.processor(tmp_path, **fields)
+    with pytest.raises(BenchError, match=said) as caught:
+        folder_preprocessing(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def _config(folder: Path, change: Any) -> None:
+    import json
+
+    config = json.loads((folder / "config.json").read_text())
+    change(config)
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+def test_weights_that_the_config_does_not_describe_are_refused(tmp_path: Path) -> None:
+    """The library would leave out what config.json does not count, and say so in its log alone."""
+    tiny.vision(tmp_path / "clip", "CLIPVision")
+    _config(tmp_path / "clip", lambda c: c.update(num_hidden_layers=1))
+    with pytest.raises(BenchError, match="weights of layers that its config.json does not describe"):
+        image_encoder(str(tmp_path / "clip"))
+    tiny.vision(tmp_path / "vit", "ViT")
+    _config(tmp_path / "vit", lambda c: c.update(qkv_bias=False))
+    with pytest.raises(BenchError, match=r"does not describe, the first '.*\.bias'"):
+        image_encoder(str(tmp_path / "vit"))
+    tiny.bert(tmp_path / "bert")
+    _config(tmp_path / "bert", lambda c: c.update(num_hidden_layers=1))
+    card = card_at(str(tmp_path / "bert"), "text")
+    for architecture in ("", "bert"):
+        with pytest.raises(BenchError, match="does not describe"):
+            text_encoder(card.model_copy(update={"architecture": architecture}))
+
+
+def test_weights_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
+    """NaN in the row of one word makes the classes that are called by it wrong, and no others."""
+    tiny.bert(tmp_path)
+    state = load_file(tmp_path / "model.safetensors")
+    state["embeddings.word_embeddings.weight"][7, 0] = float("nan")
+    save_file(state, tmp_path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(WeightsError, match="'.*word_embeddings.weight' hold NaN or infinity"):
+        text_encoder(str(tmp_path))
+
+
 def test_a_card_that_normalises_otherwise_is_refused(tmp_path: Path) -> None:
     tiny.vision(tmp_path, "Dinov2")
     card = card_at(str(tmp_path), "image")
