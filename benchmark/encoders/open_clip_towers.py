@@ -17,7 +17,7 @@ from benchmark.core.hashing import hash_value
 from benchmark.core.pretrained import no_remote_code, refuse_code
 from benchmark.encoders.base import ImageEncoder, TextEncoder, TokenBatch
 from benchmark.encoders.cards import EncoderCard, ImageCard, TextCard
-from benchmark.encoders.weights import WeightsError, check_grid, weights_path
+from benchmark.encoders.weights import WeightsError, check_grid, scale_of, weights_path
 
 
 class OpenClipImage(ImageEncoder):
@@ -25,7 +25,8 @@ class OpenClipImage(ImageEncoder):
 
     def __init__(self, card: ImageCard) -> None:
         super().__init__(card)
-        self.tower = _model(card, force_image_size=card.preprocessing.side).visual
+        model = _model(card, force_image_size=card.preprocessing.side)
+        self.tower, self.scale = model.visual, scale_of(model)
         with torch.no_grad():
             side = card.preprocessing.side
             probe = self(torch.zeros(1, card.preprocessing.channels, side, side))

@@ -13,13 +13,14 @@ from benchmark.core.hashing import hash_value
 from benchmark.core.pretrained import from_folder
 from benchmark.encoders.base import TextEncoder, TokenBatch
 from benchmark.encoders.cards import TextCard
-from benchmark.encoders.transformers_towers import load_tower
+from benchmark.encoders.transformers_towers import Tower, check_own, load_tower
 from benchmark.encoders.weights import WeightsError, weights_path
 
 _PER_CALL = ("padding", "truncation")
 """What a tokenizer keeps of its last call."""
 
 
+PROBES = ("edema", "There is no pneumothorax.")
 _WHOLE_LENGTH = ("siglip_text_model", "siglip2_text_model")
 """Types of networks that were trained on texts padded to their full length, padding attended (SigLIP)."""
 
@@ -43,6 +44,11 @@ class TransformersText(TextEncoder):
         if not set(self.tokenizer.get_vocab()) - set(self.tokenizer.all_special_tokens):
             # The library makes a tokenizer of nothing, to which every word is unknown.
             raise WeightsError(f"encoder {card.name}: '{words}' has no vocabulary; add its tokenizer.json.")
+        if self.tokenizer.pad_token is None:
+            raise WeightsError(
+                f"encoder {card.name}: '{words}' has a tokenizer without a token for padding; add the "
+                "`pad_token` that the model was trained with to its tokenizer_config.json."
+            )
         known = max(self.tokenizer.get_vocab().values(), default=0)
         embedded = self.model.get_input_embeddings().num_embeddings
         if known >= embedded:
@@ -57,6 +63,22 @@ class TransformersText(TextEncoder):
         limit = getattr(config, "max_position_embeddings", card.max_length)
         self.length = limit if self.whole else min(card.max_length, limit)
         self.width = int(config.hidden_size if self.project is None else self.project.out_features)
+        self._check(tower)
+
+    def _check(self, tower: Tower) -> None:
+        """Raises WeightsError where two texts are one to the network, as where it looks for the end of a text
+        by an id that this tokenizer never gives (CLIP), or where the model's own features are others."""
+        tokens = self.tokenize(PROBES)
+        with torch.no_grad():
+            pooled = self.hidden(tokens)[0]
+        if torch.allclose(pooled[0], pooled[1], rtol=1e-5, atol=1e-7):
+            raise WeightsError(
+                f"encoder {self.card.name}: every text has one vector under this tokenizer and `pooling: "
+                f"{self.card.pooling}`; use the tokenizer and the weights of one model."
+            )
+        if self.card.pooling == "model":
+            mask = {} if self.whole else {"attention_mask": tokens.attended.long()}
+            check_own(self.card, tower, pooled, input_ids=tokens.ids, **mask)
 
     def vocabulary(self) -> str:
         """Of the tokenizer's rules and words; how long texts are cut is said by the card."""

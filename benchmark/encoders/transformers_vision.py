@@ -13,7 +13,7 @@ from benchmark.core.features import ImageFeatures
 from benchmark.encoders.base import ImageEncoder
 from benchmark.encoders.cards import ImageCard
 from benchmark.encoders.folder_cards import folder_preprocessing
-from benchmark.encoders.transformers_towers import load_tower
+from benchmark.encoders.transformers_towers import check_own, load_tower
 from benchmark.encoders.weights import WeightsError, weights_path
 
 CLOSE = 5e-4
@@ -45,10 +45,12 @@ class TransformersImage(ImageEncoder):
         self.patch = getattr(config, "patch_size", None)
         side = card.preprocessing.side
         with torch.no_grad():
-            tokens, first, pooled, self.grid = self._read(
-                torch.zeros(1, card.preprocessing.channels, side, side)
-            )
-            self.width = self._chosen(tokens, first, pooled).local.shape[-1]
+            black = torch.zeros(1, card.preprocessing.channels, side, side)
+            tokens, first, pooled, self.grid = self._read(black)
+            chosen = self._chosen(tokens, first, pooled)
+        self.width, self.scale = chosen.local.shape[-1], tower.scale
+        if card.pooling == "model":
+            check_own(card, tower, chosen.pooled, **self._inputs(black))
         self.joint = (
             self.project is not None and first is not None and pooled is not None
             and first.shape == pooled.shape and torch.allclose(first, pooled, atol=1e-4)
@@ -61,13 +63,8 @@ class TransformersImage(ImageEncoder):
 
     def _read(self, images: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None, tuple[int, int]]:
         """Patch tokens (B, P, D), class token and the network's own pooled output, if any, and the grid."""
-        options: dict[str, Any] = {"interpolate_pos_encoding": True} if self.interpolate else {}
         try:
-            if self.patched:
-                options = in_patches(images, int(self.patch or 1))
-            else:
-                options["pixel_values"] = images
-            output = self.network(**options)
+            output = self.network(**self._inputs(images))
         except (ValueError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:160]
             raise WeightsError(
@@ -83,6 +80,12 @@ class TransformersImage(ImageEncoder):
         grid = self._grid(states.shape[1], images.shape[-1])
         before = states.shape[1] - grid[0] * grid[1]
         return states[:, before:], states[:, 0] if before else None, pooled, grid
+
+    def _inputs(self, images: Tensor) -> dict[str, Any]:
+        """What the network takes in place of (B, C, S, S) images."""
+        if self.patched:
+            return dict(in_patches(images, int(self.patch or 1)))
+        return {"pixel_values": images, **({"interpolate_pos_encoding": True} if self.interpolate else {})}
 
     def _chosen(self, tokens: Tensor, first: Tensor | None, pooled: Tensor | None) -> ImageFeatures:
         """What the card's pooling makes of them. Raises WeightsError where the network has no such output."""

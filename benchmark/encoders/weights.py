@@ -6,6 +6,7 @@ import importlib.util
 import math
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -106,6 +107,13 @@ def check_finite(weights: Iterable[tuple[str, Tensor]], what: str) -> None:
     for name, value in weights:
         if value.is_floating_point() and not value.isfinite().all():
             raise WeightsError(f"{what}: its weights '{name}' hold NaN or infinity. Fetch the files again.")
+
+
+def scale_of(model: Any) -> tuple[float, float | None]:
+    """The log scale and the bias that a model multiplies and adds to cosines; a scale of 1, which no ranking
+    sees, where it has none."""
+    scale, bias = getattr(model, "logit_scale", None), getattr(model, "logit_bias", None)
+    return 0.0 if scale is None else scale.item(), None if bias is None else bias.item()
 
 
 def check_grid(name: str, tokens: int, grid: tuple[int, ...]) -> None:

@@ -6,16 +6,15 @@ give is compared by cosine, with the model's own preprocessing, scale and bias. 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 from torch import Tensor
 
-from benchmark.core.checkpoints import find_state_dict, read_weights
 from benchmark.core.errors import BenchError, CardError, ParamsError, UnknownName
 from benchmark.core.features import ImageFeatures, TextFeatures
 from benchmark.core.guard import parse_json, parsing, read_text
@@ -26,7 +25,6 @@ from benchmark.encoders.card_files import encoder_entry, encoder_names
 from benchmark.encoders.cards import EncoderCard, ImageCard, TextCard
 from benchmark.encoders.factory import image_encoder, text_encoder
 from benchmark.encoders.folder_cards import folder_card, read_config
-from benchmark.encoders.weights import weights_path
 from methods.base import METHODS, Method
 from methods.clip import CLIP
 
@@ -70,13 +68,19 @@ def load_model(spec: str, architecture: str | None = None) -> DualModel:
             f"--model {spec:.80}: expected hf:FOLDER, open_clip:FOLDER or the NAME of cards there."
         )
     name, cards = _cards(source, where, architecture)
-    image, text = image_encoder(cards[0]), text_encoder(cards[1])
+    image: Any  # of a source whose encoders of images hold the model's scale
+    with parsing(name, "a model of two towers", "Give one of another type.", error=BenchError):
+        image, text = image_encoder(cards[0]), text_encoder(cards[1])
     if image.width != text.width:
         raise BenchError(
             f"--model {spec}: images have {image.width} dimensions and texts {text.width}: the towers "
             "share no space."
         )
-    scale, bias = _scale(cards[0])
+    scale, bias = image.scale
+    if not all(map(math.isfinite, (scale, bias or 0.0))):
+        raise BenchError(
+            f"--model {spec}: its logit_scale or logit_bias is no number. Fetch the files again."
+        )
     kind = METHODS.get("clip")
     config = kind.Config(
         **{**kind.settings("official"), "width": image.width, "project": "never", "normalise_inputs": "none",
@@ -182,22 +186,3 @@ def _steps(side: Any, given: Mapping[str, Any], path: Path) -> Preprocessing:
         fields = {k: given.get(k, getattr(usual, k)) for k in ("mean", "std", "interpolation", "resize_mode")}
         fit = _FITS[fields.pop("resize_mode")]
         return Preprocessing.model_validate({"size": side, "fit": fit, "depth": "full", **fields})
-
-
-def _scale(card: EncoderCard) -> tuple[float, float | None]:
-    """The log scale and the bias of the weights; a scale of 1, which no ranking sees, where there is none."""
-    path = weights_path(card)
-    state: dict[str, Tensor] = {}
-    if path is not None:
-        files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
-        if path.is_dir() and not files:
-            files = sorted([*path.glob("*.bin"), *path.glob("*.pt")])[:1]
-        for file in files:
-            if file.suffix == ".safetensors":
-                with parsing(file, "a file of weights"), safe_open(file, "pt") as opened:
-                    state |= {k: opened.get_tensor(k) for k in list(opened.keys()) if k.startswith("logit_")}
-            else:
-                found = find_state_dict(read_weights(file), file)
-                state |= {k.removeprefix("module."): v for k, v in found.items() if "logit_" in k}
-    values = {k: float(v.reshape(-1)[0]) for k, v in state.items() if v.numel() == 1}
-    return values.get("logit_scale", 0.0), values.get("logit_bias")

@@ -101,6 +101,17 @@ def altclip(folder: Path) -> Any:
     return _two_towers(folder, build)
 
 
+def align(folder: Path) -> Any:
+    """Of an EfficientNet and a BERT; its text features are not those of the pooler."""
+    from transformers import AlignConfig, AlignModel
+
+    def build(text: dict[str, Any], image: dict[str, Any]) -> Any:
+        net = {"image_size": 32, "width_coefficient": 0.25, "depth_coefficient": 0.1, "hidden_dim": 16}
+        return AlignModel(AlignConfig(text_config=text, vision_config=net, projection_dim=80))
+
+    return _two_towers(folder, build)
+
+
 def pair(folder: Path) -> Any:
     """A DINOv2 and a BERT with a projection each."""
     from transformers import BertConfig, BertModel, Dinov2Config, Dinov2Model, VisionTextDualEncoderModel

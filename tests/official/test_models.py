@@ -93,6 +93,50 @@ def test_a_folder_and_a_file_of_open_clip(tmp_path: Path) -> None:
     assert plain.image.preprocessing.mean != tuple(tiny.MEAN), "OpenAI's, as open_clip takes them"
 
 
+def test_a_type_whose_own_features_are_others_is_refused(tmp_path: Path) -> None:
+    """ALIGN projects the first token of a text, though its text tower has a pooler like BERT's."""
+    tiny.align(tmp_path)
+    with pytest.raises(BenchError, match="get_text_features of a AlignModel is not the pooled output"):
+        load_model(f"hf:{tmp_path}")
+
+
+def test_a_tokenizer_of_another_model_is_refused(tmp_path: Path) -> None:
+    """The end of a text is where CLIP reads it; with an id that no text has that is its first token, which
+    sees nothing of the others."""
+    tiny.clip(tmp_path / "end")
+    config = json.loads((tmp_path / "end" / "config.json").read_text())
+    config["text_config"]["eos_token_id"] = 4
+    (tmp_path / "end" / "config.json").write_text(json.dumps(config))
+    with pytest.raises(BenchError, match="every text has one vector under this tokenizer"):
+        load_model(f"hf:{tmp_path / 'end'}")
+    from transformers import PreTrainedTokenizerFast
+
+    tiny.clip(tmp_path / "bare")
+    rules = PreTrainedTokenizerFast(tokenizer_file=str(tmp_path / "bare" / "tokenizer.json"))
+    for file in (*(tmp_path / "bare").glob("tokenizer*"), tmp_path / "bare" / "vocab.txt"):
+        file.unlink()
+    rules.save_pretrained(tmp_path / "bare")
+    with pytest.raises(BenchError, match="a tokenizer without a token for padding"):
+        load_model(f"hf:{tmp_path / 'bare'}")
+
+
+def test_the_scale_is_that_of_the_weights_that_are_read(tmp_path: Path) -> None:
+    """A folder of training holds other torch files, and open_clip reads endings of its own."""
+    model = tiny.clip(tmp_path / "hf")
+    state = load_file(tmp_path / "hf" / "model.safetensors")
+    (tmp_path / "hf" / "model.safetensors").unlink()
+    torch.save(state, tmp_path / "hf" / "pytorch_model.bin")
+    torch.save({"state": {}, "param_groups": []}, tmp_path / "hf" / "optimizer.pt")
+    found = load_model(f"hf:{tmp_path / 'hf'}").method.logit_scale.item()
+    assert found == pytest.approx(model.logit_scale.item())
+    tiny.open_clip_folder(tmp_path / "oc")
+    state = load_file(tmp_path / "oc" / "open_clip_model.safetensors")
+    (tmp_path / "oc" / "open_clip_model.safetensors").unlink()
+    torch.save(state, tmp_path / "oc" / "model.pth")
+    found = load_model(f"open_clip:{tmp_path / 'oc'}").method.logit_scale.item()
+    assert found == pytest.approx(state["logit_scale"].item())
+
+
 def test_what_is_no_model_of_two_towers_is_one_line(tmp_path: Path) -> None:
     tiny.vision(tmp_path / "dino", "Dinov2")
     tiny.clip(tmp_path / "clip")
