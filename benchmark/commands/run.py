@@ -147,7 +147,7 @@ def command(
     A run that was killed goes on where it was; finished work is reused and named.
     """
     from benchmark.core.errors import ParamsError
-    from benchmark.grid.asked import check_asked, check_layout, check_model
+    from benchmark.grid.asked import check_asked, check_layout, check_model, check_published
 
     check_asked(None if method == "all" else method, None if dataset in ("all", "main") else dataset)
     from benchmark.grid.request import Request, parse_seeds, parse_shard
@@ -178,6 +178,8 @@ def command(
     several = jobs is not None and jobs > 1
     many = several or cluster is not None
     published = checkpoint is not None or model is not None
+    if published:
+        check_published(request, official=checkpoint is not None)
     if floor and published:
         raise ParamsError("--floor stands below what trains here: leave it out with published weights.")
     if many and (
@@ -189,6 +191,10 @@ def command(
                           "and torchrun; with --checkpoint and --model, --cluster ray.")  # fmt: skip
     if dry_run and cluster is None:
         raise ParamsError("--dry-run says what --cluster would submit; add --cluster slurm.")
+    if cluster is None and (shards or minutes or gpus or partition or (cpus, memory_gb) != (4, 16)):
+        raise ParamsError(
+            "--shards, --minutes, --gpus, --cpus, --memory-gb and --partition go with --cluster."
+        )
     if address is not None and cluster != "ray":
         raise ParamsError("--address goes with --cluster ray.")
     if cluster is not None:

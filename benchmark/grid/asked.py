@@ -5,11 +5,22 @@ from __future__ import annotations
 
 import sys
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmark.core.errors import ParamsError, UnknownName
 from benchmark.core.registry import Registry
 from benchmark.grid.layout import Project
+
+if TYPE_CHECKING:
+    from benchmark.grid.request import Request
+
+OF_TRAINING = (
+    "training", "texts.wording", "texts.unit", "encoders.image", "encoders.text", "encoders.train",
+    "data.train", "data.train_views", "data.train_images", "data.validation", "seeds", "recipe", "method",
+    "methods", "tuning",
+)  # fmt: skip
+"""Parameters of a training and of the encoders that methods share."""
+OF_PROMPTS = ("prompts.style", "prompts.template")
 
 
 def known_methods() -> Registry[Any]:
@@ -54,6 +65,21 @@ def check_model(
         )
     if architecture is not None and model is None:
         raise ParamsError("--architecture goes with --model open_clip:FILE.")
+
+
+def check_published(request: Request, official: bool) -> None:
+    """Raises ParamsError for options of a training, which published weights do not have here; official: of a
+    checkpoint, whose prompts are its own."""
+    keys = (item.partition("=")[0].strip() for item in request.sets)
+    unused = (*OF_TRAINING, *(OF_PROMPTS if official else ()))
+    given = [*request.options(), *(["--shard"] if request.shard != (0, 1) else [])]
+    named = [word for word in given if word in ("--train", "--train-root", "--seeds", "--recipe", "--shard")]
+    named += [f"--set {key}" for key in keys if f"{key}.".startswith(tuple(f"{own}." for own in unused))]
+    if named:
+        raise ParamsError(
+            f"{', '.join(named)}: nothing of it acts on published weights, which are not trained here. "
+            "Leave it out."
+        )
 
 
 def check_evaluated(project: Project, cell: str, dataset: str) -> None:

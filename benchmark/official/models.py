@@ -45,7 +45,8 @@ class DualEncoder(CLIP):
 
 @dataclass(frozen=True)
 class DualModel:
-    """name: of its row. identity: a hash of weights, preprocessing, vocabulary, scale and bias."""
+    """name: of its row, with - for each dot of the folder's. identity: a hash of weights, preprocessing,
+    vocabulary, scale and bias."""
 
     name: str
     method: Method
@@ -96,9 +97,12 @@ def load_model(spec: str, architecture: str | None = None) -> DualModel:
 
 def _cards(source: str, where: str, architecture: str | None) -> tuple[str, tuple[EncoderCard, EncoderCard]]:
     path = Path(where).expanduser()
+    if architecture is not None and (source != "open_clip" or path.is_dir()):
+        raise ParamsError("--architecture goes with --model open_clip:FILE; a folder says it itself.")
     if path.exists():
         found = _of_folder(source, path) if path.is_dir() else _of_file(source, path, architecture)
-        return path.resolve().name.partition(".")[0], found
+        name = path.resolve().name if path.is_dir() else path.resolve().stem
+        return name.replace(".", "-"), found
     names = encoder_names()
     if f"{where}-image" not in names or f"{where}-text" not in names:
         near = [n.removesuffix("-image") for n in names if n.endswith("-image")]

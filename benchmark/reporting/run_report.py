@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from benchmark.core.errors import ParamsError
-from benchmark.core.files import write_json
+from benchmark.core.files import read_json, write_json
 from benchmark.core.hashing import hash_file, hash_value
 from benchmark.core.tables import TWIN_NOTICE
 from benchmark.core.tasks import CLASSIFICATION
@@ -188,6 +188,7 @@ def _published(
     from benchmark.training.provenance import commit, device_name, versions
 
     session.params = as_evaluated(session.params)
+    _one_row(session.project, cell.name, identity)
     run = WeightsRecord(
         identity=identity,
         method=cell.method,
@@ -215,6 +216,18 @@ def _published(
     if report is None or not settings:
         return report
     return RunReport({**report.value, "settings": dict(settings)}, report.text)
+
+
+def _one_row(project: Project, cell: str, identity: str) -> None:
+    """Raises ParamsError where a row of this name has results of other weights: a part would stay."""
+    source = project.run(cell, 0) / "source.json"
+    if source.is_file() and (other := str(read_json(source)["identity"])) != identity:
+        name = cell.partition("~")[0]
+        own = ", or give the model's folder another name" if name.endswith("-model") else ""
+        raise ParamsError(
+            f"{name}: results of weights {other[:12]} have this name, and these are {identity[:12]}. Remove "
+            f"runs/{name} and results/{name}* first{own}."
+        )
 
 
 def _same_modality(what: str, reads: str, datasets: Sequence[str]) -> None:

@@ -27,7 +27,7 @@ def test_a_folder_of_transformers(kind: str, tmp_path: Path) -> None:
     folder = tmp_path / "tiny.model"
     model = tiny.pair(folder) if kind == "pair" else getattr(tiny, kind)(folder)
     found = load_model(f"hf:{folder}")
-    assert found.name == "tiny"
+    assert found.name == "tiny-model"
     pixels = found.image.normalise(noise())
     batch = found.text.tokenizer(TEXTS, padding="max_length", max_length=12, return_tensors="pt")
     pooled_by_attention = kind.startswith("siglip")
@@ -79,6 +79,9 @@ def test_a_folder_and_a_file_of_open_clip(tmp_path: Path) -> None:
         load_model(f"open_clip:{bare}")
     with pytest.raises(BenchError, match="unknown architecture of open_clip 'ViT-B-3'"):
         load_model(f"open_clip:{bare}", "ViT-B-3")
+    for spec in (f"open_clip:{tmp_path / 'oc'}", f"hf:{tmp_path / 'oc'}"):
+        with pytest.raises(BenchError, match="--architecture goes with --model open_clip:FILE"):
+            load_model(spec, "ViT-B-32")
     config = json.loads((tmp_path / "oc" / "open_clip_config.json").read_text())["model_cfg"]
     for name, quick in (("tiny-plain", False), ("tiny-quick", True)):
         (tmp_path / f"{name}.json").write_text(json.dumps({**config, "quick_gelu": quick}))

@@ -32,8 +32,8 @@ def test_the_page_as_written(fresh_copy, root, bench, monkeypatch) -> None:
             code, out, err = bench(fresh_copy, *words)
             assert (code, "seen: mimic_cxr (images)" in out) == (0, True), err
             continue
-        code, out, err = bench(fresh_copy, *words, "--set", "seeds=[0]", "--set", "training.epochs=1",
-                               "--set", "tasks={}", "--json")  # fmt: skip
+        short = () if "--model" in words else ("--set", "seeds=[0]", "--set", "training.epochs=1")
+        code, out, err = bench(fresh_copy, *words, *short, "--set", "tasks={}", "--json")
         assert code == 0, err
         found = json.loads(out)
         seen = found["datasets"][0]["seen"]
@@ -50,6 +50,25 @@ def test_the_page_as_written(fresh_copy, root, bench, monkeypatch) -> None:
         assert set(rows["prompts"].str.partition(":")[0]) == {prompts}
     said = json.loads((fresh_copy / "runs" / "clip-model" / "seed-0" / "source.json").read_text())
     assert said["seen"][0]["dataset"] == "unknown"
+
+
+def test_two_models_of_one_name_do_not_share_a_row(fresh_copy, bench) -> None:
+    """As checkpoint-500 of two trainings: results of the first on other sets would stay in the row."""
+    from tests.encoders import tiny_models as tiny
+
+    tiny.clip(fresh_copy / "a" / "step.500")
+    tiny.pair(fresh_copy / "b" / "step.500")
+    asked = ("run", "--dataset", "chestxray14", "--set", "tasks={}", "--model")
+    for _ in range(2):
+        code, _, err = bench(fresh_copy, *asked, "hf:a/step.500")
+        assert code == 0, err
+    found = next((fresh_copy / "results").glob("step-500-model*/seed-0/chestxray14/metrics.parquet"))
+    before = found.read_bytes()
+    code, _, err = bench(fresh_copy, *asked, "hf:b/step.500")
+    assert code == 2
+    assert "step-500-model: results of weights" in err
+    assert "or give the model's folder another name" in err
+    assert found.read_bytes() == before
 
 
 def test_a_map_of_a_model_of_two_towers(root, tmp_path, bench) -> None:
@@ -115,6 +134,14 @@ def test_a_checkpoint_under_settings_of_its_own_is_a_row_of_its_own(fresh_copy, 
         (("--model", "hf:nowhere"), "unknown model 'nowhere'"),
         (("--model", "hf:nowhere", "--method", "clip"), "give --method NAME, or --model"),
         ((), "give --method NAME, or --model"),
+        (("--model", "hf:nowhere", "--recipe", "official"), "--recipe: nothing of it acts on published"),
+        (("--model", "hf:nowhere", "--seeds", "0,1", "--train", "openi"), "--train, --seeds: nothing"),
+        (("--model", "hf:nowhere", "--set", "training.epochs=3"), "--set training.epochs: nothing"),
+        (("--model", "hf:nowhere", "--set", "encoders.image=rad-dino"), "--set encoders.image: nothing"),
+        (("--model", "hf:nowhere", "--shard", "1/2"), "--shard: nothing"),
+        (("--method", "clip", "--checkpoint", "x", "--set", "prompts.style=name"), "prompts.style: nothing"),
+        (("--method", "clip", "--gpus", "1"), "go with --cluster"),
+        (("--method", "clip", "--minutes", "9"), "go with --cluster"),
         (("--method", "clip", "--architecture", "x"), "--architecture goes with"),
         (("--method", "clip", "--layout", "chexzero"), "goes with --checkpoint"),
         (("--method", "clip", "--set", "encoders.image=no/such"), "neither a card"),
