@@ -51,6 +51,13 @@ def command(
 ) -> None:
     """Write a bundle (scores, metrics, run record, hashes; labels only where the licence allows it), or one
     of the formats of the field. No image and no report text is in any of them."""
+    options: dict[str, object] = {"--hub": hub} if form is Form.bundle else {
+        "--dataset": dataset, "--site": site, "--about": about, "--data-root": data_root,
+        "--hub": None if form is Form.hugging_face else hub,
+    }  # fmt: skip
+    if ignored := next((option for option, value in options.items() if value is not None), None):
+        kind = "--as hugging-face" if ignored == "--hub" else "--as bundle"
+        raise BenchError(f"{ignored}: goes with {kind}, not with --as {form.value}. Leave it out.")
     if form is Form.bundle:
         value, text = _bundle(what, out, dataset, site, about, data_root)
     else:
@@ -76,6 +83,8 @@ def _bundle(
     if about is not None:
         bundle, remarks = export_files(project, [Path(w) for w in what], about, dataset, site, out, data_root)
     elif len(what) == 1 and not Path(what[0]).is_file():
+        if data_root is not None:
+            raise BenchError("--data-root: goes with prediction files; a cell has its labels. Leave it out.")
         bundle, remarks = export_cell(project, what[0], dataset, site, out)
     else:
         raise BenchError(f"{what[0]}: prediction files need --about FILE, which says where they come from.")

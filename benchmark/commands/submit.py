@@ -39,6 +39,11 @@ def command(
     if check_all == (bundle is not None):
         raise BenchError("bench submit: give one bundle, or --check for the whole registry.")
     if bundle is None:
+        options = {"--data-root": data_root is not None, "--quoted": quoted, "--dry-run": dry_run}
+        if given := next((option for option, on in options.items() if on), None):
+            raise BenchError(
+                f"{given}: goes with a bundle; --check takes this project's labels. Leave it out."
+            )
         lines = check_registry(project)
         emit({"rows": lines}, "\n".join(lines) or "results-registry: no rows", as_json)
         return

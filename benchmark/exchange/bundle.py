@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field, ValidationError
+import numpy as np
+from pydantic import Field, ValidationError, field_validator
 
 from benchmark.core.errors import DataError
 from benchmark.core.files import read_json
@@ -77,6 +78,13 @@ class BundleRecord(Strict):
     labels: str = Text
     provenance: Provenance
     files: dict[str, str]
+
+    @field_validator("seeds")
+    @classmethod
+    def _each_once(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(value)) < len(value):
+            raise ValueError("a seed stands twice")
+        return value
 
     def identity(self) -> RowIdentity:
         """What its rows are of, but for the seed."""
@@ -140,6 +148,7 @@ def read_bundle(folder: Path) -> Bundle:
         first = error.errors(include_input=False, include_url=False)[0]
         where = ".".join(map(str, first["loc"])) or "the record"
         said = "is missing" if first["type"] == "missing" else first["msg"].lower()
+        said = said.removeprefix("value error, ")
         raise DataError(f"{path}: {where}: {said}. Export the bundle again.") from None
     expected = {predictions_name(seed) for seed in record.seeds} | {METRICS}
     lacking = sorted(expected - set(record.files))
@@ -181,7 +190,7 @@ def read_scores(path: Path, classes: tuple[str, ...]) -> pd.DataFrame:
     if set(meta) - {"classes"}:
         raise DataError(f"{path}: its metadata hold more than class names. Export the bundle again.")
     for name in classes:
-        if not pd.api.types.is_numeric_dtype(frame[name]) or frame[name].isna().any():
+        if not pd.api.types.is_numeric_dtype(frame[name]) or not np.isfinite(frame[name]).all():
             raise DataError(f"{path}: class '{name}': every image needs a number. Score those images again.")
     check_ids(path, frame)
     return frame[["image_id", *classes]]

@@ -166,6 +166,7 @@ def export_files(
     import pandas as pd
     from pydantic import ValidationError
 
+    from benchmark.score.joining import check_another_training
     from benchmark.score.predictions_file import class_table
     from benchmark.score.raw_table import open_table
 
@@ -184,7 +185,8 @@ def export_files(
     labels = labels_here(project, dataset, origin, protocol, data_root)
     if labels is None:
         raise BenchError(f"{dataset}: its labels are not here. Give --data-root DIR, its official files.")
-    scores = {}
+    scores: dict[int, pd.DataFrame] = {}
+    read: dict[Path, np.ndarray] = {}
     for seed, path in enumerate(files):
         table = class_table(open_table(path), "score")
         odd = next((c for c in table.classes if c not in labels.classes), None)
@@ -201,7 +203,10 @@ def export_files(
             )
         frame = pd.DataFrame(table.values, columns=list(table.classes))[list(labels.classes)]
         frame.insert(0, "image_id", table.ids)
-        scores[seed] = frame
+        check_scores(path, frame, labels, dataset)
+        values = frame.set_index("image_id").loc[list(labels.ids)].to_numpy()
+        check_another_training(path, values, read)
+        read[path], scores[seed] = values, frame
     provenance = Provenance(
         site=site, commit=said.commit, encoder=said.encoder, trained_on=said.trained_on, prompts=said.prompts,
         source=said.source, weights={"0": said.weights} if said.weights else {},

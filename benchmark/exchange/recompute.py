@@ -12,6 +12,7 @@ import numpy as np
 from benchmark.core.errors import DataError
 from benchmark.core.settings import StatisticsConfig
 from benchmark.evaluation.statistics.metric_values import RowIdentity
+from benchmark.evaluation.statistics.metrics import RANK_METRICS
 from benchmark.exchange.bundle import BundleRecord
 from benchmark.exchange.truth import Labelled
 
@@ -120,6 +121,28 @@ def difference(there: pd.DataFrame, here: pd.DataFrame, tolerance: float = TOLER
             named = f"{_named(a.index[k])}, {column}" if column != "value" else _named(a.index[k])
             worst = Deviation(named, float(np.nan_to_num(one[k])), float(np.nan_to_num(two[k])), 0)
     return None if worst is None else Deviation(worst.what, worst.there, worst.here, int(rows.sum()))
+
+
+def check_possible(metrics: pd.DataFrame) -> None:
+    """Raises DataError for rows that no result can have, where nothing recomputes them: ranking metrics
+    beside 0 to 1, limits in the wrong order, a headline without a value."""
+    import pandas as pd
+
+    own = _indexed(metrics)
+    for column in VALUES:
+        if not pd.api.types.is_numeric_dtype(own[column]):
+            raise DataError(f"column '{column}' holds no numbers. Export the bundle again.")
+    value, low, high = (own[c].to_numpy(dtype=float, na_value=np.nan) for c in VALUES)
+    ranks = own.index.get_level_values("metric").isin(RANK_METRICS)
+    outside = ranks & np.any([(v < 0) | (v > 1) for v in (value, low, high)], axis=0)
+    headline = np.array([key[:3] == (-1, "macro", "all") for key in own.index])
+    odd = outside | (low > high) | (headline & ~np.isfinite(value))
+    if odd.any():
+        k = int(odd.argmax())
+        raise DataError(
+            f"{_named(own.index[k])}: {value[k]:g} [{low[k]:g}, {high[k]:g}], which no result can have. "
+            "Export the bundle again."
+        )
 
 
 def _indexed(frame: pd.DataFrame) -> pd.DataFrame:

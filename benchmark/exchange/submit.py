@@ -9,11 +9,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+
 from benchmark.core.errors import BenchError, DataError
 from benchmark.core.files import temporary_prefix, write_json
 from benchmark.data.cards import Card, load_card
-from benchmark.exchange.bundle import METRICS, Bundle, card_record, predictions_name, read_bundle, read_scores
-from benchmark.exchange.recompute import check_scores, difference, headline, metric_rows
+from benchmark.exchange.bundle import (
+    METRICS,
+    RECORD,
+    Bundle,
+    card_record,
+    predictions_name,
+    read_bundle,
+    read_scores,
+)
+from benchmark.exchange.recompute import check_possible, check_scores, difference, headline, metric_rows
 from benchmark.exchange.registry import (
     BUNDLE,
     ENTRY,
@@ -30,6 +40,7 @@ from benchmark.exchange.registry import (
 from benchmark.exchange.signing import signer
 from benchmark.exchange.truth import Labelled, agree, labels_here, labels_of, same_images
 from benchmark.grid.layout import Project
+from benchmark.score.joining import check_another_training
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -101,6 +112,12 @@ def check(project: Project, folder: Path, *, data_root: Path | None = None, quot
         )
     if labels is not None:
         _recompute(bundle, scores, labels)
+    else:
+        try:
+            check_possible(bundle.metrics())
+        except DataError as error:
+            raise DataError(f"{bundle.folder / METRICS}: {error}") from None
+    _same_counts(bundle, scores)
     whose: Literal["here", "bundle", "none"] = (
         "here" if here is not None else "bundle" if own is not None else "none"
     )
@@ -126,20 +143,35 @@ def add(project: Project, checked: Checked) -> Path:
 
 
 def check_registry(project: Project) -> list[str]:
-    """One line a row that holds, each recomputed. Raises BenchError for the first that does not."""
+    """One line a row that holds, each recomputed where its labels are here. Raises BenchError for the first
+    that does not."""
     lines = []
     for folder in row_folders(project.root):
         entry, _ = read_entry(folder)
-        found = check(project, folder / BUNDLE, quoted=entry.evidence == "quoted").entry
-        if found.evidence != entry.evidence and entry.evidence != "recomputed":
-            raise DataError(
-                f"{folder}: stands as {entry.evidence}, but is {found.evidence}. Submit it again."
-            )
+        found = check(project, folder / BUNDLE, quoted=entry.evidence != "signed").entry
         if entry.evidence == "recomputed" and found.labels == "none":
-            lines.append(f"{folder.name}: recomputed when added; its labels are not here")
-            continue
-        lines.append(f"{folder.name}: {found.evidence}")
+            said = "recomputed when added; its labels are not here"
+        elif found.evidence != entry.evidence:
+            said = f"stands as {entry.evidence}, and is {found.evidence} here"
+        else:
+            said = found.evidence
+        lines.append(f"{folder.name}: {said}")
     return lines
+
+
+def _same_counts(bundle: Bundle, scores: Mapping[int, pd.DataFrame]) -> None:
+    """Raises DataError where a record says more images or trainings than its scores are of."""
+    read: dict[Path, np.ndarray] = {}
+    for seed, frame in scores.items():
+        path = bundle.folder / predictions_name(seed)
+        if len(frame) != bundle.record.images:
+            raise DataError(
+                f"{path}: {RECORD} says {bundle.record.images:,} images, its scores are of {len(frame):,}. "
+                "Export it again."
+            )
+        values = frame.sort_values("image_id").drop(columns="image_id").to_numpy()
+        check_another_training(path, values, read)
+        read[path] = values
 
 
 def _same_card(bundle: Bundle, card: Card) -> None:

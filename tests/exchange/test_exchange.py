@@ -11,74 +11,16 @@ import pandas as pd
 import pytest
 import yaml
 
-from benchmark.cli import main
 from benchmark.core.errors import BenchError
 from benchmark.core.files import read_json, write_json
 from benchmark.core.hashing import hash_file
-from benchmark.core.tables import read_table, write_table
+from benchmark.core.tables import read_table
 from benchmark.data.cards import load_card
 from benchmark.exchange.bundle import BundleRecord, read_bundle
 from benchmark.exchange.registry import submitted_rows
 from benchmark.grid.layout import Project
 from benchmark.reporting.outputs import PartReport
-from tests.reporting.evidence_case import PARAMS, build
-
-DATASET = "chexpert"
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory) -> Path:
-    return build(tmp_path_factory.mktemp("home"), images=160)
-
-
-@pytest.fixture(scope="module")
-def exported(home, tmp_path_factory) -> Path:
-    out = tmp_path_factory.mktemp("out") / "bundle"
-    code = run(home, "export", "carzero-main", "--dataset", DATASET, "--site", "Site A", "--out", out)
-    assert code == 0
-    return out
-
-
-@pytest.fixture
-def bundle(exported, tmp_path) -> Path:
-    return shutil.copytree(exported, tmp_path / "bundle")
-
-
-@pytest.fixture
-def clone(tmp_path) -> Path:
-    """Another clone, which has neither results nor data."""
-    folder = tmp_path / "clone"
-    folder.mkdir()
-    (folder / "params.yaml").write_text(PARAMS, encoding="utf-8")
-    return folder
-
-
-def run(home: Path, *arguments: object) -> int:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CXR_ALIGNBENCH_HOME", str(home))
-        return main([str(a) for a in arguments])
-
-
-def refused(capsys, home: Path, *arguments: object) -> str:
-    capsys.readouterr()
-    assert run(home, *arguments) == 2
-    line = capsys.readouterr().err.strip()
-    assert len(line.splitlines()) == 1
-    return line
-
-
-def edit(bundle: Path, name: str, change) -> None:
-    """Change a table of a bundle as its author would, with the hash to it."""
-    frame, meta = read_table(bundle / name)
-    write_table(bundle / name, change(frame), meta)
-    relist(bundle)
-
-
-def relist(bundle: Path, **fields: object) -> None:
-    record = read_json(bundle / "bundle.json") | fields
-    names = [p.name for p in bundle.iterdir() if p.suffix == ".parquet"]
-    record["files"] = {name: hash_file(bundle / name) for name in names}
-    write_json(bundle / "bundle.json", record)
+from tests.exchange.bundles import DATASET, edit, refused, relist, run
 
 
 def test_a_bundle_says_what_the_tables_say_and_holds_no_text(home, exported):

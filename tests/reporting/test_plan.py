@@ -150,6 +150,10 @@ def test_figure_and_text(files, capsys, tmp_path):
         ([*FILES, "--difference", "0.05", "--auroc", "0.9"], "--auroc is an assumption of --prevalence"),
         (["--prevalence", "capital.csv", "--difference", "0.1"], "column 'AUROC' is none of a plan"),
         (["--prevalence", "latin.csv", "--difference", "0.1"], "latin.csv: not UTF-8 text"),
+        (
+            ["--prevalence", ",".join(["0.1"] * 300) + ",no", "--difference", "0.1"],
+            "no such file; give a CSV",
+        ),
         (["--prevalence", "long.csv", "--difference", "0.1"], "long.csv:2: has more cells than the header"),
         (["ours.csv", "--difference", "0.1"], "nothing to plan from"),
         (["a", "b", "--difference", "0.1"], "give --labels for files, or --dataset for cells"),
