@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -84,6 +85,12 @@ class Story:
     prompt: str
     of_set: SetStory
 
+    @property
+    def reproduce(self) -> str:
+        """The commands of the set, of which the last asks for this very number."""
+        asked = "" if self.cls == "macro" else f" {shlex.quote(self.cls)}"
+        return self.of_set.reproduce + asked
+
     def to_json(self) -> dict[str, Any]:
         at = self.of_set
         return {
@@ -112,7 +119,7 @@ class Story:
             "texts": at.texts.model_dump(),
             "trainings": at.trainings,
             "predictions": [asdict(saved) for saved in at.predictions],
-            "reproduce": at.reproduce,
+            "reproduce": self.reproduce,
         }
 
 
@@ -155,5 +162,6 @@ def explain_lines(story: Story) -> list[tuple[str, str]]:
 def explain_text(story: Story) -> str:
     """The same as one text."""
     (_, number), *rest = explain_lines(story)
+    rest = [(what, story.reproduce if what == "reproduce" else text) for what, text in rest]
     lines = [f"{story.cell} on {story.dataset}, {story.cls}: AUROC {number}"]
     return "\n".join([*lines, *(f"  {what:<12}{text}" for what, text in rest)])

@@ -31,6 +31,14 @@ def test_one_class(inside, capsys):
     (against,) = [c for c in value["comparisons"] if c["other"] == "clip-main"]
     assert against["delta"] > 0
     assert "bench stage cell carzero" in value["reproduce"]
+    assert value["reproduce"].endswith("bench explain carzero-main chexpert Edema")
+
+
+def test_the_command_of_a_number_asks_for_its_class(inside, capsys):
+    assert main(["explain", "carzero", "chexpert", "Pleural Effusion"]) == 0
+    assert "bench explain carzero-main chexpert 'Pleural Effusion'\n" in capsys.readouterr().out
+    assert main(["explain", "carzero", "chexpert"]) == 0
+    assert "bench explain carzero-main chexpert\n" in capsys.readouterr().out
 
 
 def test_a_checkpoint_is_made_again_under_the_settings_that_it_had(root, tmp_path):

@@ -130,9 +130,16 @@ def load_fixture(path: Path) -> Fixture:
     if not isinstance(info, dict):
         raise BenchError(f"{path}: a fixture is a JSON object, this is a {type(info).__name__}.")
     arrays = {}
-    for name in info.get("files", []):
+    for name in _files(info, path):
         arrays.update(_read_npz(path.with_name(Path(name).name)))
-    for name, declared in (info.get("arrays") or {}).items():
+    declarations = info.get("arrays") or {}
+    whole = isinstance(declarations, dict) and all(
+        isinstance(own, dict) and isinstance(own.get("shape"), list) and "dtype" in own
+        for own in declarations.values()
+    )
+    if not whole:
+        raise BenchError(f"{path}: 'arrays' is no object of names, each with its shape and dtype.")
+    for name, declared in declarations.items():
         if name not in arrays:
             raise BenchError(f"{path}: array '{name}' is declared but in none of its files.")
         have = arrays[name]
@@ -149,9 +156,17 @@ def _owner(npz: Path) -> Path:
     for path in sorted(npz.parent.glob("*.json")):
         if npz.name.startswith(path.stem):
             info = read_json(path)
-            if isinstance(info, dict) and npz.name in info.get("files", []):
+            if isinstance(info, dict) and npz.name in _files(info, path):
                 return path
     return npz
+
+
+def _files(info: Mapping[str, Any], path: Path) -> list[str]:
+    """Names of the npz files of a JSON case. Raises BenchError where they are no list of names."""
+    names = info.get("files", [])
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise BenchError(f"{path}: 'files' is no list of names of npz files.")
+    return names
 
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
