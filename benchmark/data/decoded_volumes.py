@@ -30,7 +30,7 @@ from benchmark.core.states import State, state_of
 from benchmark.core.tables import Manifest
 from benchmark.data.contents import content_hashes
 from benchmark.data.opening import Opened
-from benchmark.data.volume_grid import Told, Volume
+from benchmark.data.volume_grid import AIR, Told, Volume
 from benchmark.data.volume_steps import VolumeSteps, apply_steps
 from benchmark.data.volumes import read_volume
 
@@ -41,6 +41,8 @@ CODE = ("benchmark.data.volumes", "benchmark.data.volume_steps")
 TOLD_COLUMNS = ("told:spacing_z", "told:spacing_y", "told:spacing_x", "told:slope", "told:intercept")
 """Columns of a manifest that `Told` is made of."""
 MARK = "made.json"
+LUNG, LUNG_SHARE = -600, 0.001
+"""Hounsfield units below which lung and outer air are, and the least share of voxels of a chest there."""
 
 
 @dataclass(frozen=True)
@@ -162,8 +164,14 @@ def _state(path: Path) -> State:
 
 def _read(item: VolumeSource, state: State) -> Volume:
     """The volume of files that were in `state` when they were hashed. Raises DataError where they are in
-    another now."""
+    another now, and for a volume without lungs."""
     volume = read_volume(item.path, item.told)
+    sample = volume.hu[tuple(slice(None, None, max(1, n // 64)) for n in volume.hu.shape)]
+    if ((sample > AIR) & (sample < LUNG)).mean() < LUNG_SHARE:  # padding, which is AIR, is no lung
+        raise DataError(
+            f"{item.path}: hardly a value between {AIR} and {LUNG} Hounsfield units, where lungs "
+            "are: it was cut to a window, or its rescale is missing. Give it as the scanner wrote it."
+        )
     if _state(item.path) != state:
         raise DataError(f"{item.path}: changed while it was read. Run again once nothing writes to it.")
     return volume

@@ -14,7 +14,7 @@ from benchmark.core.errors import DataError
 from benchmark.data.cards import load_card
 from benchmark.data.check import check_dataset
 from benchmark.data.dataset import evaluation_set, read_dataset
-from benchmark.data.decoded_volumes import decoded_volumes, open_volumes, volume_sources
+from benchmark.data.decoded_volumes import VolumeSource, decoded_volumes, open_volumes, volume_sources
 from benchmark.data.volume_steps import STEPS, VolumeSteps, apply_steps
 from benchmark.data.volumes import Volume, prepare_volume, read_volume
 
@@ -224,6 +224,72 @@ def test_a_part_of_a_spacing_is_refused(ct_rate: Path) -> None:
     manifest.frame.loc[old, "told:spacing_x"] = pd.NA
     with pytest.raises(DataError, match=r"valid_2_a_1\.nii\.gz: its table gives only a part of the spacing"):
         volume_sources(manifest)
+
+
+@pytest.mark.parametrize("how", ["blank", "no row", "no table"])
+def test_an_older_header_without_a_spacing_of_the_table_is_refused(ct_rate: Path, how: str) -> None:
+    """Its own was taken, which is what makes the header an older one."""
+    path = ct_rate / "dataset/metadata/validation_metadata.csv"
+    table = pd.read_csv(path, dtype=str)
+    old = table["VolumeName"] == "valid_2_a_1.nii.gz"
+    if how == "blank":
+        table.loc[old, ["XYSpacing", "ZSpacing"]] = "nan"
+    (table[~old] if how == "no row" else table).to_csv(path, index=False)
+    if how == "no table":
+        path.unlink()
+    with pytest.raises(DataError, match="1 volumes with an older header.* the first valid_2_a_1. Fetch that"):
+        read_dataset("ct_rate", ct_rate, "official")
+
+
+def _series(folder: Path, values: np.ndarray, slope: float, intercept: float) -> Path:
+    """DICOM slices of (Z, Y, X) stored values; the first column is padding."""
+    import pydicom
+    from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+
+    folder.mkdir()
+    for k, plane in enumerate(values.astype(np.int16)):
+        meta = pydicom.dataset.FileMetaDataset()
+        meta.TransferSyntaxUID, meta.MediaStorageSOPClassUID = ExplicitVRLittleEndian, CTImageStorage
+        meta.MediaStorageSOPInstanceUID = f"1.2.3.{k + 1}"
+        slice_ = pydicom.Dataset()
+        slice_.file_meta = meta
+        slice_.SeriesInstanceUID, slice_.PhotometricInterpretation = "1.2.3", "MONOCHROME2"
+        slice_.ImageOrientationPatient, slice_.ImagePositionPatient = [1, 0, 0, 0, 1, 0], [0, 0, 2 * k]
+        slice_.Rows, slice_.Columns, slice_.PixelSpacing = *plane.shape, [1, 1]
+        slice_.BitsAllocated, slice_.BitsStored, slice_.HighBit = 16, 16, 15
+        slice_.PixelRepresentation, slice_.SamplesPerPixel = 1, 1
+        slice_.RescaleSlope, slice_.RescaleIntercept, slice_.PixelPaddingValue = slope, intercept, -2000
+        plane[:, 0] = -2000
+        slice_.PixelData = plane.tobytes()
+        slice_.save_as(folder / f"{k}.dcm", enforce_file_format=True)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("what", "slope", "intercept"),
+    [("hu", 1, 0), ("stored", 1, -1024), ("window", 1, 0), ("stored", 1, 0), ("counts", 3.2, 0)],
+)
+@pytest.mark.parametrize("kind", ["series", "nifti"])
+def test_a_volume_without_lungs_is_refused(
+    tmp_path: Path, what: str, slope: float, intercept: float, kind: str
+) -> None:
+    """Cut to a window, of another kind of scanner, or without its intercept; a series had no check at all."""
+    hu = np.random.default_rng(0).choice([-1000, -850, 40, 300], (6, 9, 8))
+    values = {"hu": hu, "stored": hu + 1024, "window": hu.clip(-160, 240), "counts": hu + 1000}[what]
+    if kind == "series":
+        path = _series(tmp_path / "series", values, slope, intercept)
+    else:
+        path = tmp_path / "v.nii"
+        image = nibabel.Nifti1Image((values * slope + intercept).astype(np.int16), np.diag([1, 1, 2, 1]))
+        image.to_filename(path)
+    source = VolumeSource(path)
+    if (what, intercept) in (("hu", 0), ("stored", -1024)):
+        assert len(decoded_volumes([source], SMALL, tmp_path / "cache")) == 1
+        return
+    with pytest.raises(DataError, match=rf"{path.name}: (hardly a value between|no value below 0)"):
+        decoded_volumes([source], SMALL, tmp_path / "cache")
+    ((opened,),) = open_volumes([source])
+    assert opened.error
 
 
 def test_published_preprocessings() -> None:

@@ -121,6 +121,12 @@ def _read(root: Path, card: Card, tables: list[Path], log: Log) -> Manifest:
     log.see(
         "volume with an older header: spacing and rescale are those of the metadata", frame.loc[old, "image"]
     )
+    unsized = [n for n in frame.loc[old, "image"] if np.isnan(told.get(n, {}).get("spacing_z", np.nan))]
+    if unsized:
+        raise DataError(
+            f"{root}: {len(unsized):,} volumes with an older header, whose spacing is wrong, have none in "
+            f"metadata/*_metadata.csv, the first {unsized[0]}. Fetch that, or the volumes of *_fixed."
+        )
     chosen = {str(c): values[c].array for c in values} | extra
     result = manifest(root, card, meta, chosen, log, table=tables[0])
     ids = result.frame["image_id"]
