@@ -6,6 +6,7 @@ so memory does not grow with the set.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -238,6 +239,10 @@ def _protocols(report: CheckReport, manifest: Manifest, card: Card) -> None:
             for i, c in enumerate(chosen.classes)
             if c in protocol.positives and len(chosen) == protocol.images
         }
+        twice = [c for c, count in Counter(chosen.classes).items() if count > 1]
+        if twice:
+            said = f"protocol {name}: classes listed more than once, which weigh so often in its means"
+            report.problems.append(Remark(said, len(twice), first(twice)))
         wrong = [f"{c} {found} for {wanted}" for c, (found, wanted) in off.items() if found != wanted]
         if wrong:
             report.problems.append(

@@ -14,8 +14,11 @@ from benchmark.core.hashing import hash_bytes
 from benchmark.core.workers import worker_pool
 from benchmark.data.contents import cores
 from benchmark.data.pixels import decode_pixels, read_bytes
+from benchmark.data.raster import PNG, png_header
 
 _CHUNK = 32
+GREY_ALPHA_16 = (16, 4)
+"""Depth and colour type of PNG files of which Pillow keeps the lower byte of each value."""
 
 
 class Opened(NamedTuple):
@@ -57,6 +60,8 @@ def _open(row: int, path: str) -> Opened:
     try:
         data = read_bytes(path)
         digest = hash_bytes(data)
+        if data.startswith(PNG) and png_header(data, path)[2:4] == GREY_ALPHA_16:
+            raise DataError(f"{path}: a PNG of 16-bit grey with alpha is read wrong. Save it without alpha.")
         pixels = decode_pixels(data, path)
     except DataError as error:
         return Opened(row, digest, str(error), "", False)

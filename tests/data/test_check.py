@@ -169,6 +169,31 @@ def test_unknown_labels_and_their_neighbours(tree: Path) -> None:
     assert not any("quince" in n.what for n in report.notes)
 
 
+def test_a_class_that_a_protocol_lists_twice(tree: Path, cards: Path) -> None:
+    card = cards / "toy" / "card.yaml"
+    card.write_text(card.read_text().replace("classes: all", "classes: [Edema, Mass, Edema]"))
+    report = check_dataset("toy", tree, "official", images=False)
+    assert "protocol all: classes listed more than once, which weigh so often in its means: 1 (Edema" in (
+        problems(report)
+    )
+
+
+def test_grey_of_16_bits_with_alpha_is_a_problem(tree: Path) -> None:
+    """Its lower bytes alone are read, which are noise: 40,000 of 65,535 becomes 64 of 255."""
+    import struct
+    import zlib
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    head = struct.pack(">IIBBBBB", 2, 1, 16, 4, 0, 0, 0)
+    row = zlib.compress(b"\0" + struct.pack(">4H", 40000, 65535, 300, 65535))
+    parts = (chunk(b"IHDR", head), chunk(b"IDAT", row), chunk(b"IEND", b""))
+    (tree / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+    report = check_dataset("toy", tree, "official", workers=1)
+    assert "16-bit grey with alpha is read wrong" in problems(report)
+
+
 def test_official_positives_and_missing_positives(tree: Path) -> None:
     write(tree, [*ROWS[:2], ("c.png", "2", "test", "Edema"), *ROWS[3:]])
     report = check_dataset("toy", tree, "official", images=False)
