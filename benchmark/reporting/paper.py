@@ -18,7 +18,7 @@ from benchmark.grid.strict import Strict
 from benchmark.reporting.numbers import known, p_text, signed_text
 from benchmark.reporting.table import Measured, Table, change, estimate, probability, real, save, words
 from benchmark.score.files import ScoreRequest, read_joined
-from benchmark.score.joining import Joined, Truth, check_another_training
+from benchmark.score.joining import Joined, Truth, check_another_training, same_patients
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -235,8 +235,12 @@ def recompute(path: Path) -> Paper:
                 raise DataError(
                     f"{file}: its classes are not those of the first row. Give all rows the same."
                 )
-            known = own.patients if truth is None or truth.patients is None else truth.patients
-            truth = replace(own, patients=known)
+            if truth is not None and truth.patients is not None:
+                if own.patients is not None:
+                    ours, theirs = (_named(own.ids, p) for p in (truth.patients, own.patients))
+                    same_patients(own.ids, "the rows before it", ours, str(file), theirs)
+                own = replace(own, patients=truth.patients)
+            truth = own
             check_another_training(file, joined.scores, read)
             read[file] = joined.scores
             runs.append(Run(row.name, seed, joined.scores))
@@ -259,6 +263,12 @@ def recompute(path: Path) -> Paper:
         tuple(_row(paper, r, _macro(means, paper.metric, paper.stratum), counts[r.name]) for r in paper.rows),
         tuple(_claim(c, _macro(pairs, c.metric, c.stratum), len(paper.claims)) for c in paper.claims),
     )
+
+
+def _named(ids: np.ndarray, clusters: np.ndarray) -> np.ndarray:
+    """Clusters of known patients; "" for an image that is one of its own."""
+    lone = [c in (i, f"image {i}") for i, c in zip(ids, clusters, strict=True)]
+    return np.where(lone, "", clusters)
 
 
 def _joined(paper: PaperFile, folder: Path, file: Path) -> Joined:

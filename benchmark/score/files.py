@@ -8,14 +8,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmark.core.cells import known_clusters
+from benchmark.core.cells import NOBODY, known_clusters
 from benchmark.core.errors import BenchError, DataError, closest
 from benchmark.core.settings import StatisticsConfig
 from benchmark.evaluation.comparison import Run, compare, ranking, summarise_runs
 from benchmark.evaluation.evaluate import evaluate
 from benchmark.evaluation.statistics.metric_values import RowIdentity
 from benchmark.evaluation.statistics.strata import frequency_deciles
-from benchmark.score.joining import Joined, Truth, dataset_truth, join, subgroups_of, truth_of_table
+from benchmark.score.joining import (
+    Joined,
+    Truth,
+    dataset_truth,
+    join,
+    same_patients,
+    subgroups_of,
+    truth_of_table,
+)
 from benchmark.score.naming import by_affix, by_position
 from benchmark.score.predictions_file import ClassTable, Layout, class_table, is_long, read_patients
 from benchmark.score.raw_table import RawTable, open_table
@@ -125,6 +133,8 @@ def read_joined(request: ScoreRequest) -> Read:
     import pyarrow as pa
 
     files = [request.predictions] + ([request.second] if request.second else [])
+    if request.second == request.predictions:
+        raise BenchError(f"{request.second}: given twice; name another file to compare it with.")
     names = _names(files)
     ids = _id_columns(request, len(files))
     by_order = request.rows == "by-order"
@@ -242,21 +252,27 @@ def _patients(request: ScoreRequest, truth: Truth, tables: list[ClassTable]) -> 
         return read_patients(asked, truth.ids)
     if asked is not None and asked in truth.columns:
         return truth.columns[asked]
-    sources = [(truth.ids, truth.patients, truth.patient_column)]
-    sources += [(table.ids, table.patients, table.patient_column) for table in tables]
-    if asked is not None and asked not in (name for _, _, name in sources):
-        known = [*truth.columns, *(str(name) for _, _, name in sources if name)]
+    sources = [(truth.source, truth.ids, truth.patients, truth.patient_column)]
+    sources += [(str(table.path), table.ids, table.patients, table.patient_column) for table in tables]
+    if asked is not None and asked not in (name for *_, name in sources):
+        known = [*truth.columns, *(str(name) for *_, name in sources if name)]
         known += [name for table in tables for name in table.others]
         near = closest(asked, known)
         guess = f" Did you mean '{near}'?" if near else ""
         raise DataError(f"--patients {asked}: neither a file nor a column of labels or predictions.{guess}")
-    for ids, patients, name in sources:
-        if patients is not None and asked in (None, name):
-            if request.rows == "by-order":
-                return patients
+    found: tuple[str, np.ndarray] | None = None
+    for source, ids, patients, name in sources:
+        if patients is None or asked not in (None, name):
+            continue
+        if request.rows != "by-order":
             known_patients = dict(zip(ids, patients, strict=True))
-            return np.array([known_patients.get(i, "") for i in truth.ids], dtype=object)
-    return None
+            patients = np.array([known_patients.get(i, "") for i in truth.ids], dtype=object)
+        patients = np.array(["" if p.strip().lower() in NOBODY else p for p in patients], dtype=object)
+        if found is not None:
+            same_patients(truth.ids, *found, source, patients)
+        elif (patients != "").any():
+            found = (source, patients)
+    return None if found is None else found[1]
 
 
 def _join_all(request: ScoreRequest, truth: Truth, tables: dict[str, ClassTable]) -> dict[str, Joined]:

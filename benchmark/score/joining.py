@@ -235,6 +235,22 @@ def _renaming(table: ClassTable, count: int) -> str:
     return f"{table.path} has {count} such columns; rename them, or use --classes common, or --columns affix."
 
 
+def same_patients(ids: np.ndarray, source: str, ours: np.ndarray, other: str, theirs: np.ndarray) -> None:
+    """Raises DataError where two sources, "" where unknown, put the images into other patients: intervals
+    would be those of whichever comes first. Names may differ."""
+    if len(ours) != len(theirs):
+        return  # by order, which `join` refuses
+    forth: dict[str, str] = {}
+    back: dict[str, str] = {}
+    for image, one, two in zip(ids, ours, theirs, strict=True):
+        known = one != "" and two != ""
+        if known and (forth.setdefault(one, two) != two or back.setdefault(two, one) != one):
+            raise DataError(
+                f"{other}: image '{image}': puts the images into other patients than {source}; correct one "
+                "of them, or choose with --patients: another column, a file, or none."
+            )
+
+
 def check_another_training(path: Path, scores: np.ndarray, others: Mapping[Path, np.ndarray]) -> None:
     """Raises DataError where a file of a row holds the scores of another one: taken for two trainings, they
     would say that trainings do not differ."""

@@ -133,6 +133,18 @@ def test_patients_that_one_file_knows_count_for_all_rows(paper, capsys, order):
     assert "image-level" not in found["claims"][0]["note"]
 
 
+def test_rows_that_put_images_into_other_patients_are_refused(paper, capsys):
+    labels = pd.read_csv(paper / "labels.csv")
+    labels.drop(columns="patient_id").to_csv(paper / "labels.csv", index=False)
+    for name, size in (("ours", 2), ("theirs", 3)):
+        own = pd.read_csv(paper / f"{name}.csv")
+        own.assign(patient_id=[f"p{i // size}" for i in range(300)]).to_csv(
+            paper / f"{name}.csv", index=False
+        )
+    assert main(["paper", str(paper / "claims.yaml")]) == 2
+    assert "theirs.csv: image 'i002': puts the images into other patients" in capsys.readouterr().err
+
+
 def test_the_script_of_the_action(paper, root, tmp_path):
     bench = tmp_path / "bin" / "bench"
     bench.parent.mkdir()

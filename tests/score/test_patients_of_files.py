@@ -70,3 +70,31 @@ def test_patients_file_with_unknown_and_without_images(pair, capsys) -> None:
     assert auroc(score(capsys, *arguments))["n_patients"] == 4 + 9
     patients.iloc[1:].to_csv(folder / "p.csv", index=False)
     assert "no patient for 1 images, the first 'i000'" in refused(capsys, *arguments)
+
+
+def test_files_that_tell_patients_apart_otherwise_are_refused(pair, capsys) -> None:
+    """Whichever file came first decided the intervals, without a word."""
+    folder, scores, labels = pair
+    twos = [f"p{i // 2}" for i in range(40)]
+    arguments = write(
+        folder, scores.assign(patient_id=[f"q{i // 4}" for i in range(40)]), labels.assign(patient_id=twos)
+    )
+    line = refused(capsys, *arguments)
+    assert "s.csv: image 'i0" in line
+    assert "t.csv" in line
+    assert "--patients" in line
+    labels.assign(patient_id="").to_csv(folder / "t.csv", index=False)
+    scores.assign(patient_id=twos).to_csv(folder / "o.csv", index=False)
+    for first, second in (("s", "o"), ("o", "s")):
+        given = (folder / f"{first}.csv", folder / f"{second}.csv", *arguments[1:])
+        assert "into other patients" in refused(capsys, *given)
+    assert auroc(score(capsys, *given, "--patients", "none"))["n_patients"] is None
+    assert auroc(score(capsys, folder / "o.csv", *arguments[1:]))["n_patients"] == 20
+
+
+def test_other_names_of_the_same_patients_and_unknown_ones_are_no_contradiction(pair, capsys) -> None:
+    folder, scores, labels = pair
+    ours = [f"p{i // 2}" for i in range(40)]
+    theirs = ["" if i == 3 else f"MRN {i // 2}" for i in range(40)]
+    arguments = write(folder, scores.assign(subject_id=theirs), labels.assign(patient_id=ours))
+    assert auroc(score(capsys, *arguments))["n_patients"] == 20

@@ -233,6 +233,7 @@ def test_two_files_without_a_common_image_are_one_line_that_names_both(files, ca
         (["nowhere.csv", "--labels", "x.csv"], "nowhere.csv: no such file"),
         (["scores.csv"], "no labels: give --labels FILE"),
         (["scores.csv", "--dataset", "padchest"], "needs --data-root"),
+        (["scores.csv", "./scores.csv", "--labels", "labels.csv"], "scores.csv: given twice"),
         (["scores.csv", "--labels", "labels.csv", "--dataset", "padchest"], "choose one source"),
         (
             ["scores.csv", "--labels", "labels.csv", "--protocol", "carzero"],
