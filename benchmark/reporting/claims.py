@@ -161,7 +161,19 @@ class Prediction(Strict):
     source: ClaimSource
     published: str
     rows: dict[str, str]
-    sets: tuple[PredictedSet, ...]
+    sets: tuple[PredictedSet, ...] = Field(min_length=1)
+
+    @field_validator("sets")
+    @classmethod
+    def _each_once(cls, value: tuple[PredictedSet, ...]) -> tuple[PredictedSet, ...]:
+        """A set or a cell that stands twice would count its signs twice."""
+        places = [(at.dataset, at.stratum) for at in value]
+        for at, place in zip(value, places, strict=True):
+            if places.count(place) > 1:
+                raise ValueError(f"{at.dataset} ({at.stratum}) stands twice; keep one order of it")
+            if len(set(at.cells)) < len(at.cells):
+                raise ValueError(f"{at.order} names a cell twice")
+        return value
 
 
 class Ledger(Strict):

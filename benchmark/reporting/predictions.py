@@ -178,7 +178,10 @@ def predictions_text(found: Sequence[Held]) -> str:
     for own in found:
         source = own.prediction.source
         whole = own.count()
-        if own.missing:
+        if not own.missing and not whole.pairs:
+            why = "all printed values lie as close as trainings of one method"
+            lines.append(f"{own.prediction.id}: no sign predicted: {why}")
+        elif own.missing:
             lines.append(f"{own.prediction.id}: NOT RUN, no results of {', '.join(own.missing)}")
         else:
             tau, low, high = whole.tau()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmark.core.errors import BenchError
-from benchmark.reporting.claims import load_claims
+from benchmark.reporting.claims import Prediction, load_claims
 from benchmark.reporting.known_names import check_names
 from benchmark.reporting.published import load_published
 from tests.reporting.test_claims import claim
@@ -88,3 +88,24 @@ def test_published_values_of_sets_and_strata_that_are_there(tmp_path, root):
     path.write_text(re.sub(r"\bopeni: 7470", "opnei: 7470", text, count=1), encoding="utf-8")
     with pytest.raises(BenchError, match=r"published\.yaml:\d+: images: .*no card of 'opnei'"):
         load_published(path)
+
+
+@pytest.mark.parametrize(
+    ("sets", "said"),
+    [
+        ([], "at least 1 item"),
+        ([("chexpert", "a > b"), ("chexpert", "a > b")], "chexpert \\(all\\) stands twice"),
+        ([("chexpert", "a > b > a")], "a > b > a names a cell twice"),
+    ],
+)
+def test_no_sign_of_a_prediction_counts_twice(sets, said):
+    entry = {
+        "id": "x",
+        "statement": "S.",
+        "source": {"paper": "P", "where": "T"},
+        "published": "t",
+        "rows": {},
+    }
+    own = [{"dataset": dataset, "order": order, "seed_sd": 0.01} for dataset, order in sets]
+    with pytest.raises(ValueError, match=said):
+        Prediction.model_validate({**entry, "sets": own})

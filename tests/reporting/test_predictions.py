@@ -140,6 +140,12 @@ def test_a_cell_without_results_leaves_the_prediction_open(gathered):
     assert held([prediction(RIGHT)], printed(RIGHT), few, Computed(summary, gathered.config), 0.95) == []
 
 
+def test_values_that_are_printed_too_close_predict_nothing(gathered):
+    found = judged(gathered, RIGHT, sd=10.0)
+    assert (found.close, found.pairs) == (1, ())
+    assert "x: no sign predicted: all printed values lie as close" in predictions_text([found])
+
+
 def test_tables_have_a_row_a_set_and_a_row_a_sign(gathered):
     found = judged(gathered, RIGHT, RIGHT)
     table = orders([found], gathered.evidence)
