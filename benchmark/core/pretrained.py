@@ -45,6 +45,7 @@ def model_from_folder(kind: str, folder: Path | str, optional: tuple[str, ...] =
     be lacking, as nothing reads them. Raises BenchError that names the first other one, or the first that is
     left out, and as `from_folder`.
     """
+    _refuse_adapter(folder)
     model, said = from_folder(kind, folder, output_loading_info=True, **options)
     lost = sorted(n for n in said["missing_keys"] if not n.startswith(optional))
     if lost:
@@ -68,6 +69,7 @@ def model_as(
     """
     import transformers
 
+    _refuse_adapter(folder)
     path = Path(folder) / "config.json"
     fields = parse_json(read_text(path, "a JSON file"), path)
     with parsing(path, f"the sizes of a '{kind}' model", "Check it and `architecture`."), no_remote_code():
@@ -88,6 +90,16 @@ def model_as(
     _refuse_left_out(folder, own, found.keys() - own.keys(), "")
     model.load_state_dict({**own, **{n: found[n] for n in own if n in found}})
     return model
+
+
+def _refuse_adapter(folder: Path | str) -> None:
+    """Raises BenchError where a folder holds an adapter of PEFT: where that package is not installed it would
+    be left out, and where it is, the weights come from whatever folder or cache its file names."""
+    if (Path(folder) / "adapter_config.json").is_file():
+        raise BenchError(
+            f"{folder}: holds an adapter (adapter_config.json) beside weights. Merge it into them with "
+            "PEFT's merge_and_unload, and save the model."
+        )
 
 
 def _refuse_left_out(folder: Path | str, own: Collection[str], surplus: Collection[str], prefix: str) -> None:

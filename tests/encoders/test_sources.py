@@ -207,6 +207,16 @@ def test_weights_that_the_config_does_not_describe_are_refused(tmp_path: Path) -
             text_encoder(card.model_copy(update={"architecture": architecture}))
 
 
+@pytest.mark.parametrize("architecture", ["", "bert"])
+def test_an_adapter_beside_the_weights_is_refused(tmp_path: Path, architecture: str) -> None:
+    """Without PEFT the row would be that of the base, with it that of weights which its file names."""
+    tiny.bert(tmp_path)
+    (tmp_path / "adapter_config.json").write_text('{"base_model_name_or_path": "someone/base"}')
+    card = card_at(str(tmp_path), "text").model_copy(update={"architecture": architecture})
+    with pytest.raises(WeightsError, match="holds an adapter .* merge_and_unload"):
+        text_encoder(card)
+
+
 def test_weights_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
     """NaN in the row of one word makes the classes that are called by it wrong, and no others."""
     tiny.bert(tmp_path)
