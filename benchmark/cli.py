@@ -51,6 +51,8 @@ OUTSIDE = FULL | {
     errno.ELOOP,
     errno.ENOTDIR,
     errno.EISDIR,
+    errno.EEXIST,
+    errno.ENAMETOOLONG,
 }
 """What a disk or its rights refuse, wherever it happens."""
 

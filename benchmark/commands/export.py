@@ -108,9 +108,11 @@ def _format(form: Form, what: list[str], out: Path, hub: str | None) -> tuple[di
 
         write_croissant(load_card(what[0]), out)
     else:
+        from benchmark.core.not_read import check_not_read
         from benchmark.exchange.bundle import read_bundle
 
         bundle = read_bundle(Path(what[0]))
+        check_not_read("--out", [out], bundle.folder.iterdir())
         if form is Form.hugging_face:
             from benchmark.exchange.formats.hugging_face import write_eval_results
 

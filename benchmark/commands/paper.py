@@ -27,6 +27,8 @@ def command(
     from benchmark.reporting.paper import recompute
 
     paper = recompute(claims)
+    if out is not None:
+        paper.check_out(out, claims)
     files = [] if out is None else [str(path) for path in paper.save(out)]
     emit({**paper.as_json(), "files": files}, paper.text, as_json)
     return 0 if paper.holds else 1

@@ -138,11 +138,14 @@ def command(
     for path in (predictions, second, labels):
         if path is not None:
             check_file(path)
+    from benchmark.core.not_read import check_not_read
     from benchmark.score.files import ScoreRequest, score_files
     from benchmark.score.text import as_object, as_text, check_output, write_rows
 
     if output is not None:
         check_output(output)
+        read = (predictions, second, labels, None if patients is None else Path(patients))
+        check_not_read("--output", [output], read)
     result = score_files(
         ScoreRequest(
             predictions=predictions,

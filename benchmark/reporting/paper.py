@@ -13,10 +13,11 @@ from pydantic import Field, ValidationError
 
 from benchmark.core.errors import BenchError, DataError, UnknownName
 from benchmark.core.located import read_located
+from benchmark.core.not_read import check_not_read
 from benchmark.core.settings import StatisticsConfig
 from benchmark.grid.strict import Strict
 from benchmark.reporting.numbers import known, p_text, signed_text
-from benchmark.reporting.table import Measured, Table, change, estimate, probability, real, save, words
+from benchmark.reporting.table import FORMS, Measured, Table, change, estimate, probability, real, save, words
 from benchmark.score.files import ScoreRequest, read_joined
 from benchmark.score.joining import Joined, Truth, check_another_training, same_patients
 
@@ -160,6 +161,14 @@ class Paper:
             **shared,
         )  # fmt: skip
         return [rows, *([claims] if self.claims else [])]
+
+    def check_out(self, folder: Path, claims: Path) -> None:
+        """Raises BenchError where `save` would write over the file of claims or over what it names."""
+        read = [row.predictions for row in self.file.rows]
+        files = [file for own in read for file in ((own,) if isinstance(own, Path) else own)]
+        inputs = [claims, *(claims.parent / file for file in (*files, self.file.labels) if file is not None)]
+        targets = [folder / f"{t.name}{suffix}" for t in self.tables for suffix in FORMS]
+        check_not_read("--out", targets, inputs)
 
     def save(self, folder: Path) -> list[Path]:
         """<table>.md, .csv and .tex; returns the paths."""

@@ -280,14 +280,16 @@ def latex(table: Table) -> str:
 
 def save(table: Table, folder: Path) -> list[Path]:
     """Write <name>.md, .csv and .tex; returns the paths."""
-    forms = {".md": markdown, ".csv": comma_separated, ".tex": latex}
     paths = []
-    for suffix, form in forms.items():
+    for suffix, form in FORMS.items():
         path = folder / f"{table.name}{suffix}"
         write_text(path, form(table))
         paths.append(path)
     return paths
 
+
+FORMS = {".md": markdown, ".csv": comma_separated, ".tex": latex}
+"""What a table is written as: ending → text."""
 
 _MARKDOWN = re.compile(r"([\\`*\[\]~|]|(?<![^\W_])_|_(?![^\W_])|(?<=www)\.|:(?=//))")
 

@@ -108,3 +108,13 @@ def test_a_row_holds_in_a_clone_with_other_labels(bundle, home, clone, tmp_path,
     capsys.readouterr()
     assert run(site, "submit", "--check") == 0
     assert "stands as quoted, and is recomputed here" in capsys.readouterr().out
+
+
+def test_a_format_is_never_written_over_its_bundle(bundle, home, tmp_path, capsys):
+    before = (bundle / "bundle.json").read_bytes()
+    given = ("export", bundle, "--as", "every-eval-ever", "--out", bundle / "bundle.json")
+    assert "bundle.json: is read by this command" in refused(capsys, home, *given)
+    assert (bundle / "bundle.json").read_bytes() == before
+    (tmp_path / "file").write_text("")
+    cell = ("export", "carzero-main", "--dataset", DATASET, "--site", "S", "--out", tmp_path / "file" / "x")
+    assert "cannot be read or written" in refused(capsys, home, *cell)

@@ -145,6 +145,15 @@ def test_rows_that_put_images_into_other_patients_are_refused(paper, capsys):
     assert "theirs.csv: image 'i002': puts the images into other patients" in capsys.readouterr().err
 
 
+def test_tables_are_never_written_over_what_they_are_made_of(paper, capsys):
+    (paper / "ours.csv").rename(paper / "rows.csv")
+    (paper / "ours.csv").hardlink_to(paper / "rows.csv")
+    before = (paper / "rows.csv").read_bytes()
+    assert main(["paper", str(paper / "claims.yaml"), "--out", str(paper)]) == 2
+    assert "rows.csv: is read by this command" in capsys.readouterr().err
+    assert (paper / "rows.csv").read_bytes() == before
+
+
 def test_the_script_of_the_action(paper, root, tmp_path):
     bench = tmp_path / "bin" / "bench"
     bench.parent.mkdir()

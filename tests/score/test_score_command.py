@@ -300,3 +300,17 @@ def test_official_files_of_a_dataset(shared, tmp_path, capsys):
     result = score(capsys, tmp_path / "scores.csv", "--dataset", "chestxray14", "--data-root", root)
     assert result["counts"]["scores"]["images scored"] == len(truth.ids)
     assert auroc(result)["dataset"] == "chestxray14"
+
+
+@pytest.mark.parametrize("name", ["scores.csv", "labels.csv", "patients.csv"])
+def test_rows_are_never_written_over_what_they_are_made_of(files, capsys, name):
+    folder, _, labels = files
+    labels[["image_id"]].assign(patient_id="p").to_csv(folder / "patients.csv", index=False)
+    before = (folder / name).read_bytes()
+    (folder / "link.csv").hardlink_to(folder / name)
+    given = (folder / "scores.csv", "--labels", folder / "labels.csv", "--patients", folder / "patients.csv")
+    for output in (folder / name, folder / "link.csv"):
+        code, out, err = run(capsys, *given, "--output", output)
+        assert (code, out) == (2, "")
+        assert f"--output {output}: is read by this command" in err
+    assert (folder / name).read_bytes() == before
