@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -142,8 +142,7 @@ def _sides(found: Mapping[str, Any], path: Path) -> tuple[int, int | None, str]:
 def _in_unit_range(found: Mapping[str, Any]) -> tuple[list[float], list[float]]:
     """Mean and std of pixels in [0, 1], as ours are; theirs are stored bytes times `rescale_factor`."""
     mean, std = ([float(value) for value in found[name]] for name in ("image_mean", "image_std"))
-    if {len(mean), len(std)} not in ({1}, {3}) or not all(map(math.isfinite, [*mean, *std])) or 0 in std:
-        raise ValueError("image_mean and image_std are not one number, or one a colour, and no std is 0")
+    check_normal(mean, std)
     if not found.get("do_normalize", True):
         mean, std = [0.0] * 3, [1.0] * 3
     white = 255 * float(found.get("rescale_factor", 1 / 255)) if found.get("do_rescale", True) else 255.0
@@ -152,6 +151,12 @@ def _in_unit_range(found: Mapping[str, Any]) -> tuple[list[float], list[float]]:
     if abs(white - 1) < 1e-3:
         return mean, std
     return [value / white for value in mean], [value / white for value in std]
+
+
+def check_normal(mean: Sequence[float], std: Sequence[float]) -> None:
+    """Raises ValueError where pixels cannot be normalised with these."""
+    if {len(mean), len(std)} not in ({1}, {3}) or not all(map(math.isfinite, [*mean, *std])) or 0 in std:
+        raise ValueError("mean and std are not one number, or one a colour, and no std is 0")
 
 
 def _size(value: Any, path: Path) -> tuple[int, str]:

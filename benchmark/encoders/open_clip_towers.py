@@ -157,6 +157,7 @@ def _model(card: EncoderCard, **options: Any) -> Any:
                 architecture,
                 pretrained=pretrained,
                 load_weights=path is not None,
+                require_pretrained=path is not None,
                 weights_only=True,
                 force_custom_text=True,
                 pretrained_text=False,
@@ -165,5 +166,6 @@ def _model(card: EncoderCard, **options: Any) -> Any:
     except Exception as error:  # open_clip and the hub raise many kinds; each means the same here
         reason = " ".join(str(error).split())[:160] or type(error).__name__
         raise WeightsError(
-            f"encoder {card.name}: open_clip cannot build '{card.architecture}' ({reason})."
+            f"encoder {card.name}: open_clip cannot build '{card.architecture}' ({reason}). Check its files; "
+            "weights of a folder end in .safetensors, .bin or .pth."
         ) from None

@@ -24,7 +24,7 @@ from benchmark.encoders.base import ImageEncoder, TextEncoder, fingerprint
 from benchmark.encoders.card_files import encoder_entry, encoder_names
 from benchmark.encoders.cards import EncoderCard, ImageCard, TextCard
 from benchmark.encoders.factory import image_encoder, text_encoder
-from benchmark.encoders.folder_cards import folder_card, read_config
+from benchmark.encoders.folder_cards import check_normal, folder_card, read_config
 from methods.base import METHODS, Method
 from methods.clip import CLIP
 
@@ -189,4 +189,7 @@ def _steps(side: Any, given: Mapping[str, Any], path: Path) -> Preprocessing:
         usual = PreprocessCfg()
         fields = {k: given.get(k, getattr(usual, k)) for k in ("mean", "std", "interpolation", "resize_mode")}
         fit = _FITS[fields.pop("resize_mode")]
+        check_normal(fields["mean"], fields["std"])
+        if fit == "pad" and given.get("fill_color", usual.fill_color) != 0:
+            raise ValueError("a fill_color other than 0 is not carried out here")
         return Preprocessing.model_validate({"size": side, "fit": fit, "depth": "full", **fields})

@@ -140,6 +140,38 @@ def test_the_scale_is_that_of_the_weights_that_are_read(tmp_path: Path) -> None:
     assert found == pytest.approx(state["logit_scale"].item())
 
 
+def test_a_folder_of_open_clip_without_weights_is_refused(tmp_path: Path) -> None:
+    """open_clip makes a random model of it and only logs that: as of a training's epoch_32.pt, an ending it
+    does not look for."""
+    tiny.open_clip_folder(tmp_path)
+    weights = tmp_path / "open_clip_model.safetensors"
+    torch.save(load_file(weights), tmp_path / "epoch_32.pt")
+    weights.unlink()
+    with pytest.raises(BenchError, match="open_clip cannot build"):
+        load_model(f"open_clip:{tmp_path}")
+
+
+@pytest.mark.parametrize(
+    ("steps", "said"),
+    [
+        ({"std": [0.0, 0.5, 0.5]}, "no std is 0"),
+        ({"std": [float("nan")] * 3}, "no std is 0"),
+        ({"mean": [0.5, 0.5]}, "one number, or one a colour"),
+        ({"resize_mode": "longest", "fill_color": 128}, "a fill_color other than 0"),
+    ],
+)
+def test_steps_of_open_clip_that_would_be_others_here_are_refused(
+    tmp_path: Path, steps: dict[str, object], said: str
+) -> None:
+    tiny.open_clip_folder(tmp_path)
+    path = tmp_path / "open_clip_config.json"
+    config = json.loads(path.read_text())
+    config["preprocess_cfg"].update(steps)
+    path.write_text(json.dumps(config))
+    with pytest.raises(BenchError, match=said):
+        load_model(f"open_clip:{tmp_path}")
+
+
 def test_what_is_no_model_of_two_towers_is_one_line(tmp_path: Path) -> None:
     tiny.vision(tmp_path / "dino", "Dinov2")
     tiny.clip(tmp_path / "clip")
