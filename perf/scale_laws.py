@@ -78,7 +78,7 @@ TERMS: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {
         "seconds": (
             "S", "S·B", "S·B·D²", "S·N·D", "S·N·P·D", "S·F·P·D", "S·N·D²", "S·N·T", "S·N·T·D",
         ),
-        "standardising": ("1", "F·P·D", "D"),
+        "standardising": ("1", "N·P·D", "F·P·D", "D"),
         "steps": ("1", "N·P·D", "D²", "T·P·D", "T²", "T²·D"),
     },
     ("training", "radzero"): {
