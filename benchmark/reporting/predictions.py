@@ -4,8 +4,9 @@ Every pair of rows that print apart by more than two trainings of one method do 
 agrees where our difference has the printed sign. The interval of the count rests on Holm's tests of all
 pairs of the prediction: those that are significantly of the printed sign agree, those significantly of the
 other one do not, and of all others either may be true, so that the interval holds the true count with the
-nominal level (as the rank intervals of `statistics.ranks`). With C pairs that agree and D that do not,
-Kendall's τ of the orders within the sets is (C - D) / (C + D), and its limits are those of the count.
+nominal level (as the rank intervals of `statistics.ranks`). A pair whose difference here is undefined or zero
+has no sign: it counts as neither, and either may be true. With C pairs of P that agree and D that do not,
+Kendall's τ of the orders within the sets is (C - D) / P, and its limits are those of the count.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ SummaryOf = Callable[[str, str], SeedSummary | None]
 """(cell, dataset) → its AUROC over seeds; None without predictions."""
 APART = 1.96 * np.sqrt(2)
 """Standard deviations of one training by which two printed values must differ to predict a sign."""
-Agreement = Literal["same sign", "opposite sign"]
+Agreement = Literal["same sign", "opposite sign", "no difference", "undefined"]
 
 
 @dataclass(frozen=True)
@@ -112,27 +113,36 @@ class PredictedPair:
     separable: bool = False
 
     @property
-    def agrees(self) -> bool:
-        return self.ours.value > 0
+    def sign(self) -> Agreement:
+        """Whether our difference has the printed sign; `undefined` where results give no difference."""
+        if missing(self.ours.value):
+            return "undefined"
+        if self.ours.value == 0:
+            return "no difference"
+        return "same sign" if self.ours.value > 0 else "opposite sign"
 
     @property
     def said(self) -> str:
-        sign: Agreement = "same sign" if self.agrees else "opposite sign"
-        return sign if self.separable else f"{sign}, not separable"
+        if self.separable or self.sign == "undefined":
+            return self.sign
+        return f"{self.sign}, not {'tested' if missing(self.ours.p) else 'separable'}"
 
 
 @dataclass(frozen=True)
 class Count:
-    """How many of `pairs` agree, with the least and the most that the tests leave possible."""
+    """How many of `pairs` agree and disagree; the least and the most that the tests leave possible to
+    agree."""
 
     pairs: int
     agree: int
+    disagree: int
     least: int
     most: int
 
     def tau(self) -> tuple[float, float, float]:
         """Kendall's τ within the sets, with its limits."""
-        one, low, high = (2 * n / self.pairs - 1 for n in (self.agree, self.least, self.most))
+        twice = (self.pairs + self.agree - self.disagree, 2 * self.least, 2 * self.most)
+        one, low, high = (n / self.pairs - 1 for n in twice)
         return one, low, high
 
 
@@ -152,28 +162,30 @@ class Held:
     def count(self, at: PredictedSet | None = None) -> Count:
         """On one set, or on all."""
         own = [p for p in self.pairs if at is None or (p.dataset, p.stratum) == (at.dataset, at.stratum)]
-        against = sum(p.separable and not p.agrees for p in own)
+        same, opposite = ([p for p in own if p.sign == sign] for sign in ("same sign", "opposite sign"))
         return Count(
             len(own),
-            sum(p.agrees for p in own),
-            sum(p.separable and p.agrees for p in own),
-            len(own) - against,
+            len(same),
+            len(opposite),
+            sum(p.separable for p in same),
+            len(own) - sum(p.separable for p in opposite),
         )
 
     def as_json(self) -> dict[str, Any]:
         whole = self.count()
         tau = whole.tau() if whole.pairs else None
-        opposite = [
-            {"dataset": p.dataset, "stratum": p.stratum, "better": p.better, "worse": p.worse, "said": p.said}
-            for p in self.pairs
-            if not p.agrees
-        ]
-        counts = {} if self.missing else {**asdict(whole), "tau": tau, "opposite": opposite}
+        found: dict[str, list[dict[str, str]]] = {"opposite": [], "no_sign": []}
+        for p in (p for p in self.pairs if p.sign != "same sign"):
+            found["opposite" if p.sign == "opposite sign" else "no_sign"].append(
+                {"dataset": p.dataset, "stratum": p.stratum, "better": p.better, "worse": p.worse,
+                 "said": p.said}
+            )  # fmt: skip
+        counts = {} if self.missing else {**asdict(whole), "tau": tau, **found}
         return {"prediction": self.prediction.id, "missing": list(self.missing), **counts}
 
 
 def predictions_text(found: Sequence[Held]) -> str:
-    """For people: a block a prediction, with every pair that has the opposite sign."""
+    """For people: a block a prediction, with every pair that has not the printed sign."""
     lines = []
     for own in found:
         source = own.prediction.source
@@ -190,11 +202,12 @@ def predictions_text(found: Sequence[Held]) -> str:
                 f"[{whole.least}, {whole.most}]  Kendall's τ {tau:.2f} [{low:.2f}, {high:.2f}]"
             )
         lines.append(f"  predicted {own.prediction.statement}")
-        for p in (p for p in own.pairs if not p.agrees):
+        for p in (p for p in own.pairs if p.sign != "same sign"):
             place = p.dataset if p.stratum == "all" else f"{p.dataset} ({p.stratum})"
+            why = f" ({p.ours.note})" if p.sign == "undefined" and p.ours.note else ""
             lines.append(
                 f"  {p.said}: {p.better} minus {p.worse} on {place}, published {p.published:+.3f}, "
-                f"here {signed_text(p.ours.value, p.ours.low, p.ours.high)}"
+                f"here {signed_text(p.ours.value, p.ours.low, p.ours.high)}{why}"
             )
         lines.append(f"  source    {source.paper}, {source.where}")
     return "\n".join(lines)

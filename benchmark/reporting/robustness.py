@@ -5,7 +5,7 @@ Under each setting every pair of methods on every set is tested, by default and 
 has one seed as a rule, whose variance between trainings is taken from the main cells. Holm's correction is
 over all of these tests of one setting, so that with the nominal level every separable sign is the true one.
 Pairs that are separable in both with one sign agree, those separable with opposite signs do not, and of all
-others either may be true: the limits of the count and of τ = (C - D) / (C + D) within the sets are those of
+others either may be true: the limits of the count and of τ = (C - D) / P within the sets are those of
 `reporting.predictions`.
 """
 
@@ -42,6 +42,11 @@ class Pair:
     separable: bool
 
     @property
+    def agrees(self) -> bool:
+        """Neither this nor `swapped` where a difference is undefined or zero."""
+        return self.default.value * self.here.value > 0
+
+    @property
     def swapped(self) -> bool:
         return self.default.value * self.here.value < 0
 
@@ -66,10 +71,9 @@ class Standing:
     def count(self, dataset: str | None = None) -> Count:
         """Pairs in the same order as by default, on one set or on all."""
         own = [p for p in self.pairs if dataset in (None, p.dataset)]
-        agree = sum(not p.swapped for p in own)
-        surely = sum(p.separable and not p.swapped for p in own)
-        never = sum(p.separable and p.swapped for p in own)
-        return Count(len(own), agree, surely, len(own) - never)
+        agree, swapped = [p for p in own if p.agrees], [p for p in own if p.swapped]
+        surely, never = (sum(p.separable for p in pairs) for pairs in (agree, swapped))
+        return Count(len(own), len(agree), len(swapped), surely, len(own) - never)
 
 
 def standings(study: Study) -> list[Standing]:

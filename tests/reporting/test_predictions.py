@@ -9,13 +9,14 @@ from benchmark.grid.layout import Project
 from benchmark.grid.params_file import load_params
 from benchmark.reporting.claims import Prediction, load_ledger
 from benchmark.reporting.gather import Gathered
-from benchmark.reporting.predictions import Computed, Summarised, held, predictions_text
+from benchmark.reporting.predictions import Computed, Ours, Summarised, held, predictions_text
 from benchmark.reporting.published import Published, load_published
 from benchmark.reporting.tables.predictions import orders, signs
 
 VALUES = {"carzero-main": 0.80, "carzero-global": 0.79, "clip-main": 0.70}
 ROWS = {"carzero-main": "A", "carzero-global": "B", "clip-main": "C"}
 RIGHT = "carzero-main > clip-main"
+NAN = float("nan")
 
 
 @pytest.fixture(scope="module")
@@ -111,8 +112,37 @@ def test_what_the_tests_cannot_tell_apart_may_be_either(gathered):
     (found,) = held([own], values, cells, Computed(summary, gathered.config), 0.95)
     count = found.count()
     assert (count.agree, count.least, count.most) == (0, 0, 1)
-    assert count.tau() == (-1, -1, 1)
-    assert found.pairs[0].said == "opposite sign, not separable"
+    assert count.tau() == (0, -1, 1)
+    assert found.pairs[0].said == "no difference, not separable"
+
+
+@pytest.mark.parametrize(
+    ("ours", "said", "count"),
+    [
+        (Ours(NAN, NAN, NAN, NAN, "no positive images"), "undefined", (1, 0, 0, 0, 1)),
+        (Ours(0.02, NAN, NAN, NAN, "few positive patients"), "same sign, not tested", (1, 1, 0, 0, 1)),
+        (Ours(-0.02, NAN, NAN, NAN, "few positive patients"), "opposite sign, not tested", (1, 0, 1, 0, 1)),
+        (Ours(0.0, 0.0, 0.0, 1.0, "identical scores"), "no difference, not separable", (1, 0, 0, 0, 1)),
+    ],
+)
+def test_a_difference_without_a_sign_or_a_test_is_said_to_be_one(gathered, ours, said, count):
+    class Fixed:
+        def there(self, cell, dataset):
+            return True
+
+        def difference(self, a, b, dataset, stratum):
+            return ours
+
+    cells = gathered.evidence.cells
+    (found,) = held([prediction(RIGHT)], printed(RIGHT), cells, Fixed(), 0.95)
+    own = found.count()
+    assert found.pairs[0].said == said
+    assert (own.pairs, own.agree, own.disagree, own.least, own.most) == count
+    assert own.tau()[0] == own.agree - own.disagree
+    assert ("opposite" in predictions_text([found])) == said.startswith("opposite")
+    assert bool(found.as_json()["opposite"]) == said.startswith("opposite")
+    if said == "undefined":
+        assert "here – (no positive images)" in predictions_text([found])
 
 
 def test_printed_values_nearer_than_two_trainings_predict_nothing(gathered):

@@ -76,6 +76,15 @@ def test_signs_that_are_not_separable_leave_tau_open(study):
     assert count.tau()[1:] == (-1.0, 1.0)
 
 
+@pytest.mark.parametrize("value", [float("nan"), 0.0])
+def test_a_pair_without_a_sign_is_not_counted_as_one_that_agrees(study, value):
+    own = standings(study)[-1]
+    pairs = tuple(replace(p, here=replace(p.here, value=value), separable=False) for p in own.pairs)
+    count = replace(own, pairs=pairs).count()
+    assert (count.agree, count.disagree, count.least, count.most) == (0, 0, 0, len(pairs))
+    assert count.tau() == (0, -1, 1)
+
+
 def test_tables_and_figure_hold_every_setting_and_name_those_that_were_not_run(study):
     found = standings(study)
     of_ranks = ranks(study, found)

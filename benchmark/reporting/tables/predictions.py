@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from benchmark.reporting import columns as common
 from benchmark.reporting.claims import PredictedSet
 from benchmark.reporting.evidence import Evidence
+from benchmark.reporting.numbers import interval_text, missing
 from benchmark.reporting.predictions import Count, Held
 from benchmark.reporting.table import (
     Measured,
@@ -134,8 +135,8 @@ def _orders(own: Held, at: PredictedSet, evidence: Evidence) -> dict[str, str]:
     here = {cell: float("nan") if row is None else row["value"] for cell, row in rows.items()}
     found = {}
     for key, of_cell in (("printed", (own.printed or {})[at]), ("here", here)):
-        ordered = sorted(at.cells, key=lambda cell: -of_cell[cell])
-        found[key] = " > ".join(f"{_title(cell, evidence)} {of_cell[cell]:.3f}" for cell in ordered)
+        ordered = sorted(at.cells, key=lambda cell: (missing(of_cell[cell]), -of_cell[cell]))
+        found[key] = " > ".join(f"{_title(c, evidence)} {interval_text(of_cell[c])}" for c in ordered)
     return found
 
 
