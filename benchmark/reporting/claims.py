@@ -16,6 +16,8 @@ from benchmark.grid.layout import Project
 from benchmark.grid.strict import Strict
 
 CLAIMS = "claims.yaml"
+CT_FAMILY = "volumes"
+"""The family whose claims are judged by results on CT volumes."""
 KINDS = ("paired", "interaction", "absolute", "gap", "task")
 Datasets = Literal["all", "each"] | tuple[str, ...]
 

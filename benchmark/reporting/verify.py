@@ -9,16 +9,22 @@ from collections.abc import Sequence
 
 from benchmark.grid.layout import Project
 from benchmark.grid.parts import VOLUMES
-from benchmark.reporting.claims import CLAIMS, Claim, Prediction, claims_of, load_ledger, source_file
+from benchmark.reporting.claims import (
+    CLAIMS,
+    CT_FAMILY,
+    Claim,
+    Prediction,
+    claims_of,
+    load_ledger,
+    source_file,
+)
 from benchmark.reporting.gather import Gathered, gather
-from benchmark.reporting.known_names import check_names
+from benchmark.reporting.known_names import check_names, check_rows
 from benchmark.reporting.predictions import Computed, Held, Results, Summarised, held
 from benchmark.reporting.published import Published, load_published
 from benchmark.reporting.verdicts import Judgement, judge
 
 PUBLISHED = "published.yaml"
-CT_FAMILY = "volumes"
-"""The family of the ledger whose claims are judged by results on CT volumes."""
 
 
 def published(project: Project) -> Published:
@@ -32,10 +38,11 @@ def verify(
     for; no prediction where nothing was summarised.
 
     radiographs: the results of its part, where they were gathered before. Raises UnknownName for a claim that
-    the ledger does not hold, and BenchError where it names a set, stratum or metric of which there is none.
+    the ledger does not hold, and BenchError where it names a cell, set, stratum or metric that is not there.
     """
     ledger = claims_of(project, wanted)
     check_names(ledger.claims, source_file(project, CLAIMS))
+    check_rows(ledger, project)
     gathered, on_ct = radiographs or _gathered(project, volumes=False), _gathered(project, volumes=True)
     asked = [own for own in ledger.predictions if not wanted or own.id in wanted]
     predicted = [] if gathered is None else predictions_held(project, gathered, asked)
@@ -61,9 +68,10 @@ def predictions_held(
 def judge_all(project: Project, gathered: Gathered) -> list[Judgement]:
     """Every claim of the ledger that is about these results: those on CT volumes, or all others."""
     path = source_file(project, CLAIMS)
-    claims = load_ledger(path).claims
-    check_names(claims, path)
-    return _judged(claims, gathered.part == VOLUMES, gathered)
+    ledger = load_ledger(path)
+    check_names(ledger.claims, path)
+    check_rows(ledger, project)
+    return _judged(ledger.claims, gathered.part == VOLUMES, gathered)
 
 
 def _judged(claims: Sequence[Claim], volumes: bool, gathered: Gathered | None) -> list[Judgement]:

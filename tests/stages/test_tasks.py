@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import shutil
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import yaml
 from benchmark.core.errors import ParamsError
 from benchmark.core.files import read_json
 from benchmark.core.tables import METRIC_COLUMNS, read_table
+from benchmark.reporting.known_names import OF_TASKS
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -48,6 +50,7 @@ def test_every_task_gets_rows_tables_and_headlines(task_project, bench) -> None:
     for task, dataset in places.items():
         frame, meta = read_table(folder / dataset / f"{task}.parquet")
         assert list(frame.columns) == list(METRIC_COLUMNS)
+        assert all(re.fullmatch(OF_TASKS[task], metric) for metric in frame["metric"])
         assert (set(frame["task"]), set(frame["dataset"]), set(frame["origin"])) == (
             {task},
             {dataset},
