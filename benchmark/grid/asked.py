@@ -4,22 +4,26 @@ mistyped one is told at once. What passes here is checked again where it is used
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from benchmark.core.errors import ParamsError, UnknownName
+from benchmark.core.guard import parse_yaml
 from benchmark.core.registry import Registry
 from benchmark.grid.layout import Project
 
 if TYPE_CHECKING:
     from benchmark.grid.request import Request
 
+OF_TEXTS = ("wording", "unit", "negations", "bare_names", "pairs", "llm_file")
 OF_TRAINING = (
-    "training", "texts.wording", "texts.unit", "encoders.image", "encoders.text", "encoders.train",
-    "data.train", "data.train_views", "data.train_images", "data.validation", "seeds", "recipe", "method",
-    "methods", "tuning",
+    "training", "encoders.image", "encoders.text", "encoders.train", "data.train", "data.train_views",
+    "data.train_images", "data.validation", "data.ablate_on", "seeds", "recipe", "method", "methods",
+    "tuning", "cells", "attribution", "robustness", "prompt_ablation", "ct.train", "ct.image", "ct.training",
+    "ct.cells", *(f"{texts}.{name}" for texts in ("texts", "ct.texts") for name in OF_TEXTS),
 )  # fmt: skip
-"""Parameters of a training and of the encoders that methods share."""
+"""Parameters of a training, of the encoders that methods share and of cells beside the main ones."""
 OF_PROMPTS = ("prompts.style", "prompts.template")
 
 
@@ -70,7 +74,7 @@ def check_model(
 def check_published(request: Request, official: bool) -> None:
     """Raises ParamsError for options of a training, which published weights do not have here; official: of a
     checkpoint, whose prompts are its own."""
-    keys = (item.partition("=")[0].strip() for item in request.sets)
+    keys = [key for item in request.sets for key in _keys(item)]
     unused = (*OF_TRAINING, *(OF_PROMPTS if official else ()))
     given = [*request.options(), *(["--shard"] if request.shard != (0, 1) else [])]
     named = [word for word in given if word in ("--train", "--train-root", "--seeds", "--recipe", "--shard")]
@@ -80,6 +84,20 @@ def check_published(request: Request, official: bool) -> None:
             f"{', '.join(named)}: nothing of it acts on published weights, which are not trained here. "
             "Leave it out."
         )
+
+
+def _keys(item: str) -> list[str]:
+    """The keys that `a.b=c` sets, those of a mapping one by one."""
+    key, _, text = item.partition("=")
+    return list(_leaves(key.strip(), parse_yaml(text, f"--set {key:.60}")))
+
+
+def _leaves(key: str, value: Any) -> Iterator[str]:
+    if isinstance(value, dict) and value:
+        for name, inner in value.items():
+            yield from _leaves(f"{key}.{name}", inner)
+    else:
+        yield key
 
 
 def check_evaluated(project: Project, cell: str, dataset: str) -> None:

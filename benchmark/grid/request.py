@@ -79,8 +79,9 @@ class RunPlan:
     below: tuple[Cell, ...] | None = None
 
 
-def plan(project: Project, request: Request) -> RunPlan:
-    """Raises UnknownName for a method or dataset, ParamsError for options, BenchError for a missing root.
+def plan(project: Project, request: Request, published: bool = False) -> RunPlan:
+    """published: of weights that are not trained here. Raises UnknownName for a method or dataset,
+    ParamsError for options, BenchError for a missing root.
 
     What changes the training (`--set`, `--train`, `--profile`) gets cells of its own, so that the configured
     table is never overwritten; what changes the evaluation alone (`--protocol` too) gets results of its own
@@ -107,7 +108,7 @@ def plan(project: Project, request: Request) -> RunPlan:
     names = params.methods if request.method == "all" else (request.method,)
     plain = load_params(project.params) if request.profile or request.sets else asked
     configured = for_datasets(plain, datasets)
-    cells = tuple(_cell(configured, params, main_cell, name, datasets, request) for name in names)
+    cells = tuple(_cell(configured, params, main_cell, name, datasets, request, published) for name in names)
     below = _below(configured, params, cells, datasets, request)
     if request.floor and below is None:
         raise ParamsError("--floor: it is made under the shared, frozen encoders. Leave it out.")
@@ -172,7 +173,7 @@ def protocol_task(params: Params, dataset: str, protocol: str | None) -> str | N
 
 def _cell(
     configured: Params, params: Params, made: Callable[[Params, str], Cell], name: str,
-    datasets: Sequence[str], request: Request,
+    datasets: Sequence[str], request: Request, published: bool = False,
 ) -> Cell:  # fmt: skip
     """The main cell of a method, or a cell of the floor, named after what differs from the configured one.
     made: `main_cell` or `ablation_cell`."""
@@ -189,6 +190,8 @@ def _cell(
     evaluated = _differing(
         _evaluation(params, cell, datasets, request.protocol), _evaluation(configured, plain, datasets, None)
     )
+    if published:
+        evaluated |= _differing(_reading(params), _reading(configured))
     if evaluated:
         suffix += f"~{hash_value(evaluated)[:8]}"
     return cell.model_copy(update={"name": cell.name + suffix, "variant": cell.variant + suffix})
@@ -228,6 +231,16 @@ def _training(params: Params, cell: Cell, train: str) -> dict[str, Any]:
         "labels": cell.labels,
         "images": [data.train_views, data.train_images, data.validation],
         "twin": None if train in data.roots else params.twins.of(train),
+    }
+
+
+def _reading(params: Params) -> dict[str, Any]:
+    """What decides the features of published weights, and the reports that are retrieved, beside
+    `_evaluation`; of trained weights it is of the training."""
+    return {
+        "numerics": params.numerics,
+        "precision": params.encoders.precision,
+        "rule": params.texts.rule,
     }
 
 

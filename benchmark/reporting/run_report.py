@@ -126,7 +126,7 @@ def carry_out_checkpoint(
     from benchmark.official.ensemble import load_with
     from benchmark.official.seen import SEEN
 
-    todo = plan(project, request)
+    todo = plan(project, request, published=True)
     model = load_with(request.method, asked)
     prompts = {"style": "official"} if model.pair is None else {"style": "pos-neg", "template": "official"}
     recorded = asked.settings.recorded()
@@ -157,7 +157,7 @@ def carry_out_model(
     """
     from benchmark.official.models import load_model
 
-    todo = plan(project, request)
+    todo = plan(project, request, published=True)
     model = load_model(spec, architecture)
     cell = _named(todo.cells[0], f"{model.name}-model", "model")
     cell = cell.model_copy(update={"table": "models", "label": model.name})

@@ -11,6 +11,8 @@ import pytest
 
 from benchmark.core.tables import read_table
 from benchmark.encoders.weights import WeightsError, check_grid
+from benchmark.grid.layout import Project
+from benchmark.grid.request import Request, plan
 from tests.stages.test_documented_commands import write_models
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -50,6 +52,37 @@ def test_the_page_as_written(fresh_copy, root, bench, monkeypatch) -> None:
         assert set(rows["prompts"].str.partition(":")[0]) == {prompts}
     said = json.loads((fresh_copy / "runs" / "clip-model" / "seed-0" / "source.json").read_text())
     assert said["seen"][0]["dataset"] == "unknown"
+
+
+def test_a_model_under_other_features_does_not_share_its_row(fresh_copy, bench) -> None:
+    """Its scores at half precision would be written over those at full precision, set by set."""
+    from tests.encoders import tiny_models as tiny
+
+    tiny.clip(fresh_copy / "mine")
+    asked = ("run", "--dataset", "chestxray14", "--set", "tasks={}", "--model", "hf:mine")
+    for more in ((), ("--set", "encoders.precision=float32"), ("--set", "encoders={precision: float32}")):
+        code, _, err = bench(fresh_copy, *asked, *more)
+        assert code == 0, err
+    found = sorted((fresh_copy / "results").glob("mine-model*/seed-0/chestxray14/metrics.parquet"))
+    assert len(found) == 2, "one row as configured and one at full precision"
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ("numerics=native", True),
+        ("encoders.precision=float32", True),
+        ("texts.rule=findings", True),
+        ("twins.seed=5", True),
+        ("prompts.style=name", True),
+        ("statistics.level=0.9", True),
+        ("encoders.precision=float16", False),
+    ],
+)
+def test_what_changes_the_numbers_of_published_weights_is_in_their_name(root, tmp_path, change, named):
+    (tmp_path / "params.yaml").write_text((root / "params.yaml").read_text())
+    cell = plan(Project(tmp_path), Request("clip", "openi", sets=(change,)), published=True).cells[0]
+    assert ("~" in cell.name) == named
 
 
 def test_two_models_of_one_name_do_not_share_a_row(fresh_copy, bench) -> None:
@@ -138,6 +171,9 @@ def test_a_checkpoint_under_settings_of_its_own_is_a_row_of_its_own(fresh_copy, 
         (("--model", "hf:nowhere", "--seeds", "0,1", "--train", "openi"), "--train, --seeds: nothing"),
         (("--model", "hf:nowhere", "--set", "training.epochs=3"), "--set training.epochs: nothing"),
         (("--model", "hf:nowhere", "--set", "encoders.image=rad-dino"), "--set encoders.image: nothing"),
+        (("--model", "hf:nowhere", "--set", "encoders={image: rad-dino}"), "--set encoders.image: nothing"),
+        (("--model", "hf:nowhere", "--set", "ct.training.epochs=3"), "--set ct.training.epochs: nothing"),
+        (("--model", "hf:nowhere", "--set", "texts.negations=drop"), "--set texts.negations: nothing"),
         (("--model", "hf:nowhere", "--shard", "1/2"), "--shard: nothing"),
         (("--method", "clip", "--checkpoint", "x", "--set", "prompts.style=name"), "prompts.style: nothing"),
         (("--method", "clip", "--gpus", "1"), "go with --cluster"),
