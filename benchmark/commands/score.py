@@ -112,12 +112,15 @@ def command(
     uncertain: Annotated[Uncertain, typer.Option(help="What a label -1 counts as.")] = Uncertain.ignore,
     blank: Annotated[Blank, typer.Option(help="What an empty label counts as.")] = Blank.ignore,
     subgroup: Annotated[
-        list[str] | None, typer.Option(help="Label column whose levels are compared: sex, age, view, site.")
+        list[str] | None,
+        typer.Option(help="Label column whose levels are compared: sex, age (in bands), view, site."),
     ] = None,
     interval: Annotated[
         IntervalKind, typer.Option(help="Influence functions, or the patient bootstrap.")
     ] = IntervalKind.analytic,
-    draws: Annotated[int, typer.Option(min=100, max=1_000_000, help="Bootstrap draws.")] = 2000,
+    draws: Annotated[
+        int | None, typer.Option(min=100, max=1_000_000, help="Bootstrap draws; 2000 where not given.")
+    ] = None,
     level: Annotated[float, typer.Option(min=0.51, max=0.999, help="Coverage of the intervals.")] = 0.95,
     thresholded: Annotated[
         bool, typer.Option("--thresholded", help="Add F1, MCC, sensitivity, top-k and calibration error.")
@@ -126,7 +129,9 @@ def command(
     output: Annotated[
         Path | None, typer.Option(help="Also write the metric rows (.csv or .parquet).")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the bootstrap.")] = 0,
+    seed: Annotated[
+        int | None, typer.Option(min=0, max=2**63 - 1, help="Seed of the bootstrap; 0 where not given.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Score saved predictions: AUROC, average precision and trapezoidal AUPRC with intervals.

@@ -18,7 +18,9 @@ from benchmark.evaluation.statistics.strata import frequency_deciles
 from benchmark.score.joining import (
     Joined,
     Truth,
+    age_bands,
     dataset_truth,
+    is_age,
     join,
     same_patients,
     subgroups_of,
@@ -53,16 +55,28 @@ class ScoreRequest:
     blank: Any = "ignore"
     subgroups: tuple[str, ...] = ()
     interval: Any = "analytic"
-    draws: int = 2000
+    draws: int | None = None
     level: float = 0.95
     thresholded: bool = False
     deciles: bool = False
-    seed: int = 0
+    seed: int | None = None
+
+    @property
+    def drawn(self) -> tuple[int, int]:
+        """Draws and seed of the bootstrap. Raises BenchError where they were given and nothing is drawn."""
+        for option, given in (("--draws", self.draws), ("--seed", self.seed)):
+            if given is not None and self.interval == "analytic" and not self.thresholded:
+                raise BenchError(
+                    f"{option} {given}: nothing is drawn for analytic intervals. Leave it out, or give "
+                    "--interval percentile or bca, or --thresholded."
+                )
+        return self.draws or 2000, self.seed or 0
 
 
 @dataclass(frozen=True)
 class ScoreResult:
-    """metrics: METRIC_COLUMNS, `method` is the file's name. comparisons, ranks: with a second file."""
+    """metrics: METRIC_COLUMNS, `method` is the file's name. comparisons, ranks: with a second file. bands: of
+    age, where it was asked for."""
 
     source: str
     metrics: pd.DataFrame
@@ -72,6 +86,7 @@ class ScoreResult:
     by_order: bool = False
     comparisons: pd.DataFrame | None = None
     ranks: pd.DataFrame | None = None
+    bands: tuple[str, ...] = ()
 
 
 def score_files(request: ScoreRequest) -> ScoreResult:
@@ -79,6 +94,7 @@ def score_files(request: ScoreRequest) -> ScoreResult:
     import pandas as pd
 
     by_order = request.rows == "by-order"
+    draws, seed = request.drawn
     read = read_joined(request)
     joined, truth = read.joined, read.truth
     names = list(joined)
@@ -90,7 +106,7 @@ def score_files(request: ScoreRequest) -> ScoreResult:
     config = StatisticsConfig(
         level=request.level,
         interval=request.interval,
-        draws=request.draws,
+        draws=draws,
         thresholded=request.thresholded,
     )
     shared: dict[str, Any] = {"strata": strata, "subgroups": subgroups, "config": config}
@@ -102,7 +118,7 @@ def score_files(request: ScoreRequest) -> ScoreResult:
             final.patients,
             final.classes,
             identity=replace(identity, method=name, task="classification"),
-            seed=request.seed,
+            seed=seed,
             **shared,
         )
         for name, item in joined.items()
@@ -115,7 +131,11 @@ def score_files(request: ScoreRequest) -> ScoreResult:
         ranks = ranking(comparisons, level=config.level, power=config.power)
     counts = {name: item.counts for name, item in joined.items()}
     rows = pd.concat(frames, ignore_index=True)
-    return ScoreResult(truth.source, rows, counts, read.mapping, truth.aside, by_order, comparisons, ranks)
+    every_age = age_bands(np.arange(200)) if any(map(is_age, request.subgroups)) else ()
+    return ScoreResult(
+        truth.source, rows, counts, read.mapping, truth.aside, by_order, comparisons, ranks,
+        tuple(dict.fromkeys(every_age)),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)

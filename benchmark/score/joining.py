@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from benchmark.core.cells import age_in_years
 from benchmark.core.errors import DataError, UnknownName
 from benchmark.score.predictions_file import ClassTable
 
@@ -261,29 +262,31 @@ def check_another_training(path: Path, scores: np.ndarray, others: Mapping[Path,
             )
 
 
-def age_band(values: np.ndarray) -> np.ndarray:
-    """Ages in years → `0-17`, `18-39`, `40-59`, `60-79`, `80+`; empty where unknown."""
-    names = ("0-17", "18-39", "40-59", "60-79", "80+")
-    bands = []
-    for value in values:
-        try:
-            age = float(value)
-        except (TypeError, ValueError):
-            age = np.nan
-        band = "" if not 0 <= age < 130 else names[int(np.searchsorted([18, 40, 60, 80], age, "right"))]
-        bands.append(band)
-    return np.array(bands, dtype=object)
+def age_bands(values: np.ndarray) -> np.ndarray:
+    """Ages of cells → the bands of the suite's own subgroups; empty where unknown."""
+    import pandas as pd
+
+    from benchmark.evaluation.evaluation_data import subgroups_of as own_subgroups
+
+    years = [age_in_years(str(value)) for value in values]
+    frame = pd.DataFrame({"age": years, "sex": "", "view": "", "site": ""})
+    return own_subgroups(frame).get("age", np.full(len(values), "", dtype=object))
+
+
+def is_age(name: str) -> bool:
+    """Whether a column is one of ages: `age`, `Patient Age`."""
+    return name.strip().lower().replace("_", " ").removeprefix("patient ") == "age"
 
 
 def subgroups_of(truth: Truth, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """Levels (N,) of the asked columns; `age` becomes bands. Raises DataError where one is missing."""
+    """Levels (N,) of the asked columns; ages become bands. Raises DataError where one is missing."""
     chosen = {}
     for name in names:
         if name not in truth.columns:
             have = ", ".join(truth.columns) or "none"
             raise DataError(f"{truth.source}: no subgroup column '{name}' (it has: {have}).")
         values = truth.columns[name]
-        chosen[name] = age_band(values) if name == "age" else values
+        chosen[name] = age_bands(values) if is_age(name) else values
     return chosen
 
 

@@ -29,6 +29,8 @@ def as_object(result: ScoreResult) -> dict[str, Any]:
         "columns_without_labels": list(result.aside),
         "metrics": _records(result.metrics),
     }
+    if result.bands:
+        value["age_bands"] = list(result.bands)
     if result.mapping:
         value["columns"] = [
             {"file": name, "column": a, "class": b}
@@ -61,6 +63,8 @@ def as_text(result: ScoreResult) -> str:
         lines.append(f"{name}: " + ", ".join(f"{v:,} {k}" for k, v in counts.items() if v))
     if result.aside:
         lines.append(f"columns of the labels that are no class (for --subgroup): {', '.join(result.aside)}")
+    if result.bands:
+        lines.append(f"bands of age in years: {', '.join(result.bands)}")
     if result.by_order:
         lines.append("rows paired by order: no image id was compared")
     for name, pairs in result.mapping.items():

@@ -93,7 +93,7 @@ def test_every_change_of_a_file_is_scored_or_refused(pair, capsys) -> None:
             for place in rng.integers(0, len(data), int(rng.integers(1, 6))):
                 data[place] = int(rng.integers(256))
             path.write_bytes(data[: int(rng.integers(1, len(data) + 1))])
-            code, _, err = run(capsys, path, "--labels", folder / "t.csv", "--draws", "100")
+            code, _, err = run(capsys, path, "--labels", folder / "t.csv")
             assert code in (0, 2), err
             assert "unexpected" not in err
             assert err.count("\n") == (code == 2)

@@ -7,8 +7,9 @@ from sklearn.metrics import roc_auc_score
 
 from benchmark.core.tables import METRIC_COLUMNS, Predictions, ScoresRecord, read_table
 from benchmark.evaluation.evaluate import evaluate
+from benchmark.evaluation.evaluation_data import subgroups_of
 from benchmark.evaluation.statistics.reach import WITHHELD
-from benchmark.score.joining import age_band
+from benchmark.score.joining import age_bands
 from tests.score.scoring import auroc, run, score
 
 CLASSES = ["atelectasis", "effusion", "mass"]
@@ -283,9 +284,42 @@ def test_policies_count_what_they_leave_out(files, capsys):
     assert mass["n_pos"] + mass["n_neg"] == 233
 
 
-def test_age_bands():
-    found = age_band(np.array(["0", "17.9", "18", "79", "80", "155", "", None], dtype=object))
-    assert list(found) == ["0-17", "0-17", "18-39", "60-79", "80+", "", "", ""]
+def test_ages_are_in_the_bands_of_the_suites_own_subgroups():
+    """Values of `bench score` and of the tables of subgroups are set beside each other."""
+    ages = np.array(
+        ["0", "39.9", "40", "059Y", "60", "74", "75", "155", "006M", "", None, "old"], dtype=object
+    )
+    found = list(age_bands(ages))
+    assert found == ["<40", "<40", "40-59", "40-59", "60-74", "60-74", "75+", "75+", "<40", "", "", ""]
+    years = [0, 39.9, 40, 59, 60, 74, 75, 155, 0.5, np.nan, np.nan, np.nan]
+    frame = pd.DataFrame({"age": years, "sex": "", "view": "", "site": ""})
+    assert found == list(subgroups_of(frame)["age"])
+    assert list(age_bands(ages[-3:])) == [""] * 3
+
+
+@pytest.mark.parametrize("name", ["age", "Age", "Patient Age", "patient_age"])
+def test_every_column_of_ages_is_in_bands_which_are_said(files, capsys, name):
+    folder, _, labels = files
+    labels.rename(columns={"age": name}).to_csv(folder / "labels.csv", index=False)
+    asked = (folder / "scores.csv", "--labels", folder / "labels.csv", "--subgroup", name)
+    result = score(capsys, *asked)
+    bands = ["<40", "40-59", "60-74", "75+"]
+    strata = {r["stratum"] for r in result["metrics"] if r["stratum"].startswith(f"{name}=")}
+    assert strata
+    assert strata <= {f"{name}={band}" for band in bands}
+    assert result["age_bands"] == bands
+    assert "bands of age in years: <40, 40-59, 60-74, 75+" in run(capsys, *asked)[1]
+
+
+@pytest.mark.parametrize("given", [("--draws", "500"), ("--seed", "0")])
+def test_options_of_the_bootstrap_are_refused_where_nothing_is_drawn(files, capsys, given):
+    folder, _, _ = files
+    asked = (folder / "scores.csv", "--labels", folder / "labels.csv", *given)
+    code, out, err = run(capsys, *asked)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert f"{' '.join(given)}: nothing is drawn for analytic intervals" in err
+    for more in (("--interval", "percentile"), ("--thresholded",)):
+        assert run(capsys, *asked, *more)[0] == 0
 
 
 def test_official_files_of_a_dataset(shared, tmp_path, capsys):
