@@ -23,6 +23,7 @@ from benchmark.core.errors import BenchError
 from benchmark.core.files import read_json, write_json
 from benchmark.core.hashing import hash_file, hash_strings, hash_value
 from benchmark.core.kept_code import Code, KeptCode
+from benchmark.core.plug_ins import data_of, plug_ins
 
 ROOTS = ("benchmark", "methods")
 """Packages whose imports `source` follows; the version of another package is a part of its own in a key."""
@@ -185,17 +186,21 @@ def source(*modules: str) -> str:
 
     Comments, docstrings and layout do not count. Imports for type checking only do not run and are left out.
     What a registry loads by name is not followed: name its module too, or `package.*`, which stands for every
-    module below a package. Raises ModuleNotFoundError.
+    module below a package. Of a plug-in every module that came with it is its own, and of a package the files
+    beside its modules count too, as it may read them. Raises ModuleNotFoundError.
     """
     seen: dict[str, str] = {}
     waiting = [name for given in modules for name in _named(given)]
-    roots = frozenset([*ROOTS, *(name.partition(".")[0] for name in waiting)])
+    foreign = {name: place for name, place in plug_ins().items() if name not in ROOTS}
+    roots = frozenset([*ROOTS, *foreign, *(name.partition(".")[0] for name in waiting)])
     while waiting:
         name = waiting.pop()
         if name in seen or name in CANNOT_CHANGE_NUMBERS:
             continue
         seen[name], imports = _code(name, roots)
-        waiting += imports
+        waiting += [*imports, *_ours(name, frozenset(foreign))]
+        if name in foreign:
+            seen[name] = hash_strings([seen[name], *data_of(foreign[name])])
     if _kept is not None:
         _kept.save()
     return hash_strings(part for name in sorted(seen) for part in (name, seen[name]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -12,6 +11,7 @@ from benchmark.core import numerics
 from benchmark.core.errors import BenchError
 from benchmark.core.files import write_json
 from benchmark.core.hashing import hash_file, hash_strings
+from benchmark.core.plug_ins import data_of, place_of, plug_ins
 from benchmark.core.registry import offered
 from benchmark.data.cards import datasets_folder
 from benchmark.grid.layout import Project
@@ -29,7 +29,12 @@ def write_code_index(project: Project) -> str:
     then trained again is decided by their keys. Raises BenchError for a plug-in without a file.
     """
     found = packages()
-    write_json(project.root / CODE_INDEX, {name: _hash(path) for name, path in sorted(found.items())})
+    ours = ("benchmark", "methods", "datasets")
+    hashes = {
+        name: _hash(path) if name in ours else hash_strings([_hash(path), *data_of(path)])
+        for name, path in sorted(found.items())
+    }
+    write_json(project.root / CODE_INDEX, hashes)
     return f"code of {', '.join(sorted(found))}"
 
 
@@ -45,7 +50,7 @@ def packages() -> dict[str, Path]:
         for point in points:
             name = point.module.split(".")[0]
             found.setdefault(name, _package(name))
-    return found
+    return {**plug_ins(), **found}
 
 
 @lru_cache(maxsize=1)
@@ -62,11 +67,10 @@ def computed_with() -> dict[str, Any]:
 
 def _package(name: str) -> Path:
     """The folder of a package, or the file of a module."""
-    spec = importlib.util.find_spec(name)
-    if spec is None or not spec.origin:
+    place = place_of(name)
+    if place is None:
         raise BenchError(f"plug-in {name}: has no file. Install it again, or take it away.")
-    path = Path(spec.origin)
-    return path.parent if path.name == "__init__.py" else path
+    return place
 
 
 def _hash(path: Path) -> str:
