@@ -199,8 +199,8 @@ def source(*modules: str) -> str:
             continue
         seen[name], imports = _code(name, roots)
         waiting += [*imports, *_ours(name, frozenset(foreign))]
-        if name in foreign:
-            seen[name] = hash_strings([seen[name], *data_of(foreign[name])])
+        if name in foreign and (data := [*data_of(foreign[name])]):
+            seen[name] = hash_strings([seen[name], *data])
     if _kept is not None:
         _kept.save()
     return hash_strings(part for name in sorted(seen) for part in (name, seen[name]))

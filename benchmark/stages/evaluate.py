@@ -293,14 +293,17 @@ def _score(
     rows: np.ndarray,
     texts: TextFeatures,
 ) -> np.ndarray:
-    """(N, T) scores; the processes of `group` share the rows."""
+    """(N, T) scores; the processes of `group` share the rows. Raises BenchError as `check_alone`."""
+    from benchmark.evaluation.scored_alone import check_alone
     from benchmark.evaluation.scoring import score
     from benchmark.training.distributed import tile_bounds
 
     bounds = tile_bounds(len(rows), TILE[0], group)
     mine = rows[bounds[group.rank] : bounds[group.rank + 1]]
     found = score(method, images, texts, TILE, rows=mine, shards=shards, shard=SHARD, device=_device(group))
-    return group.join_rows(found, bounds)
+    scores = group.join_rows(found, bounds)
+    check_alone(method, images, rows, texts, scores, _device(group))
+    return scores
 
 
 def save_predictions(
