@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmark.core.errors import DataError
+from benchmark.core.patient_ids import check_one_form
 from benchmark.core.tables import Manifest, Origin, read_table, write_table
 from benchmark.data.cards import Card, load_card
 from benchmark.exchange.bundle import LABELS, SUBGROUP, Bundle, check_ids
@@ -100,6 +101,7 @@ def labels_of(bundle: Bundle) -> Labelled:
     if lacking:
         raise DataError(f"{path}: no column '{lacking[0]}'. Export the bundle again.")
     check_ids(path, frame)
+    check_one_form(frame["patient_id"], path, lambda row: f"image '{frame['image_id'].iloc[row]}'")
     labels = frame[list(classes)].to_numpy()
     if not np.isin(labels, (1, 0, -1)).all():
         raise DataError(f"{path}: a label is none of 1, 0, -1. Export the bundle again.")

@@ -10,6 +10,7 @@ import numpy as np
 
 from benchmark.core.cells import NOBODY, known_clusters
 from benchmark.core.errors import BenchError, DataError, closest
+from benchmark.core.patient_ids import check_one_form
 from benchmark.core.settings import StatisticsConfig
 from benchmark.evaluation.comparison import Run, compare, ranking, summarise_runs
 from benchmark.evaluation.evaluate import evaluate
@@ -288,6 +289,7 @@ def _patients(request: ScoreRequest, truth: Truth, tables: list[ClassTable]) -> 
             known_patients = dict(zip(ids, patients, strict=True))
             patients = np.array([known_patients.get(i, "") for i in truth.ids], dtype=object)
         patients = np.array(["" if p.strip().lower() in NOBODY else p for p in patients], dtype=object)
+        check_one_form(patients, source, lambda row: f"image '{truth.ids[row]}'")
         if found is not None:
             same_patients(truth.ids, *found, source, patients)
         elif (patients != "").any():

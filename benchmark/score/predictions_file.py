@@ -11,6 +11,7 @@ import numpy as np
 
 from benchmark.core.cells import label_names
 from benchmark.core.errors import DataError
+from benchmark.core.patient_ids import check_one_form
 from benchmark.core.tables import META_COLUMNS
 from benchmark.score.raw_table import ID_NAMES, LIST_NAMES, PATIENT_NAMES, RawTable, open_table
 
@@ -212,12 +213,13 @@ def _one_each(raw: RawTable, name: str, rows: np.ndarray, cells: np.ndarray) -> 
 def read_patients(path: Path | str, ids: Sequence[str] | np.ndarray) -> np.ndarray:
     """(N,) patients of `ids`, "" where unknown, from a file with an image and a patient column.
 
-    Raises DataError where the columns are missing or the file lacks an id.
+    Raises DataError where the columns are missing, a patient has two forms or the file lacks an id.
     """
     raw = open_table(path)
     patients = raw.patients()
     if raw.identifier is None or patients is None:
         raise DataError(f"{path}: a patient file needs the columns 'image_id' and 'patient_id'.")
+    check_one_form(patients, path, lambda row: f"row {raw.row(row)}")
     known = dict(zip(raw.unique_ids(), patients, strict=True))
     lost = [i for i in ids if i not in known]
     if lost:

@@ -137,6 +137,17 @@ def test_bad_tables(page, old, new, says):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(("one", "other"), [("12", "12.0"), ("0012", "12"), ("12", "012.")])
+def test_a_patient_in_two_forms_is_refused_and_leading_zeros_are_ids(page, one, other):
+    path = page / "labels.csv"
+    text = path.read_text().replace("p2", other)
+    path.write_text(text.replace("p1", one))
+    with pytest.raises(DataError, match=f"patient '{one}' of image 'a001.png' and '{re.escape(other)}' of"):
+        read_dataset("ward7", page, "official")
+    path.write_text(text.replace("p1", "0013").replace(other, "0012"))
+    assert list(read_dataset("ward7", page, "official").frame["patient_id"]) == ["0013", "0013", "0012"]
+
+
 def test_absent_images_and_files(page):
     (page / "films" / "a002.png").unlink()
     manifest = read_dataset("ward7", page, "official")

@@ -107,6 +107,7 @@ def raised(frame: pd.DataFrame) -> pd.DataFrame:
         ("predictions-seed-0.parquet", lambda f: f.assign(Edema=np.nan), "every image needs a number"),
         ("predictions-seed-0.parquet", lambda f: f.iloc[1:], "no scores for 1 images"),
         ("labels.parquet", lambda f: f.assign(note="canary-51ac"), "column 'note' is no part of labels"),
+        ("labels.parquet", lambda f: f.assign(patient_id=["12", "12.0", *f["patient_id"][2:]]), "two forms"),
     ],
 )  # fmt: skip
 def test_tables_that_are_refused(bundle, clone, capsys, name, change, said):

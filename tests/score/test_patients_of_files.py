@@ -98,3 +98,37 @@ def test_other_names_of_the_same_patients_and_unknown_ones_are_no_contradiction(
     theirs = ["" if i == 3 else f"MRN {i // 2}" for i in range(40)]
     arguments = write(folder, scores.assign(subject_id=theirs), labels.assign(patient_id=ours))
     assert auroc(score(capsys, *arguments))["n_patients"] == 20
+
+
+FORMS = [("12", "12.0"), ("0012", "12"), (" 12", "12"), ("12", "12."), ("p1 ", "p1"), ("007.0", "7")]
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+@pytest.mark.parametrize("forms", FORMS)
+def test_one_patient_in_two_forms_is_refused(pair, capsys, forms, ending) -> None:
+    """Counted as two, the images of one patient pass for independent."""
+    folder, scores, labels = pair
+    labels["patient_id"] = [*forms, *(f"q{i // 2}" for i in range(2, 40))]
+    arguments = write(folder, scores, labels)
+    patients = folder / f"patients.{ending}"
+    getattr(labels[["image_id", "patient_id"]], f"to_{ending}")(patients, index=False)
+    if ending == "parquet":
+        labels.to_parquet(folder / "t.parquet")
+        arguments[2] = folder / "t.parquet"
+    line = refused(capsys, *arguments)
+    assert f"patient '{forms[0]}' of image '{labels.image_id[0]}' and '{forms[1]}' of image" in line
+    assert auroc(score(capsys, *arguments, "--patients", "none"))["n_patients"] is None
+    plain = write(folder, scores, labels.drop(columns="patient_id"))
+    line = refused(capsys, *plain, "--patients", patients)
+    assert f"patient '{forms[0]}' of row {1 + (ending == 'csv')} and '{forms[1]}' of row" in line
+    in_scores = write(folder, scores.assign(patient_id=labels.patient_id), labels.drop(columns="patient_id"))
+    assert "in two forms" in refused(capsys, *in_scores)
+
+
+@pytest.mark.parametrize(
+    "forms", [("0012", "0013"), ("12.0", "13.0"), ("1.5", "15"), ("12", "120"), ("a1", "a01")]
+)
+def test_one_form_throughout_is_no_mixture(pair, capsys, forms) -> None:
+    folder, scores, labels = pair
+    labels["patient_id"] = [forms[i % 2] for i in range(40)]
+    assert auroc(score(capsys, *write(folder, scores, labels)))["n_patients"] == 2

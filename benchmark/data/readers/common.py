@@ -19,6 +19,7 @@ import pandas as pd
 from benchmark.core.cells import LabelTally, blanks, label_names, label_state
 from benchmark.core.errors import DataError, closest
 from benchmark.core.guard import opened, parsing
+from benchmark.core.patient_ids import check_one_form
 from benchmark.core.tables import META_COLUMNS, Manifest, Noticed, ReadingRecord
 from benchmark.data.cards import Card
 
@@ -300,7 +301,7 @@ def manifest(
     """Assemble, check and count. `meta` holds the META columns there are; `labels` class columns first,
     then `<class>@<source>` and `list:<name>`.
 
-    Raises DataError for repeated image ids and for an empty result.
+    Raises DataError for repeated image ids, for a patient in two forms and for an empty result.
     """
     frame = meta.reset_index(drop=True)
     for column in META_COLUMNS:
@@ -318,6 +319,7 @@ def manifest(
     if repeated.any():
         row = int(np.flatnonzero(repeated)[-1])
         raise DataError(f"{table}: row {row + 1}: image '{frame['image_id'].iloc[row]}' occurs twice.")
+    check_one_form(frame["patient_id"], table, lambda row: f"image '{frame['image_id'].iloc[row]}'")
     frame = _known_issues(frame, card, log, table)
     if frame.empty:
         raise DataError(f"{root}: none of the images of {table.name} is here. Check --data-root.")
