@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field, ValidationError, field_validator
@@ -35,6 +35,14 @@ SUBGROUP = "subgroup:"
 LONGEST_ID = 200
 """Characters of an image id; a longer cell is text."""
 Text = Field(min_length=1, max_length=500)
+Texts = dict[str, Annotated[str, Text]]
+RUN_FIELDS = frozenset({
+    "method", "seed", "epochs", "steps", "best_epoch", "val_loss", "val_auroc", "converged", "seconds",
+    "device", "commit", "options", "training", "train_images", "val_images", "parameters_trained",
+    "model_sha256", "data_key", "text_key", "images_key", "identity", "numerics", "selected_by",
+    "sentences_seen",
+})  # fmt: skip
+"""What of run.json travels; whatever else a record holds stays."""
 
 
 class CardRecord(Strict):
@@ -54,9 +62,9 @@ class Provenance(Strict):
     trained_on: str = Text
     prompts: str = Text
     source: str = Text
-    weights: dict[str, str] = Field(default_factory=dict)
-    versions: dict[str, str] = Field(default_factory=dict)
-    runs: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    weights: Texts
+    versions: Texts
+    runs: dict[str, dict[str, Any]]
 
 
 class BundleRecord(Strict):
@@ -156,6 +164,7 @@ def read_bundle(folder: Path) -> Bundle:
     if lacking or surplus:
         what = f"lacks {lacking[0]}" if lacking else f"lists {surplus[0]}, which no bundle has"
         raise DataError(f"{path}: {what}. Export the bundle again.")
+    _check_said(path, record)
     for name, digest in record.files.items():
         if (folder / name).is_symlink() or not (folder / name).is_file():
             raise DataError(f"{folder / name}: listed in {RECORD}, but there is no such file. Copy it whole.")
@@ -166,6 +175,29 @@ def read_bundle(folder: Path) -> Bundle:
     if others:
         raise DataError(f"{folder / others[0]}: is no part of the bundle. Remove it.")
     return Bundle(folder, record)
+
+
+def _check_said(path: Path, record: BundleRecord) -> None:
+    """Raises DataError where a record says of its labels and trainings what its files and seeds are not."""
+    said = "of a synthetic twin: included" if record.origin == "twin" else "included"
+    if LABELS in record.files and record.labels != said:
+        odd = f"labels: '{record.labels:.60}', but {LABELS} is in it; expected '{said}'"
+    elif LABELS not in record.files and not record.labels.startswith("not included"):
+        odd = f"labels: '{record.labels:.60}', but {LABELS} is not in it; expected 'not included'"
+    else:
+        odd = ""
+    made, seeds = record.provenance, {str(seed) for seed in record.seeds}
+    for name, own in (("weights", made.weights), ("runs", made.runs)):
+        for seed in own:
+            if seed not in seeds:
+                odd = odd or f"provenance.{name}: '{seed:.60}' is none of its seeds"
+    for seed, run in made.runs.items():
+        for key in run.keys() - RUN_FIELDS:
+            odd = odd or f"provenance.runs.{seed}: '{key:.60}' is no part of the record of a training"
+        if str(run.get("seed", seed)) != seed:
+            odd = odd or f"provenance.runs.{seed}: is of another seed"
+    if odd:
+        raise DataError(f"{path}: {odd}. Export the bundle again.")
 
 
 def read_scores(path: Path, classes: tuple[str, ...]) -> pd.DataFrame:

@@ -23,6 +23,7 @@ from benchmark.exchange.bundle import (
     LABELS,
     METRICS,
     RECORD,
+    RUN_FIELDS,
     Bundle,
     BundleRecord,
     Provenance,
@@ -38,36 +39,6 @@ from benchmark.stages.run_record import read_run
 
 if TYPE_CHECKING:
     import pandas as pd
-
-RUN_FIELDS = frozenset(
-    [
-        "method",
-        "seed",
-        "epochs",
-        "steps",
-        "best_epoch",
-        "val_loss",
-        "val_auroc",
-        "converged",
-        "seconds",
-        "device",
-        "commit",
-        "options",
-        "training",
-        "train_images",
-        "val_images",
-        "parameters_trained",
-        "model_sha256",
-        "data_key",
-        "text_key",
-        "images_key",
-        "identity",
-        "numerics",
-        "selected_by",
-        "sentences_seen",
-    ]
-)
-"""What of run.json travels; whatever else a record holds stays."""
 
 
 class About(BaseModel):
@@ -209,7 +180,7 @@ def export_files(
         read[path], scores[seed] = values, frame
     provenance = Provenance(
         site=site, commit=said.commit, encoder=said.encoder, trained_on=said.trained_on, prompts=said.prompts,
-        source=said.source, weights={"0": said.weights} if said.weights else {},
+        source=said.source, weights={"0": said.weights} if said.weights else {}, versions={}, runs={},
     )  # fmt: skip
     made = Exported(
         said.name, said.title, said.name, "elsewhere", dataset, origin, protocol, scores, labels,

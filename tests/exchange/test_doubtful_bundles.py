@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import yaml
 
+from benchmark.core.files import read_json
 from benchmark.core.tables import read_table
 from tests.exchange.bundles import DATASET, edit, refused, relist, run
 
@@ -29,6 +30,48 @@ def unlabelled(bundle):
 def test_a_record_that_says_more_than_its_files(bundle, clone, capsys, fields, said):
     relist(bundle, **fields)
     assert said in refused(capsys, clone, "submit", bundle)
+
+
+def provenance(bundle, **fields):
+    return read_json(bundle / "bundle.json")["provenance"] | fields
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"weights": {"0": "a", "7": "b"}}, "provenance.weights: '7' is none of its seeds"),
+        ({"runs": {"seed-0": {}}}, "provenance.runs: 'seed-0' is none of its seeds"),
+        (
+            {"runs": {"0": {"hostname": "x"}}},
+            "provenance.runs.0: 'hostname' is no part of the record of a training",
+        ),
+        ({"runs": {"0": {"seed": 2}}}, "provenance.runs.0: is of another seed"),
+        ({"weights": {"0": ""}}, "provenance.weights.0: "),
+        ({"weigths": {}}, "provenance.weigths: "),
+    ],
+)
+def test_provenance_that_is_of_no_training_of_the_bundle(bundle, clone, capsys, fields, said):
+    relist(bundle, provenance=provenance(bundle, **fields))
+    assert said in refused(capsys, clone, "submit", bundle)
+
+
+@pytest.mark.parametrize("name", ["weights", "versions", "runs"])
+def test_provenance_without_a_part_is_refused(bundle, clone, capsys, name):
+    kept = {key: value for key, value in provenance(bundle).items() if key != name}
+    relist(bundle, provenance=kept)
+    assert f"provenance.{name}: is missing" in refused(capsys, clone, "submit", bundle)
+
+
+@pytest.mark.parametrize("said", ["included", "not included", "includde"])
+def test_labels_that_are_there_and_are_said_otherwise(bundle, clone, capsys, said):
+    relist(bundle, labels=said)
+    assert "expected 'of a synthetic twin: included'" in refused(capsys, clone, "submit", bundle)
+
+
+def test_labels_that_are_said_and_are_not_there(bundle, clone, capsys):
+    (bundle / "labels.parquet").unlink()
+    relist(bundle)
+    assert "labels.parquet is not in it; expected 'not included'" in refused(capsys, clone, "submit", bundle)
 
 
 def test_one_training_that_is_listed_as_two(bundle, home, clone, capsys, tmp_path):

@@ -243,7 +243,7 @@ def test_a_site_vouches_for_labels_that_do_not_leave_it(bundle, clone, capsys, t
 
 
 def test_labels_travel_only_where_the_licence_allows_it(bundle, clone, capsys):
-    relist(bundle, origin="official")
+    relist(bundle, origin="official", labels="included")
     assert "does not allow to give labels on" in refused(capsys, clone, "submit", bundle)
 
 
