@@ -13,6 +13,7 @@ from benchmark.core.errors import DataError, UnknownName
 from benchmark.core.tables import META_COLUMNS, Manifest
 from benchmark.data.cards import load_card
 from benchmark.data.dataset import evaluation_set, read_dataset
+from benchmark.stages.evaluation_sets import chosen_set
 
 
 @pytest.fixture
@@ -91,6 +92,15 @@ def test_what_cannot_be_evaluated_says_so(manifest):
         evaluation_set(manifest, card, "frontals")
     with pytest.raises(UnknownName, match="unknown dataset 'chexprt'. Did you mean 'chexpert'"):
         read_dataset("chexprt", Path(), "official")
+
+
+def test_the_command_that_reads_a_dataset_again_names_its_folder(manifest, tmp_path):
+    """Without the folder it would prepare the twin, or say that there is none."""
+    short = dataclasses.replace(manifest, frame=manifest.frame.drop(columns="Edema"), root=tmp_path)
+    for origin, more in (("official", f" --data-root {tmp_path}"), ("twin", "")):
+        with pytest.raises(DataError) as caught:
+            chosen_set(dataclasses.replace(short, origin=origin), load_card("chexpert"), None)
+        assert str(caught.value).endswith(f"(`bench data prepare chexpert{more}`).")
 
 
 def test_images_without_a_patient_are_their_own_cluster(manifest):
