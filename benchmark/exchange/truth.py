@@ -64,10 +64,11 @@ def labels_here(
 
 
 def _of_manifest(manifest: Manifest, card: Card, protocol: str) -> Labelled:
-    from benchmark.data.dataset import evaluation_set, remarks
+    from benchmark.data.chosen import chosen_set
+    from benchmark.data.dataset import remarks
     from benchmark.evaluation.evaluation_data import subgroups_of
 
-    chosen = evaluation_set(manifest, card, protocol)
+    chosen = chosen_set(manifest, card, protocol)
     return Labelled(
         chosen.frame["image_id"].astype(str).to_numpy(dtype=object),
         tuple(chosen.classes),

@@ -20,7 +20,8 @@ from benchmark.core.guard import parsing
 from benchmark.core.settings import StatisticsConfig, set_fields
 from benchmark.core.tables import Manifest, Predictions
 from benchmark.data.cards import card_names, load_card
-from benchmark.data.dataset import EvaluationSet, evaluation_set
+from benchmark.data.chosen import chosen_set
+from benchmark.data.dataset import EvaluationSet
 from benchmark.encoders.cards import Seen
 from benchmark.encoders.exposure import NOT_SAID, Exposure
 from benchmark.evaluation.evaluation_data import strata_of
@@ -299,7 +300,7 @@ class Gathered:
     @lru_cache(maxsize=16)  # noqa: B019
     def _chosen(self, dataset: str, protocol: str) -> EvaluationSet:
         """The images and labels of a protocol, which all rows share."""
-        return evaluation_set(Manifest.load(self.prepared(dataset)), load_card(dataset), protocol)
+        return chosen_set(Manifest.load(self.prepared(dataset)), load_card(dataset), protocol)
 
     def panels(self, name: str, dataset: str) -> list[Panel]:
         """One AUROC panel a seed; empty without predictions."""

@@ -293,12 +293,13 @@ def subgroups_of(truth: Truth, names: Sequence[str]) -> dict[str, np.ndarray]:
 def dataset_truth(name: str, root: Path, protocol: str | None) -> Truth:
     """Labels of a dataset's official files under a protocol of its card."""
     from benchmark.data.cards import load_card
-    from benchmark.data.dataset import evaluation_set, read_dataset
+    from benchmark.data.chosen import chosen_set
+    from benchmark.data.dataset import read_dataset
     from benchmark.score.raw_table import frame_columns
 
     card = load_card(name)
     manifest = read_dataset(name, root, "official")
-    chosen = evaluation_set(manifest, card, protocol)
+    chosen = chosen_set(manifest, card, protocol)
     known = set(chosen.classes)
     named: dict[str, Any] = {**card.subsets, **card.strata()}
     strata = {k: [c for c in v if c in known] for k, v in named.items()}

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from benchmark.data.cards import Card
-    from benchmark.data.dataset import EvaluationSet
     from benchmark.encoders.base import ImageEncoder, TextEncoder
     from benchmark.encoders.store import TextStore
     from benchmark.evaluation.evaluation_data import EvaluationData
@@ -59,6 +58,7 @@ def evaluation_data(
     and the model was not trained on this dataset, every image of the folder is evaluated and `note` says so.
     """
     from benchmark.data.cards import load_card
+    from benchmark.data.chosen import chosen_set
     from benchmark.encoders.volume_encoder import VolumeEncoder
     from benchmark.evaluation.evaluation_data import EvaluationData, strata_of
     from benchmark.prompts.training_texts import training_texts
@@ -102,20 +102,6 @@ def evaluation_data(
         card, manifest, chosen, images, rows, encode, names, encoder.preprocessing, strata, report_texts,
         note, encoder.steps if isinstance(encoder, VolumeEncoder) else None,
     )  # fmt: skip
-
-
-def chosen_set(manifest: Manifest, card: Card, protocol: str | None) -> EvaluationSet:
-    """`evaluation_set`, with the folder of official files in the command that its errors name: without it
-    that command prepares the twin. It is added here, as `evaluation_set` is in the key of every result."""
-    from benchmark.data.dataset import evaluation_set
-
-    try:
-        return evaluation_set(manifest, card, protocol)
-    except DataError as error:
-        if manifest.origin == "twin":
-            raise
-        plain = f"bench data prepare {card.name}"
-        raise DataError(str(error).replace(plain, f"{plain} --data-root {manifest.root}")) from None
 
 
 def prompt_set(card: Card, protocol: str, prompts: PromptParams) -> PromptSet:

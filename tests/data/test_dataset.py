@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmark.core.errors import DataError, UnknownName
+from benchmark.core.errors import CardError, DataError, UnknownName
 from benchmark.core.tables import META_COLUMNS, Manifest
 from benchmark.data.cards import load_card
+from benchmark.data.chosen import chosen_set
 from benchmark.data.dataset import evaluation_set, read_dataset
-from benchmark.stages.evaluation_sets import chosen_set
 
 
 @pytest.fixture
@@ -101,6 +101,19 @@ def test_the_command_that_reads_a_dataset_again_names_its_folder(manifest, tmp_p
         with pytest.raises(DataError) as caught:
             chosen_set(dataclasses.replace(short, origin=origin), load_card("chexpert"), None)
         assert str(caught.value).endswith(f"(`bench data prepare chexpert{more}`).")
+
+
+@pytest.mark.parametrize("by", ["list", "subset"])
+def test_a_class_that_a_protocol_lists_twice_is_refused(manifest, by):
+    """It would count twice in every mean."""
+    card = load_card("chexpert")
+    twice = ("Edema", "Atelectasis", "Edema")
+    protocol = card.protocol(None).model_copy(update={"classes": twice if by == "list" else "mine"})
+    protocols = {**card.protocols, str(card.default_protocol): protocol}
+    own = card.model_copy(update={"protocols": protocols, "subsets": {**card.subsets, "mine": twice}})
+    with pytest.raises(CardError, match="lists class 'Edema' twice.*List it once in the card"):
+        chosen_set(manifest, own)
+    assert chosen_set(manifest, card).classes == evaluation_set(manifest, card).classes
 
 
 def test_images_without_a_patient_are_their_own_cluster(manifest):
