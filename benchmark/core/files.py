@@ -151,6 +151,14 @@ def read_yaml(path: Path | str) -> Any:
     return parse_yaml(read_text(path, "a YAML file", MAX_YAML), path)
 
 
+_NO_FOLDER = re.compile(r"[/\\:*?\"<>|~\x00-\x1f]|^[.\-\s]|[.\s]$")
+
+
+def names_a_folder(name: str) -> bool:
+    """Whether a folder of results can have this name on every system; `~` parts names of cells."""
+    return 0 < len(name.encode()) <= 100 and not _NO_FOLDER.search(name)
+
+
 _FORMULA = re.compile(r"\s*[=+\-@＝＋－＠]|[\t\r\n]")
 
 

@@ -9,17 +9,19 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Generic, TypeVar, cast
 
 from benchmark.core.errors import BenchError, UnknownName
+from benchmark.core.files import names_a_folder
 
 T = TypeVar("T")
 GROUPS = "cxr_alignbench."
 """How the entry-point groups of every kind begin."""
+NO_FOLDER = "results are kept under its name, which no folder can have; letters, digits and - do"
 
 
 def offered() -> dict[str, tuple[EntryPoint, ...]]:
@@ -139,6 +141,9 @@ class Registry(Generic[T]):
                 offer = Offer(f"package {package} ({point.value})", point)
                 if all(offer.place != known.place for known in found.get(point.name, [])):
                     found.setdefault(point.name, []).append(offer)
+            for name in found:
+                if not names_a_folder(name):
+                    found[name] = [replace(offer, broken=NO_FOLDER) for offer in found[name]]
             self._found = found
         return self._found
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, SerializeAsAny, ValidationInfo, field_validator
 
 from benchmark.core.errors import UnknownName
+from benchmark.core.files import names_a_folder
 from benchmark.core.settings import MethodConfig, TrainConfig, set_fields
 from benchmark.core.tasks import check_task
 from benchmark.core.validation import complaint_at
@@ -28,6 +30,17 @@ def registered(method: str) -> str:
     except UnknownName as error:
         raise complaint_at((), str(error), method) from None
     return method
+
+
+def refuse_names(place: tuple[str, ...], names: Iterable[str], taken: Container[str]) -> None:
+    """Raises ValidationError for a name below `place` that is taken, or that no folder can have."""
+    for name in names:
+        why = "" if names_a_folder(name) else "no folder can have this name"
+        if name in taken:
+            why = "this is the name of a method's own row, and both would be written to one folder"
+        if why:
+            text = f"{'.'.join((*place, name))}: {why}. Give it another one."
+            raise complaint_at((*place, name), text, name)
 
 
 class MethodChanges(Strict):

@@ -35,7 +35,8 @@ from benchmark.core.tasks import TaskSettings
 from benchmark.core.validation import complaint_at
 from benchmark.data.cards import VARIABLE as CARDS
 from benchmark.data.cards import View, load_card
-from benchmark.grid.cell_params import CellParams, Labels, MethodChanges, Seed
+from benchmark.grid.asked import known_methods
+from benchmark.grid.cell_params import CellParams, Labels, MethodChanges, Seed, refuse_names
 from benchmark.grid.declared import configure, declared, task_settings
 from benchmark.grid.encoder_params import EncoderChanges, EncoderParams
 from benchmark.grid.parts import OF_ENCODERS
@@ -49,6 +50,8 @@ FLOOR = "floor"
 """The `table` of cells that stand below the methods of the main tables, and are run with them."""
 TRAINED_ELSEWHERE = ("official", "model")
 """Variants of cells whose weights were not trained here."""
+ENDS = ("-main", "-ct", *(f"-{variant}" for variant in TRAINED_ELSEWHERE))
+"""What makes the name of a method that of a cell which params.yaml does not name."""
 
 
 class DataParams(Strict):
@@ -214,6 +217,9 @@ class Params(Strict):
             if name in self.cells:
                 text = f"ct.cells.{name}: cells has this name too, and both would be written to one folder."
                 raise complaint_at(("ct", "cells", name), text, name)
+        for place, names in (("cells",), self.cells), (("ct", "cells"), self.ct.cells):
+            refuse_names(place, names, [m + end for m in known_methods().names() for end in ("", *ENDS)])
+        refuse_names(("robustness", "settings"), self.robustness.settings, [end[1:] for end in ENDS])
         return self
 
 

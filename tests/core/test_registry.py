@@ -145,6 +145,16 @@ def test_a_name_of_two_things_belongs_to_neither(shop: Path) -> None:
     assert registry.get("bell").__name__ == "Bell"
 
 
+@pytest.mark.parametrize("name", ["a/b", "..", "x~y", "-x", "a:b", "x" * 101])
+def test_a_name_that_no_folder_can_have_is_one_line_and_the_others_work(shop: Path, name: str) -> None:
+    """A run of such a method failed half-way, in the library that follows it."""
+    (shop / "guest-1.0.dist-info/entry_points.txt").write_text(POINTS + f"{name} = guest:Bell\n")
+    registry = gadgets()
+    with pytest.raises(BenchError, match="package guest .*no folder can have"):
+        registry.get(name)
+    assert registry.get("bell").__name__ == "Bell"
+
+
 @pytest.mark.parametrize("points", [POINTS, POINTS + "lamp = guest.bell:Lamp\n"], ids=["apart", "clash"])
 def test_the_order_of_imports_does_not_matter(tmp_path: Path, points: str) -> None:
     write(tmp_path, points)

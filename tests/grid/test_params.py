@@ -64,6 +64,27 @@ WRONG = {
 }
 
 
+@pytest.mark.parametrize("place", ["cells", "ct.cells"])
+@pytest.mark.parametrize("name", ["clip", "clip-main", "carzero-ct", "radzero-official", "clip-model"])
+def test_a_cell_that_is_named_as_a_methods_own_row_is_refused(params_file, place, name) -> None:
+    """`cells main` trained the cell in place of the method, without a word."""
+    cell = "{method: clip, table: size, label: narrow, options: {width: 8}}"
+    with pytest.raises(ParamsError, match=f"{name}: this is the name of a method's own row"):
+        load_params(params_file, None, (f"{place}.{name}={cell}",))
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", "x~y", "a:b", " x", "x" * 101])
+def test_a_cell_whose_name_no_folder_can_have_is_refused(params_file, name) -> None:
+    cell = "{method: clip, table: size, label: narrow}"
+    with pytest.raises(ParamsError, match="no folder can have this name"):
+        load_params(params_file, None, (f"cells={{'{name}': {cell}}}",))
+
+
+def test_a_setting_of_robustness_that_would_make_main_cells_is_refused(params_file) -> None:
+    with pytest.raises(ParamsError, match="settings.main: this is the name of a method's own row"):
+        load_params(params_file, None, ("robustness.settings.main={label: x, width: 32}",))
+
+
 @pytest.mark.parametrize("right", WRONG)
 def test_a_wrong_key_anywhere_is_one_line_before_any_work(params_file, right) -> None:
     wrong, key, near = WRONG[right]
