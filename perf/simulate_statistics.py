@@ -24,7 +24,7 @@ from typing import Any
 from benchmark.core.errors import BenchError
 from benchmark.core.files import read_json, write_json
 from benchmark.core.reuse import key_of, source
-from perf import simulated_intervals, simulated_power, simulated_tests
+from perf import simulated_decisions, simulated_intervals, simulated_power, simulated_tests
 from perf.designs import POWER_EXPERIMENTS, POWER_SEED, designs, powered
 from perf.options import described
 from perf.simulation_report import RESULTS, Parts, write_report
@@ -34,8 +34,12 @@ CODE: dict[str, ModuleType] = {
     "power": simulated_power,
     "macro": simulated_intervals,
     "coverage": simulated_intervals,
+    "decisions": simulated_decisions,
 }
 """Kind of a part → the module that computes it; its source, with all that it imports, is in the key."""
+
+DECISIONS = 4
+"""One in so many experiments of decisions, each of which evaluates whole sets."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,8 @@ def parts(options: argparse.Namespace) -> Iterator[Part]:
         )  # fmt: skip
     about = {"experiments": n, "seed": seed}
     yield Part("macro", "", about, lambda: list(simulated_intervals.macro_coverage(n, seed)))
+    fewer = {"experiments": max(n // DECISIONS, 1), "seed": seed}
+    yield Part("decisions", "", fewer, lambda: list(simulated_decisions.decision_coverage(**fewer)))
     cells = (options.data_sets, options.resampled, options.draws, seed)
     about = dict(zip(("data_sets", "resampled", "draws", "seed"), cells, strict=True))
     yield Part("coverage", "", about, lambda: list(simulated_intervals.coverage(*cells)))

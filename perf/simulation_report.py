@@ -53,6 +53,7 @@ def report_tables(parts: Parts) -> dict[str, str]:
         "shapes": shape_table(auroc[auroc.method == "moderated"]),
         "precision": coverage_table(coverage[coverage.metric == "average_precision"]),
         "macro": macro_table(pd.DataFrame(rows_of(parts, "macro"))),
+        "decisions": decision_table(pd.DataFrame(rows_of(parts, "decisions"))),
         "means": design_table(size, _covered),
         "size": design_table(size, _rejected),
         "classes": class_table(size),
@@ -111,6 +112,17 @@ def macro_table(frame: pd.DataFrame) -> str:
         for r in _records(frame)
     ]
     return markdown(["macro mean of", "images a patient", "coverage", "width"], rows)
+
+
+def decision_table(frame: pd.DataFrame) -> str:
+    """Mean coverage over thresholds [smallest] of each metric; marked as few where most data sets are."""
+    metrics = list(dict.fromkeys(frame.metric))
+    rows = []
+    for (of, per_patient), part in frame.groupby(["of", "per_patient"], sort=False):
+        few = FEW if part.marked.mean() > 0.5 else ""
+        own = [part[part.metric == metric].covered for metric in metrics]
+        rows.append([f"{of}{few}", str(per_patient), *(f"{c.mean():.3f} [{c.min():.3f}]" for c in own)])
+    return markdown(["", "images a patient", *(m.replace("_", " ") for m in metrics)], rows)
 
 
 FEW = "†"

@@ -13,13 +13,14 @@ from benchmark.evaluation.statistics.intervals import spread_df
 from benchmark.evaluation.statistics.panel import Column, Panel
 from benchmark.evaluation.statistics.subgroups import gaps
 from benchmark.evaluation.statistics.thresholds import (
+    F1,
+    MCC,
+    RECALL,
     Thresholds,
     cluster_counts,
-    f1_influence,
+    decision,
     fit_threshold,
     fit_thresholds,
-    mcc_influence,
-    sensitivity_influence,
     top_k_hits,
 )
 from benchmark.evaluation.statistics.trend import frequency_trend, smoother
@@ -59,16 +60,16 @@ def test_influences_at_a_threshold_are_derivatives():
     scores, labels, codes = sample(2)
     counts = cluster_counts(labels[:, 1], scores[:, 1], 0.5, codes, 100)
     called = scores[:, 1] >= 0.5
-    assert f1_influence(counts)[0] == pytest.approx(f1_score(labels[:, 1], called))
-    assert mcc_influence(counts)[0] == pytest.approx(matthews_corrcoef(labels[:, 1], called))
-    for function, quality, held in (
-        (f1_influence, f1_score, counts @ [2, 1, 1, 0]),
-        (mcc_influence, matthews_corrcoef, counts.sum(axis=1)),
-        (sensitivity_influence, recall_score, counts @ [1, 0, 1, 0]),
+    for metric, quality, held in (
+        (F1, f1_score, counts @ [2, 1, 1, 0]),
+        (MCC, matthews_corrcoef, counts.sum(axis=1)),
+        (RECALL, recall_score, counts @ [1, 0, 1, 0]),
     ):
         share = held / held.sum()
         scale = 1 / np.sqrt(1 - 2 * share + (share**2).sum())
-        value, influence = function(counts)
+        found = decision(counts, metric)
+        value, influence = found.value, found.influence
+        assert value == pytest.approx(quality(labels[:, 1], called))
         for patient in range(20):
             weight = np.where(codes == patient, 1 + 1e-6, 1.0)
             slope = (quality(labels[:, 1], called, sample_weight=weight) - value) / 1e-6

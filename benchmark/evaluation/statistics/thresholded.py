@@ -11,25 +11,26 @@ from benchmark.core.settings import StatisticsConfig
 from benchmark.evaluation.statistics.bootstrap import bootstrap, percentile_interval, point
 from benchmark.evaluation.statistics.calibration import calibration_draws, expected_calibration_error
 from benchmark.evaluation.statistics.curves import undefined
-from benchmark.evaluation.statistics.intervals import (
-    Interval,
-    join,
-    linear_interval,
-    logit_interval,
-    spread_df,
+from benchmark.evaluation.statistics.decision_intervals import (
+    decision_interval,
+    few_positives,
+    mean_of_decisions,
+    rate_interval,
 )
+from benchmark.evaluation.statistics.intervals import Interval, join, linear_interval, spread_df
 from benchmark.evaluation.statistics.metric_values import MetricValue
 from benchmark.evaluation.statistics.thresholds import (
+    F1,
+    MCC,
+    RECALL,
     SENSITIVITY,
+    Decision,
+    DecisionMetric,
     Thresholds,
     cluster_counts,
-    f1_influence,
-    mcc_influence,
-    ratio_influence,
-    sensitivity_influence,
+    decision,
     top_k_hits,
 )
-from benchmark.evaluation.statistics.trials import Trials, mean_influence
 
 ON_TEST = "threshold chosen on these images"
 ON_TEST_SET = "_max_test_set"
@@ -42,6 +43,10 @@ class _Rows:
     def __init__(self, labels: np.ndarray, codes: np.ndarray, classes: Sequence[str]) -> None:
         self.classes, self.labels, self.codes = list(classes), labels, codes
         self.rows: list[MetricValue] = []
+        clusters = int(codes.max()) + 1 if len(codes) else 0
+        self.positives = [
+            np.bincount(codes[labels[:, j] == 1], minlength=clusters) for j in range(len(self.classes))
+        ]
         self.patients = [len(np.unique(codes[labels[:, j] >= 0])) for j in range(len(self.classes))]
 
     def add(self, j: int | None, metric: str, interval: Interval, name: str = "macro") -> None:
@@ -66,14 +71,15 @@ class _Rows:
         return undefined(int((self.labels[:, j] == 1).sum()), int((self.labels[:, j] == 0).sum()))
 
     def sampled(self, metric: str, values: np.ndarray, sample: np.ndarray, level: float, note: str) -> None:
-        """Class rows and their macro mean from values (C,) and draws (B, C)."""
+        """Class rows and their macro mean from values (C,) and draws (B, C); marked where positives are few,
+        but for the calibration error, which is about all images."""
+        known, held = ~np.isnan(values), [] if metric == "ece" else self.positives
         for j, value in enumerate(values):
-            if np.isnan(value):
+            if known[j]:
+                self.add(j, metric, _drawn(float(value), sample[:, j], level, note, held[j : j + 1]))
+            else:
                 why = self.reason(j) or "undefined: no threshold separates anything"
                 self.add(j, metric, Interval(np.nan, np.nan, np.nan, why))
-            else:
-                self.add(j, metric, Interval(float(value), *percentile_interval(sample[:, j], level), note))
-        known = ~np.isnan(values)
         if not known.any():
             self.add(None, metric, Interval(np.nan, np.nan, np.nan, "undefined: in every class"))
             return
@@ -81,8 +87,18 @@ class _Rows:
         count = (~np.isnan(part)).sum(axis=1)
         mean = np.where(count > 0, np.nansum(part, axis=1) / np.maximum(count, 1), np.nan)
         some = "" if known.all() else f"mean of {known.sum()} of {len(known)} classes"
-        interval = Interval(float(values[known].mean()), *percentile_interval(mean, level), join(note, some))
-        self.add(None, metric, interval)
+        held = [own for own, there in zip(held, known, strict=False) if there]
+        self.add(None, metric, _drawn(float(values[known].mean()), mean, level, join(note, some), held))
+
+
+def _drawn(
+    value: float, sample: np.ndarray, level: float, note: str, positives: Sequence[np.ndarray]
+) -> Interval:
+    """Percentile interval of draws (B,); none where all draws agree, as it would have no width."""
+    low, high = percentile_interval(sample, level)
+    if low == high:
+        return Interval(value, np.nan, np.nan, join(note, "interval undefined: the draws do not differ"))
+    return Interval(value, low, high, join(note, few_positives(positives) if positives else ""))
 
 
 def thresholded_rows(
@@ -126,54 +142,50 @@ def _validated(
     config: StatisticsConfig,
 ) -> None:
     sensitivity = f"{SENSITIVITY}{config.specificity:g}"
-    for metric, function, least in (
-        ("f1", f1_influence, 0.0),
-        ("mcc", mcc_influence, -1.0),
-        (sensitivity, sensitivity_influence, 0.0),
-    ):
-        values, influences, found = [], [], []
-        known = thresholds.of.get(metric, {})
-        for j, name in enumerate(rows.classes):
+    for name, metric in (("f1", F1), ("mcc", MCC), (sensitivity, RECALL)):
+        known = thresholds.of.get(name, {})
+        decisions: list[Decision] = []
+        for j, cls in enumerate(rows.classes):
             reason = rows.reason(j)
-            if not reason and name not in known:
+            if not reason and cls not in known:
                 reason = f"undefined: {thresholds.missing or 'the validation split lacks a side of it'}"
             if reason:
-                rows.add(j, metric, Interval(np.nan, np.nan, np.nan, reason))
+                rows.add(j, name, Interval(np.nan, np.nan, np.nan, reason))
                 continue
-            counts = cluster_counts(labels[:, j], scores[:, j], known[name], codes, clusters)
-            with np.errstate(divide="ignore", invalid="ignore"):
-                value, influence = function(counts)
-            if np.isnan(value):
-                rows.add(j, metric, Interval(value, np.nan, np.nan, "undefined: every image is called alike"))
+            counts = cluster_counts(labels[:, j], scores[:, j], known[cls], codes, clusters)
+            one = decision(counts, metric)
+            if one is None:
+                rows.add(j, name, Interval(np.nan, np.nan, np.nan, "undefined: every image is called alike"))
                 continue
-            values.append(value)
-            influences.append(influence)
+            decisions.append(one)
             note = ON_VALIDATION
-            if metric == sensitivity:
-                positive = labels[:, j] == 1
-                hit = scores[positive, j] >= known[name]
-                found.append(Trials(name, hit.astype(float), codes[positive]))
+            if metric is RECALL:
                 _, fp, _, tn = counts.sum(axis=0)
                 note = join(note, f"specificity here {tn / (fp + tn):.3f}")
-            rows.add(j, metric, _delta(value, influence, config.level, least, note))
-        if values:
-            mean = mean_influence(found, clusters) if found else np.mean(influences, axis=0)
-            total = len(rows.classes)
-            some = "" if len(values) == total else f"mean of {len(values)} of {total} classes"
-            note = join(ON_VALIDATION, some)
-            rows.add(None, metric, _delta(float(np.mean(values)), mean, config.level, least, note))
-        else:
-            why = f"undefined: {thresholds.missing or 'in every class'}"
-            rows.add(None, metric, Interval(np.nan, np.nan, np.nan, why))
+                low, high = rate_interval(one.found, one.positives, config.level)
+            else:
+                low, high = decision_interval(counts, metric.of, config.level)
+            note = join(note, few_positives([one.positives]))
+            rows.add(j, name, Interval(one.value, max(low, metric.least), min(high, 1.0), note))
+        rows.add(None, name, _mean(decisions, metric, len(rows.classes), thresholds, config.level))
 
 
-def _delta(value: float, influence: np.ndarray, level: float, least: float, note: str) -> Interval:
-    """Linear interval within [least, 1]; none where no patient moves the value, as it would have no width."""
-    variance = float(influence @ influence)
+def _mean(
+    decisions: Sequence[Decision], metric: DecisionMetric, classes: int, thresholds: Thresholds, level: float
+) -> Interval:
+    """Of the classes that have a value, within [least, 1]."""
+    if not decisions:
+        return Interval(np.nan, np.nan, np.nan, f"undefined: {thresholds.missing or 'in every class'}")
+    value = float(np.mean([d.value for d in decisions]))
+    some = "" if len(decisions) == classes else f"mean of {len(decisions)} of {classes} classes"
+    note = join(ON_VALIDATION, some)
+    influence, lacking = mean_of_decisions(decisions)
+    variance = float(influence @ influence) + lacking
     if variance == 0:
         return Interval(value, np.nan, np.nan, join(note, "interval undefined: no patient moves the value"))
     low, high = linear_interval(value, variance, spread_df(influence), level)
-    return Interval(value, max(low, least), min(high, 1.0), note)
+    note = join(note, few_positives([d.positives for d in decisions]))
+    return Interval(value, max(low, metric.least), min(high, 1.0), note)
 
 
 def _top_k(
@@ -194,10 +206,11 @@ def _top_k(
             )
             continue
         above = np.bincount(codes, hit & counts, clusters)
-        value, influence = ratio_influence(above, np.bincount(codes, counts, clusters))
-        limits = logit_interval(value, float(influence @ influence), spread_df(influence), config.level)
+        counted = np.bincount(codes, counts, clusters).astype(float)
+        limits = rate_interval(above, counted, config.level)
         note = "images with a positive class; scores of all classes compared as they are"
-        rows.add(None, f"top_{k}", Interval(value, *limits, note), "micro")
+        interval = Interval(float(above.sum() / counted.sum()), *limits, join(note, few_positives([counted])))
+        rows.add(None, f"top_{k}", interval, "micro")
 
 
 def _calibration(

@@ -7,7 +7,7 @@ all counts double, so the influence of a patient is the gradient times the patie
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -48,7 +48,7 @@ def f1(counts: np.ndarray) -> np.ndarray:
 def mcc(counts: np.ndarray) -> np.ndarray:
     """(..., 4) → Matthews correlation; NaN where a row or column of the table is empty."""
     tp, fp, fn, tn = np.moveaxis(np.asarray(counts, float), -1, 0)
-    with np.errstate(invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray((tp * tn - fp * fn) / np.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)))
 
 
@@ -115,22 +115,17 @@ def cluster_counts(
     return np.stack([np.bincount(codes[p], minlength=clusters) for p in picks], axis=1).astype(float)
 
 
-def f1_influence(counts: np.ndarray) -> tuple[float, np.ndarray]:
-    """Value and influence (P,) from counts (P, 4)."""
-    tp, fp, fn, _ = total = counts.sum(axis=0)
+def _f1_gradient(total: np.ndarray) -> np.ndarray:
+    tp, fp, fn, _ = total
     value = float(f1(total))
-    below = 2 * tp + fp + fn
-    gradient = np.array([2 - 2 * value, -value, -value, 0.0]) / below
-    return value, counts @ gradient * residual_scale(counts @ (2.0, 1.0, 1.0, 0.0))
+    return np.asarray(np.array([2 - 2 * value, -value, -value, 0.0]) / (2 * tp + fp + fn))
 
 
-def mcc_influence(counts: np.ndarray) -> tuple[float, np.ndarray]:
-    """Value and influence (P,) from counts (P, 4)."""
-    tp, fp, fn, tn = total = counts.sum(axis=0)
-    value = float(mcc(total))
+def _mcc_gradient(total: np.ndarray) -> np.ndarray:
+    tp, fp, fn, tn = total
     a, b, c, d = tp + fp, tp + fn, tn + fp, tn + fn
-    spread, half = np.sqrt(a * b * c * d), value / 2
-    gradient = np.array(
+    spread, half = np.sqrt(a * b * c * d), float(mcc(total)) / 2
+    return np.array(
         [
             tn / spread - half * (1 / a + 1 / b),
             -fn / spread - half * (1 / a + 1 / c),
@@ -138,12 +133,65 @@ def mcc_influence(counts: np.ndarray) -> tuple[float, np.ndarray]:
             tp / spread - half * (1 / c + 1 / d),
         ]
     )
-    return value, counts @ gradient * residual_scale(counts.sum(axis=1))
 
 
-def sensitivity_influence(counts: np.ndarray) -> tuple[float, np.ndarray]:
-    """Value and influence (P,) from counts (P, 4)."""
-    return ratio_influence(counts[:, 0], counts[:, 0] + counts[:, 2])
+def _sensitivity(counts: np.ndarray) -> np.ndarray:
+    return np.asarray(counts[..., 0] / (counts[..., 0] + counts[..., 2]))
+
+
+def _sensitivity_gradient(total: np.ndarray) -> np.ndarray:
+    tp, _, fn, _ = total
+    return np.asarray(np.array([fn, 0.0, -tp, 0.0]) / (tp + fn) ** 2)
+
+
+@dataclass(frozen=True)
+class DecisionMetric:
+    """of: (…, 4) counts, or shares of images → value. gradient: (4,) counts → (4,). held: weight of each
+    count in the mean that the value is, which `leverage` asks for. least: the lowest value there is."""
+
+    of: Callable[[np.ndarray], np.ndarray]
+    gradient: Callable[[np.ndarray], np.ndarray]
+    held: tuple[float, float, float, float]
+    least: float = 0.0
+
+
+F1 = DecisionMetric(f1, _f1_gradient, (2.0, 1.0, 1.0, 0.0))
+MCC = DecisionMetric(mcc, _mcc_gradient, (1.0, 1.0, 1.0, 1.0), least=-1.0)
+RECALL = DecisionMetric(_sensitivity, _sensitivity_gradient, (1.0, 0.0, 1.0, 0.0))
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A metric of one class at its threshold. influence: (P,) of every patient. slope: its derivative in the
+    sensitivity. positives, found: (P,) positive images of the patient and how many are called; of_positives:
+    (P,) the part of the influence that is due to which of them are."""
+
+    value: float
+    influence: np.ndarray
+    slope: float
+    positives: np.ndarray
+    found: np.ndarray
+    of_positives: np.ndarray
+
+
+def decision(counts: np.ndarray, metric: DecisionMetric) -> Decision | None:
+    """Of counts (P, 4) as `cluster_counts` gives them; None where the metric is undefined."""
+    total = counts.sum(axis=0)
+    value = float(metric.of(total))
+    if np.isnan(value):
+        return None
+    gradient, scale = metric.gradient(total), residual_scale(counts @ metric.held)
+    positives = counts[:, 0] + counts[:, 2]
+    slope = float(gradient[0] - gradient[2]) * float(positives.sum())
+    lost = counts[:, 0] - positives * (total[0] / positives.sum())
+    return Decision(
+        value,
+        counts @ gradient * scale,
+        slope,
+        positives,
+        counts[:, 0],
+        slope * lost / positives.sum() * scale,
+    )
 
 
 def ratio_influence(above: np.ndarray, below: np.ndarray) -> tuple[float, np.ndarray]:
