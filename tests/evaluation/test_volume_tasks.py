@@ -14,7 +14,7 @@ from benchmark.core.errors import DataError
 from benchmark.core.tables import write_table
 from benchmark.data.volume_grid import Volume
 from benchmark.data.volume_steps import VolumeSteps, apply_steps
-from benchmark.evaluation.tasks.brgsa_rules import DRAWS, draws, rule_values
+from benchmark.evaluation.tasks.brgsa_rules import DRAWS, draws, rule_rows, rule_values
 from benchmark.evaluation.tasks.reconstructions import ScanScores, mean_of_scan
 from benchmark.evaluation.tasks.volume_grounding import hits
 from benchmark.evaluation.tasks.volume_retrieval import label_overlap, overlap_rows
@@ -108,6 +108,14 @@ def test_label_overlap_as_released_counts_the_query_and_smaller_k():
     assert value["label_overlap_at_5_as_released"] == pytest.approx((1 + every) / 2)
 
 
+def test_a_volume_with_an_ignored_label_is_no_candidate_for_label_overlap():
+    labels = np.array([[1, -1], [1, 0], [0, 1]], np.int8)
+    rows = overlap_rows(np.array([[1, 0.0], [1, 0.0], [0, 1]]), labels, np.arange(3), 3, 0.95)
+    own = next(r for r in rows if r.metric == "label_overlap_at_1")
+    assert own.value == 0, "the second volume's nearest is unknown to share a label"
+    assert "2 volumes with a label, 1 with an ignored label left out" in own.note
+
+
 def test_volumes_of_the_querys_patient_are_no_candidates():
     labels = np.array([[1, 0], [1, 0], [0, 1]], bool)
     vectors = np.array([[1, 0.0], [1, 0.0], [0, 1]])
@@ -129,6 +137,26 @@ def test_values_by_brgsas_rule_are_those_of_its_bootstrap():
         assert again["strict_recall_at_1"] == pytest.approx(drawn.overall["recall_at1"][i])
         assert again["precision_at_3"] == pytest.approx(drawn.overall["precision_at3"][i])
     assert own.keys() == again.keys()
+
+
+def test_an_ignored_label_is_no_negative_for_brgsas_rules():
+    """Images with an ignored label were counted as negative; they are left out, and the note says so."""
+    rng = np.random.default_rng(1)
+    labels, scores = (rng.random((90, 3)) < 0.4).astype(np.int8), rng.normal(size=(90, 3))
+    patients = np.array([f"p{i // 2}" for i in range(90)])
+    alone = rule_rows(scores[:80], labels[:80], patients[:80], "made_up", 0.95).set_index("metric")
+    labels[80:, 1] = -1
+    found = rule_rows(scores, labels, patients, "made_up", 0.95).set_index("metric")
+    assert found.value.to_dict() == alone.value.to_dict()
+    assert found.low.to_dict() == alone.low.to_dict()
+    assert found.note.str.contains("10 images with an ignored label are left out").all()
+    assert found.n_neg.eq(alone.n_neg).all()
+    assert not found.note.str.contains("few positive").any()
+    few = rule_rows(scores[:20], labels[:20], patients[:20], "made_up", 0.95)
+    assert few.note.str.contains("few positive patients").all()
+    labels[:, 2] = -1
+    with pytest.raises(DataError, match="0 of 90; leave the task brgsa_rules out"):
+        rule_rows(scores, labels, patients, "made_up", 0.95)
 
 
 def test_intervals_draw_patients_with_all_their_rows():

@@ -3,6 +3,7 @@
 Source: laihaoran/BrgSA `bootstrap_evaluation/`. The threshold of a class is the score nearest to the corner
 of the ROC curve of the evaluated set, so that these values are optimistic; they stand beside printed ones and
 rank nothing. Intervals resample patients with the thresholds kept, as rows of a patient are not independent.
+The rules compare the classes of one image, so that an image with an ignored label is left out.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from benchmark.core.errors import DataError
 from benchmark.core.hashing import derive_seed
 from benchmark.core.tasks import TASKS, Task, TaskContext, TaskResult
 from benchmark.evaluation.brgsa_rules import (
@@ -21,13 +23,16 @@ from benchmark.evaluation.brgsa_rules import (
 )
 from benchmark.evaluation.evaluate import finish
 from benchmark.evaluation.prompt_scores import prompt_label
+from benchmark.evaluation.statistics.decision_intervals import few_positives
 from benchmark.evaluation.statistics.influence import patient_codes
-from benchmark.evaluation.statistics.intervals import Interval
+from benchmark.evaluation.statistics.intervals import Interval, join
 from benchmark.evaluation.statistics.metric_values import metric_value
 from benchmark.evaluation.statistics.panel import Column
 from benchmark.evaluation.tasks.classification import predict
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from benchmark.evaluation.evaluation_data import EvaluationData
     from benchmark.prompts.class_prompts import PromptSet
     from methods.base import Method
@@ -51,26 +56,45 @@ class BrgSARules(Task):
         scores = predict(method, data, prompts, given)
         if given.helper:
             return None
-        labels = (data.chosen.labels == 1).astype(int)
-        known = np.flatnonzero(labels.any(axis=0) & ~labels.all(axis=0))
-        labels, scores = labels[:, known], scores[:, known].astype(np.float64)
-        cuts = np.array(
-            [corner_threshold(y, s, np.unique(s)) for y, s in zip(labels.T, scores.T, strict=True)]
+        dataset, level = data.manifest.dataset, given.statistics.level
+        return TaskResult(
+            rule_rows(scores, data.chosen.labels, data.chosen.patients, dataset, level), prompt_label(prompts)
         )
-        codes, clusters, grouped = patient_codes(data.chosen.patients, len(data))
-        whole = rule_values(labels, scores, cuts)
-        rng = np.random.default_rng(derive_seed(0, "bootstrap", data.manifest.dataset, self.name))
-        drawn = [rule_values(labels[rows], scores[rows], cuts) for rows in draws(codes, clusters, rng)]
-        tail = (1 - given.statistics.level) / 2
-        note = "thresholds fitted on the evaluated images"
-        if len(known) < len(data.chosen.classes):
-            note += f"; {len(data.chosen.classes) - len(known)} classes without both outcomes are left out"
-        column = Column("macro", "all", int(labels.sum()), int((1 - labels).sum()), 0, clusters, clusters)
-        rows = []
-        for name, value in whole.items():
-            low, high = np.quantile([d[name] for d in drawn], [tail, 1 - tail])
-            rows.append(metric_value(column, name, Interval(value, float(low), float(high), note)))
-        return TaskResult(finish(rows, grouped), prompt_label(prompts))
+
+
+def rule_rows(
+    scores: np.ndarray, labels: np.ndarray, patients: np.ndarray, dataset: str, level: float
+) -> pd.DataFrame:
+    """Metric rows of scores and labels (N, C) in {1, 0, -1 ignored}; patients: (N,) ids.
+
+    Raises DataError where no image has all labels, or no class has both outcomes.
+    """
+    told = np.asarray((labels >= 0).all(axis=1))
+    known = np.flatnonzero((labels[told] == 1).any(axis=0) & (labels[told] == 0).any(axis=0))
+    if not len(known):
+        raise DataError(
+            f"{dataset}: BrgSA's rules need a class with both outcomes among the images without an ignored "
+            f"label, which are {np.count_nonzero(told)} of {len(told)}; leave the task brgsa_rules out."
+        )
+    note = "thresholds fitted on the evaluated images"
+    if len(known) < labels.shape[1]:
+        note += f"; {labels.shape[1] - len(known)} classes without both outcomes are left out"
+    if not told.all():
+        note += f"; {np.count_nonzero(~told)} images with an ignored label are left out"
+    labels = labels[told][:, known].astype(int)
+    scores = scores[told][:, known].astype(np.float64)
+    cuts = np.array([corner_threshold(y, s, np.unique(s)) for y, s in zip(labels.T, scores.T, strict=True)])
+    codes, clusters, grouped = patient_codes(patients[told], len(labels))
+    rng = np.random.default_rng(derive_seed(0, "bootstrap", dataset, BrgSARules.name))
+    drawn = [rule_values(labels[rows], scores[rows], cuts) for rows in draws(codes, clusters, rng)]
+    tail = (1 - level) / 2
+    note = join(note, few_positives([np.bincount(codes[own == 1], minlength=clusters) for own in labels.T]))
+    column = Column("macro", "all", int(labels.sum()), int((1 - labels).sum()), 0, clusters, clusters)
+    rows = []
+    for name, value in rule_values(labels, scores, cuts).items():
+        low, high = np.quantile([d[name] for d in drawn], [tail, 1 - tail])
+        rows.append(metric_value(column, name, Interval(value, float(low), float(high), note)))
+    return finish(rows, grouped)
 
 
 def draws(codes: np.ndarray, clusters: int, rng: np.random.Generator) -> list[np.ndarray]:

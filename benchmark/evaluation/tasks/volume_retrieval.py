@@ -71,8 +71,7 @@ class VolumeRetrieval(Task):
             spaces = method.embeddings(images, method.prepare_text(features[:1].to(given.device)))
         if "direct" in spaces:
             vectors = spaces["direct"][0].cpu().numpy().astype(np.float64)
-            labels = data.chosen.labels[pairs.images] == 1
-            rows += overlap_rows(vectors, labels, codes, clusters, level)
+            rows += overlap_rows(vectors, data.chosen.labels[pairs.images], codes, clusters, level)
         return TaskResult(finish(rows, grouped), "report")
 
 
@@ -81,11 +80,15 @@ def overlap_rows(
 ) -> Rows:
     """`label_overlap_at_K` and `label_overlap_at_K_as_released` of the volumes that carry a label.
 
-    vectors: (N, d). labels: (N, C) bool. patients: (N,) 0..clusters-1.
+    vectors: (N, d). labels: (N, C) in {1, 0, -1 ignored}; volumes with an ignored label are left out, as
+    their overlap with others is unknown. patients: (N,) 0..clusters-1.
     """
+    told = (labels >= 0).all(axis=1)
+    vectors, labels, patients = vectors[told], labels[told] == 1, patients[told]
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     near, overlap = unit @ unit.T, label_overlap(labels)
     carries = labels.any(axis=1)
+    left_out = "" if told.all() else f", {np.count_nonzero(~told)} with an ignored label left out"
     near[:, ~carries] = -np.inf
     apart = np.where(patients[:, None] == patients[None, :], -np.inf, near)
     own = np.flatnonzero(carries)
@@ -102,7 +105,7 @@ def overlap_rows(
             ),
         ):
             trials = [Trials("all", values[own], patients[own])]
-            said = f"{len(own)} volumes with a label; {note}"
+            said = f"{len(own)} volumes with a label{left_out}; {note}"
             rows += trial_rows(f"label_overlap_at_{k}{end}", trials, clusters, level, said)
     return rows
 
