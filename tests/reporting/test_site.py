@@ -77,6 +77,9 @@ def test_confusions_are_counted_over_seeds():
     found = confusions(own)["a"]
     assert found[:4] == [1.5, 0.5, 0.5, 1.5]
     assert found[4] == [["b", 1.0, 0.5]]
+    labels[3, 1] = -1
+    again = confusions(Scores(("a", "b"), labels, np.arange(5), scores, (0, 1), {}))["a"]
+    assert again[4] == [], "of both negatives of a only one is known to show b or not, and it does"
 
 
 def test_terms_are_explained_where_they_stand():

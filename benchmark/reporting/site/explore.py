@@ -102,7 +102,8 @@ def confusions(scores: Scores) -> dict[str, list[Any]]:
 
     As many images are called positive as there are, those that score highest. The last item lists up to
     MOST_CONFUSED other classes that false alarms show more often than the other negatives do:
-    [class, share of the false alarms, share of all negatives], the largest difference first.
+    [class, share of the false alarms, share of all negatives], the largest difference first; shares are of
+    the images whose label of that class is not ignored.
     """
     labels = np.asarray(scores.labels)
     found = {}
@@ -118,15 +119,22 @@ def confusions(scores: Scores) -> dict[str, list[Any]]:
         false = float(alarms.sum())
         others = []
         if false:
-            shown = (labels == 1).astype(float)
-            among, usual = alarms @ shown / false, shown[labels[:, k] == 0].mean(axis=0)
+            among = _share(labels, alarms)
+            usual = _share(labels, (labels[:, k] == 0).astype(float))
             ahead = np.where(np.arange(len(usual)) == k, 0.0, among - usual)
-            for j in np.argsort(-ahead, kind="stable")[:MOST_CONFUSED]:
+            for j in np.argsort(-np.nan_to_num(ahead), kind="stable")[:MOST_CONFUSED]:
                 if ahead[j] > 0:
                     others.append([scores.classes[j], round(float(among[j]), 3), round(float(usual[j]), 3)])
         counts = [count - false, false, false, negatives - false]
         found[cls] = [*(round(v, 1) for v in counts), others]
     return found
+
+
+def _share(labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """(C,) share of positives among the labels (N, C) that are not ignored, images weighing `weights` (N,);
+    NaN where all are."""
+    with np.errstate(invalid="ignore"):
+        return np.asarray(weights @ (labels == 1) / (weights @ (labels >= 0)))
 
 
 def _pairs(evidence: Evidence, a: str, b: str, sets: Mapping[str, Any]) -> dict[str, list[list[Any]]]:
