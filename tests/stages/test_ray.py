@@ -35,7 +35,7 @@ def starts(log: Path) -> int:
 def test_a_cluster_that_loses_a_node_makes_the_table_of_one_process(
     cluster, small_project, fresh_copy, bench
 ) -> None:
-    code, alone, err = bench(small_project, *COMMAND, "--json")
+    code, alone, err = bench(small_project, *COMMAND, *SAVING, "--json")
     assert code == 0, err
     other = cluster.add_node(num_cpus=1, object_store_memory=STORE)
     command = [sys.executable, "-m", "benchmark", *COMMAND, *SAVING, "--cluster", "ray", "--cpus", "1"]
