@@ -50,7 +50,11 @@ def release(slurm) -> None:
     """Slurm holds a requeued job back for two minutes."""
     for job, state in states(slurm).items():
         if state == "PD":
-            slurm("scontrol", "update", f"jobid={job}", "StartTime=now")
+            try:
+                slurm("scontrol", "update", f"jobid={job}", "StartTime=now")
+            except subprocess.CalledProcessError:
+                if states(slurm).get(job) == "PD":  # else it has begun, or is over, in the meantime
+                    raise
 
 
 def restarts(slurm, job: str) -> int:
