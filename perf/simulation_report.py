@@ -121,8 +121,14 @@ def decision_table(frame: pd.DataFrame) -> str:
     for (of, per_patient), part in frame.groupby(["of", "per_patient"], sort=False):
         few = FEW if part.marked.mean() > 0.5 else ""
         own = [part[part.metric == metric].covered for metric in metrics]
-        rows.append([f"{of}{few}", str(per_patient), *(f"{c.mean():.3f} [{c.min():.3f}]" for c in own)])
-    return markdown(["", "images a patient", *(m.replace("_", " ") for m in metrics)], rows)
+        rows.append(
+            [
+                f"{str(of).removesuffix(' positives')}{few}",
+                str(per_patient),
+                *(f"{c.mean():.3f} [{c.min():.3f}]" for c in own),
+            ]
+        )
+    return markdown(["positives", "images a patient", *(m.replace("_", " ") for m in metrics)], rows)
 
 
 FEW = "†"
