@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -144,14 +145,54 @@ def _text_sizes(name: str, folder: Path) -> dict[str, Any]:
     return {"text_cfg": {**text, "hf_model_name": str(folder), "hf_model_pretrained": False}}
 
 
+@contextmanager
+def _positions_as_saved(resize: str, key: str) -> Iterator[None]:
+    """Within it open_clip refuses weights that have other positions than the configuration: it would
+    interpolate them and only log that, so that another model were read. resize: its function that does so;
+    key: the weights."""
+    plain = getattr(open_clip.factory, resize)
+
+    def checked(state: dict[str, Tensor], model: nn.Module) -> None:
+        before = state.get(key)
+        plain(state, model)
+        if before is not None and len(before) != len(state[key]):
+            raise ValueError(
+                f"{len(before)} positions in the weights, {len(state[key])} in its configuration"
+            )
+
+    setattr(open_clip.factory, resize, checked)
+    try:
+        yield
+    finally:
+        setattr(open_clip.factory, resize, plain)
+
+
+def _checked_positions(card: EncoderCard, architecture: str) -> AbstractContextManager[None]:
+    """`_positions_as_saved` of the tower that a card is of; of images none where the card has another side
+    than the configuration, which is what interpolation is for."""
+    if isinstance(card, TextCard):
+        return _positions_as_saved("resize_text_pos_embed", "text.positional_embedding")
+    if architecture.startswith("local-dir:"):
+        path = Path(architecture.removeprefix("local-dir:")) / "open_clip_config.json"
+        found = parse_json(read_text(path, "a JSON file"), path)
+        with parsing(path, "a configuration of open_clip", error=WeightsError):
+            vision = dict(found["model_cfg"]["vision_cfg"])
+    else:
+        vision = (open_clip.get_model_config(architecture) or {}).get("vision_cfg", {})
+    if isinstance(card, ImageCard) and vision.get("image_size", 224) != card.preprocessing.side:
+        return nullcontext()
+    return _positions_as_saved("resize_pos_embed", "visual.positional_embedding")
+
+
 def _model(card: EncoderCard, **options: Any) -> Any:
     path = weights_path(card)
     architecture = _architecture(card)
     if architecture.startswith("local-dir:"):
         options |= _text_sizes(card.name, Path(architecture.removeprefix("local-dir:")))
+    positions = _checked_positions(card, architecture)
     pretrained = None if path is None or architecture.startswith("local-dir:") else str(path)
     try:
-        with no_remote_code(), torch.random.fork_rng(devices=[]):
+        with no_remote_code(), positions, torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             return open_clip.create_model(
                 architecture,

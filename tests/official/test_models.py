@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 
 from benchmark.core.errors import BenchError
+from benchmark.encoders.factory import image_encoder
 from benchmark.official.models import load_model
 from tests.encoders import tiny_models as tiny
 
@@ -149,6 +150,35 @@ def test_a_folder_of_open_clip_without_weights_is_refused(tmp_path: Path) -> Non
     weights.unlink()
     with pytest.raises(BenchError, match="open_clip cannot build"):
         load_model(f"open_clip:{tmp_path}")
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "size", "said"),
+    [
+        ("text_cfg", "context_length", 12, "20 positions in the weights, 12 in its configuration"),
+        ("text_cfg", "context_length", 32, "20 positions in the weights, 32 in its configuration"),
+        ("vision_cfg", "image_size", 64, "17 positions in the weights, 65 in its configuration"),
+    ],
+)
+def test_a_folder_of_open_clip_whose_configuration_is_of_other_weights_is_refused(
+    tmp_path: Path, part: str, name: str, size: int, said: str
+) -> None:
+    """open_clip interpolates the positions and only logs that, so that another model would be read."""
+    tiny.open_clip_folder(tmp_path)
+    path = tmp_path / "open_clip_config.json"
+    config = json.loads(path.read_text())
+    config["model_cfg"][part][name] = size
+    path.write_text(json.dumps(config))
+    with pytest.raises(BenchError, match=said) as caught:
+        load_model(f"open_clip:{tmp_path}")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_card_may_ask_open_clip_for_images_of_another_size(tmp_path: Path) -> None:
+    tiny.open_clip_folder(tmp_path)
+    image = load_model(f"open_clip:{tmp_path}").image.card
+    steps = image.preprocessing.model_copy(update={"size": 64})
+    assert image_encoder(image.model_copy(update={"preprocessing": steps})).grid == (8, 8)
 
 
 @pytest.mark.parametrize(
