@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
-from pathlib import Path
 
 from benchmark.core.errors import BenchError
 from benchmark.core.files import read_json
@@ -13,7 +12,7 @@ from benchmark.grid.params import Cell
 from benchmark.reporting.gather import Gathered
 from benchmark.stages.evaluation_sets import prompt_set
 from benchmark.stages.run_record import RunRecord, read_run
-from benchmark.stages.tracking import tracking_uri
+from benchmark.stages.tracking import store_file, tracking_uri
 
 
 def run_records(project: Project, cell: str) -> list[tuple[int, RunRecord]]:
@@ -45,13 +44,12 @@ def _number(value: float | None, form: str) -> str:
 
 def mlflow_runs(project: Project) -> dict[str, str]:
     """Run name → id of the latest finished run, from the project's own store; empty for a store elsewhere."""
-    uri = tracking_uri(project.root)
-    path = Path(uri.removeprefix("sqlite:///"))
-    if not uri.startswith("sqlite:///") or not path.is_file():
+    path = store_file(tracking_uri(project.root))
+    if path is None or not path.is_file():
         return {}
     query = "select name, run_uuid from runs where status = 'FINISHED' order by start_time"
     try:
-        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as store:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as store:
             return {str(name): str(run) for name, run in store.execute(query)}
     except sqlite3.Error as error:
         raise BenchError(

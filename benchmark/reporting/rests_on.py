@@ -16,7 +16,7 @@ from benchmark.encoders.cards import EncoderCard
 from benchmark.grid.layout import Project
 from benchmark.reporting.claims import CLAIMS, source_file
 from benchmark.reporting.kept import Rests
-from benchmark.stages.tracking import store_is_there, tracking_uri
+from benchmark.stages.tracking import store_file, store_is_there, tracking_uri
 
 if TYPE_CHECKING:
     from benchmark.grid.request import RunPlan
@@ -40,7 +40,7 @@ def on_results(project: Project, store: bool = False) -> Rests:
     """What is said of results: all of them, their trainings, what was prepared, and the ledgers. store: and
     the store of MLflow, where it is the project's own."""
     uri = tracking_uri(project.root)
-    local = uri.removeprefix("sqlite:///") if uri.startswith("sqlite:///") else ""
+    local = store_file(uri)
     data = project.root / "data"
     return Rests(
         (
@@ -51,7 +51,7 @@ def on_results(project: Project, store: bool = False) -> Rests:
             project.root / "runs",
             data / "prepared",
             data / "texts",
-            *(Path(f"{local}{end}") for end in STORE_ENDS if store and local),
+            *(Path(f"{local}{end}") for end in STORE_ENDS if store and local is not None),
         ),
         {},
     )
