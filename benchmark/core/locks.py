@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -53,7 +54,8 @@ def _locked(path: Path | str, wait: bool) -> BaseFileLock | None:
     except Timeout:
         return None
     except OSError as error:
-        raise BenchError(
-            f"{path}: cannot be locked ({error.strerror or error}). Use a file system with file locks."
-        ) from error
+        hint = "Use a file system with file locks."
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            hint = "Run where you may write, or let its owner open the folder to you."
+        raise BenchError(f"{path}: cannot be locked ({error.strerror or error}). {hint}") from error
     return lock

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from benchmark.core.errors import BenchError
 from benchmark.core.locks import only_writer
 
 HOLD = """
@@ -47,3 +52,18 @@ def test_the_lock_of_a_killed_process_is_taken_over(tmp_path: Path) -> None:
     with only_writer(lock, lambda: (_ for _ in ()).throw(AssertionError("a dead process holds no lock"))):
         pass
     assert not (tmp_path / "cell.left").exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "said"), [(errno.EACCES, "Run where you may write"), (errno.EROFS, "Run where you may write"),
+                        (errno.ENOLCK, "Use a file system with file locks")]
+)  # fmt: skip
+def test_a_lock_that_cannot_be_had_says_why(tmp_path: Path, monkeypatch, error: int, said: str) -> None:
+    """The folder of another user was told as a file system without locks."""
+
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(error, os.strerror(error))
+
+    monkeypatch.setattr("benchmark.core.locks.FileLock.acquire", refused)
+    with pytest.raises(BenchError, match=said), only_writer(tmp_path / "cell"):
+        pass
