@@ -24,6 +24,7 @@ from benchmark.data.decoded import decoded
 from benchmark.data.decoded_volumes import decoded_volumes, volume_sources
 from benchmark.data.volume_steps import frontal
 from benchmark.encoders.volume_encoder import VolumeEncoder
+from benchmark.evaluation.evaluation_data import hash_frame
 from benchmark.evaluation.references.base import REFERENCES, Images, Kind, Labels, Reference, crossed, enough
 from benchmark.evaluation.scoring import score
 from benchmark.evaluation.tasks.classification import predict
@@ -203,7 +204,9 @@ def _group(
     key = key_of(
         source=source(type(reference).__module__, __name__),
         numerics=numerics.state(),
-        training=None if training is None else training.images.features.key,
+        training=None
+        if training is None
+        else [training.images.features.key, hash_frame(training.images.frame)],
         labels=[hash_array(own) for own in labels],
         sets=[
             [at.images.key, at.identity, at.chosen.info.as_json(), list(at.chosen.classes)]

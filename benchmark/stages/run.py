@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark.core import numerics
-from benchmark.core.files import write_json
+from benchmark.core.errors import BenchError
+from benchmark.core.files import read_json, write_json
 from benchmark.core.hashing import hash_value
 from benchmark.core.locks import only_writer
 from benchmark.core.reuse import keep_code_in
@@ -167,13 +168,22 @@ def train_one(
     folder = session.project.run(cell.name, seed)
     with session.writing(f"{cell.name} seed {seed}", folder), naming(cell.method, session.processes.size):
         done = train_cell(session.project, session.params, cell, seed, manifest, data, session.group, trainer)
-        if session.processes.first and not (done.reused and (folder / "source.json").is_file()):
+        if session.processes.first and _held(folder / "source.json") != source:
             write_json(folder / "source.json", source)
     run = done.run
     again = f" again ({', '.join(done.why)} changed)" if done.why else ""
     verb = "reused" if done.reused else f"trained{again} in {run.seconds:.0f} s"
     session.say(f"{cell.name} seed {seed}: {verb}, best epoch {run.best_epoch}, {_validated(run)}")
     return run.model_copy(update={"trained_on": manifest.dataset})
+
+
+def _held(path: Path) -> object:
+    """What a JSON file holds. A training that was killed before it wrote its own left that of the one before,
+    which may have been on another dataset; None where there is none to read."""
+    try:
+        return read_json(path)
+    except BenchError:
+        return None
 
 
 def _validated(run: RunRecord) -> str:

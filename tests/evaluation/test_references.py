@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -15,6 +17,8 @@ from benchmark.evaluation.references.base import REFERENCES, Images, crossed, en
 from benchmark.evaluation.references.linear import LinearReference, fitted
 from benchmark.evaluation.references.metadata import Metadata
 from benchmark.evaluation.references.thumbnail import Thumbnail, histogram, tiles
+from benchmark.grid.layout import Project
+from benchmark.stages import references
 
 COUNT, PATIENTS = 160, 80
 
@@ -125,3 +129,37 @@ def test_thumbnails_are_means_of_tiles_that_cover_the_image():
 def test_few_patients_cannot_be_parted(images):
     assert enough(images)
     assert not enough(replace(images, patients=np.repeat([f"p{n}" for n in range(8)], 20).astype(object)))
+
+
+def test_a_reference_is_fitted_again_where_what_it_reads_of_the_training_images_changed(
+    images, labels, tmp_path
+):
+    """Ages are no part of the features by which training images are known."""
+    cls, dataset = "Emphysema", "padchest"
+    names = [f"image {n}" for n in range(COUNT)]
+    info = SimpleNamespace(protocol="carzero", as_json=dict)
+    chosen = SimpleNamespace(
+        labels=labels[:, :1], classes=(cls,), info=info, patients=images.patients,
+        frame=pd.DataFrame({"image_id": names}),
+    )  # fmt: skip
+    at = SimpleNamespace(
+        chosen=chosen, card=SimpleNamespace(concepts={cls: ("emphysema",)}), images=images.features,
+        identity="the same", manifest=SimpleNamespace(dataset=dataset),
+    )  # fmt: skip
+    drawn = [frozenset(["emphysema"] if old else []) for old, _ in labels]
+    said: list[str] = []
+    session = SimpleNamespace(
+        project=Project(tmp_path), writing=lambda *_: nullcontext(), say=said.append, encoders=None
+    )
+
+    def scores(training: Images) -> np.ndarray:
+        found = references._group(
+            session, Metadata(), {dataset: at}, {dataset: images}, references.Training(training, drawn)
+        )
+        return pd.read_parquet(found[dataset][0].path)[cls].to_numpy()
+
+    before = scores(images)
+    np.testing.assert_array_equal(scores(images), before)
+    turned = images.frame.assign(age=110 - images.frame["age"])
+    assert not np.allclose(scores(replace(images, frame=turned)), before)
+    assert [line.rpartition(": ")[2] for line in said] == ["made", "reused", "made"]

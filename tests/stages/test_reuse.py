@@ -193,6 +193,21 @@ def test_altered_weights_are_noticed(trained: Path, bench: Bench) -> None:
     assert weights.read_bytes() == whole
 
 
+@pytest.mark.parametrize("left", ['{"trained_on": "padchest"}', '{"trained_on": "pad', None])
+def test_where_a_run_was_trained_is_said_of_this_run(trained: Path, bench: Bench, left: str | None) -> None:
+    """A training that is killed once its weights are written leaves the record of the one before, on another
+    dataset maybe."""
+    source = trained / "runs/clip-main/seed-0/source.json"
+    own = source.read_bytes()
+    source.unlink()
+    if left is not None:
+        source.write_text(left)
+    code, _, err = bench(trained, *RUN)
+    assert code == 0, err
+    assert "clip-main seed 0: reused" in err
+    assert source.read_bytes() == own
+
+
 @pytest.mark.parametrize("name", ["encoder_learning_rate=0.5", "encoder_chunk=4"])
 def test_a_setting_that_nothing_uses_is_refused(trained: Path, bench: Bench, name: str) -> None:
     before = sorted(str(p) for p in trained.rglob("*"))
