@@ -117,7 +117,8 @@ def openi_agreement(
     count = 0
     for report in reports:
         count += 1
-        stated = read_concepts(report.sections, aligner, lexicon, rule, counted)
+        text = "\n\n".join(f"{name.upper()}: {body}" for name, body in report.sections.items())
+        stated = read_concepts(text, aligner, lexicon, rule, counted)
         for name in card.classes:
             true, got = (
                 has_class(report, label_rule.terms.get(name, ()), label_rule.match),
@@ -144,13 +145,11 @@ def label_agreement(
     frame: a row a report, column `report` and label columns of 1 and 0 (`sources.labelled_reports`); a class
     of `concepts` without a column is left out. A class counts as read as in `openi_agreement`.
     """
-    kinds = counted.split("+")
     classes = [name for name in concepts if name in frame]
     below = {name: frozenset().union(*map(lexicon.descendants, concepts[name])) for name in classes}
     totals: dict[str, Counter[str]] = {name: Counter() for name in classes}
     for row in frame[["report", *classes]].itertuples(index=False, name=None):
-        sentences = align_report(row[0], aligner, lexicon, rule)
-        stated = {s.concept for sentence in sentences for s in sentence.statements if s.presence in kinds}
+        stated = read_concepts(row[0], aligner, lexicon, rule, counted)
         for name, true in zip(classes, row[1:], strict=True):
             got = bool(stated & below[name])
             kind = "right" if true and got else "surplus" if got else "missed" if true else "neither"
@@ -167,12 +166,11 @@ def has_class(report: OpenIReport, wanted: Sequence[str], match: str) -> bool:
 
 
 def read_concepts(
-    sections: Mapping[str, str], aligner: SentenceAligner, lexicon: Lexicon, rule: str, counted: Counted
+    report: str, aligner: SentenceAligner, lexicon: Lexicon, rule: str, counted: Counted
 ) -> set[str]:
     """Concepts that a report states."""
     kinds = counted.split("+")
-    text = "\n\n".join(f"{name.upper()}: {body}" for name, body in sections.items())
-    sentences = align_report(text, aligner, lexicon, rule)
+    sentences = align_report(report, aligner, lexicon, rule)
     return {s.concept for sentence in sentences for s in sentence.statements if s.presence in kinds}
 
 

@@ -17,7 +17,9 @@ FACTORS: dict[str, tuple[str, str]] = {
 whole report as it was written, which the other combinations are compared with."""
 UNNAMED = "raw, unnamed"
 """A third wording: raw, without sentences that state a finding by its bare name."""
-TABLES = ("zero_shot", "prompt_alignment", "text_factors")
+TEXT_FACTORS = "text_factors"
+"""The `table` of cells that change what the training text is made of."""
+TABLES = ("zero_shot", "prompt_alignment", TEXT_FACTORS)
 SCORINGS = ("positive", "positive-negative")
 
 Levels = tuple[str, str, str]
@@ -57,7 +59,7 @@ def _designs(evidence: Evidence, present: Collection[str]) -> dict[str, dict[Lev
         levels = levels_of(cell)
         if levels is not None and cell.name in present:
             found.setdefault(cell.method, {}).setdefault(levels, cell.name)
-    asked = {c.method for c in evidence.cells.values() if c.table == "text_factors" and c.name in present}
+    asked = {c.method for c in evidence.cells.values() if c.table == TEXT_FACTORS and c.name in present}
     wordings = ("raw", UNNAMED, "aligned")
     order = list(product(FACTORS["unit"], FACTORS["negations"], wordings))
     return {m: {x: own[x] for x in order if x in own} for m, own in found.items() if m in asked}
@@ -66,7 +68,7 @@ def _designs(evidence: Evidence, present: Collection[str]) -> dict[str, dict[Lev
 def family_size(evidence: Evidence) -> int:
     """Contrasts that the cells of params.yaml plan, with or without results: of each method, on each set and
     with each scoring."""
-    cells = [c for c in evidence.cells.values() if c.table == "text_factors"]
+    cells = [c for c in evidence.cells.values() if c.table == TEXT_FACTORS]
     sets = {dataset for c in cells for dataset in c.evaluate}
     planned = sum(len(contrasts(own)) for own in _designs(evidence, evidence.cells).values())
     return planned * len(sets) * len(SCORINGS)
@@ -74,7 +76,7 @@ def family_size(evidence: Evidence) -> int:
 
 def datasets_of(evidence: Evidence) -> list[str]:
     """Where cells of `text_factors` were evaluated; other cells have results elsewhere too."""
-    own = [c.name for c in evidence.cells.values() if c.table == "text_factors"]
+    own = [c.name for c in evidence.cells.values() if c.table == TEXT_FACTORS]
     return [d for d in evidence.datasets if any(evidence.value(name, d) for name in own)]
 
 

@@ -133,8 +133,9 @@ def write_ablations(project: Project, names: Sequence[str] = ()) -> list[Path]:
     """reports/ablations/: these tables of ablation cells, or each that has results, with a figure, of the
     cells that are there; the others are named. Raises BenchError for a table that params.yaml has not, and
     where none has results."""
+    from benchmark.reporting.factors import TEXT_FACTORS
     from benchmark.reporting.figures.style import save as save_figure
-    from benchmark.reporting.tables.ablation import TEXT_FACTORS, kinds
+    from benchmark.reporting.tables.ablation import kinds
 
     gathered = gather(project, "all")
     evidence = gathered.evidence
@@ -159,9 +160,10 @@ def write_ablations(project: Project, names: Sequence[str] = ()) -> list[Path]:
 
 def _ablation(gathered: Gathered, name: str) -> list[tuple[Table | None, Drawing | None]]:
     """The tables of one `table` of cells in params.yaml, each with its figure."""
+    from benchmark.reporting.factors import TEXT_FACTORS
     from benchmark.reporting.figures import factors, results
     from benchmark.reporting.tables import text_factors
-    from benchmark.reporting.tables.ablation import TEXT_FACTORS, ablation, with_training
+    from benchmark.reporting.tables.ablation import ablation, with_training
 
     if name != TEXT_FACTORS:
         made = ablation(gathered.evidence, name)

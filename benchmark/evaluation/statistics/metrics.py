@@ -9,10 +9,10 @@ in what `bench score` prints; nothing else names it.
 
 The influence of an image is the derivative of the metric with respect to the image's weight; for AUROC these
 are DeLong's structural components, (V10_i - θ)/n₁ and (V01_j - θ)/n₀. Summed within a patient, their sum of
-squares is the clustered variance.
+squares is the clustered variance, each patient's times the factor of `leverage.residual_scale`.
 
-Sources: DeLong, DeLong & Clarke-Pearson 1988 (components); Obuchowski 1997 (clusters, factor I/(I-1));
-scikit-learn `average_precision_score` (step-wise sum) and `precision_recall_curve` + `auc` (trapezoid, as in
+Sources: DeLong, DeLong & Clarke-Pearson 1988 (components); Obuchowski 1997 (clusters); scikit-learn
+`average_precision_score` (step-wise sum) and `precision_recall_curve` + `auc` (trapezoid, as in
 laihaoran/CARZero utils.py).
 """
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmark.reporting.evidence import Evidence
-from benchmark.reporting.factors import SCORINGS, datasets_of, designs, scored
+from benchmark.reporting.factors import SCORINGS, TEXT_FACTORS, datasets_of, designs, scored
 from benchmark.reporting.figures.style import Drawing, colours, finish, marker, new_figure
 from benchmark.reporting.numbers import missing
 from benchmark.reporting.tables.text_factors import factor_label
@@ -64,9 +64,7 @@ def text_factors(evidence: Evidence) -> Drawing | None:
         "Macro AUROC of methods that differ only in their training text (unit, negations, wording), with 95% "
         "intervals; below the dashed line the ranking is turned round."
     )
-    return Drawing(
-        "text_factors", title, caption, f"Points. {'; '.join(said)}.", figure, evidence.synthetic()
-    )
+    return Drawing(TEXT_FACTORS, title, caption, f"Points. {'; '.join(said)}.", figure, evidence.synthetic())
 
 
 def text_factor_effects(evidence: Evidence) -> Drawing | None:

@@ -12,6 +12,7 @@ from benchmark.grid.parts import OF_ENCODERS
 from benchmark.reporting import columns as common
 from benchmark.reporting.effects import dataset_effect, mean_effect
 from benchmark.reporting.evidence import SEPARATOR, Evidence
+from benchmark.reporting.factors import TEXT_FACTORS
 from benchmark.reporting.numbers import known
 from benchmark.reporting.rows import RankRow
 from benchmark.reporting.table import Measured, Row, Table, change, estimate, probability, words
@@ -32,7 +33,6 @@ TITLES = {
 }
 AVERAGE = "average"
 UNLIKE = "the averages beside it are over different sets"
-TEXT_FACTORS = "text_factors"
 APART = (TEXT_FACTORS, *OF_ENCODERS)
 """Tables of their own kind: `tables/text_factors.py`, `tables/encoders.py`."""
 

@@ -8,7 +8,15 @@ import numpy as np
 
 from benchmark.reporting import columns as common
 from benchmark.reporting.evidence import Evidence
-from benchmark.reporting.factors import FACTORS, SCORINGS, datasets_of, designs, family_size, scored
+from benchmark.reporting.factors import (
+    FACTORS,
+    SCORINGS,
+    TEXT_FACTORS,
+    datasets_of,
+    designs,
+    family_size,
+    scored,
+)
 from benchmark.reporting.numbers import missing
 from benchmark.reporting.rows import MetricRow
 from benchmark.reporting.table import Measured, Row, Table, change, count, estimate, probability, words
@@ -55,7 +63,7 @@ def text_factors(evidence: Evidence) -> Table:
                     }
                 )
     return Table(
-        name="text_factors",
+        name=TEXT_FACTORS,
         title="Why whole reports fail: unit, negations and wording of the training text",
         columns=(
             common.METHOD, common.DATASET, words("cell"), common.SEEN,
