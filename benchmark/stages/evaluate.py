@@ -126,7 +126,8 @@ def evaluate_task(
     table, *predictions = todo.files
     protocol = data.chosen.info.protocol
     group = session.processes
-    with session.writing(f"{cell.name} seed {seed} on {dataset}", folder), naming(cell.method, group.size):
+    writing = session.writing(f"{cell.name} seed {seed} on {dataset}", folder)
+    with writing, naming(cell.method, group.size, name):
         found = group.agree(todo.on_disk() if group.first else None)
         if found is not None:
             if found == "rows":

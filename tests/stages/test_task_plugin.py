@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -81,6 +82,36 @@ def test_the_task_of_the_guide_gets_rows_headlines_and_a_table(plugin, project, 
     (project / "params.yaml").write_text(params.replace("own_report", "own_reprot"))
     code, _, err = bench(project, "stage", "cell", "clip")
     assert (code, "Did you mean 'own_report'?" in err, err.count("\n")) == (2, True, 1)
+
+
+def test_every_file_that_the_guide_names_is_written(plugin, project, bench) -> None:
+    for command in ("stage cells main --jobs 1", "stage summarise main", "report tables --part main"):
+        assert bench(project, *command.split())[0] == 0
+    named = re.findall(r"`((?:results|reports)/[^`]+\.\w+)`", GUIDE.read_text(encoding="utf-8"))
+    assert len(named) == 3
+    assert not [path for path in named if not list(project.glob(path.replace("<n>", "*")))]
+
+
+def test_a_set_that_the_task_cannot_read_is_one_line(plugin, project, bench) -> None:
+    """chestxray14 has no reports."""
+    params = (project / "params.yaml").read_text()
+    (project / "params.yaml").write_text(params.replace("- openi", "- chestxray14"))
+    code, _, err = bench(project, "stage", "cell", "clip")
+    assert (code, err.splitlines()[-1]) == (2, "chestxray14: 0 reports; lower tasks.own_report.others.")
+
+
+def test_a_fault_of_a_task_names_the_task_and_not_the_method(plugin, project, bench, monkeypatch) -> None:
+    """`bench check method clip`, which the line told one to run, finds nothing."""
+    monkeypatch.delattr(plugin, "trial_rows")
+    code, _, err = bench(project, "stage", "cell", "clip")
+    said = r"task own_report: unexpected NameError at alignment_plugin\.py:\d+ where it evaluates clip\."
+    assert (code, bool(re.match(said, err.splitlines()[-1]))) == (70, True), err
+    import benchmark.evaluation.scoring as scoring
+
+    monkeypatch.undo()
+    monkeypatch.setattr(scoring, "_prepare_texts", lambda *_: 1 / 0)
+    code, _, err = bench(project, "stage", "cell", "clip")
+    assert (code, "clip: unexpected ZeroDivisionError" in err) == (70, True), err
 
 
 def killed_evaluation(project: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
