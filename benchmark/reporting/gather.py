@@ -26,7 +26,6 @@ from benchmark.encoders.cards import Seen
 from benchmark.encoders.exposure import NOT_SAID, Exposure
 from benchmark.evaluation.evaluation_data import strata_of
 from benchmark.evaluation.statistics.bands import Band, bands
-from benchmark.evaluation.statistics.effects import Effect
 from benchmark.evaluation.statistics.multiplicity import holm
 from benchmark.evaluation.statistics.paired import difference
 from benchmark.evaluation.statistics.panel import Panel
@@ -43,7 +42,6 @@ from benchmark.prompts.named import Named
 from benchmark.reporting.attribution import contributions, family_size, lacking
 from benchmark.reporting.evidence import SEPARATOR, CellInfo, Evidence, SmoothedTrend
 from benchmark.reporting.factor_effects import factor_effects
-from benchmark.reporting.interactions import interaction
 from benchmark.reporting.joint import Scores, panels_of
 from benchmark.reporting.kept_rows import KeptRows
 from benchmark.reporting.on_disk import OnDisk
@@ -371,10 +369,6 @@ class Gathered:
     def histories(self) -> pd.DataFrame:
         """history.csv of every run, with cell and seed."""
         return self._disk.histories()
-
-    def interaction(self, a: str, b: str, dataset: str, stratum: str, against: str) -> Effect | None:
-        """See `reporting.interactions`."""
-        return interaction(self, (a, b), dataset, stratum, against)
 
 
 def gather(project: Project, part: str | None = None) -> Gathered:

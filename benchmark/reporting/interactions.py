@@ -28,10 +28,11 @@ if TYPE_CHECKING:
 
 
 def interaction(
-    gathered: Gathered, rows: tuple[str, str], dataset: str, stratum: str, against: str
+    gathered: Gathered, a: str, b: str, dataset: str, stratum: str, against: str
 ) -> Effect | None:
     """(a - b) on `stratum` minus (a - b) on `against`, from the joint influences of both strata; None without
     predictions or without one of the strata."""
+    rows = a, b
     paths = [list(gathered.predicted(name, dataset).values()) for name in rows]
     if not all(paths):
         return None

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from benchmark.reporting.rows import MetricRow
+from typing import Any
 
 
 def interval_text(value: float | None, low: float | None = None, high: float | None = None) -> str:
@@ -44,11 +41,6 @@ def missing(value: Any) -> bool:
 def known(value: Any) -> Any:
     """The value, or None where it is missing."""
     return None if missing(value) else value
-
-
-def is_few(row: MetricRow | None) -> bool:
-    """Whether a metric row says that too few positive patients carry it for its interval to be sure."""
-    return row is not None and not missing(row.get("note")) and says_few(str(row["note"]))
 
 
 def says_few(note: str) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, Required, TypedDict
 
-from benchmark.reporting.numbers import missing
+from benchmark.reporting.numbers import missing, says_few
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,6 +27,12 @@ MetricRow = TypedDict(
     },
 )  # fmt: skip
 """One value: a row of `core.tables.METRIC_COLUMNS`."""
+
+
+def is_few(row: MetricRow | None) -> bool:
+    """Whether a row says that too few positive patients carry it for its interval to be sure."""
+    return row is not None and not missing(row.get("note")) and says_few(str(row["note"]))
+
 
 PairRow = TypedDict(
     "PairRow",

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 from benchmark.core.tasks import Task, task_named
 from benchmark.grid.params import Cell
 from benchmark.grid.request import protocol_task
-from benchmark.reporting.numbers import is_few
-from benchmark.reporting.rows import MetricRow
+from benchmark.reporting.rows import MetricRow, is_few
 from benchmark.stages.evaluate import evaluate_task
 from benchmark.stages.run import Session
 from benchmark.stages.run_record import WeightsRecord

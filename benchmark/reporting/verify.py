@@ -6,6 +6,7 @@ No table or page is made here, so that an answer waits for none of their modules
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from benchmark.grid.layout import Project
 from benchmark.grid.parts import VOLUMES
@@ -19,6 +20,7 @@ from benchmark.reporting.claims import (
     source_file,
 )
 from benchmark.reporting.gather import Gathered, gather
+from benchmark.reporting.interactions import interaction
 from benchmark.reporting.known_names import check_names, check_rows
 from benchmark.reporting.predictions import Computed, Held, Results, Summarised, held
 from benchmark.reporting.published import Published, load_published
@@ -79,7 +81,7 @@ def _judged(claims: Sequence[Claim], volumes: bool, gathered: Gathered | None) -
     own = [claim for claim in claims if (claim.family == CT_FAMILY) == volumes]
     if gathered is None:
         return judge(own, None, lambda *_: None)
-    return judge(own, gathered.evidence, gathered.interaction)
+    return judge(own, gathered.evidence, partial(interaction, gathered))
 
 
 def _gathered(project: Project, volumes: bool) -> Gathered | None:

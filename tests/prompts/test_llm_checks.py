@@ -10,8 +10,8 @@ from llm_server import chat, server
 
 from benchmark.prompts.llm.aligner import align_with_llm, replay
 from benchmark.prompts.llm.backends import Endpoint
-from benchmark.prompts.llm.checks import contradiction
-from benchmark.prompts.llm.protocol import ALIGN, LLMFinding, parse_answer
+from benchmark.prompts.llm.checks import LLMFinding, contradiction
+from benchmark.prompts.llm.protocol import ALIGN, parse_answer
 from benchmark.prompts.llm.record import sentence_key
 from benchmark.prompts.rules import RuleAligner
 

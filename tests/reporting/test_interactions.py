@@ -42,7 +42,9 @@ def found(monkeypatch) -> list[str]:
 def said(place: Project) -> str:
     """The effect as a new process finds it, with every digit."""
     gathered = Gathered(place, load_params(place.params), "all")
-    return json.dumps(asdict(gathered.interaction(*ASKED)), default=lambda values: values.tolist())
+    return json.dumps(
+        asdict(interactions.interaction(gathered, *ASKED)), default=lambda values: values.tolist()
+    )
 
 
 def test_the_same_is_found_once_and_is_the_same_to_the_bit(place, found):

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from benchmark.grid.params_file import load_params
 from benchmark.reporting.claims import Claim, load_claims, load_ledger
 from benchmark.reporting.effects import dataset_effect, mean_effect, seed_values
 from benchmark.reporting.gather import gather
+from benchmark.reporting.interactions import interaction
 from benchmark.reporting.outputs import PartReport
 from benchmark.reporting.published import load_published
 from benchmark.reporting.site.content import write_site
@@ -51,7 +53,7 @@ def gathered(project):
 
 
 def verdict(gathered, *claims):
-    return judge(claims, gathered.evidence, gathered.interaction)
+    return judge(claims, gathered.evidence, partial(interaction, gathered))
 
 
 def test_a_clear_gain_is_supported_on_twins_and_never_more(gathered):
@@ -80,7 +82,7 @@ def test_no_difference_is_inconclusive(gathered):
     frame["delta"], frame["low"], frame["high"] = 0.001, -0.1, 0.1
     frame["se"], frame["df"] = 0.05, 20.0
     blurred = replace(gathered.evidence, comparisons=frame)
-    (found,) = judge([claim()], blurred, gathered.interaction)
+    (found,) = judge([claim()], blurred, partial(interaction, gathered))
     assert found.answer == "inconclusive"
 
 
@@ -96,7 +98,9 @@ def test_each_needs_every_set(gathered):
     turned = frame["dataset"] == "chexpert"
     frame.loc[turned, ["delta", "low", "high"]] = -frame.loc[turned, ["delta", "high", "low"]].to_numpy()
     (mixed,) = judge(
-        [claim(datasets="each")], replace(gathered.evidence, comparisons=frame), gathered.interaction
+        [claim(datasets="each")],
+        replace(gathered.evidence, comparisons=frame),
+        partial(interaction, gathered),
     )
     assert mixed.answer == "contradicted"
     assert len(mixed.parts) == 2
@@ -149,7 +153,7 @@ def test_other_prompts(gathered):
 
 def test_interaction_is_the_joint_difference_of_strata(gathered):
     evidence = gathered.evidence
-    effect = gathered.interaction("carzero-main", "clip-main", "chestxray14", "medium", "head")
+    effect = interaction(gathered, "carzero-main", "clip-main", "chestxray14", "medium", "head")
     value = {
         (n, s): evidence.value(n, "chestxray14", s)["value"]
         for n in ("carzero-main", "clip-main")
@@ -228,7 +232,7 @@ def test_an_official_checkpoint_on_the_whole_official_list_settles_a_published_n
 
 def test_trained_on_a_twin_is_twin_evidence_even_on_official_sets(gathered):
     official = {d: {**about, "origin": "official"} for d, about in gathered.evidence.sets.items()}
-    (found,) = judge([claim()], replace(gathered.evidence, sets=official), gathered.interaction)
+    (found,) = judge([claim()], replace(gathered.evidence, sets=official), partial(interaction, gathered))
     assert found.evidence == "twin"
 
 
@@ -246,7 +250,7 @@ def test_gap_is_smaller_is_better(gathered):
     (found,) = judge(
         [claim(kind="gap", metric="modality_gap", datasets=["chexpert"])],
         replace(gathered.evidence, seeds=seeds),
-        gathered.interaction,
+        partial(interaction, gathered),
     )
     assert found.answer == "supported"
     assert found.effect == pytest.approx(0.4, abs=0.01)
@@ -257,7 +261,7 @@ def test_gap_is_smaller_is_better(gathered):
     (found,) = judge(
         [claim(kind="gap", metric="modality_gap_bridged", metric_b="modality_gap", datasets=["chexpert"])],
         replace(gathered.evidence, seeds=seeds),
-        gathered.interaction,
+        partial(interaction, gathered),
     )
     assert found.effect == pytest.approx(0.4, abs=0.01)
 

@@ -11,14 +11,15 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
-from benchmark.prompts.cues import find_cues, verdict
-from benchmark.prompts.places import SEVERITIES, SIDED, SIDES
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from benchmark.prompts.cues import Presence, find_cues, verdict
+from benchmark.prompts.places import SEVERITIES, SIDED, SIDES, Side
 from benchmark.prompts.rules import RuleAligner
 from benchmark.prompts.terms import Token, tokenise
 
 if TYPE_CHECKING:
     from benchmark.prompts.aligned import Statement
-    from benchmark.prompts.llm.protocol import LLMFinding
 
 Contradiction = Literal[
     "not in the sentence",
@@ -49,6 +50,25 @@ _INSTRUCTION = re.compile(
     |<\||\|>|\[/?inst\]|\#\#\#|```""",
     re.IGNORECASE | re.VERBOSE,
 )
+
+
+class LLMFinding(BaseModel):
+    """One finding of an answer."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    finding: str = Field(min_length=2, max_length=80)
+    presence: Presence
+    side: Side | None = None
+    location: str | None = Field(None, max_length=60)
+    severity: str | None = Field(None, max_length=40)
+
+    @field_validator("finding")
+    @classmethod
+    def _has_letters(cls, value: str) -> str:
+        if not re.search(r"[A-Za-z]{2}", value):
+            raise ValueError("no word")
+        return " ".join(value.split())
 
 
 def contradiction(finding: LLMFinding, sentence: str, aligner: RuleAligner) -> Contradiction | None:

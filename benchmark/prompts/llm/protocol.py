@@ -9,13 +9,17 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from benchmark.core.hashing import hash_value
 from benchmark.prompts.aligned import Statement, wording
-from benchmark.prompts.cues import Presence
-from benchmark.prompts.llm.checks import Contradiction, concept_of, contradiction, place_of
-from benchmark.prompts.places import Side
+from benchmark.prompts.llm.checks import (
+    Contradiction,
+    LLMFinding,
+    concept_of,
+    contradiction,
+    place_of,
+)
 from benchmark.prompts.rules import RuleAligner
 from benchmark.prompts.sentences import split_sentences
 
@@ -70,25 +74,6 @@ SUMMARY_EXAMPLES: tuple[tuple[Mapping[int, str], Mapping[str, Any]], ...] = (
 
 Reason = Literal["not JSON", "wrong schema", "sentence missing", "refused", "no answer"] | Contradiction
 Message = dict[str, str]
-
-
-class LLMFinding(BaseModel):
-    """One finding of an answer."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    finding: str = Field(min_length=2, max_length=80)
-    presence: Presence
-    side: Side | None = None
-    location: str | None = Field(None, max_length=60)
-    severity: str | None = Field(None, max_length=40)
-
-    @field_validator("finding")
-    @classmethod
-    def _has_letters(cls, value: str) -> str:
-        if not re.search(r"[A-Za-z]{2}", value):
-            raise ValueError("no word")
-        return " ".join(value.split())
 
 
 class LLMSentence(BaseModel):

@@ -14,7 +14,8 @@ from pydantic import BaseModel, ConfigDict
 from benchmark.core.errors import DataError
 from benchmark.core.guard import parsing
 from benchmark.core.hashing import hash_strings
-from benchmark.prompts.llm.protocol import ALIGN, LLMFinding, LLMTask, Reason
+from benchmark.prompts.llm.checks import LLMFinding
+from benchmark.prompts.llm.protocol import ALIGN, LLMTask, Reason
 
 RECORDED = "a line of recorded answers"
 

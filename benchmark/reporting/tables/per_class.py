@@ -6,8 +6,7 @@ from collections.abc import Iterable
 
 from benchmark.reporting import columns as common
 from benchmark.reporting.evidence import Evidence
-from benchmark.reporting.numbers import is_few
-from benchmark.reporting.rows import MetricRow
+from benchmark.reporting.rows import MetricRow, is_few
 from benchmark.reporting.table import Measured, Table, Value, count, estimate, words
 from benchmark.reporting.tables import Material
 

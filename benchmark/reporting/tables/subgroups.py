@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from benchmark.reporting import columns as common
 from benchmark.reporting.effects import seed_mean
 from benchmark.reporting.evidence import Evidence
-from benchmark.reporting.numbers import interval_text, is_few, missing
-from benchmark.reporting.rows import MetricRow
+from benchmark.reporting.numbers import interval_text, missing
+from benchmark.reporting.rows import MetricRow, is_few
 from benchmark.reporting.table import Measured, Row, Table, change, estimate, words
 from benchmark.reporting.tables import Material
 
