@@ -51,6 +51,11 @@ class Project:
     def reports(self) -> Path:
         return self.root / "reports"
 
+    def file(self, name: str) -> Path:
+        """A file that the parameters name, relative to the project wherever the command runs."""
+        path = Path(name).expanduser()
+        return path if path.is_absolute() else self.root / path
+
     def twin(self, name: str) -> Path:
         return self.root / "data" / "twins" / name
 

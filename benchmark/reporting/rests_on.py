@@ -75,18 +75,19 @@ def on_run(project: Project, todo: RunPlan, protocol: str | None) -> Rests | Non
     sources = [
         source_of(project, params, name) for name in dict.fromkeys([params.data.train, *todo.datasets])
     ]
-    cells = [cell.name for cell in (*todo.cells, *(todo.below or ()))]
+    cells = (*todo.cells, *(todo.below or ()))
     uri = tracking_uri(project.root)
     return Rests(
         (
             *_settings(project),
+            *_recorded(project, [params.model_dump(), *(cell.model_dump() for cell in cells)]),
             *weights,
             *(at.root for at in sources),
             *(truth_path(at.root) for at in sources),
             *(project.prepared(at.name) for at in sources),
             project.root / "data" / "texts",
-            *(project.run(name, 0).parent for name in cells),
-            *(project.results(name, 0).parent for name in cells),
+            *(project.run(cell.name, 0).parent for cell in cells),
+            *(project.results(cell.name, 0).parent for cell in cells),
             project.cache / "references",
         ),
         {
@@ -102,9 +103,11 @@ def on_run(project: Project, todo: RunPlan, protocol: str | None) -> Rests | Non
 
 
 def _settings(project: Project) -> Iterator[Path]:
-    """params.yaml, the files and folders that it names as encoders, and cards of one's own."""
+    """params.yaml, what it names as encoders and as recorded sentences, and cards of one's own."""
     yield project.params
-    for text in _texts_in(read_text(project.params, "a YAML file", MAX_YAML), project.params):
+    values = _values_of(read_text(project.params, "a YAML file", MAX_YAML), project.params)
+    yield from _recorded(project, values)
+    for text in _texts(values):
         where = text.removeprefix("path:")
         if where != text or given_as_path(where):
             yield Path(where).expanduser()
@@ -113,9 +116,21 @@ def _settings(project: Project) -> Iterator[Path]:
 
 
 @lru_cache(maxsize=2)
-def _texts_in(text: str, path: Path) -> tuple[str, ...]:
-    """Of a file with this text, which is read before an answer is found and after."""
-    return tuple(_texts(parse_yaml(text, path)))
+def _values_of(text: str, path: Path) -> Any:
+    """What a file with this text holds, which is read before an answer is found and after."""
+    return parse_yaml(text, path)
+
+
+def _recorded(project: Project, value: Any) -> Iterator[Path]:
+    """Every recorded run of a model over the reports that parameters name, wherever it lies."""
+    if isinstance(value, Mapping):
+        if isinstance(name := value.get("llm_file"), str):
+            yield project.file(name)
+        for inner in value.values():
+            yield from _recorded(project, inner)
+    elif isinstance(value, Sequence) and not isinstance(value, str):
+        for inner in value:
+            yield from _recorded(project, inner)
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -109,7 +109,7 @@ def texts_of(
     table = None
     if _recorded(used):
         unanswered(project, used, manifest)
-        table = read_table(_inside(project, str(used.llm_file)))[0]
+        table = read_table(project.file(str(used.llm_file)))[0]
     elif used.wording in ("aligned", "summary") or (
         used.wording == "raw" and "drop" in (used.negations, used.bare_names)
     ):
@@ -132,7 +132,7 @@ def unanswered(project: Project, texts: TextParams, manifest: Manifest) -> str |
     used = texts_used(texts, manifest)
     if not _recorded(used):
         return None
-    path = _inside(project, str(used.llm_file))
+    path = project.file(str(used.llm_file))
     table, info = read_table(path)
     here, reports = set(table["study_id"]), study_reports(manifest)
     lacking = sum(1 for s, text in reports.items() if s not in here and selected_text(text, used.rule))
@@ -157,10 +157,5 @@ def text_provenance(project: Project, texts: TextParams) -> dict[str, Any]:
     """What a run records about its texts; never the texts."""
     found: dict[str, Any] = texts.model_dump()
     if texts.llm_file is not None:
-        found["llm_sha256"] = hash_file(_inside(project, texts.llm_file))
+        found["llm_sha256"] = hash_file(project.file(texts.llm_file))
     return found
-
-
-def _inside(project: Project, name: str) -> Path:
-    path = Path(name).expanduser()
-    return path if path.is_absolute() else project.root / path

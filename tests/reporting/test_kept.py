@@ -195,6 +195,21 @@ def test_whatever_a_finished_run_rests_on_is_seen(place, root):
     assert on_run(place, changed, None) is None, "a function may read any weights"
 
 
+@pytest.mark.parametrize("where", ["texts", "cells.clip-shuffled.texts"])
+def test_sentences_of_a_model_count_wherever_they_lie(place, root, tmp_path, monkeypatch, where):
+    """In params.yaml and on the command line, of the main cells, of a run's cells and of the floor, from
+    whatever folder the command runs."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(root / "params.yaml", place.params)
+    sets = (f"{where}.wording=llm", f"{where}.llm_file=told.parquet")
+    named = [on_run(place, plan(place, Request("clip", "padchest", sets=sets)), None)]
+    write_text(place.params, "cells: {own: {texts: {wording: llm, llm_file: told.parquet}}}\n")
+    named.append(on_results(place))
+    before = [state_of(rests.files).digest for rests in named]
+    write_text(place.root / "told.parquet", "other sentences")
+    assert all(state_of(rests.files).digest != old for rests, old in zip(named, before, strict=True))
+
+
 def test_linked_folders_are_looked_into_once(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "file").write_text("1")
