@@ -8,14 +8,14 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from benchmark.core import numerics
-from benchmark.core.errors import BenchError
+from benchmark.core.errors import BenchError, DataError
 from benchmark.core.files import mapped_array, write_json
 from benchmark.core.hashing import hash_array, hash_strings, hash_value
 from benchmark.core.locks import if_free, only_writer
@@ -74,7 +74,7 @@ def image_features(
     key = image_key(encoder, pixels_key or _hash_rows(pixels), precision)
     finished = Path(cache) / key
     if (finished / "store.json").is_file():
-        return FeatureStore.open(finished)
+        return _opened(FeatureStore, finished, len(pixels))
     encoder = network_of(encoder)
     volumes = encoder.modality == "ct"
     if volumes:
@@ -106,7 +106,7 @@ def image_features(
     on_cpu = torch.device(device).type == "cpu"
     workers = cores() if on_cpu and not volumes and numerics.state() == "portable" else 1
     folder = _build(Path(cache), key, layout, len(pixels), together, workers, info, fill, report)
-    return FeatureStore.open(folder)
+    return _opened(FeatureStore, folder, len(pixels))
 
 
 def at_once(side: int) -> int:
@@ -130,7 +130,7 @@ def text_features(
     key = text_key(encoder, distinct, precision)
     finished = Path(cache) / key
     if (finished / "store.json").is_file():
-        return TextStore.open(finished)
+        return _opened(TextStore, finished, len(distinct))
     encoder = network_of(encoder)
     words: list[tuple[str, ...]] = []
     for first in range(0, len(distinct), 1024):
@@ -159,9 +159,30 @@ def text_features(
 
     encoder.to(device)
     # One batch at a time: a tokenizer cannot serve two.
-    return TextStore.open(
-        _build(Path(cache), key, layout, len(distinct), batch_size, 1, info, fill, report, extra)
-    )
+    folder = _build(Path(cache), key, layout, len(distinct), batch_size, 1, info, fill, report, extra)
+    return _opened(TextStore, folder, len(distinct))
+
+
+S = TypeVar("S", FeatureStore, TextStore)
+
+
+def _opened(kind: type[S], folder: Path, rows: int) -> S:
+    """A finished store. Raises DataError where it is not whole, as after a copy that was interrupted."""
+    try:
+        store = kind.open(folder)
+        if isinstance(store, FeatureStore):
+            lengths = {len(store.pooled), len(store.local)}
+        else:
+            lengths = {len(store.pooled), len(store.digests), len(store.offsets) - 1}
+            lengths.add(rows if store.offsets[-1] == len(store.tokens) else -1)
+        reason = "" if lengths == {rows} else f"not {rows:,} rows"
+    except PermissionError:
+        raise
+    except Exception as error:
+        reason = type(error).__name__
+    if reason:
+        raise DataError(f"{folder}: features that are not whole ({reason}). Remove the folder and run again.")
+    return store
 
 
 def _build(
