@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SerializeAsAny, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, SerializeAsAny, ValidationInfo, field_validator
 
 from benchmark.core.errors import UnknownName
 from benchmark.core.files import names_a_folder
@@ -43,13 +43,36 @@ def refuse_names(place: tuple[str, ...], names: Iterable[str], taken: Container[
             raise complaint_at((*place, name), text, name)
 
 
+def check_training(training: TrainConfig) -> TrainConfig:
+    """Raises ValidationError for what no optimiser or loop takes; `core.settings` is in the key of every
+    training, so that these bounds are held here."""
+    held = {
+        "patience": (training.patience is None or training.patience >= 1, "a whole number from 1, or null"),
+        "batch_schedule": (
+            all(first >= 0 and size >= 1 for first, size in training.batch_schedule),
+            "pairs of a first epoch from 0 and a batch size from 1",
+        ),
+        "betas": (all(0 <= beta < 1 for beta in training.betas), "two numbers from 0 to below 1"),
+        "eps": (training.eps > 0, "a number above 0"),
+        "momentum": (0 <= training.momentum < 1, "a number from 0 to below 1"),
+    }
+    for name, (holds, wanted) in held.items():
+        if not holds:
+            value = getattr(training, name)
+            raise complaint_at((name,), f"training.{name}: expected {wanted} (got {value}).", value)
+    return training
+
+
+Training = Annotated[TrainConfig, AfterValidator(check_training)]
+
+
 class MethodChanges(Strict):
     """What is changed of a method: options of its own Config, fields of the training recipe, its encoders,
     which on CT volumes are the shared ones all the same."""
 
     method: str = Field(description="a registered method; under `method` it is the key")
     options: SerializeAsAny[MethodConfig] = Field(default={}, validate_default=True)
-    training: TrainConfig = TrainConfig()
+    training: Training = TrainConfig()
     encoders: EncoderChanges = EncoderChanges()
     labels: Labels = Field(
         default="concepts",

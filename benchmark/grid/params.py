@@ -36,7 +36,15 @@ from benchmark.core.validation import complaint_at
 from benchmark.data.cards import VARIABLE as CARDS
 from benchmark.data.cards import View, load_card
 from benchmark.grid.asked import known_methods
-from benchmark.grid.cell_params import CellParams, Labels, MethodChanges, Seed, refuse_names
+from benchmark.grid.cell_params import (
+    CellParams,
+    Labels,
+    MethodChanges,
+    Seed,
+    Training,
+    check_training,
+    refuse_names,
+)
 from benchmark.grid.declared import configure, declared, task_settings
 from benchmark.grid.encoder_params import EncoderChanges, EncoderParams
 from benchmark.grid.parts import OF_ENCODERS
@@ -101,7 +109,7 @@ def _refuse_fine_tuning(training: TrainConfig) -> TrainConfig:
                 f"training.{name}: acts on encoders that are fine-tuned; the grid's are frozen. Leave it out."
             )
             raise complaint_at((name,), text, getattr(training, name))
-    return training
+    return check_training(training)
 
 
 FrozenTraining = Annotated[TrainConfig, AfterValidator(_refuse_fine_tuning)]
@@ -183,7 +191,7 @@ class Params(Strict):
     encoders: EncoderParams
     texts: TextParams
     prompts: PromptParams
-    training: TrainConfig = TrainConfig()
+    training: Training = TrainConfig()
     ct: VolumeParams = VolumeParams()
     method: dict[str, MethodChanges]
     cells: dict[str, CellParams] = Field({})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -175,6 +176,9 @@ def _validated(raw: Mapping[str, Any], source: _Source) -> Params:
         params = Params.model_validate(raw)
     except ValidationError as error:
         raise ParamsError(_explained(error, raw, source)) from None
+    for where, value in _not_finite(raw):
+        text = f"{'.'.join(map(str, where))}: expected a finite number, got {value}."
+        raise ParamsError(f"{source.place(where)}: {text}")
     for loc, text in wrong_names(params):
         raise ParamsError(f"{source.place(loc)}: {text}")
     volumes = on_volumes(params)
@@ -192,6 +196,15 @@ def _validated(raw: Mapping[str, Any], source: _Source) -> Params:
         except ParamsError as error:
             raise ParamsError(f"{source.place(loc)}: {error}") from None
     return params
+
+
+def _not_finite(value: object, above: Loc = ()) -> Iterator[tuple[Loc, float]]:
+    """Where a number stands that no key can hold, as options of methods may be any number."""
+    if isinstance(value, float) and not math.isfinite(value):
+        yield above, value
+    below = value.items() if isinstance(value, Mapping) else ()
+    for key, inner in enumerate(value) if isinstance(value, list) else below:
+        yield from _not_finite(inner, (*above, key))
 
 
 def _explained(error: ValidationError, raw: Mapping[str, Any], source: _Source) -> str:

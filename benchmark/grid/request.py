@@ -206,6 +206,10 @@ def _resolved(
     if recipe == EQUAL_BUDGET:
         return cell
     plain, method = made(configured, name), declared(name)
+    if recipe == "official" and method.OFFICIAL_RECIPE is None:
+        raise ParamsError(
+            f"--recipe official: {name} states no published recipe, its OFFICIAL_RECIPE. Leave it out."
+        )
     options = _differing(cell.options.model_dump(), plain.options.model_dump())
     changed = _differing(cell.training.model_dump(), plain.training.model_dump())
     engine = {field: getattr(cell.training, field) for field in ENGINE}

@@ -85,6 +85,35 @@ def test_a_setting_of_robustness_that_would_make_main_cells_is_refused(params_fi
         load_params(params_file, None, ("robustness.settings.main={label: x, width: 32}",))
 
 
+@pytest.mark.parametrize("section", ["training", "method.clip.training", "cells.clip-dot.training"])
+@pytest.mark.parametrize(
+    "item",
+    [
+        "patience=0",
+        "patience=-3",
+        "batch_schedule=[[0, 0]]",
+        "betas=[1.0, 0.9]",
+        "eps=-1",
+        "eps=0",
+        "momentum=1.5",
+        "learning_rate=.inf",
+        "weight_decay=.inf",
+    ],
+)
+def test_settings_that_no_training_takes_are_one_line_before_any_work(params_file, section, item) -> None:
+    """They ended half-way as a fault of the method or of bench."""
+    name = item.partition("=")[0]
+    with pytest.raises(ParamsError, match=rf"--set {section}\.{name}: .*{name}: expected") as found:
+        load_params(params_file, None, (f"{section}.{item}",))
+    assert "\n" not in str(found.value)
+
+
+@pytest.mark.parametrize("value", [".inf", "-.inf", ".nan"])
+def test_an_option_that_is_no_finite_number_is_one_line(params_file, value) -> None:
+    with pytest.raises(ParamsError, match=r"--set method.brgsa.options.temperature_scale: .*"):
+        load_params(params_file, None, (f"method.brgsa.options.temperature_scale={value}",))
+
+
 @pytest.mark.parametrize("right", WRONG)
 def test_a_wrong_key_anywhere_is_one_line_before_any_work(params_file, right) -> None:
     wrong, key, near = WRONG[right]
