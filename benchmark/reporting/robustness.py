@@ -23,6 +23,7 @@ from benchmark.evaluation.statistics.paired import Difference, contrasts
 from benchmark.evaluation.statistics.seeds import SeedSummary, summarise
 from benchmark.reporting.factor_effects import MACRO
 from benchmark.reporting.joint import Scores, panels_of
+from benchmark.reporting.numbers import missing
 from benchmark.reporting.predictions import Count
 from benchmark.stages.robustness import Ranked, Study
 
@@ -63,9 +64,11 @@ class Standing:
     pairs: tuple[Pair, ...] = ()
     commits: tuple[str, ...] = ()
 
-    def rank(self, method: str, dataset: str) -> int:
-        """1 for the best."""
+    def rank(self, method: str, dataset: str) -> int | None:
+        """1 for the best; None where its AUROC is undefined."""
         own = self.values[method, dataset][0]
+        if missing(own):
+            return None
         return 1 + sum(value[0] > own for (_, at), value in self.values.items() if at == dataset)
 
     def count(self, dataset: str | None = None) -> Count:

@@ -85,6 +85,15 @@ def test_a_pair_without_a_sign_is_not_counted_as_one_that_agrees(study, value):
     assert count.tau() == (0, -1, 1)
 
 
+def test_a_method_without_auroc_has_no_rank(study):
+    found = standings(study)
+    values = {**found[0].values, ("clip", "padchest"): (float("nan"),) * 3}
+    own = replace(found[0], values=values)
+    assert [own.rank(m, "padchest") for m in METHODS] == [None, 2, 1]
+    (row,) = ranks(study, [own]).rows
+    assert row["clip"] is None
+
+
 def test_tables_and_figure_hold_every_setting_and_name_those_that_were_not_run(study):
     found = standings(study)
     of_ranks = ranks(study, found)

@@ -52,7 +52,8 @@ def ranks(study: Study, found: Sequence[Standing]) -> Table:
     rows: list[Row] = []
     for dataset, at in study.sets.items():
         for own in found:
-            values = {m: (own.values[m, dataset][0], own.rank(m, dataset)) for m in methods}
+            ranked = {m: own.rank(m, dataset) for m in methods}
+            values = {m: rank and (own.values[m, dataset][0], rank) for m, rank in ranked.items()}
             rising = ", ".join(declared(m).title for m in own.rising)
             rows.append(
                 {
