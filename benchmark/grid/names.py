@@ -9,6 +9,7 @@ from benchmark.core.errors import UnknownName
 from benchmark.core.located import Loc
 from benchmark.data.cards import card_names, load_card
 from benchmark.grid.asked import known_methods
+from benchmark.grid.declared import declared
 from benchmark.grid.params import Params
 from benchmark.twins.ct.catalogue import SITES as CT_SITES
 
@@ -30,7 +31,21 @@ def wrong_names(params: Params) -> Iterator[tuple[Loc, str]]:
     ):
         for loc, name in _listed(field, names):
             yield from _unknown(loc, "method", name, known_methods().names(), "See `bench ls methods`.")
+    yield from _titled_alike(params)
     yield from _attributed(params)
+
+
+def _titled_alike(params: Params) -> Iterator[tuple[Loc, str]]:
+    """Tables name rows, and find published values, by the title of a method."""
+    titles = {declared(name).title: name for name in params.method}
+    for number, name in enumerate(params.methods):
+        other = titles.setdefault(declared(name).title, name)
+        if other != name:
+            yield (
+                ("methods", number),
+                f"methods.{number}: '{name}' has the title of '{other}', by which tables tell rows apart; "
+                "give its class another one.",
+            )
 
 
 def _unknown(loc: Loc, kind: str, name: str, known: Collection[str], hint: str) -> Iterator[tuple[Loc, str]]:

@@ -114,6 +114,21 @@ def test_an_option_that_is_no_finite_number_is_one_line(params_file, value) -> N
         load_params(params_file, None, (f"method.brgsa.options.temperature_scale={value}",))
 
 
+@pytest.mark.parametrize("methods", ["[clip, twofold]", "[twofold]"])
+def test_a_method_with_the_title_of_another_is_refused(params_file, monkeypatch, methods) -> None:
+    """Its rows could not be told apart, and took the published values of the other."""
+    from methods.base import METHODS
+    from methods.clip import CLIP
+
+    class Twofold(CLIP):
+        name = "twofold"
+        title = "CLIP"
+
+    monkeypatch.setitem(METHODS._registered, "twofold", [Twofold])
+    with pytest.raises(ParamsError, match="'twofold' has the title of 'clip'"):
+        load_params(params_file, None, (f"methods={methods}",))
+
+
 @pytest.mark.parametrize("right", WRONG)
 def test_a_wrong_key_anywhere_is_one_line_before_any_work(params_file, right) -> None:
     wrong, key, near = WRONG[right]
