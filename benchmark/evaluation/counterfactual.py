@@ -15,7 +15,13 @@ from benchmark.core.settings import StatisticsConfig
 from benchmark.evaluation.evaluate import evaluate
 from benchmark.evaluation.statistics.metric_values import MetricValue, metric_value, values_of
 from benchmark.evaluation.statistics.panel import Column
-from benchmark.evaluation.statistics.trials import Trials, mean_influence, patient_influence, smooth_interval
+from benchmark.evaluation.statistics.trials import (
+    Trials,
+    mean_influence,
+    patient_influence,
+    smooth_interval,
+    wins,
+)
 from benchmark.evaluation.trial_rows import Rows, trial_rows
 
 LEAST = 8
@@ -58,7 +64,7 @@ def causal_rows(
     for k, pair in enumerate(pairs):
         column = list(prompts).index(pair.finding)
         difference = scores[pair.after, column] - scores[pair.before, column]
-        rises.append(Trials(pair.finding, (difference > 0) + 0.5 * (difference == 0), pair.patients))
+        rises.append(Trials(pair.finding, wins(difference, np.zeros(1)), pair.patients))
         changes.append(Trials(pair.finding, difference / spread[column], pair.patients))
         for images, label in ((pair.before, 0), (pair.after, 1)):
             block = np.full((len(images), len(pairs)), -1, np.int8)
@@ -137,15 +143,14 @@ def specificity(
     spread = deviations(scores, pairs)
     names = list(prompts)
     changes = np.zeros((len(pairs), len(names)))
-    wins = {}
+    exceeded = {}
     for i, pair in enumerate(pairs):
         difference = (scores[pair.after] - scores[pair.before]) / spread  # (n, T)
         changes[i] = difference.mean(axis=0)
         others = np.array([name not in related[pair.finding] for name in names])
         own = difference[:, [names.index(pair.finding)]]
-        above = (own > difference[:, others]) + 0.5 * (own == difference[:, others])
-        wins[pair.finding] = above.mean(axis=1)
-    return Specificity(tuple(p.finding for p in pairs), tuple(names), changes, wins)
+        exceeded[pair.finding] = wins(own, difference[:, others]).mean(axis=1)
+    return Specificity(tuple(p.finding for p in pairs), tuple(names), changes, exceeded)
 
 
 def specificity_rows(
@@ -167,9 +172,3 @@ def specificity_rows(
             whole, "own_prompt_first", smooth_interval(float(np.mean(first)), np.zeros(people), level)
         ),
     ]
-
-
-def wins(higher: np.ndarray, lower: np.ndarray) -> np.ndarray:
-    """(n,) 1 where the first is larger, 0.5 where they are equal, else 0."""
-    won: np.ndarray = (higher > lower) + 0.5 * (higher == lower)
-    return won

@@ -16,7 +16,7 @@ from benchmark.core.hashing import derive_seed
 from benchmark.core.settings import StatisticsConfig
 from benchmark.evaluation.evaluate import evaluate
 from benchmark.evaluation.statistics.metric_values import values_of
-from benchmark.evaluation.statistics.trials import Trials
+from benchmark.evaluation.statistics.trials import Trials, wins
 from benchmark.evaluation.trial_rows import Rows, trial_rows
 
 FORMS = ("true", "negated", "omitted")
@@ -79,7 +79,7 @@ def choice_rows(scores: np.ndarray, codes: np.ndarray, clusters: int, level: flo
             f"choice_{form}", [Trials("all", share[:, k], codes)], clusters, level, "chance 1/3"
         )
     for k, form in enumerate(FORMS[1:], start=1):
-        won = (scores[:, 0] > scores[:, k]) + 0.5 * (scores[:, 0] == scores[:, k])
+        won = wins(scores[:, 0], scores[:, k])
         rows += trial_rows(f"true_over_{form}", [Trials("all", won, codes)], clusters, level, "chance 1/2")
     return rows
 
@@ -126,8 +126,8 @@ def preference_rows(
     of the two whatever the image shows has 1 in one and 0 in the other."""
     rows: Rows = []
     for metric, state, won in (
-        ("present_over_denied", 1, _wins(positive, negated)),
-        ("denied_over_present", 0, _wins(negated, positive)),
+        ("present_over_denied", 1, wins(positive, negated)),
+        ("denied_over_present", 0, wins(negated, positive)),
     ):
         there = [labels[:, c] == state for c in range(len(classes))]
         groups = [
@@ -150,8 +150,3 @@ def scored_in_parts(
         each = scores.reshape(len(own), len(own), len(FORMS))
         found[first : first + part] = each[np.arange(len(own)), np.arange(len(own))]
     return found
-
-
-def _wins(higher: np.ndarray, lower: np.ndarray) -> np.ndarray:
-    won: np.ndarray = (higher > lower) + 0.5 * (higher == lower)
-    return won

@@ -23,9 +23,8 @@ from benchmark.evaluation.counterfactual import (
     mean_rows,
     specificity,
     specificity_rows,
-    wins,
 )
-from benchmark.evaluation.statistics.trials import Trials
+from benchmark.evaluation.statistics.trials import Trials, wins
 from benchmark.evaluation.trial_rows import Rows, trial_rows
 from benchmark.grid.params import main_cell
 from benchmark.prompts.aligned import Statement, wording
@@ -34,6 +33,7 @@ from benchmark.stages.features import device, shared_image_encoder, text_store
 from benchmark.stages.run import Session
 from benchmark.twins.catalogue import catalogue
 from benchmark.twins.counterfactual import COMPANIONS, SITE, Plan, counterfactual_plan, draw, drawn_alone
+from methods.base import METHODS
 
 if TYPE_CHECKING:
     from benchmark.encoders.store import FeatureStore, TextStore
@@ -71,7 +71,9 @@ def understanding(session: Session) -> dict[str, list[Path]]:
                 texts=list(texts.values()),
                 lexicon=load_lexicon().hash,
                 statistics=params.statistics.model_dump(mode="json"),
-                source=source(__name__, _GENERATOR, f"methods.{method}", "benchmark.evaluation.scoring"),
+                source=source(
+                    __name__, _GENERATOR, METHODS.get(method).__module__, "benchmark.evaluation.scoring"
+                ),
             )
             with session.writing(f"{cell.name} seed {seed}", folder):
                 folder.mkdir(parents=True, exist_ok=True)

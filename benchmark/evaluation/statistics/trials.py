@@ -24,6 +24,12 @@ class Trials:
     codes: np.ndarray
 
 
+def wins(higher: np.ndarray, lower: np.ndarray) -> np.ndarray:
+    """1 where the first is larger, 0.5 where they are equal, else 0; as the two arrays broadcast."""
+    won: np.ndarray = (higher > lower) + 0.5 * (higher == lower)
+    return won
+
+
 def patient_influence(values: np.ndarray, codes: np.ndarray, clusters: int) -> np.ndarray:
     """(P,) influence of every patient on the mean of `values` (n,); its squares sum to the clustered
     variance (linearised ratio, with the factor of `leverage`)."""
