@@ -116,6 +116,9 @@ def main(argv: list[str] | None = None) -> int:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (it stands for a closed standard output)
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+    with suppress(AttributeError):  # of a stream that stands in for standard output
+        # a locale without × or → is no reason to lose a table
+        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
         return _run(arguments)
     except UsageError as error:

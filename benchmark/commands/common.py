@@ -43,7 +43,10 @@ def discard(stream: TextIO) -> None:
 def emit(value: dict[str, Any], text: str, as_json: bool) -> None:
     """Print the result: `value` as one JSON object, or `text`. A reader that has gone (`| head`) is no error,
     so that the exit code says what the command found. Raises BenchError where the disk is full."""
-    written = json.dumps(value, ensure_ascii=False, default=str) if as_json else printable(text.rstrip("\n"))
+    written = printable(text.rstrip("\n"))
+    if as_json:  # in a locale of other characters as escapes of JSON, not of Python
+        plain = not str(getattr(sys.stdout, "encoding", "utf-8")).lower().startswith("utf")
+        written = json.dumps(value, ensure_ascii=plain, default=str)
     with stdout_errors():
         sys.stdout.write(written + "\n")
         sys.stdout.flush()

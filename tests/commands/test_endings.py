@@ -287,3 +287,25 @@ def test_a_value_of_set_that_is_no_plain_yaml_is_one_line(capsys, value) -> None
     assert out.out == ""
     assert out.err.startswith("--set width")
     assert out.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("asked", [["--help"], [], ["--json"]])
+def test_a_locale_without_a_character_loses_no_answer(tmp_path, asked: list[str]) -> None:
+    """The table of a finished run holds × and the name of a class may hold é: it ended with exit code 70."""
+    words = f"""
+import sys
+from benchmark import cli
+from benchmark.commands.common import emit
+if {asked!r} == ["--help"]:
+    sys.exit(cli.main(["--help"]))
+cli._run = lambda arguments: emit({{"title": "8 × 8 é →"}}, "8 × 8 é →", "--json" in arguments) or 0
+sys.exit(cli.main({asked!r}))
+"""
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run([sys.executable, "-c", words], capture_output=True, env=environment, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    said = done.stdout.decode("ascii")
+    if asked == ["--json"]:
+        assert json.loads(said) == {"title": "8 × 8 é →"}
+    elif not asked:
+        assert said == "8 \\xd7 8 \\xe9 \\u2192\n"
