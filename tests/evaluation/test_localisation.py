@@ -10,6 +10,7 @@ from benchmark.core.preprocessing import Preprocessing
 from benchmark.evaluation.grounding import UNSEEN
 from benchmark.evaluation.localisation import (
     Boxed,
+    best_dice,
     centre_hits,
     contrast_to_noise,
     localise,
@@ -119,6 +120,19 @@ def test_one_map_against_one_mask() -> None:
     assert measured(-pixels, truth, attention=False).hit is False
     unseen = np.where(truth, UNSEEN, 1.0)
     assert measured(unseen, truth, attention=True).cnr is None
+
+
+def test_the_best_threshold_of_a_small_lesion_is_found() -> None:
+    """Five hundred thresholds by share of the image pass none of a lesion smaller than one such share."""
+    rng = np.random.default_rng(0)
+    truth = np.zeros((256, 256), dtype=bool)
+    truth[100:104, 200:205] = True
+    pixels = 0.9 * truth + 0.01 * rng.random(truth.shape)
+    found = measured(pixels, truth, attention=True)
+    assert (found.iou, found.iou_fixed) == (1, 1)
+    values, mask = np.round(rng.normal(size=300) + 0.5, 1), rng.random(300) < 0.05
+    every = [2 * mask[values >= v].sum() / ((values >= v).sum() + mask.sum()) for v in np.unique(values)]
+    assert best_dice(values, mask) == pytest.approx(max(every)), "against a loop, with ties"
 
 
 def test_the_gallery_follows_its_rule() -> None:
