@@ -38,8 +38,8 @@ class Model:
 @dataclass(frozen=True)
 class KnownPlace:
     """What a prepared set knows of an image. cls: the class that the text asks for, None where it names none.
-    positive: its label, None where it is not known. mask: (height, width) bool of its boxes and masks, None
-    where none is drawn."""
+    positive: its label, None where it is not known or uncertain. mask: (height, width) bool of its boxes and
+    masks, None where none is drawn."""
 
     dataset: str
     origin: str
@@ -188,7 +188,7 @@ def known_of(project: Project, params: Params, image: Path, text: str, cls: str 
         for rle in part.loc[part["kind"] == "mask", "rle"]:
             mask |= decode_mask(rle)
     label = None if cls is None else row[cls]
-    positive = None if label is None or is_blank(label) else int(label) == 1
+    positive = None if label is None or is_blank(label) or int(label) < 0 else int(label) == 1
     return KnownPlace(
         manifest.dataset, manifest.origin, card.redistribute, str(row["image_id"]), cls, positive,
         mask if mask is not None and mask.any() else None,

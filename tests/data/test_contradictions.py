@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from unittest.mock import patch
 
+import pandas as pd
 import pytest
 
 from benchmark.cli import main
@@ -102,6 +103,17 @@ def test_boxes_of_the_originals_are_scaled_where_they_are_shown(make):
     x, y, w, h = (int(v) for v in box[["x", "y", "w", "h"]].astype(float) * width / 1024)
     assert known.mask.sum() == (w + 1) * (h + 1)
     assert known.mask[y : y + h + 1, x : x + w + 1].all()
+
+
+def test_an_uncertain_label_is_not_shown_as_negative(make):
+    """-1 stood beside the map of an image as `class Mass: negative`."""
+    root = make("chestxray14")
+    manifest = read_dataset("chestxray14", root, "official")
+    row = manifest.frame.iloc[0]
+    for label, shown in ((-1, None), (pd.NA, None), (0, False), (1, True)):
+        manifest.frame.loc[0, "Mass"] = label
+        with patch("benchmark.stages.look.manifest_of", return_value=manifest):
+            assert known_of(None, None, root / row["path"], "nothing", "Mass").positive is shown
 
 
 def test_views_and_splits_in_another_spelling_are_said(page, capsys):  # noqa: F811
