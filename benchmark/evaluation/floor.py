@@ -43,18 +43,18 @@ def against_floor(
     config: StatisticsConfig,
 ) -> pd.DataFrame:
     """FLOOR_COLUMNS, one row a method: its macro AUROC minus that of the reference which it exceeds least
-    surely. `undefined` says why there is no test; above: whether the corrected test finds it above the floor,
-    False without a test. declared: methods of params.yaml, the family of this set."""
+    surely, or that it was not tested against. `undefined` says why there is no such test; above: whether the
+    corrected test finds it above the floor, False without a test. declared: methods of params.yaml, the
+    family of this set."""
     rows = []
     for method in methods:
         tested = [(name, _macro(comparison, method, name, config)) for name in references if name != method]
         if not tested:
             continue
         known = [(name, d) for name, d in tested if not d.undefined]
-        if known:
-            name, found = max(known, key=lambda item: (_chance(item[1]), -item[1].value))
-        else:
-            name, found = tested[0]
+        name, found = max(known or tested[:1], key=lambda item: (_chance(item[1]), -item[1].value))
+        if len(known) < len(tested) and not (known and _chance(found) == 1):
+            name, found = next(item for item in tested if item[1].undefined)
         rows.append(
             {
                 **identity.place(),
@@ -63,8 +63,8 @@ def against_floor(
                 "delta": found.value,
                 "low": found.low,
                 "high": found.high,
-                "p": _chance(found) if known else np.nan,
-                "undefined": "" if known else found.undefined,
+                "p": np.nan if found.undefined else _chance(found),
+                "undefined": found.undefined,
             }
         )
     found = pd.DataFrame(rows, columns=list(FLOOR_COLUMNS))

@@ -55,6 +55,21 @@ def test_without_a_test_no_method_is_above_the_floor():
     assert not row["above"]
 
 
+def test_a_method_is_above_no_floor_of_which_one_test_is_undefined():
+    """Beside a reference that it exceeds, one of which nothing was tested counted as exceeded too."""
+    rng = np.random.default_rng(2)
+    labels = (rng.random((60, 2)) < 0.3).astype(np.int8)
+    runs = [Run("sure", 0, labels * 1.0), Run("constant", 0, np.zeros(labels.shape))]
+    runs += [Run("untrained", 0, rng.normal(size=labels.shape))]
+    scored = summarise_runs(runs, labels, None, ["x", "y"])
+    row = held(scored, "sure", references=("untrained", "constant")).loc["sure"]
+    assert (row["reference"], row["above"]) == ("constant", False)
+    assert row["undefined"] == "test undefined: no spread in the sample"
+    assert np.isnan(row["p_corrected"])
+    below = held(scored, "constant", references=("sure", "untrained")).loc["constant"]
+    assert not below["above"]
+
+
 def test_a_method_below_a_reference_is_not_above_the_floor_however_sure_that_is(scored):
     rows = held(scored, "weak", references=("untrained", "strong"))
     assert (rows.loc["weak", "reference"], rows.loc["weak", "p_corrected"]) == ("strong", 1.0)
