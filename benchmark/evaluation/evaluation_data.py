@@ -161,6 +161,18 @@ def strata_of(
     return {name: members for name, members in groups.items() if members}
 
 
+def are_findings(card: Card, classes: Sequence[str]) -> np.ndarray:
+    """(C,) bool, whether a class is a finding: not one that the card says is none, nor one such as
+    "No Finding" whose every concept is a remark of the lexicon."""
+    from benchmark.prompts.lexicon import load_lexicon
+
+    remarks = set(load_lexicon().ids("pseudo"))
+    own = [set(card.concepts.get(name, ())) for name in classes]
+    return np.array(
+        [name not in card.pseudo and not (o and o <= remarks) for name, o in zip(classes, own, strict=True)]
+    )
+
+
 def nameable(card: Card, name: str) -> bool:
     """Whether the lexicon has a concept of a class; of others nobody can tell if the reports name them."""
     from benchmark.prompts.lexicon import load_lexicon

@@ -20,7 +20,7 @@ from benchmark.data.cards import load_card
 from benchmark.data.dataset import evaluation_set
 from benchmark.encoders.store import FeatureStore
 from benchmark.evaluation.evaluate import evaluate
-from benchmark.evaluation.evaluation_data import EvaluationData, validation_data
+from benchmark.evaluation.evaluation_data import EvaluationData, are_findings, validation_data
 from benchmark.evaluation.maps import IMAGES_AT_ONCE, similarity_maps
 from benchmark.evaluation.operating_point import held_out_data
 from benchmark.evaluation.tasks import reconstructions
@@ -270,3 +270,32 @@ def test_the_first_the_mean_and_each_reconstruction_of_a_scan(monkeypatch: pytes
     assert len(found) == 6
     single = replace(own, frame=own.frame.assign(study_id=[f"s{k}" for k in range(IMAGES)]))
     assert task_named("reconstructions").evaluate(None, data_of(single, "first"), prompts, given) is None
+
+
+def test_no_finding_is_no_finding_of_an_image(monkeypatch) -> None:
+    """It counted as one: every normal image was ill, and none was left to be overdiagnosed. A finding without
+    a threshold counted as absent, and an image that shows nothing else as normal."""
+    from benchmark.evaluation.tasks import underdiagnosis
+
+    own = manifest("chexpert")
+    classes = list(own.classes)
+    frame = own.frame.copy()
+    frame[classes] = 0
+    frame.loc[:5, "No Finding"] = frame.loc[6, "Edema"] = frame.loc[7, "Fracture"] = 1
+    frame.loc[8:, "Fracture"] = 1  # no held-out negative: its threshold is not known
+    data = data_of(replace(own, frame=frame), "fourteen")
+    scores = {len(data): np.zeros((8, len(classes))), 4: np.zeros((4, len(classes)))}
+    scores[8][:, classes.index("No Finding")] = 1  # called in every image, but no finding
+    scores[8][0, classes.index("Edema")] = 1
+    monkeypatch.setattr("benchmark.evaluation.operating_point.LEAST_NEGATIVES", 1)
+    monkeypatch.setattr(underdiagnosis, "predict", lambda method, which, *_: scores[len(which)])
+    task = task_named("underdiagnosis")
+    given = TaskContext(StatisticsConfig(), task.Settings(), None, "cpu")  # type: ignore[arg-type]
+    prompts = class_prompts(data.card, "fourteen")
+    rows = task.evaluate(None, data, prompts, given).rows.set_index(["metric", "class", "stratum"])  # type: ignore
+    assert rows.loc[("underdiagnosis", "macro", "all"), ["value", "n_pos"]].tolist() == [1, 1]
+    assert rows.loc[("overdiagnosis", "macro", "all"), ["value", "n_pos"]].tolist() == [1 / 6, 6]
+    assert "No Finding" not in rows.loc["fpr"].index.get_level_values("class")
+    assert "Fracture" not in rows.loc["fpr"].index.get_level_values("class")
+    assert are_findings(load_card("vindr_cxr"), ["No finding", "Other lesion", "Edema"]).tolist() == [0, 0, 1]
+    assert are_findings(load_card("cxr_lt"), ["Normal", "Mass"]).tolist() == [0, 1]

@@ -14,6 +14,7 @@ from pydantic import Field
 from benchmark.core.hashing import hash_strings
 from benchmark.core.tasks import TASKS, Task, TaskContext, TaskResult, TaskSettings
 from benchmark.evaluation.evaluate import finish
+from benchmark.evaluation.evaluation_data import are_findings
 from benchmark.evaluation.negation import (
     Statements,
     choice_rows,
@@ -102,8 +103,7 @@ def sentences(data: EvaluationData) -> tuple[list[str], list[str]]:
 
 def made_statements(data: EvaluationData, present: list[str], absent: list[str], most: int) -> Statements:
     """Of the labels; classes that are no findings ("No Finding") are neither stated nor denied."""
-    pseudo = np.array([name in data.card.pseudo for name in data.chosen.classes])
-    labels = np.where(pseudo, -1, data.chosen.labels)
+    labels = np.where(are_findings(data.card, data.chosen.classes), data.chosen.labels, -1)
     return statements_of(labels, data.chosen.frame["image_id"].tolist(), present, absent, most)
 
 

@@ -2,7 +2,9 @@
 
 Thresholds have the specificity `statistics.specificity` on held-out images. `fnr`, `fpr`: mean over classes
 of the false negative and false positive rate; `underdiagnosis`: share of images with a finding on which
-nothing is called; `overdiagnosis`: share of images without any finding on which something is.
+nothing is called; `overdiagnosis`: share of images without any finding on which something is. Classes that
+are no findings ("No Finding") are neither counted nor called; a finding without a threshold is not called,
+but an image that shows it is not without findings.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import numpy as np
 
 from benchmark.core.tasks import TASKS, TaskContext, TaskResult
 from benchmark.evaluation.evaluate import finish
+from benchmark.evaluation.evaluation_data import are_findings
 from benchmark.evaluation.operating_point import OperatingTask, operating_points
 from benchmark.evaluation.prompt_scores import prompt_label
 from benchmark.evaluation.statistics.error_rates import crossed, error_panel, rate_gaps
@@ -47,7 +50,8 @@ class Underdiagnosis(OperatingTask):
         if given.helper:
             return None
         points = operating_points(held_out, other.chosen.labels, given.statistics.specificity)
-        known = ~np.isnan(points)
+        findings = are_findings(data.card, data.chosen.classes)
+        known = ~np.isnan(points) & findings
         if not known.any():
             return None
         labels = data.chosen.labels[:, known]
@@ -55,7 +59,8 @@ class Underdiagnosis(OperatingTask):
         classes = [name for name, own in zip(data.chosen.classes, known, strict=True) if own]
         codes, clusters, grouped = patient_codes(data.chosen.patients, len(data))
         groups = crossed(data.subgroups)
-        ill, well = (labels == 1).any(axis=1)[:, None], (labels == 0).all(axis=1)[:, None]
+        ill = (labels == 1).any(axis=1)[:, None]
+        well = (data.chosen.labels[:, findings] == 0).all(axis=1)[:, None]
         any_call = called.any(axis=1)[:, None]
         rows: Rows = []
         for metric, wrong, counted, names in (
