@@ -9,7 +9,7 @@ different scales: the same search over shares of the pixels, which no scale chan
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -50,6 +50,13 @@ class Segmented:
     share: float
     pixel_auroc: float
     auroc_influence: np.ndarray
+
+    def among(self, rows: np.ndarray, clusters: int) -> Segmented:
+        """The same where the N images are these rows (N,) of a larger set of so many patients."""
+        influence = np.pad(self.auroc_influence, (0, clusters - len(self.auroc_influence)))
+        return replace(
+            self, positive=rows[self.positive], negative=rows[self.negative], auroc_influence=influence
+        )
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -299,3 +300,40 @@ def test_no_finding_is_no_finding_of_an_image(monkeypatch) -> None:
     assert "Fracture" not in rows.loc["fpr"].index.get_level_values("class")
     assert are_findings(load_card("vindr_cxr"), ["No finding", "Other lesion", "Edema"]).tolist() == [0, 0, 1]
     assert are_findings(load_card("cxr_lt"), ["Normal", "Mass"]).tolist() == [0, 1]
+
+
+def test_an_image_that_does_not_say_where_a_finding_is_counts_as_no_negative(monkeypatch, protocol) -> None:
+    """Every image without a mask counted as one without the finding: with an ignored label, and labelled as
+    positive. i0 and i1 have a box; nothing marks i2, and the label of i3 is ignored."""
+    from benchmark.evaluation.tasks import segmentation
+
+    own = manifest()
+    name = own.classes[0]
+    frame = own.frame.assign(**{name: pd.array([1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0], "Int8")})
+    maps = torch.randn(8, 2, 2, generator=torch.Generator().manual_seed(0))
+    maps[2:4] += 5  # what the two show would move every threshold and the AUROC
+
+    def rows(changed):
+        data = data_of(replace(own, frame=changed), protocol)
+        chosen = replace(data.chosen, classes=(name,), labels=data.chosen.labels[:, [0]])
+        chosen.labels[chosen.frame["image_id"] == "i3"] = -1
+        data = replace(data, chosen=chosen)
+        data.__dict__["sizes"] = [(8, 8)] * len(data)
+        place = {image: k for k, image in enumerate(f"i{k}" for k in range(8))}
+        asked = lambda method, data, prompts, wanted, device: torch.stack(  # noqa: E731
+            [maps[place[data.chosen.frame["image_id"][i]]] for i, _ in wanted]
+        )
+        monkeypatch.setattr(segmentation, "similarity_maps", asked)
+        monkeypatch.setattr("benchmark.evaluation.pixelwise.halves", lambda p: np.isin(p, ["p0", "p2", "i0"]))
+        given = TaskContext(StatisticsConfig(), TaskSettings(), None, "cpu")  # type: ignore[arg-type]
+        method = SimpleNamespace(MAP_IS_ATTENTION=False)
+        prompts = class_prompts(data.card, protocol)
+        return task_named("segmentation").evaluate(method, data, prompts, given).rows.set_index("metric")
+
+    frame["patient_id"] = [f"p{k}" for k in range(IMAGES)]
+    found = rows(frame)
+    plain = rows(frame[~frame["image_id"].isin(["i2", "i3"])].reset_index(drop=True))
+    assert found["value"].to_dict() == pytest.approx(plain["value"].to_dict(), nan_ok=True)
+    assert found.loc["empty_specificity", "n_pos"] == 4
+    assert "2 images that do not say where the class is are left out" in found.loc["pixel_auroc", "note"]
+    assert "left out" not in plain.loc["pixel_auroc", "note"]

@@ -15,6 +15,7 @@ from benchmark.evaluation.retrieval import image_ranks, modality_gap, text_ranks
 from benchmark.evaluation.segmentation import empty_specificity, pixel_auroc, search_threshold
 from benchmark.evaluation.statistics.intervals import linear_interval, spread_df
 from benchmark.evaluation.statistics.trials import Trials, patient_influence, smooth_interval, trial_panel
+from benchmark.evaluation.tasks.segmentation import segmentation_rows
 
 STRETCH = Preprocessing(size=32, fit="stretch")
 
@@ -107,6 +108,19 @@ def test_no_mask_is_undefined_and_held_out_needs_both_halves() -> None:
     values = np.array([[0.1, 0.9], [0.8, 0.2], [0.7, 0.3]])
     assert held_out(values, np.array([True, False, False])).tolist() == [0.1, 0.2, 0.3]
     assert np.isnan(held_out(values, np.array([True] * 3))).all()
+
+
+def test_a_class_without_a_held_out_threshold_is_left_out_of_the_mean() -> None:
+    """Its masks are all of one half of the patients; the mean of the others was undefined with it."""
+    masked, truth, _ = masked_case(False)
+    few = MaskedMaps(masked.maps, lambda i: truth[i] if i in (0, 2) else None, masked.sizes, STRETCH, False)
+    half = np.array([True, False] * 3)
+    found = {k: segment(m, codes=np.arange(6), half=half) for k, m in (("a", masked), ("b", few))}
+    rows = {(r.metric, r.cls): r for r in segmentation_rows(found, np.arange(6).astype(str), 0.95)}
+    mean = rows["dice_held_out", "macro"]
+    assert mean.value == pytest.approx(found["a"].held_out.mean())
+    assert "mean of 1 of 2 classes" in mean.note
+    assert "mean of" not in rows["dice", "macro"].note
 
 
 def test_ranks_against_sorting() -> None:
