@@ -37,6 +37,16 @@ def text_ranks(scores: np.ndarray, own: np.ndarray) -> np.ndarray:
     return np.asarray(1 + ((scores >= best[None, :]) & ~mine).sum(axis=0))
 
 
+def recall_by_chance(own: np.ndarray, k: int) -> float:
+    """Mean over texts of the probability that one of a text's images is among the k best by chance, of images
+    in a random order. own: (I,) text of each image."""
+    count, shared = len(own), np.unique(own, return_counts=True)[1]
+    missed = np.ones(len(shared))
+    for taken in range(min(k, count)):
+        missed *= np.maximum(count - shared - taken, 0) / (count - taken)
+    return float(1 - missed.mean())
+
+
 @dataclass(frozen=True)
 class Quantity:
     """A value and the influence (P,) of every patient on it."""
@@ -46,11 +56,12 @@ class Quantity:
 
 
 def modality_gap(
-    image: np.ndarray, text: np.ndarray, codes: np.ndarray, clusters: int
+    image: np.ndarray, text: np.ndarray, own: np.ndarray, codes: np.ndarray, clusters: int
 ) -> dict[str, Quantity]:
     """`modality_gap`, `paired_cosine` and `unpaired_cosine` of N pairs.
 
-    image, text: (N, d), row i of both is a pair; they are normalised here. codes: (N,) patients 0..P-1.
+    image, text: (N, d), row i of both is a pair; they are normalised here. own: (N,) which text each has;
+    where several have one, each is a pair with the images of all. codes: (N,) patients 0..P-1.
     Raises DataError for fewer than two pairs, or a vector of length 0 or not finite.
     """
     if image.shape != text.shape or len(image) < 2:
@@ -61,15 +72,20 @@ def modality_gap(
     gap = float(np.linalg.norm(apart))
     towards = apart / gap if gap > 0 else np.zeros_like(apart)
     paired = (v * t).sum(axis=1)
-    count = len(v)
-    unpaired = float((count**2 * (mean_v @ mean_t) - paired.sum()) / (count * (count - 1)))
+    count, (_, place, shared) = len(v), np.unique(own, return_inverse=True, return_counts=True)
+    of_text = np.zeros((2, len(shared), v.shape[1]))
+    for side, vectors in zip(of_text, (v, t), strict=True):
+        np.add.at(side, place, vectors)
+    alike, pairs = (of_text[0] * of_text[1]).sum(axis=1).sum(), count**2 - int(np.square(shared).sum())
+    unpaired = float((count**2 * (mean_v @ mean_t) - alike) / pairs) if pairs else np.nan
     parts = {
         "modality_gap": (gap, (v - t) @ towards),
         "paired_cosine": (float(paired.mean()), paired),
         "unpaired_cosine": (unpaired, v @ mean_t + t @ mean_v),
     }
     return {
-        name: Quantity(value, patient_influence(own, codes, clusters)) for name, (value, own) in parts.items()
+        name: Quantity(value, patient_influence(each, codes, clusters))
+        for name, (value, each) in parts.items()
     }
 
 

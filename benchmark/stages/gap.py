@@ -58,7 +58,7 @@ def projections(session: Session) -> list[Projection]:
             spaces = method.embeddings(image, text)
         for space, (own, other) in spaces.items():
             both = own.cpu().numpy(), other.cpu().numpy()[pairs.partner]
-            gap = modality_gap(*both, codes, clusters)["modality_gap"].value
+            gap = modality_gap(*both, pairs.partner, codes, clusters)["modality_gap"].value
             left, right, shown = on_a_plane(*both)
             found.append(Projection(name, space, seed, data.manifest.dataset, left, right, shown, gap))
     return found

@@ -11,10 +11,11 @@ from benchmark.core.errors import DataError, MetricUndefined
 from benchmark.core.preprocessing import Preprocessing
 from benchmark.evaluation.grounding import map_to_pixels, point_in_boxes, pointing_game
 from benchmark.evaluation.pixelwise import SHARES, MaskedMaps, held_out, segment
-from benchmark.evaluation.retrieval import image_ranks, modality_gap, text_ranks
+from benchmark.evaluation.retrieval import image_ranks, modality_gap, recall_by_chance, text_ranks
 from benchmark.evaluation.segmentation import empty_specificity, pixel_auroc, search_threshold
 from benchmark.evaluation.statistics.intervals import linear_interval, spread_df
 from benchmark.evaluation.statistics.trials import Trials, patient_influence, smooth_interval, trial_panel
+from benchmark.evaluation.tasks.retrieval import recall_rows
 from benchmark.evaluation.tasks.segmentation import segmentation_rows
 
 STRETCH = Preprocessing(size=32, fit="stretch")
@@ -136,11 +137,35 @@ def test_ranks_against_sorting() -> None:
         text_ranks(scores, np.zeros(9, dtype=int))
 
 
+def test_the_chance_of_a_recall_is_that_of_shuffled_scores() -> None:
+    """A report of three images is found three times as often by chance; it was said to be found like others,
+    and more often than always where there are fewer candidates than k."""
+    rng = np.random.default_rng(7)
+    own = np.array([0, 1, 1, 1, 2, 3, 3, 4])
+    ranks = np.stack([text_ranks(rng.random((8, 5)), own) for _ in range(4000)])
+    for k in (1, 3, 5, 10):
+        assert recall_by_chance(own, k) == pytest.approx((ranks <= k).mean(), abs=0.01)
+    assert recall_by_chance(np.arange(200), 5) == pytest.approx(5 / 200)
+    rows = recall_rows(rng.random((8, 5)), own, np.arange(8).astype(str), 0.95)
+    assert rows[2].metric == "recall_at_10_image_to_text"
+    assert "among 5 candidates, of which chance finds 1.000" in rows[2].note
+
+
+def test_images_of_one_report_are_no_pairs_of_others() -> None:
+    rng = np.random.default_rng(8)
+    own = np.array([0, 1, 1, 2, 1, 2])
+    image, text = rng.normal(size=(6, 3)), rng.normal(size=(3, 3))[own]
+    v, t = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (image, text))
+    others = [v[i] @ t[j] for i in range(6) for j in range(6) if own[i] != own[j]]
+    found = modality_gap(image, text, own, np.arange(6), 6)["unpaired_cosine"]
+    assert found.value == pytest.approx(np.mean(others))
+
+
 def test_modality_gap_against_its_definition() -> None:
     rng = np.random.default_rng(5)
     image, text = rng.normal(size=(30, 4)) + 1, rng.normal(size=(30, 4)) - 0.5
     codes = np.repeat(np.arange(10), 3)
-    found = modality_gap(image, text, codes, 10)
+    found = modality_gap(image, text, np.arange(30), codes, 10)
     v, t = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (image, text))
     assert found["modality_gap"].value == pytest.approx(np.linalg.norm(v.mean(0) - t.mean(0)))
     cosines = v @ t.T
@@ -151,9 +176,9 @@ def test_modality_gap_against_its_definition() -> None:
     jackknife = 9 / 10 * np.square(left_out - left_out.mean()).sum()
     own = found["modality_gap"].influence
     assert float(own @ own) == pytest.approx(jackknife, rel=0.1)
-    assert modality_gap(image, image, codes, 10)["modality_gap"].value == 0
+    assert modality_gap(image, image, np.arange(30), codes, 10)["modality_gap"].value == 0
     with pytest.raises(DataError, match="length 0"):
-        modality_gap(np.zeros((3, 2)), np.ones((3, 2)), np.arange(3), 3)
+        modality_gap(np.zeros((3, 2)), np.ones((3, 2)), np.arange(3), np.arange(3), 3)
 
 
 def test_mean_of_trials_has_the_clustered_variance() -> None:

@@ -123,6 +123,15 @@ def test_volumes_of_the_querys_patient_are_no_candidates():
     assert {r.metric: r.value for r in rows}["label_overlap_at_1"] == 0
 
 
+def test_a_query_without_a_candidate_is_no_query_that_found_nothing():
+    """The volumes of the only patient with labels had an overlap of 0 with none."""
+    labels, vectors = np.array([[1, 0], [1, 0], [0, 0]], bool), np.eye(3)
+    rows = {r.metric: r for r in overlap_rows(vectors, labels, np.array([0, 0, 1]), 2, 0.95)}
+    assert np.isnan(rows["label_overlap_at_1"].value)
+    assert "0 volumes with a label, 2 without a candidate left out" in rows["label_overlap_at_1"].note
+    assert rows["label_overlap_at_1_as_released"].value == 1
+
+
 def test_values_by_brgsas_rule_are_those_of_its_bootstrap():
     rng = np.random.default_rng(0)
     labels, scores = (rng.random((40, 3)) < 0.4).astype(int), rng.normal(size=(40, 3))

@@ -12,7 +12,7 @@ from benchmark.core.errors import DataError
 from benchmark.core.hashing import derive_seed
 from benchmark.core.tasks import TASKS, Task, TaskContext, TaskResult, TaskSettings
 from benchmark.evaluation.evaluate import finish
-from benchmark.evaluation.retrieval import image_ranks, modality_gap, text_ranks
+from benchmark.evaluation.retrieval import image_ranks, modality_gap, recall_by_chance, text_ranks
 from benchmark.evaluation.statistics.influence import patient_codes
 from benchmark.evaluation.statistics.metric_values import metric_value
 from benchmark.evaluation.statistics.panel import Column
@@ -64,7 +64,8 @@ class Retrieval(Task):
             spaces = method.embeddings(prepared, method.prepare_text(features.to(given.device)))
         for name, (image, text) in spaces.items():
             of_pair = text.cpu().numpy()[pairs.partner]
-            rows += gap_rows(name, image.cpu().numpy(), of_pair, patients, given.statistics.level)
+            both = image.cpu().numpy(), of_pair
+            rows += gap_rows(name, *both, pairs.partner, patients, given.statistics.level)
         grouped = patient_codes(data.chosen.patients, len(data))[2]
         return TaskResult(finish(rows, grouped), "report")
 
@@ -110,24 +111,27 @@ def recall_rows(scores: np.ndarray, partner: np.ndarray, patients: np.ndarray, l
     codes, clusters, _ = patient_codes(patients, len(patients))
     _, first = np.unique(partner, return_index=True)
     rows: Rows = []
-    for direction, ranks, owner, pool in (
-        ("image_to_text", image_ranks(scores, partner), codes, scores.shape[1]),
-        ("text_to_image", text_ranks(scores, partner), codes[first], scores.shape[0]),
+    for direction, ranks, owner, drawn in (
+        ("image_to_text", image_ranks(scores, partner), codes, np.arange(scores.shape[1])),
+        ("text_to_image", text_ranks(scores, partner), codes[first], partner),
     ):
         for k in RECALL_AT:
             hits = (ranks <= k).astype(float)
-            note = f"among {pool} candidates, of which chance finds {k / pool:.3f}"
+            chance = recall_by_chance(drawn, k)
+            note = f"among {len(drawn)} candidates, of which chance finds {chance:.3f}"
             found = [Trials("all", hits, owner)]
             rows += trial_rows(f"recall_at_{k}_{direction}", found, clusters, level, note)
     return rows
 
 
-def gap_rows(name: str, image: np.ndarray, text: np.ndarray, patients: np.ndarray, level: float) -> Rows:
+def gap_rows(
+    name: str, image: np.ndarray, text: np.ndarray, partner: np.ndarray, patients: np.ndarray, level: float
+) -> Rows:
     """`modality_gap`, `paired_cosine`, `unpaired_cosine` of N pairs; other spaces than `direct` are named."""
     codes, clusters, _ = patient_codes(patients, len(patients))
     column = Column("macro", "all", len(image), 0, 0, clusters, clusters)
     end = "" if name == "direct" else f"_{name}"
     return [
         metric_value(column, metric + end, smooth_interval(q.value, q.influence, level))
-        for metric, q in modality_gap(image, text, codes, clusters).items()
+        for metric, q in modality_gap(image, text, partner, codes, clusters).items()
     ]

@@ -65,6 +65,8 @@ class VolumeGrounding(Task):
         blind, known = mean_maps(maps, names, halves(data.chosen.patients)[images])
         if known.any():
             note = "the method's mean map of the class over the other half of the patients"
+            if not known.all():
+                note += f"; {int((~known).sum())} tries have none and are left out"
             unread = np.where(known, hits(blind, inside), np.nan)
             rows += about.rows("pointing_game_mean_map", unread, note)
         return TaskResult(finish(rows, grouped), prompt_label(prompts))

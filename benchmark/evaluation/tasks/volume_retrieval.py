@@ -16,7 +16,7 @@ import numpy as np
 from benchmark.core.errors import DataError
 from benchmark.core.tasks import TASKS, Task, TaskContext, TaskResult
 from benchmark.evaluation.evaluate import finish
-from benchmark.evaluation.retrieval import text_ranks
+from benchmark.evaluation.retrieval import recall_by_chance, text_ranks
 from benchmark.evaluation.statistics.influence import patient_codes
 from benchmark.evaluation.statistics.trials import Trials
 from benchmark.evaluation.tasks.retrieval import pairs_of
@@ -63,7 +63,8 @@ class VolumeRetrieval(Task):
         rows: Rows = []
         ranks = text_ranks(scores, pairs.partner)
         for k in RECALL_AT:
-            note = f"among {len(volumes)} volumes, of which chance finds {min(1.0, k / len(volumes)):.3f}"
+            chance = recall_by_chance(pairs.partner, k)
+            note = f"among {len(volumes)} volumes, of which chance finds {chance:.3f}"
             found = [Trials("all", (ranks <= k).astype(float), codes[first])]
             rows += trial_rows(f"recall_at_{k}_report_to_volume", found, clusters, level, note)
         with torch.no_grad():
@@ -95,28 +96,31 @@ def overlap_rows(
     rows: Rows = []
     before: list[np.ndarray] = []
     for k in OVERLAP_AT:
-        before.append(nearest(near, overlap, k))
+        before.append(nearest(near, overlap, k)[own])
         for end, values, note in (
-            ("", nearest(apart, overlap, k), "volumes of the query's patient are no candidates"),
+            ("", nearest(apart, overlap, k)[own], "volumes of the query's patient are no candidates"),
             (
                 "_as_released",
                 np.mean(before, axis=0),
                 "the query is a candidate; the mean runs over smaller k too",
             ),
         ):
-            trials = [Trials("all", values[own], patients[own])]
-            said = f"{len(own)} volumes with a label{left_out}; {note}"
+            there = ~np.isnan(values)
+            trials = [Trials("all", values[there], patients[own][there])]
+            alone = "" if there.all() else f", {np.count_nonzero(~there)} without a candidate left out"
+            said = f"{np.count_nonzero(there)} volumes with a label{left_out}{alone}; {note}"
             rows += trial_rows(f"label_overlap_at_{k}{end}", trials, clusters, level, said)
     return rows
 
 
 def nearest(near: np.ndarray, overlap: np.ndarray, k: int) -> np.ndarray:
-    """(N,) mean overlap with the k nearest, of fewer candidates with all; 0 without any. near: (N, N), -inf
-    for what is no candidate; the first among equal ones."""
+    """(N,) mean overlap with the k nearest, of fewer candidates with all; NaN without any. near: (N, N),
+    -inf for what is no candidate; the first among equal ones."""
     best = np.argsort(-near, axis=1, kind="stable")[:, :k]
     there = np.isfinite(np.take_along_axis(near, best, axis=1))
     found = np.take_along_axis(overlap, best, axis=1) * there
-    return np.asarray(found.sum(axis=1) / np.maximum(there.sum(axis=1), 1))
+    count = there.sum(axis=1)
+    return np.where(count > 0, found.sum(axis=1) / np.maximum(count, 1), np.nan)
 
 
 def label_overlap(labels: np.ndarray) -> np.ndarray:
