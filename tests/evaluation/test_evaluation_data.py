@@ -25,6 +25,7 @@ from benchmark.evaluation.evaluation_data import EvaluationData, are_findings, v
 from benchmark.evaluation.maps import IMAGES_AT_ONCE, similarity_maps
 from benchmark.evaluation.operating_point import held_out_data
 from benchmark.evaluation.tasks import reconstructions
+from benchmark.evaluation.tasks.negation import stated
 from benchmark.grid.params import cell_named
 from benchmark.grid.params_file import load_params
 from benchmark.prompts.class_prompts import PromptSet, class_prompts
@@ -298,6 +299,9 @@ def test_no_finding_is_no_finding_of_an_image(monkeypatch) -> None:
     assert rows.loc[("overdiagnosis", "macro", "all"), ["value", "n_pos"]].tolist() == [1 / 6, 6]
     assert "No Finding" not in rows.loc["fpr"].index.get_level_values("class")
     assert "Fracture" not in rows.loc["fpr"].index.get_level_values("class")
+    asked = stated(data)
+    assert (asked[:, classes.index("No Finding")] == -1).all(), "nobody denies that there is no finding"
+    assert (asked[:, classes.index("Edema")] == data.chosen.labels[:, classes.index("Edema")]).all()
     assert are_findings(load_card("vindr_cxr"), ["No finding", "Other lesion", "Edema"]).tolist() == [0, 0, 1]
     assert are_findings(load_card("cxr_lt"), ["Normal", "Mass"]).tolist() == [0, 1]
 

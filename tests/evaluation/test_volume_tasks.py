@@ -132,6 +132,18 @@ def test_a_query_without_a_candidate_is_no_query_that_found_nothing():
     assert rows["label_overlap_at_1_as_released"].value == 1
 
 
+def test_intervals_by_brgsas_rule_leave_out_draws_that_say_nothing():
+    """A third of the draws hold no volume of the one patient with positives, and took the interval of strict
+    recall with them; and of two classes the precision at 2 stood under the name of that at 3."""
+    rng = np.random.default_rng(0)
+    labels, scores = np.zeros((30, 2), np.int8), rng.normal(size=(30, 2))
+    labels[:2] = [[1, 0], [0, 1]]
+    rows = rule_rows(scores, labels, np.repeat(np.arange(15), 2), "x", 0.95).set_index("metric")
+    assert "precision_at_3" not in rows.index
+    own = rows.loc["strict_recall_at_1"]
+    assert own["low"] <= own["value"] <= own["high"]
+
+
 def test_values_by_brgsas_rule_are_those_of_its_bootstrap():
     rng = np.random.default_rng(0)
     labels, scores = (rng.random((40, 3)) < 0.4).astype(int), rng.normal(size=(40, 3))

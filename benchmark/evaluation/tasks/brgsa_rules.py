@@ -92,7 +92,8 @@ def rule_rows(
     column = Column("macro", "all", int(labels.sum()), int((1 - labels).sum()), 0, clusters, clusters)
     rows = []
     for name, value in rule_values(labels, scores, cuts).items():
-        low, high = np.quantile([d[name] for d in drawn], [tail, 1 - tail])
+        own = np.array([d[name] for d in drawn])
+        low, high = np.nanquantile(own, [tail, 1 - tail])  # a draw without a positive has no strict recall
         rows.append(metric_value(column, name, Interval(value, float(low), float(high), note)))
     return finish(rows, grouped)
 
@@ -108,11 +109,13 @@ def rule_values(labels: np.ndarray, scores: np.ndarray, cuts: np.ndarray) -> dic
     """Means over classes of accuracy, precision, recall and F1 weighted over both outcomes at the thresholds
     (C,), and strict recall at 1 and precision at 3. labels, scores: (N, C)."""
     found = binary_measures(labels, (scores > cuts).astype(int))
-    return {
+    values = {
         "accuracy_brgsa": float(found["acc"].mean()),
         "precision_brgsa": float(found["precision"].mean()),
         "recall_brgsa": float(found["recall"].mean()),
         "weighted_f1_brgsa": float(found["f1"].mean()),
         "strict_recall_at_1": strict_recall_at(labels, scores, 1),
-        "precision_at_3": precision_at(labels, scores, 3),
     }
+    if labels.shape[1] >= 3:  # of fewer classes it would be another precision
+        values["precision_at_3"] = precision_at(labels, scores, 3)
+    return values

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import Field
 
-from benchmark.core.hashing import hash_strings
+from benchmark.core.hashing import hash_array, hash_strings
 from benchmark.core.tasks import TASKS, Task, TaskContext, TaskResult, TaskSettings
 from benchmark.evaluation.evaluate import finish
 from benchmark.evaluation.evaluation_data import are_findings
@@ -61,7 +61,11 @@ class Negation(Task):
         both = [*present, *absent]
         store = data.encode(both)
         scores = given.score(method, data.images, data.rows, store.get(store.rows(both)))
-        statements = own_statements(data) or made_statements(data, present, absent, given.settings.statements)
+        labels = stated(data)
+        images = data.chosen.frame["image_id"].tolist()
+        statements = own_statements(data) or statements_of(
+            labels, images, present, absent, given.settings.statements
+        )
         texts = data.encode(list(dict.fromkeys(t for three in statements.texts for t in three)))
 
         def ask(rows: np.ndarray, said: list[str]) -> np.ndarray:
@@ -70,7 +74,7 @@ class Negation(Task):
         chosen = scored_in_parts(statements, ask)
         if given.helper:
             return None
-        labels, patients, classes = data.chosen.labels, data.chosen.patients, data.chosen.classes
+        patients, classes = data.chosen.patients, data.chosen.classes
         codes, clusters, grouped = patient_codes(patients, len(data))
         level = given.statistics.level
         positive, negated = scores[:, : len(classes)], scores[:, len(classes) :]
@@ -85,6 +89,7 @@ class Negation(Task):
     def reads(self, data: EvaluationData, statistics: StatisticsConfig) -> dict[str, str]:
         """The wording of the prompts, and reports where they are asked, too."""
         found = super().reads(data, statistics)
+        found["stated"] = hash_array(stated(data))
         found["sentences"] = hash_strings(text for side in sentences(data) for text in side)
         own = own_statements(data)
         if own is not None:
@@ -101,10 +106,10 @@ def sentences(data: EvaluationData) -> tuple[list[str], list[str]]:
     return present, absent
 
 
-def made_statements(data: EvaluationData, present: list[str], absent: list[str], most: int) -> Statements:
-    """Of the labels; classes that are no findings ("No Finding") are neither stated nor denied."""
-    labels = np.where(are_findings(data.card, data.chosen.classes), data.chosen.labels, -1)
-    return statements_of(labels, data.chosen.frame["image_id"].tolist(), present, absent, most)
+def stated(data: EvaluationData) -> np.ndarray:
+    """(N, C) labels of the classes that are stated and denied; of those that are no findings ("No Finding",
+    which nobody denies) every label is ignored."""
+    return np.where(are_findings(data.card, data.chosen.classes), data.chosen.labels, -1).astype(np.int8)
 
 
 def own_statements(data: EvaluationData) -> Statements | None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from benchmark.core.hashing import hash_array
 from benchmark.core.tasks import TASKS, TaskContext, TaskResult
 from benchmark.evaluation.evaluate import finish
 from benchmark.evaluation.evaluation_data import are_findings
@@ -24,6 +25,7 @@ from benchmark.evaluation.statistics.metric_values import metric_value
 from benchmark.evaluation.tasks.classification import predict
 
 if TYPE_CHECKING:
+    from benchmark.core.settings import StatisticsConfig
     from benchmark.evaluation.evaluation_data import EvaluationData
     from benchmark.evaluation.trial_rows import Rows
     from benchmark.prompts.class_prompts import PromptSet
@@ -76,6 +78,11 @@ class Underdiagnosis(OperatingTask):
             rows += [metric_value(c, metric, panel.interval(k, level)) for k, c in enumerate(panel.columns)]
             rows += [metric_value(c, f"{metric}_gap", i) for c, i in rate_gaps(panel, list(own), level)]
         return TaskResult(finish(rows, grouped), prompt_label(prompts))
+
+    def reads(self, data: EvaluationData, statistics: StatisticsConfig) -> dict[str, str]:
+        """Which classes are findings too."""
+        findings = are_findings(data.card, data.chosen.classes)
+        return {**super().reads(data, statistics), "findings": hash_array(findings)}
 
     def is_share(self, metric: str) -> bool:
         """Gaps are differences."""
