@@ -106,6 +106,14 @@ def test_labels_that_are_not_known_are_left_out(images, labels):
     assert not fitted(x, np.full_like(labels, -1), 1.0)(x).any()
 
 
+def test_a_missing_age_is_not_that_of_the_youngest(images, labels):
+    """Fitted where every age is known, an image without one scored as a newborn, below all others."""
+    frame = pd.DataFrame({"age": [25.0, 85.0, np.nan], "sex": "F", "view": "PA"})
+    few = Images(frame, images.features, np.arange(3), images.pixels, np.array(["a", "b", "c"], dtype=object))
+    young, old, unknown = Metadata().fit(images, labels, 0)(few)[:, 0]
+    assert young < unknown < old
+
+
 def test_metadata_applies_where_it_tells_images_apart(images):
     plain = replace(images, frame=images.frame.assign(age=np.nan, view="frontal"))
     assert not Metadata().applies(plain)

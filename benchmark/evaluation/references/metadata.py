@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import numpy as np
 
-from benchmark.evaluation.references.base import REFERENCES, Floats, Images
+from benchmark.evaluation.references.base import REFERENCES, Floats, Images, Labels
 from benchmark.evaluation.references.linear import LinearReference
 
 BANDS = (20, 30, 40, 50, 60, 70, 80)
@@ -27,11 +30,22 @@ class Metadata(LinearReference):
     def shared(self, train: Images, test: Images) -> bool:
         return _filled(test) <= _filled(train)
 
-    def inputs(self, images: Images) -> Floats:
-        import pandas as pd
+    def fit(self, train: Images, labels: Labels, seed: int) -> Callable[[Images], Floats]:
+        """Where every fitted image has an age, nothing is learnt of a missing one: it counts as the mean of
+        these, as 0 years would be the youngest of all."""
+        model, ages = super().fit(train, labels, seed), _ages(train)
+        if np.isnan(ages).any():
+            return model
+        typical = float(ages.mean())
 
-        frame = images.frame
-        age = pd.to_numeric(frame["age"], errors="coerce").to_numpy(dtype=float)
+        def scored(images: Images) -> Floats:
+            filled = np.where(np.isnan(own := _ages(images)), typical, own)
+            return model(replace(images, frame=images.frame.assign(age=filled)))
+
+        return scored
+
+    def inputs(self, images: Images) -> Floats:
+        frame, age = images.frame, _ages(images)
         known = ~np.isnan(age)
         years = np.where(known, age, 0.0)
         columns = [known, years, *(np.maximum(years - band, 0.0) * known for band in BANDS)]
@@ -39,6 +53,13 @@ class Metadata(LinearReference):
             values = frame[name].astype("string").fillna("").to_numpy(dtype=object)
             columns += [values == level for level in levels]
         return np.stack([np.asarray(c, dtype=float) for c in columns], axis=1)
+
+
+def _ages(images: Images) -> Floats:
+    """(N,) years, NaN where there are none."""
+    import pandas as pd
+
+    return pd.to_numeric(images.frame["age"], errors="coerce").to_numpy(dtype=float)
 
 
 def _filled(images: Images) -> frozenset[str]:
