@@ -56,6 +56,20 @@ class OnDisk:
     sources: Mapping[str, str]
     kept: KeptRows | None = None
 
+    def __post_init__(self) -> None:
+        """Raises BenchError where results that the summary counts, or their trainings, are gone: tables would
+        join means over all seeds with what the others alone say."""
+        of_cells = (name for name in self.sources if name.split("/")[1] in self.cells)
+        for name in of_cells:
+            _, cell, seed, _ = name.split("/", 3)
+            run = self.project.run(cell, int(seed.removeprefix("seed-"))) / "run.json"
+            for path in (self.project.root / name, run):
+                if not path.is_file():
+                    raise BenchError(
+                        f"{self.project.relative(path)}: gone since it was summarised. Make it again "
+                        f"(`{command_for(self.params)}`), then run `bench stage summarise main` or `all`."
+                    )
+
     def counts(self, cell: str, path: Path) -> bool:
         """Whether the summary rests on this file. Raises BenchError where it was made again since."""
         if self.cells[cell].trained_elsewhere:

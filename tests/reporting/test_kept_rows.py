@@ -87,3 +87,19 @@ def test_reports_read_the_same_from_kept_rows(project, tmp_path, monkeypatch):
     changed.write_bytes(changed.read_bytes() + b" ")
     with pytest.raises(BenchError, match="changed since it was summarised"):
         assert Gathered(place, load_params(place.params), "all").evidence
+
+
+@pytest.mark.parametrize(
+    "lost", ["results/clip-main", "results/clip-main/seed-1", "results/clip-main/seed-*/*/metrics.parquet",
+             "runs/clip-main", "runs/clip-main/seed-1/run.json"],
+)  # fmt: skip
+def test_what_a_summary_counts_is_there_or_no_table_is_made(project, tmp_path, lost):
+    """Tables joined means over three seeds with stability, claims and costs of the two that were left."""
+    shutil.copytree(project, tmp_path / "own")
+    place = Project(tmp_path / "own")
+    for path in sorted(place.root.glob(lost)):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    with pytest.raises(
+        BenchError, match="clip-main.*gone since it was summarised.*bench stage summarise main"
+    ):
+        assert Gathered(place, load_params(place.params), "all").evidence
