@@ -114,13 +114,18 @@ def mean_rows(metric: str, groups: Sequence[Trials], people: int, level: float) 
     rows = []
     for group in groups:
         influence = patient_influence(group.values, group.codes, people)
-        rows.append(_mean_row(metric, group.name, float(group.values.mean()), influence, level))
-    value = float(np.mean([g.values.mean() for g in groups]))
-    return [*rows, _mean_row(metric, "macro", value, mean_influence(groups, people), level)]
+        rows.append(_mean_row(metric, group.name, float(group.values.mean()), influence, group.codes, level))
+    value, every = (
+        float(np.mean([g.values.mean() for g in groups])),
+        np.concatenate([g.codes for g in groups]),
+    )
+    return [*rows, _mean_row(metric, "macro", value, mean_influence(groups, people), every, level)]
 
 
-def _mean_row(metric: str, name: str, value: float, influence: np.ndarray, level: float) -> MetricValue:
-    patients = int(np.count_nonzero(influence))
+def _mean_row(
+    metric: str, name: str, value: float, influence: np.ndarray, codes: np.ndarray, level: float
+) -> MetricValue:
+    patients = len(np.unique(codes))
     column = Column(name, "all", patients, 0, 0, patients, patients)
     return metric_value(column, metric, smooth_interval(value, influence, level))
 

@@ -115,3 +115,13 @@ def test_polarity_errors_are_named_where_the_whole_interval_is_below_one_half():
     assert "2 of 3 findings; 2.5% are expected" in said
     assert said.endswith("Worst: c (0.10), a (0.20).")
     assert "Worst" not in polarity_errors(pd.DataFrame(rows[2:3], columns=["class", "value", "high"]), 0.95)
+
+
+def test_a_patient_whose_change_is_the_mean_counts_too():
+    """Patients were counted by their influence on the mean, which such a one does not have."""
+    groups = [
+        Trials("a", np.array([1.0, 1, 1, 2, 0]), np.arange(5)),
+        Trials("b", np.ones(2), np.array([4, 5])),
+    ]
+    rows = mean_rows("score_change", groups, 8, 0.95)
+    assert [(row.cls, row.n_patients) for row in rows] == [("a", 5), ("b", 2), ("macro", 6)]
