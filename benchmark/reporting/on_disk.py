@@ -20,6 +20,7 @@ from benchmark.grid.layout import METRICS, Project, slug
 from benchmark.grid.params import Cell, Params, command_for
 from benchmark.reporting.evidence import SEPARATOR
 from benchmark.reporting.kept_rows import KeptRows, ResultRows
+from benchmark.reporting.made_with import check_trained
 from benchmark.reporting.rows import SetFacts
 from benchmark.stages.run_record import read_run
 
@@ -58,17 +59,23 @@ class OnDisk:
 
     def __post_init__(self) -> None:
         """Raises BenchError where results that the summary counts, or their trainings, are gone: tables would
-        join means over all seeds with what the others alone say."""
-        of_cells = (name for name in self.sources if name.split("/")[1] in self.cells)
-        for name in of_cells:
+        join means over all seeds with what the others alone say. So too where a training has other settings
+        than its cell has now."""
+        summarise = "then run `bench stage summarise main` or `all`"
+        runs: dict[Path, Cell] = {}
+        for name in (name for name in self.sources if name.split("/")[1] in self.cells):
             _, cell, seed, _ = name.split("/", 3)
             run = self.project.run(cell, int(seed.removeprefix("seed-"))) / "run.json"
+            runs[run] = self.cells[cell]
             for path in (self.project.root / name, run):
                 if not path.is_file():
                     raise BenchError(
                         f"{self.project.relative(path)}: gone since it was summarised. Make it again "
-                        f"(`{command_for(self.params)}`), then run `bench stage summarise main` or `all`."
+                        f"(`{command_for(self.params)}`), {summarise}."
                     )
+        for run, own in runs.items():
+            advice = f"Train it again (`{command_for(self.params, own)}`), {summarise}."
+            check_trained(own, run, self.project.relative(run), advice)
 
     def counts(self, cell: str, path: Path) -> bool:
         """Whether the summary rests on this file. Raises BenchError where it was made again since."""

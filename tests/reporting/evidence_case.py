@@ -45,7 +45,7 @@ encoders: {}
 texts: {}
 prompts: {}
 prompt_ablation: {methods: [carzero], datasets: [chestxray14, chexpert], prompts: [{style: name}]}
-training: {}
+training: {epochs: 3}
 method: {clip: {}, carzero: {}}
 cells:
   carzero-global:

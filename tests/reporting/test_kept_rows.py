@@ -103,3 +103,18 @@ def test_what_a_summary_counts_is_there_or_no_table_is_made(project, tmp_path, l
         BenchError, match="clip-main.*gone since it was summarised.*bench stage summarise main"
     ):
         assert Gathered(place, load_params(place.params), "all").evidence
+
+
+@pytest.mark.parametrize(("text", "changed", "said"), [
+    ("epochs: 3", "epochs: 4", r"trained with training\.epochs 3, where \S+ has 4 now"),
+    ("carzero: {}", "carzero: {options: {features: local}}", r"carzero-main.*options\.features both, where"),
+])  # fmt: skip
+def test_trainings_of_other_settings_than_those_of_now_make_no_table(project, tmp_path, text, changed, said):
+    """A setting that was changed and not trained left the tables as they were, without a word."""
+    shutil.copytree(project, tmp_path / "own")
+    place = Project(tmp_path / "own")
+    params = place.params.read_text(encoding="utf-8")
+    assert params.count(text) == 1
+    place.params.write_text(params.replace(text, changed), encoding="utf-8")
+    with pytest.raises(BenchError, match=said + ".*Train it again.*bench stage summarise"):
+        assert Gathered(place, load_params(place.params), "all").evidence
