@@ -34,7 +34,7 @@ from benchmark.evaluation.statistics.trend import frequency_trend
 from benchmark.grid.declared import declared
 from benchmark.grid.layout import Project, source_name
 from benchmark.grid.modality import on_volumes
-from benchmark.grid.params import Cell, Params, ablation_cell, encoders_of, main_cell
+from benchmark.grid.params import Cell, Params, ablation_cell, command_for, encoders_of, main_cell
 from benchmark.grid.params_file import load_params
 from benchmark.grid.parts import ENCODERS, PARTS, VOLUMES
 from benchmark.official.seen import SEEN, method_of
@@ -44,10 +44,11 @@ from benchmark.reporting.evidence import SEPARATOR, CellInfo, Evidence, Smoothed
 from benchmark.reporting.factor_effects import factor_effects
 from benchmark.reporting.joint import Scores, panels_of
 from benchmark.reporting.kept_rows import KeptRows
+from benchmark.reporting.made_with import check_summary
 from benchmark.reporting.on_disk import OnDisk
 from benchmark.reporting.seen import trained_exposures
 from benchmark.stages.code import code_digest
-from benchmark.stages.summarise import Summary
+from benchmark.stages.summarise import Summary, settings_of
 from benchmark.stages.texts import read_named, texts_folder
 
 if TYPE_CHECKING:
@@ -109,6 +110,9 @@ class Gathered:
                 f"{self.project.relative(folder)}: no summary. Run `bench stage summarise {self.part}` first."
             )
         summary = Summary.load(folder)
+        again = f"Run `{command_for(self.params)}`, then `bench stage summarise {self.part}`."
+        shown = self.project.relative(folder)
+        check_summary(summary.settings, settings_of(self.params), shown, again)
         cells = {
             name: CellInfo(
                 cell.name,

@@ -1,5 +1,5 @@
-"""Whether the trainings that a summary rests on have the settings that params.yaml gives their cells now:
-tables of other ones would stand under names that mean something else."""
+"""Whether a summary and the trainings that it rests on have the settings that params.yaml gives now: tables
+of other ones would stand under names that mean something else."""
 
 from __future__ import annotations
 
@@ -26,6 +26,21 @@ def check_trained(cell: Cell, run: Path, shown: str, advice: str) -> None:
                 f"{shown}: trained with {place}.{key} {was[key]}, where {cell.name} has {now[key]} now. "
                 f"{advice}"
             )
+
+
+def check_summary(made: Mapping[str, Any], now: Mapping[str, Any], shown: str, advice: str) -> None:
+    """Raises BenchError where a summary was made with other settings. made, now: of `settings_of`, empty of
+    summaries of older code. shown: how the message calls the summary. advice: what makes it again."""
+    for section in _differing(made, now):
+        was, own = made[section], now[section]
+        keys = _differing(was, own) if isinstance(was, dict) and isinstance(own, dict) else []
+        for key in keys:
+            raise BenchError(
+                f"{shown}: summarised with {section}.{key} {was[key]}, where params.yaml has {own[key]} now. "
+                f"{advice}"
+            )
+        if not keys:
+            raise BenchError(f"{shown}: summarised with {section} {was}, where it is {own} now. {advice}")
 
 
 def _differing(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import comb
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from benchmark.stages.run import Session
 
 REFERENCE_COLUMNS = (*METRIC_COLUMNS, "title", "about")
+OF_DATA = ("train", "protocols", "train_views", "train_images", "validation")
 FILES = ("metrics", "comparisons", "ranks", "references", "floor")
 
 
@@ -38,21 +39,35 @@ class Summary:
     """metrics: METRIC_COLUMNS, `seed` null, one row a cell and value. comparisons, ranks: as in
     evaluation.comparison; their methods are cell names (with ` · prompts` for other prompts). references:
     REFERENCE_COLUMNS of what stands below and above the methods, `variant` floor or ceiling. floor: as in
-    evaluation.floor."""
+    evaluation.floor. settings: `settings_of` the parameters that it was made with."""
 
     metrics: pd.DataFrame
     comparisons: pd.DataFrame
     ranks: pd.DataFrame
     references: pd.DataFrame
     floor: pd.DataFrame
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     def save(self, folder: Path) -> None:
         for name in FILES:
-            write_table(folder / f"{name}.parquet", getattr(self, name), {"table": name})
+            about = {"table": name, "settings": self.settings} if name == FILES[0] else {"table": name}
+            write_table(folder / f"{name}.parquet", getattr(self, name), about)
 
     @classmethod
     def load(cls, folder: Path) -> Summary:
-        return cls(*[read_table(folder / f"{name}.parquet")[0] for name in FILES])
+        found = [read_table(folder / f"{name}.parquet") for name in FILES]
+        metrics, comparisons, ranks, references, floor = (frame for frame, _ in found)
+        settings = found[0][1].get("settings", {})
+        return cls(metrics, comparisons, ranks, references, floor, settings)
+
+
+def settings_of(params: Params) -> dict[str, Any]:
+    """What decides the results of every cell, beside the settings of trainings, which their records hold:
+    section of params.yaml → its values. official: datasets that are read from official files."""
+    whole = params.model_dump(mode="json")
+    found = {name: whole[name] for name in ("statistics", "prompts", "encoders", "texts", "twins")}
+    data = {key: value for key, value in whole["data"].items() if key in OF_DATA}
+    return {**found, "data": {**data, "official": sorted(params.data.roots)}, "numerics": whole["numerics"]}
 
 
 @dataclass(frozen=True)
@@ -107,7 +122,7 @@ def summary_key(
     params: Params, cells: Sequence[Cell], files: Mapping[str, str], sets: Sequence[EvaluationData],
     references: Mapping[str, Sequence[Referred]],
 ) -> Key:  # fmt: skip
-    """Key of a summary: predictions, labels and patients, the settings of the statistics and their source.
+    """Key of a summary: predictions, labels and patients, `settings_of` and the source of the statistics.
 
     files: path → content of the predictions and metric rows. references: as in `summarise`.
     """
@@ -119,7 +134,7 @@ def summary_key(
             at.manifest.dataset: [at.identity, at.content("labels"), at.chosen.info.as_json()] for at in sets
         },
         cells=[cell.model_dump(mode="json") for cell in cells],
-        statistics=params.statistics.model_dump(mode="json"),
+        settings=settings_of(params),
         source=source("benchmark.stages.summarise", "benchmark.evaluation.comparison"),
     )
 
@@ -230,7 +245,7 @@ def summarise(
         )
     stand = pd.concat(beside, ignore_index=True) if beside else pd.DataFrame(columns=list(REFERENCE_COLUMNS))
     floor = pd.concat(floors, ignore_index=True) if floors else pd.DataFrame(columns=list(FLOOR_COLUMNS))
-    return Summary(metrics, comparisons, ranks, stand, floor)
+    return Summary(metrics, comparisons, ranks, stand, floor, settings_of(session.params))
 
 
 def _beside(

@@ -29,7 +29,7 @@ from benchmark.evaluation.statistics.metric_values import RowIdentity
 from benchmark.grid.layout import Project
 from benchmark.grid.params_file import load_params
 from benchmark.reporting.table import Table
-from benchmark.stages.summarise import Summary
+from benchmark.stages.summarise import Summary, settings_of
 
 STRENGTH = {"clip-main": 0.4, "carzero-main": 1.4, "carzero-global": 0.7, "carzero-main · name": 1.0}
 FLOOR = "reference-thumbnail"
@@ -88,9 +88,10 @@ def build(root: Path, images: int = 240) -> Path:
     metrics = pd.concat(frames, ignore_index=True)
     beside = pd.concat(stand, ignore_index=True), pd.concat(floors, ignore_index=True)
     paired = pd.concat(pairs, ignore_index=True)
-    Summary(metrics, paired, ranking(paired), *beside).save(root / "results" / "summary" / "all")
+    made = settings_of(load_params(root / "params.yaml"))
+    Summary(metrics, paired, ranking(paired), *beside, made).save(root / "results" / "summary" / "all")
     own = metrics[metrics["run_id"].isin(["clip-main", "carzero-main"])]
-    Summary(own, paired, ranking(paired), *beside).save(root / "results" / "summary" / "main")
+    Summary(own, paired, ranking(paired), *beside, made).save(root / "results" / "summary" / "main")
     runs(root)
     results = sorted((root / "results").glob("*/seed-*/*/*.parquet"))
     files = {path.relative_to(root).as_posix(): hash_file(path) for path in results}
@@ -235,6 +236,18 @@ def add_checkpoint(root: Path, dataset: str, images: int, origin: str = "officia
     frame = pd.concat([ids, pd.DataFrame(scores, columns=list(chosen.classes))], axis=1)
     info = ScoresRecord.model_validate(identity)
     Predictions(tuple(chosen.classes), frame, info).save(folder / "predictions.parquet")
+
+
+def with_statistics(root: Path, statistics: str) -> None:
+    """Change `statistics` of params.yaml, as if the summaries had been made again with it; their values are
+    those of before."""
+    params = root / "params.yaml"
+    text = params.read_text(encoding="utf-8")
+    assert text.count("statistics: {}") == 1
+    params.write_text(text.replace("statistics: {}", f"statistics: {statistics}"), encoding="utf-8")
+    for part in ("main", "all"):
+        folder = root / "results" / "summary" / part
+        replace(Summary.load(folder), settings=settings_of(load_params(params))).save(folder)
 
 
 def runs(root: Path) -> None:

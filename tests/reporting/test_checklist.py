@@ -8,6 +8,7 @@ import shutil
 
 import pandas as pd
 import pytest
+from evidence_case import with_statistics
 
 from benchmark.cli import main
 from benchmark.core.tables import read_table
@@ -112,10 +113,7 @@ def test_statistics_and_claims_are_those_of_the_project(copied, capsys):
     on_radiographs = [j for j in judged if j["family"] != "volumes"]
     assert known["claims"] == [f"{j['claim']}: {j['verdict']}" for j in on_radiographs]
     assert "intervals: 95%, analytic" in known["statistics"]
-    params = copied / "params.yaml"
-    params.write_text(
-        params.read_text().replace("statistics: {}", "statistics: {level: 0.9, thresholded: true}")
-    )
+    with_statistics(copied, "{level: 0.9, thresholded: true}")
     known = filled(capsys)
     assert "intervals: 90%, analytic" in known["statistics"]
     assert known["thresholds"] == ["decision metrics on thresholds of the validation split: on"]

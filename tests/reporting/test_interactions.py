@@ -7,6 +7,7 @@ import shutil
 from dataclasses import asdict
 
 import pytest
+from evidence_case import with_statistics
 
 from benchmark.core.tables import read_table, write_table
 from benchmark.grid.layout import Project
@@ -56,10 +57,7 @@ def test_the_same_is_found_once_and_is_the_same_to_the_bit(place, found):
 
 def test_other_labels_settings_or_code_are_found_again(place, found, monkeypatch):
     said(place)
-    text = place.params.read_text(encoding="utf-8")
-    changed = text.replace("statistics: {}", "statistics: {level: 0.9}")
-    assert changed != text
-    place.params.write_text(changed, encoding="utf-8")
+    with_statistics(place.root, "{level: 0.9}")
     assert said(place)
     assert len(found) == 4
     frame, meta = read_table(place.root / PREPARED)
