@@ -180,6 +180,15 @@ def test_an_ignored_label_is_no_negative_for_brgsas_rules():
         rule_rows(scores, labels, patients, "made_up", 0.95)
 
 
+def test_a_draw_without_the_one_positive_of_a_class_does_not_lower_its_recall():
+    """Every draw that has the positive finds it; those without it counted as a recall of 0."""
+    labels, scores = np.zeros((60, 8), int), np.random.default_rng(3).normal(size=(60, 8))
+    for j in range(8):
+        labels[j, j], scores[j, j] = 1, 9.0
+    frame = rule_rows(scores, labels, np.arange(60).astype(str), "made_up", 0.95).set_index("metric")
+    assert frame.loc["recall_brgsa", ["value", "low"]].tolist() == [1, 1]
+
+
 def test_intervals_draw_patients_with_all_their_rows():
     codes = np.array([0, 1, 0, 2])
     found = draws(codes, 3, np.random.default_rng(0))

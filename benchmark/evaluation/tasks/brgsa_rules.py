@@ -93,7 +93,7 @@ def rule_rows(
     rows = []
     for name, value in rule_values(labels, scores, cuts).items():
         own = np.array([d[name] for d in drawn])
-        low, high = np.nanquantile(own, [tail, 1 - tail])  # a draw without a positive has no strict recall
+        low, high = np.nanquantile(own, [tail, 1 - tail])  # a draw without a positive has no recall
         rows.append(metric_value(column, name, Interval(value, float(low), float(high), note)))
     return finish(rows, grouped)
 
@@ -107,12 +107,14 @@ def draws(codes: np.ndarray, clusters: int, rng: np.random.Generator) -> list[np
 
 def rule_values(labels: np.ndarray, scores: np.ndarray, cuts: np.ndarray) -> dict[str, float]:
     """Means over classes of accuracy, precision, recall and F1 weighted over both outcomes at the thresholds
-    (C,), and strict recall at 1 and precision at 3. labels, scores: (N, C)."""
+    (C,), and strict recall at 1 and precision at 3. labels, scores: (N, C). Classes without a positive, as in
+    a draw of patients, have no recall."""
     found = binary_measures(labels, (scores > cuts).astype(int))
+    there = labels.any(axis=0)
     values = {
         "accuracy_brgsa": float(found["acc"].mean()),
         "precision_brgsa": float(found["precision"].mean()),
-        "recall_brgsa": float(found["recall"].mean()),
+        "recall_brgsa": float(found["recall"][there].mean()) if there.any() else np.nan,
         "weighted_f1_brgsa": float(found["f1"].mean()),
         "strict_recall_at_1": strict_recall_at(labels, scores, 1),
     }
