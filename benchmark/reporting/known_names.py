@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from benchmark.core.errors import BenchError, closest
+from benchmark.core.files import read_yaml
 from benchmark.core.tasks import TASKS
 from benchmark.data.cards import card_names, load_card
 from benchmark.grid.declared import declared_task
@@ -72,13 +73,16 @@ def check_names(claims: Sequence[Claim], path: Path) -> None:
 def check_rows(ledger: Ledger, project: Project) -> None:
     """Raises BenchError for the first claim or prediction that names a cell which neither params.yaml, the
     parameters that the code comes with, nor a checkpoint or model of elsewhere can have. Of these alone there
-    may be results yet."""
-    path = source_file(project, CLAIMS)
+    may be results yet. Where those parameters were cut down to one profile (`bench stage profile`), nothing
+    says which cells went, and none is judged."""
+    path, shipped = source_file(project, CLAIMS), project_files() / "params.yaml"
+    if "profiles" not in read_yaml(shipped):
+        return
     for kind, name, cells, volumes in _rows(ledger):
         for cell in cells:
             if _elsewhere(cell) or cell in _cells(project.params, volumes):
                 continue
-            known = {*_cells(project.params, volumes), *_cells(project_files() / "params.yaml", volumes)}
+            known = {*_cells(project.params, volumes), *_cells(shipped, volumes)}
             if cell not in known:
                 where = "METHOD-ct or a key of ct.cells" if volumes else "METHOD-main or a key of cells"
                 hint = f"Name {where} of params.yaml, or RELEASE-official."

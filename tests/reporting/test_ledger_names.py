@@ -13,7 +13,9 @@ from benchmark.cli import main
 from benchmark.core.errors import BenchError
 from benchmark.core.tasks import TASKS
 from benchmark.grid.layout import Project
-from benchmark.reporting.claims import CT_FAMILY, Ledger, Prediction, load_claims
+from benchmark.grid.profiles import write_profile
+from benchmark.reporting import known_names
+from benchmark.reporting.claims import CT_FAMILY, Ledger, Prediction, load_claims, load_ledger
 from benchmark.reporting.known_names import OF_TASKS, check_names, check_rows
 from benchmark.reporting.published import load_published
 from tests.reporting.test_claims import claim
@@ -144,6 +146,15 @@ def test_cells_that_are_known_but_were_not_run_stay_so(project):
         "mine-model",
     )
     check_rows(ledger(*(claim(f"c{n}", a=cell) for n, cell in enumerate(cells))), Project(project))
+
+
+def test_no_cell_is_judged_where_the_parameters_of_the_code_were_cut_down(root, tmp_path, monkeypatch):
+    """`bench stage profile smoke` leaves three methods and few of the cells that the ledger names."""
+    shutil.copy(root / "params.yaml", tmp_path / "params.yaml")
+    own = Project(tmp_path)
+    write_profile(own, "smoke")
+    monkeypatch.setattr(known_names, "project_files", lambda: tmp_path)
+    check_rows(load_ledger(root / "reports" / "claims.yaml"), own)
 
 
 def test_the_metrics_of_every_task_are_known():
