@@ -211,7 +211,7 @@ class Gathered:
             ),
         )
 
-    @property
+    @cached_property
     def _disk(self) -> OnDisk:
         return OnDisk(self.project, self.params, self.cells, self._sources)
 
