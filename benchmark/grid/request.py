@@ -109,6 +109,7 @@ def plan(project: Project, request: Request, published: bool = False) -> RunPlan
     plain = load_params(project.params) if request.profile or request.sets else asked
     configured = for_datasets(plain, datasets)
     cells = tuple(_cell(configured, params, main_cell, name, datasets, request, published) for name in names)
+    _check_sets(project, request, asked, datasets, names)
     below = _below(configured, params, cells, datasets, request)
     if request.floor and below is None:
         raise ParamsError("--floor: it is made under the shared, frozen encoders. Leave it out.")
@@ -116,6 +117,41 @@ def plan(project: Project, request: Request, published: bool = False) -> RunPlan
     jobs += [(cell, seed) for cell in below or () for seed in cell.seeds or seeds if request.floor]
     index, count = request.shard
     return RunPlan(params, cells, seeds, tuple(datasets), tuple(jobs[index::count]), below)
+
+
+def _check_sets(
+    project: Project, request: Request, asked: Params, datasets: Sequence[str], names: Sequence[str]
+) -> None:
+    """Raises ParamsError for a `--set` that changes nothing which this run reads: its row would
+    look as if made with that setting."""
+
+    def read(params: Params) -> Params:
+        own = for_datasets(params, datasets)
+        evaluated = {protocol_task(own, dataset, request.protocol) for dataset in datasets}
+        methods = own.method if request.floor else {name: own.method.get(name) for name in names}
+        tasks = {name: settings for name, settings in own.tasks.items() if name in evaluated}
+        return own.model_copy(update={"ct": None, "method": methods, "tasks": tasks})
+
+    for index, item in enumerate(request.sets):
+        rest = load_params(project.params, request.profile, request.sets[:index] + request.sets[index + 1 :])
+        if rest != asked and read(rest) == read(asked):
+            key, volumes = item.partition("=")[0], modality_of(datasets) == "ct"
+            raise ParamsError(f"--set {key}: nothing in this run reads it. {_read_instead(key, volumes)}")
+
+
+def _read_instead(key: str, volumes: bool) -> str:
+    section = key.split(".")[0]
+    if section == "method":
+        return "It is of another method; leave it out."
+    if section == "ct" and not volumes:
+        return "It is of CT volumes; set the value outside of `ct`, or give --dataset of volumes."
+    if "tasks" in key.split(".")[:2]:
+        return (
+            "`bench run` evaluates classification and the task of the set's protocol; params.yaml and "
+            "`bench stage cell` evaluate other tasks."
+        )
+    own = "ct.image" if key == "encoders.image" else f"ct.{key.removeprefix('data.')}"
+    return f"Volumes of CT take `ct` in its place; set {own}."
 
 
 def _below(
@@ -255,7 +291,7 @@ def _evaluation(params: Params, cell: Cell, datasets: Sequence[str], protocol: s
         "tasks": {
             name: task.model_dump(mode="json", exclude={"datasets"})
             for name, task in params.tasks.items()
-            if {*task.datasets} & {*datasets}
+            if name in {protocol_task(params, dataset, protocol) for dataset in datasets}
         },
         **{
             dataset: {

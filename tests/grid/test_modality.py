@@ -90,3 +90,36 @@ def test_an_evaluation_is_given_settings_of_the_tasks_own_class(project):
             assert type(own) is type(task_named(name)).Settings, name
             assert own.model_dump() == params.tasks[name].model_dump()
         assert as_evaluated(given).tasks == given.tasks
+
+
+@pytest.mark.parametrize(
+    ("dataset", "item", "instead"),
+    [
+        ("openi", "tasks.retrieval.pairs=50", "bench stage cell"),
+        ("openi", "tasks.paraphrase.datasets=[openi]", "bench stage cell"),
+        ("openi", "ct.image=astra", "CT volumes"),
+        ("openi", "method.carzero.options.width=32", "another method"),
+        ("ct_rate", "encoders.image=efficientnet-lite2", "set ct.image"),
+        ("ct_rate", "texts.wording=raw", "set ct.texts.wording"),
+        ("ct_rate", "tasks.retrieval.pairs=50", "bench stage cell"),
+    ],
+)
+def test_a_set_that_nothing_in_the_run_reads_is_refused(project, dataset, item, instead):
+    with pytest.raises(ParamsError, match=f"--set {item.partition('=')[0]}: nothing .*{instead}"):
+        plan(project, Request("clip", dataset, sets=("seeds=[0]", item)))
+
+
+@pytest.mark.parametrize(
+    ("dataset", "item"),
+    [
+        ("openi", "training.epochs=80"),  # as configured
+        ("openi", "training.epochs=2"),
+        ("openi", "method.clip.options.width=32"),
+        ("cxr_align", "tasks.negation.statements=50"),
+        ("ct_rate", "ct.texts.wording=raw"),
+        ("ct_rate", "training.epochs=2"),
+        ("ct_rate", "statistics.level=0.9"),
+    ],
+)
+def test_a_set_that_the_run_reads_is_taken(project, dataset, item):
+    assert plan(project, Request("clip", dataset, sets=(item,))).cells

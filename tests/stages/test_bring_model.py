@@ -35,7 +35,7 @@ def test_the_page_as_written(fresh_copy, root, bench, monkeypatch) -> None:
             assert (code, "seen: mimic_cxr (images)" in out) == (0, True), err
             continue
         short = () if "--model" in words else ("--set", "seeds=[0]", "--set", "training.epochs=1")
-        code, out, err = bench(fresh_copy, *words, *short, "--set", "tasks={}", "--json")
+        code, out, err = bench(fresh_copy, *words, *short, "--json")
         assert code == 0, err
         found = json.loads(out)
         seen = found["datasets"][0]["seen"]
@@ -59,7 +59,7 @@ def test_a_model_under_other_features_does_not_share_its_row(fresh_copy, bench) 
     from tests.encoders import tiny_models as tiny
 
     tiny.clip(fresh_copy / "mine")
-    asked = ("run", "--dataset", "chestxray14", "--set", "tasks={}", "--model", "hf:mine")
+    asked = ("run", "--dataset", "chestxray14", "--model", "hf:mine")
     for more in ((), ("--set", "encoders.precision=float32"), ("--set", "encoders={precision: float32}")):
         code, _, err = bench(fresh_copy, *asked, *more)
         assert code == 0, err
@@ -91,7 +91,7 @@ def test_two_models_of_one_name_do_not_share_a_row(fresh_copy, bench) -> None:
 
     tiny.clip(fresh_copy / "a" / "step.500")
     tiny.pair(fresh_copy / "b" / "step.500")
-    asked = ("run", "--dataset", "chestxray14", "--set", "tasks={}", "--model")
+    asked = ("run", "--dataset", "chestxray14", "--model")
     for _ in range(2):
         code, _, err = bench(fresh_copy, *asked, "hf:a/step.500")
         assert code == 0, err

@@ -120,7 +120,7 @@ def test_a_model_evaluated_on_a_cluster_has_the_table_of_one_process(
     for module in (ray_scores, evaluate):
         monkeypatch.setattr(module, "SHARD", 64)
     clip(fresh_copy / "clip")
-    command = ("run", "--model", "hf:clip", "--dataset", "chestxray14", "--set", "tasks={}", "--json")
+    command = ("run", "--model", "hf:clip", "--dataset", "chestxray14", "--json")
     on_ray = ("--cluster", "ray", "--address", cluster.address, "--cpus", "1", "--memory-gb", "1")
     code, found, err = bench(fresh_copy, *command, *on_ray)
     assert code == 0, err

@@ -120,7 +120,6 @@ NEITHER = [
     "seeds=[0]",
     "data.evaluate=[padchest]",
     "data.ablate_on=[openi]",
-    "method.carzero.options.width=16",
     "twins.images.padchest=80",
 ]
 
