@@ -7,6 +7,7 @@ import json
 import tarfile
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from benchmark.core.errors import DataError
@@ -347,3 +348,40 @@ def test_openi_image_of_two_reports(tmp_path):
         data = GOOD.replace(b'"CXR1"', f'"CXR{number}"'.encode())
         (tmp_path / "ecgen-radiology" / f"{number}.xml").write_bytes(data)
     assert "is named by reports CXR1 and CXR2" in fails("openi", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("study", "birth", "age", "said"),
+    [
+        ("20130512", "1936", 77, None),
+        ("2013-05-12", "1936.0", 77, None),
+        ("20130512", "1936-01-30", 77, None),
+        ("41406", "1936", None, "the date of the study does not begin with a year: no age"),
+        ("05/12/2013", "1936", None, "the date of the study does not begin with a year: no age"),
+        ("20130512", "36", None, "no year of birth"),
+        ("20130512", "1900", 113, "age above 100, kept"),
+    ],
+)
+def test_padchest_dates_as_a_spreadsheet_writes_them(make, study, birth, age, said):
+    """A spreadsheet's day gave an age of 2,204 years, a year of two digits one of 1,977, and a date that does
+    not begin with the year none, each without a word."""
+    root = make("padchest")
+    path = root / TABLES["padchest"]
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    table.loc[0, ["StudyDate_DICOM", "PatientBirth"]] = [study, birth]
+    table.to_csv(path, index=False)
+    manifest = read_dataset("padchest", root, "official")
+    own = manifest.frame.set_index("image_id")["age"][table["ImageID"][0]]
+    assert pd.isna(own) if age is None else own == age
+    if said:
+        noticed = {n.what: n.examples for n in manifest.info.seen}
+        assert table["ImageID"][0] in noticed[said]
+
+
+def test_no_finding_beside_a_finding_is_counted(make):
+    """NIH writes it alone; the finding counted and nobody was told."""
+    root = make("chestxray14")
+    path = root / TABLES["chestxray14"]
+    save(path, load(path).replace(",No Finding,", ",No Finding|Mass,", 1))
+    seen = {n.what: n.count for n in read_dataset("chestxray14", root, "official").info.seen}
+    assert seen["'No Finding' beside a finding, which counts"] == 1

@@ -86,6 +86,10 @@ def read(root: Path, card: Card) -> Manifest:
             f"{path}: row {row}: Finding Labels is blank, which is no negative; that is 'No Finding'. {FETCH}"
         )
     terms = name_lists(frame["Finding Labels"], "Finding Labels", path, separator="|", rows=frame["number"])
+    log.see(
+        "'No Finding' beside a finding, which counts",
+        here[[len(names) > 1 and not set(card.removed).isdisjoint(names) for names in terms]],
+    )
     table_matrix, log.labels = tallied(terms, card.classes, card.aliases, card.removed)
     carzero, nih, train_val = _lists(root, card, log)
     matrix = table_matrix.copy()
@@ -109,7 +113,6 @@ def read(root: Path, card: Card) -> Manifest:
     labels |= {f"{name}@table": table_matrix[:, i] for i, name in enumerate(card.classes)}
 
     age = ages(frame["Patient Age"].set_axis(here), log).set_axis(here.index)
-    log.see("age above 100, kept", here[age > 100])
     patient = here.str[:8]
     meta = pd.DataFrame(
         {

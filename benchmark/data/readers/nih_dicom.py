@@ -14,7 +14,7 @@ from benchmark.data.cards import Card
 from benchmark.data.dicom import read_header
 from benchmark.data.readers.common import Log
 from benchmark.data.readers.files import find, relative
-from benchmark.data.readers.people import SEXES
+from benchmark.data.readers.people import OLD, OLDEST, SEXES
 
 SPACE = 1024
 """Side of the official images, in which boxes and run lengths are given."""
@@ -40,10 +40,10 @@ def headers(root: Path, paths: Sequence[str], card: Card, log: Log) -> dict[str,
         out["sex"].append(SEXES.get(header.sex.upper()))
         out["age"].append(header.age)
         out["size"].append((header.height, header.width))
-        if header.age is not None and header.age > 100:
+        if header.age is not None and header.age > OLDEST:
             old.append(path)
     log.see("DICOM header cannot be read", damaged)
-    log.see("age above 100, kept", old)
+    log.see(OLD, old)
     return out
 
 

@@ -34,7 +34,7 @@ from benchmark.data.readers.common import (
     require_names,
 )
 from benchmark.data.readers.files import below, find, image_index, only, relative, require_root
-from benchmark.data.readers.people import sexes
+from benchmark.data.readers.people import ages_at, sexes
 
 TABLE = ("PADCHEST_chest_x_ray_images_labels*.csv.gz", "PADCHEST_chest_x_ray_images_labels*.csv")
 MANUAL = ("manual_image.json",)
@@ -113,11 +113,7 @@ def _from_table(
         labels, split = _apply_list(frame, labels, split, listed, log)
     matrix, log.labels = tallied(labels, card.classes, card.aliases, card.removed)
 
-    study_year = pd.to_numeric(frame["StudyDate_DICOM"].str[:4], errors="coerce")
-    birth = pd.to_numeric(frame["PatientBirth"], errors="coerce")
-    log.see("no year of birth", frame.loc[birth.isna(), "ImageID"])
-    age = study_year - birth
-    log.see("born after the study: no age", frame.loc[age < 0, "ImageID"])
+    study, birth = (frame[c].set_axis(frame["ImageID"]) for c in ("StudyDate_DICOM", "PatientBirth"))
     report = frame["Report"].str.strip()
     meta = pd.DataFrame(
         {
@@ -129,7 +125,7 @@ def _from_table(
             "split": split,
             "report": report.where(report != "", None),
             "sex": sexes(frame["PatientSex_DICOM"].set_axis(frame["ImageID"]), log).to_numpy(),
-            "age": age.where(age >= 0),
+            "age": ages_at(study, birth, log).to_numpy(),
         }
     )
     columns = {name: matrix[:, i] for i, name in enumerate(card.classes)}
