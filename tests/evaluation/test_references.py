@@ -122,6 +122,17 @@ def test_metadata_applies_where_it_tells_images_apart(images):
     assert not Metadata().shared(plain, images)
 
 
+def test_metadata_of_views_that_training_images_lack_are_not_fitted_on_them(images):
+    """Frontal images of training tell a lateral from nothing: every image of the set had one score, and the
+    floor stood at 0.5."""
+    views = np.where(np.arange(COUNT) % 5 == 0, "L", "frontal")
+    beside_laterals = replace(images, frame=images.frame.assign(age=np.nan, view=views))
+    assert Metadata().applies(beside_laterals)
+    assert not Metadata().shared(images, beside_laterals)
+    all_three = images.frame.assign(view=np.where(views == "L", "L", images.frame["view"]))
+    assert Metadata().shared(images, replace(images, frame=all_three))
+
+
 def test_thumbnails_are_means_of_tiles_that_cover_the_image():
     rng = np.random.default_rng(1)
     pixels = rng.integers(0, 256, (3, 16, 16), dtype=np.uint8)

@@ -25,10 +25,13 @@ class Metadata(LinearReference):
     reads = "age, sex and view, no image"
 
     def applies(self, test: Images) -> bool:
-        return bool(_filled(test))
+        return any(_told_apart(test).values())
 
     def shared(self, train: Images, test: Images) -> bool:
-        return _filled(test) <= _filled(train)
+        """Of every column that tells the evaluated images apart, one of the levels that do tells training images
+        apart too: laterals teach nothing of frontal images, nor the reverse."""
+        learnt = _told_apart(train)
+        return all(levels & learnt[name] for name, levels in _told_apart(test).items() if levels)
 
     def fit(self, train: Images, labels: Labels, seed: int) -> Callable[[Images], Floats]:
         """Where every fitted image has an age, nothing is learnt of a missing one: it counts as the mean of
@@ -62,12 +65,10 @@ def _ages(images: Images) -> Floats:
     return pd.to_numeric(images.frame["age"], errors="coerce").to_numpy(dtype=float)
 
 
-def _filled(images: Images) -> frozenset[str]:
-    """The columns that tell images apart, by levels that are known here."""
-    frame = images.frame
-    known = {
-        "age": frame["age"],
-        "sex": frame["sex"].where(frame["sex"].isin(SEXES)),
-        "view": frame["view"].where(frame["view"].isin(VIEWS)),
-    }
-    return frozenset(name for name, values in known.items() if values.nunique(dropna=False) > 1)
+def _told_apart(images: Images) -> dict[str, set[str]]:
+    """Column → those of its known levels that some of the images have and others lack; of age, `years`."""
+    found = {"age": {"years"} if images.frame["age"].nunique(dropna=False) > 1 else set()}
+    for name, levels in (("sex", SEXES), ("view", VIEWS)):
+        values = images.frame[name]
+        found[name] = {level for level in levels if 0 < int((values == level).sum()) < len(values)}
+    return found
