@@ -28,7 +28,7 @@ class Metadata(LinearReference):
         return any(_told_apart(test).values())
 
     def shared(self, train: Images, test: Images) -> bool:
-        """Of every column that tells the evaluated images apart, one of the levels that do tells training images
+        """Of every column that tells evaluated images apart, one of the levels that do tells training images
         apart too: laterals teach nothing of frontal images, nor the reverse."""
         learnt = _told_apart(train)
         return all(levels & learnt[name] for name, levels in _told_apart(test).items() if levels)
