@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -168,7 +169,7 @@ def _encoder(name: str) -> Listed:
 
     entry = encoder_entry(name)
     if not isinstance(entry, EncoderCard):
-        note = (entry.__doc__ or "").strip()
+        note = (inspect.getdoc(entry) or inspect.getdoc(inspect.getmodule(entry)) or "").strip()
         return Listed({"kind": "plug-in", "note": note}, f"{name}: plug-in. {note}")
     kind = "image" if hasattr(entry, "preprocessing") else "text"
     text = (

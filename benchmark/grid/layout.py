@@ -24,7 +24,13 @@ class Project:
         """The nearest folder upwards with a params.yaml, or $CXR_ALIGNBENCH_HOME. Raises ParamsError."""
         home = os.environ.get("CXR_ALIGNBENCH_HOME")
         if home:
-            return cls(Path(home).resolve())
+            root = Path(home).resolve()
+            if not os.path.lexists(root / "params.yaml"):
+                raise ParamsError(
+                    f"CXR_ALIGNBENCH_HOME {home}: no params.yaml there. Name a project's folder, or start "
+                    f"one by `bench init {home}`."
+                )
+            return cls(root)
         here = (start or Path.cwd()).resolve()
         for folder in (here, *here.parents):
             if os.path.lexists(folder / "params.yaml"):

@@ -78,7 +78,10 @@ class OnDisk:
             check_trained(own, run, self.project.relative(run), advice)
 
     def counts(self, cell: str, path: Path) -> bool:
-        """Whether the summary rests on this file. Raises BenchError where it was made again since."""
+        """Whether the summary rests on this file, of a cell that params.yaml still has. Raises BenchError
+        where it was made again since."""
+        if cell not in self.cells:
+            return False
         if self.cells[cell].trained_elsewhere:
             return path.is_file()
         name = path.relative_to(self.project.root).as_posix()

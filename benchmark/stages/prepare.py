@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import tempfile
 import time
 from dataclasses import dataclass
 from functools import lru_cache
@@ -226,10 +227,18 @@ def prepare_dataset(project: Project, params: Params, dataset: str) -> PreparedD
     return PreparedDataset(folder, at, "; ".join([text, *noticed]))
 
 
+def _read_anew(root: Path) -> str:
+    """Fingerprint of a folder of which something changed: no table counts as known by its size and time of
+    change, which `cp -p` and `rsync -t` put back."""
+    from benchmark.data.contents import fingerprint
+
+    with tempfile.TemporaryDirectory() as index:
+        return fingerprint(root, index)
+
+
 def manifest_key(project: Project, at: Source) -> Key:
     """Key of a manifest: the files below the root, the card, and the reader with what it calls."""
     from benchmark.data.cards import load_card
-    from benchmark.data.contents import fingerprint
     from benchmark.data.readers import READERS
 
     card = load_card(at.dataset)
@@ -240,7 +249,7 @@ def manifest_key(project: Project, at: Source) -> Key:
 
     place = project.cache / "roots" / f"{hash_value(str(at.root.absolute()))[:16]}.json"
     return key_of(
-        data=kept_value(place, state, lambda: fingerprint(at.root, project.cache)),
+        data=kept_value(place, state, lambda: _read_anew(at.root)),
         origin=at.origin,
         card=card.model_dump(mode="json"),
         source=source("benchmark.data.dataset", READERS.get(card.reader).__module__),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from benchmark.core.errors import ParamsError
 from benchmark.grid.layout import Project
 
 
@@ -23,3 +26,9 @@ def test_seeds_are_numbers_in_order_and_strays_are_none(tmp_path):
     (project.results("a-official", 0) / "openi").mkdir(parents=True)
     (project.results("a-official", 0) / "openi" / "predictions.parquet").write_text("x")
     assert project.evaluated_cells("*-official") == ["a-official"]
+
+
+def test_a_home_without_a_project_is_named_with_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setenv("CXR_ALIGNBENCH_HOME", str(tmp_path))
+    with pytest.raises(ParamsError, match="CXR_ALIGNBENCH_HOME .*: no params.yaml there. .*bench init"):
+        Project.find()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -92,6 +93,20 @@ def test_gains_of_the_two_kinds_are_those_of_their_classes(gathered, monkeypatch
     assert row["verbatim_classes"] == 5
     lone = gains_table([replace(own, verbatim=None, apart=None, by_size=None)], gathered.evidence)
     assert lone.rows[0]["verbatim"] is None
+
+
+def test_a_method_that_params_no_longer_name_has_none(project, tmp_path):
+    """Its results are there, and the summary counts them."""
+    shutil.copytree(project, tmp_path / "project")
+    params = tmp_path / "project" / "params.yaml"
+    text = params.read_text().replace("methods: [clip, carzero]", "methods: [clip]")
+    params.write_text(
+        text.replace("prompt_ablation: {methods: [carzero]", "prompt_ablation: {methods: [clip]")
+    )
+    rest = Gathered(Project(tmp_path / "project"), load_params(params), "all")
+    assert rest.scores("clip-main", "chestxray14") is not None
+    assert rest.scores("carzero-main", "chestxray14") is None
+    assert gains(rest) == []
 
 
 def test_volumes_have_none(gathered):

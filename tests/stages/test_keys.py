@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
 from collections.abc import Iterator
 from functools import lru_cache
@@ -322,6 +323,23 @@ def test_what_lies_in_a_folder_is_looked_at_again_where_a_file_changed(project: 
         added.unlink()
     assert len({before.digest, first.digest, second.digest}) == 3
     assert manifest_key(project, at) == before
+
+
+def test_a_table_of_equal_size_under_its_old_time_is_another_table(project: Project) -> None:
+    """As `cp -p` and `rsync -t` leave one whose labels were corrected."""
+    params = load_params(project.params)
+    Session(project, params, _silent).manifest(EVALUATE)
+    at = source_of(project, params, EVALUATE)
+    table = at.root / "labels.csv"
+    try:
+        keys = []
+        for text in ("image,Mass,1", "image,Mass,0"):
+            table.write_text(text)
+            os.utime(table, (1e9, 1e9))
+            keys.append(manifest_key(project, at).digest)
+    finally:
+        table.unlink()
+    assert len(set(keys)) == 2
 
 
 @pytest.mark.parametrize("put_back", [False, True])
