@@ -133,7 +133,11 @@ def _check_sets(
         return own.model_copy(update={"ct": None, "method": methods, "tasks": tasks})
 
     for index, item in enumerate(request.sets):
-        rest = load_params(project.params, request.profile, request.sets[:index] + request.sets[index + 1 :])
+        others = request.sets[:index] + request.sets[index + 1 :]
+        try:
+            rest = load_params(project.params, request.profile, others)
+        except ParamsError:  # one that the others need
+            continue
         if rest != asked and read(rest) == read(asked):
             key, volumes = item.partition("=")[0], modality_of(datasets) == "ct"
             raise ParamsError(f"--set {key}: nothing in this run reads it. {_read_instead(key, volumes)}")

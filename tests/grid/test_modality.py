@@ -123,3 +123,8 @@ def test_a_set_that_nothing_in_the_run_reads_is_refused(project, dataset, item, 
 )
 def test_a_set_that_the_run_reads_is_taken(project, dataset, item):
     assert plan(project, Request("clip", dataset, sets=(item,))).cells
+
+
+def test_settings_that_are_valid_together_alone_are_taken(project):
+    sets = ("texts.wording=llm", "texts.llm_file=reports/claims.yaml")
+    assert plan(project, Request("clip", "openi", sets=sets)).cells
