@@ -101,13 +101,15 @@ def _leaves(key: str, value: Any) -> Iterator[str]:
 
 
 def check_evaluated(project: Project, cell: str, dataset: str) -> None:
-    """Raises UnknownName for a cell, or a dataset, that no result on disk is of; a method stands for its main
-    cell. Nothing is said where there are no results at all."""
+    """Raises UnknownName for a cell that no result on disk is of, or a dataset without results and card;
+    a method stands for its main cell. Nothing is said where there are no results at all."""
+    from benchmark.data.cards import card_names
+
     folders = {path.parent for path in (project.root / "results").glob("*/seed-*/*/*.parquet")}
     cells = sorted({folder.parents[1].name for folder in folders})
     if cells and not {cell, f"{cell}-main"} & set(cells):
         raise UnknownName("cell", cell, cells, f"Cells with results: {', '.join(cells)}.")
     places = {folder.name for folder in folders}
     places |= {name.removesuffix("-official") for name in places}
-    if cells and dataset not in places:
+    if cells and dataset not in {*places, *card_names()}:
         raise UnknownName("dataset", dataset, sorted(places), "See `bench ls datasets`.")

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmark.core.errors import UnknownName
+from benchmark.core.errors import BenchError, UnknownName
 from benchmark.core.tables import TWIN_NOTICE, Predictions, read_table
+from benchmark.data.cards import card_names
 from benchmark.grid.layout import METRICS, Project, source_name
 from benchmark.reporting.gather import Gathered, gather
 from benchmark.reporting.numbers import missing
@@ -25,7 +26,7 @@ COUNTS = ("n_pos", "n_neg", "n_ignored", "n_patients")
 def explain(project: Project, name: str, dataset: str, cls: str | None = None) -> Story:
     """Everything behind the AUROC of one cell on one dataset: of one class, or the macro mean.
 
-    Raises UnknownName for a cell, dataset or class without results.
+    Raises UnknownName for a name that there is not, BenchError for a cell or dataset without results.
     """
     gathered = gather(project)
     evidence = gathered.evidence
@@ -34,8 +35,15 @@ def explain(project: Project, name: str, dataset: str, cls: str | None = None) -
     cell_name = name if name in present else f"{name}-main"
     if cell_name not in present:
         raise UnknownName("cell", name, present, f"Cells with results: {', '.join(present)}.")
-    if dataset not in evidence.sets:
-        raise UnknownName("dataset", dataset, evidence.datasets, "See `bench ls datasets`.")
+    own = evidence.metrics[evidence.metrics["run_id"] == cell_name]
+    sets = [known for known in evidence.datasets if known in set(own["dataset"])]
+    if dataset not in sets:
+        if dataset not in card_names():
+            raise UnknownName("dataset", dataset, sets, "See `bench ls datasets`.")
+        raise BenchError(
+            f"{cell_name}: no value on {dataset} in these tables, but on {', '.join(sets)}. "
+            "Choose one of these, or add the set to data.evaluate or data.ablate_on in params.yaml."
+        )
     stories = Stories(gathered)
     texts = stories.texts(dataset)
     if cls is not None and cls not in texts:

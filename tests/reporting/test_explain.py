@@ -82,6 +82,10 @@ def test_an_effect_that_cannot_be_is_withheld_with_the_reason(inside):
         (["carzeroo", "chexpert"], "Did you mean"),
         (["carzero", "chexprt"], "Did you mean 'chexpert'?"),
         (["carzero", "chexpert", "Edma"], "Did you mean 'Edema'?"),
+        (
+            ["carzero", "openi"],
+            "carzero-main: no value on openi in these tables, but on chestxray14, chexpert",
+        ),
     ],
 )
 def test_unknown_names_are_one_line(inside, capsys, arguments, hint):
