@@ -161,11 +161,17 @@ class Tracker:
     def dataset(self, name: str, identity: str, about: Mapping[str, Any], context: str) -> None:
         """An input of the run. identity: hash of its content, of which MLflow keeps 36 characters."""
         from mlflow.entities import Dataset, DatasetInput, InputTag
+        from mlflow.exceptions import MlflowException
 
         entity = Dataset(name, identity[:36], "card", json.dumps({"card": name}), profile=json.dumps(about))
-        self._client.log_inputs(
-            self.run_id, [DatasetInput(entity, [InputTag("mlflow.data.context", context)])]
-        )
+        inputs = [DatasetInput(entity, [InputTag("mlflow.data.context", context)])]
+        try:
+            self._client.log_inputs(self.run_id, inputs)
+        except MlflowException as error:
+            # Another process entered the set between MLflow's look for it and the attempt.
+            if "unique" not in str(error).lower():
+                raise
+            self._client.log_inputs(self.run_id, inputs)
 
     @_told
     def model(self, name: str, files: Sequence[Path], inputs: Mapping[str, Shape], output: Shape) -> None:

@@ -8,6 +8,9 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from mlflow.store.tracking.dbmodels.models import SqlDataset
+from sqlalchemy import event
+from sqlalchemy.orm import Session
 
 from benchmark.core.errors import BenchError
 from benchmark.grid.layout import Project
@@ -101,6 +104,28 @@ def test_a_store_that_is_lost_in_the_middle_is_one_line_too(tmp_path, own_store)
         with pytest.raises(BenchError, match="database is locked") as caught:
             call()
         assert "\n" not in str(caught.value)
+
+
+def test_a_set_that_another_process_enters_in_the_same_moment(tmp_path, own_store) -> None:
+    """MLflow looks for a set, then writes it: of two trainings at once one ended with an error."""
+    first, second = Tracker(tmp_path, "first", {}), Tracker(tmp_path, "second", {})
+    entered = []
+
+    def between(session: Session, *_: object) -> None:
+        if not entered and any(isinstance(row, SqlDataset) for row in session.new):
+            entered.append(True)
+            second.dataset("padchest", "a" * 64, {"images": 2}, "training")
+
+    event.listen(Session, "before_flush", between)
+    try:
+        first.dataset("padchest", "a" * 64, {"images": 2}, "training")
+    finally:
+        event.remove(Session, "before_flush", between)
+    assert entered
+    held = [t._client.get_run(t.run_id).inputs.dataset_inputs for t in (first, second)]
+    assert [[(own.dataset.name, own.tags[0].value) for own in inputs] for inputs in held] == [
+        [("padchest", "training")]
+    ] * 2
 
 
 def write_one(home: Path) -> Tracker:
