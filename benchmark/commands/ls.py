@@ -43,7 +43,7 @@ def command(
         every = {each: _names(each) for each in KINDS}
         emit(every, "\n".join(f"{each:<10} {', '.join(names)}" for each, names in every.items()), as_json)
         return 0
-    kind = kind if kind.endswith("s") else f"{kind}s"
+    kind = f"{kind}s" if f"{kind}s" in KINDS else kind
     if kind not in KINDS:
         raise UnknownName("kind", kind, KINDS, f"One of {', '.join(KINDS)}.")
     if name is not None and name not in _names(kind):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tarfile
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +21,9 @@ _LARGEST = 4 << 20
 """Bytes; no report is that long."""
 _ARCHIVES = (".tgz", ".tar.gz", ".tar")
 _BINARY = frozenset({"0", "1", "0.0", "1.0"})
-_TEXT_COLUMNS = ("report", "report_text", "text", "findings")
+_TEXT_COLUMNS = ("report", "report_text", "text", "findings", "impression")
+_SECTIONS = ("findings", "impression")
+"""Columns that are one report where a table has both of them and no column of whole reports."""
 _ID_COLUMNS = (
     "study_id",
     "studyid",
@@ -39,7 +42,8 @@ def read_reports(source: Path | str) -> dict[str, str]:
 
     A .txt file is one report under its name (`s50414267.txt` of MIMIC-CXR under 50414267), an .xml file one
     Open-I report under its uId; folders and tar archives are searched for both; .csv and .csv.gz need a
-    column Report or text (and take an id column where there is one); a manifest.parquet gives its studies.
+    column Report or text, or Findings and Impression (and take an id column where there is one); a
+    manifest.parquet gives its studies.
     Raises DataError, naming file or row, where nothing can be read or an id occurs twice.
     """
     source = Path(source)
@@ -54,7 +58,7 @@ def read_reports(source: Path | str) -> dict[str, str]:
         identifier = _identifier(where, name, data)
         if identifier in found:
             raise DataError(f"{where}: a second report called '{identifier}'. Give the files distinct names.")
-        found[identifier] = _text(data)
+        found[identifier] = _text(data, where)
     found = {identifier: text for identifier, text in found.items() if text.strip()}
     if not found:
         raise DataError(
@@ -107,12 +111,16 @@ def _members(path: Path) -> list[tuple[str, str, bytes]]:
     return found
 
 
-def _text(data: bytes) -> str:
-    """UTF-8, with or without byte-order mark; what is not UTF-8 is read as Windows-1252."""
+def _text(data: bytes, where: str) -> str:
+    """UTF-8, with or without byte-order mark, or UTF-16 with one; what is not UTF-8 is read as Windows-1252.
+    Raises DataError for what is no text."""
     try:
-        return data.decode("utf-8-sig")
+        text = data.decode("utf-16" if data.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "utf-8-sig")
     except UnicodeDecodeError:
-        return data.decode("cp1252", errors="replace")
+        text = data.decode("cp1252", errors="replace")
+    if "\0" in text:
+        raise DataError(f"{where}: not a text, it holds null bytes. Save it as UTF-8.")
+    return text
 
 
 def _identifier(where: str, name: str, data: bytes) -> str:
@@ -196,6 +204,10 @@ def _table(path: Path) -> tuple[pd.DataFrame, str, str | None]:
     text = next((columns[c] for c in _TEXT_COLUMNS if c in columns), None)
     if text is None:
         raise DataError(f"{path}: no column called Report or text.")
+    if text == columns.get(_SECTIONS[0]) and _SECTIONS[1] in columns:
+        own = {name: frame[columns[name]].str.strip() for name in _SECTIONS}
+        heads = [(name.upper() + ": " + values).where(values != "", "") for name, values in own.items()]
+        frame[text] = (heads[0] + "\n" + heads[1]).str.strip()
     return frame, text, next((columns[c] for c in _ID_COLUMNS if c in columns), None)
 
 

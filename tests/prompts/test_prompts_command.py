@@ -274,3 +274,28 @@ def test_summary_by_rule_through_the_command(capsys, folder, tmp_path):
     assert meta["task"] == "summarise"
     assert not table.duplicated(["study_id", "concept"]).any()
     assert table["location"].isna().all()
+
+
+def test_findings_and_impression_of_a_table_are_one_report(tmp_path):
+    """Under findings+impression the impressions were lost, and a report that is only one was not there."""
+    table = tmp_path / "reports.csv"
+    table.write_text(
+        "uid,Findings,Impression\n1,Heart normal.,Right effusion.\n2,,Pneumothorax.\n3,Clear.,\n"
+    )
+    assert read_reports(table) == {
+        "1": "FINDINGS: Heart normal.\nIMPRESSION: Effusion.",
+        "2": "IMPRESSION: Pneumothorax.",
+        "3": "FINDINGS: Clear.",
+    }
+    table.write_text("uid,impression\n2,Pneumothorax.\n")
+    assert read_reports(table) == {"2": "Pneumothorax."}
+
+
+def test_reports_in_utf_16_are_read_and_other_bytes_refused(tmp_path):
+    report = tmp_path / "a.txt"
+    for encoding in ("utf-16", "utf-8-sig", "cp1252"):
+        report.write_bytes("Épanchement: none.".encode(encoding))
+        assert read_reports(report) == {"a": "Épanchement: none."}
+    report.write_bytes("No effusion.".encode("utf-16-le"))
+    with pytest.raises(DataError, match="a.txt: not a text, it holds null bytes. Save it as UTF-8."):
+        read_reports(report)
