@@ -45,6 +45,19 @@ def rows_of(evidence: Evidence) -> list[str]:
     ]
 
 
+def unequal(evidence: Evidence) -> list[str]:
+    """A note where the main cells did not see as many sentences and images in training: letters, ranks and
+    verdicts between them are then not of methods alone."""
+    runs, found = evidence.runs, []
+    for fact in (own for own in ("sentences_seen", "images_seen") if own in runs):
+        seen = {n: runs.loc[runs["cell"] == n, fact].dropna().mean() for n in evidence.mains}
+        known = {evidence.cell(n).heading: int(mean) for n, mean in seen.items() if mean == mean}
+        if len(set(known.values())) > 1:
+            each = ", ".join(f"{heading} {count:,}" for heading, count in known.items())
+            found.append(f"NOT AT EQUAL BUDGET: {fact.replace('_', ' ')} in training: {each}")
+    return found
+
+
 def _warned(
     evidence: Evidence, name: str, dataset: str, stratum: str, found: Measured | None
 ) -> Measured | None:
@@ -81,7 +94,7 @@ def overview(evidence: Evidence) -> Table:
         title="Zero-shot classification at a glance: macro AUROC",
         columns=(words("cell"), common.METHOD, *columns, *TRAINING, common.SEEN),
         rows=tuple(rows),
-        notes=(common.READING, FACTS, *common.floor_and_ceiling(evidence), *sizes),
+        notes=(*unequal(evidence), common.READING, FACTS, *common.floor_and_ceiling(evidence), *sizes),
         family=common.RANKING_FAMILY,
         synthetic=evidence.synthetic(),
     )
@@ -142,7 +155,7 @@ def zero_shot(evidence: Evidence, published: Published) -> Table:
             *common.COUNTS, common.ORIGIN,
         ),
         rows=tuple(rows),
-        notes=(common.READING, *common.floor_and_ceiling(evidence), *withheld),
+        notes=(*unequal(evidence), common.READING, *common.floor_and_ceiling(evidence), *withheld),
         family=common.RANKING_FAMILY,
         synthetic=evidence.synthetic(),
     )  # fmt: skip
