@@ -15,7 +15,7 @@ from benchmark.grid.cell_params import LARGEST_SEED
 from benchmark.grid.declared import configure, declared, declared_task
 from benchmark.grid.layout import Project
 from benchmark.grid.modality import for_datasets, modality_of
-from benchmark.grid.params import FLOOR, Cell, Params, ablation_cell, encoders_of, main_cell
+from benchmark.grid.params import FLOOR, Cell, Params, VolumeParams, ablation_cell, encoders_of, main_cell
 from benchmark.grid.params_file import load_params
 
 ALL, MAIN = "all", "main"
@@ -127,18 +127,18 @@ def _check_sets(
 
     def read(params: Params) -> Params:
         own = for_datasets(params, datasets)
-        evaluated = {protocol_task(own, dataset, request.protocol) for dataset in datasets}
         methods = own.method if request.floor else {name: own.method.get(name) for name in names}
-        tasks = {name: settings for name, settings in own.tasks.items() if name in evaluated}
+        tasks = _evaluated_tasks(own, datasets, request.protocol)
         return own.model_copy(update={"ct": None, "method": methods, "tasks": tasks})
 
+    given = read(asked)
     for index, item in enumerate(request.sets):
         others = request.sets[:index] + request.sets[index + 1 :]
         try:
             rest = load_params(project.params, request.profile, others)
         except ParamsError:  # one that the others need
             continue
-        if rest != asked and read(rest) == read(asked):
+        if rest != asked and read(rest) == given:
             key, volumes = item.partition("=")[0], modality_of(datasets) == "ct"
             raise ParamsError(f"--set {key}: nothing in this run reads it. {_read_instead(key, volumes)}")
 
@@ -154,8 +154,10 @@ def _read_instead(key: str, volumes: bool) -> str:
             "`bench run` evaluates classification and the task of the set's protocol; params.yaml and "
             "`bench stage cell` evaluate other tasks."
         )
-    own = "ct.image" if key == "encoders.image" else f"ct.{key.removeprefix('data.')}"
-    return f"Volumes of CT take `ct` in its place; set {own}."
+    own = "image" if key == "encoders.image" else key.removeprefix("data.")
+    if own.split(".")[0] not in VolumeParams.model_fields:
+        return "It is of radiographs alone; leave it out."
+    return f"Volumes of CT take `ct` in its place; set ct.{own}."
 
 
 def _below(
@@ -209,6 +211,14 @@ def protocol_task(params: Params, dataset: str, protocol: str | None) -> str | N
     wanted = protocol or params.data.protocols.get(dataset) or card.default_protocol
     task = card.protocols[wanted].task if wanted in card.protocols else CLASSIFICATION
     return None if task == CLASSIFICATION else task
+
+
+def _evaluated_tasks(
+    params: Params, datasets: Sequence[str], protocol: str | None
+) -> dict[str, TaskSettings]:
+    """The settings of the tasks, beside classification, that a run on these sets evaluates."""
+    own = {protocol_task(params, dataset, protocol) for dataset in datasets}
+    return {name: settings for name, settings in params.tasks.items() if name in own}
 
 
 def _cell(
@@ -294,8 +304,7 @@ def _evaluation(params: Params, cell: Cell, datasets: Sequence[str], protocol: s
         "statistics": params.statistics.model_dump(mode="json"),
         "tasks": {
             name: task.model_dump(mode="json", exclude={"datasets"})
-            for name, task in params.tasks.items()
-            if name in {protocol_task(params, dataset, protocol) for dataset in datasets}
+            for name, task in _evaluated_tasks(params, datasets, protocol).items()
         },
         **{
             dataset: {

@@ -35,8 +35,8 @@ def explain(project: Project, name: str, dataset: str, cls: str | None = None) -
     cell_name = name if name in present else f"{name}-main"
     if cell_name not in present:
         raise UnknownName("cell", name, present, f"Cells with results: {', '.join(present)}.")
-    own = evidence.metrics[evidence.metrics["run_id"] == cell_name]
-    sets = [known for known in evidence.datasets if known in set(own["dataset"])]
+    own = set(evidence.metrics.loc[evidence.metrics["run_id"] == cell_name, "dataset"])
+    sets = [known for known in evidence.datasets if known in own]
     if dataset not in sets:
         if dataset not in card_names():
             raise UnknownName("dataset", dataset, sets, "See `bench ls datasets`.")

@@ -102,6 +102,7 @@ def test_an_evaluation_is_given_settings_of_the_tasks_own_class(project):
         ("ct_rate", "encoders.image=efficientnet-lite2", "set ct.image"),
         ("ct_rate", "texts.wording=raw", "set ct.texts.wording"),
         ("ct_rate", "tasks.retrieval.pairs=50", "bench stage cell"),
+        ("ct_rate", "data.ablate_on=[openi]", "of radiographs alone"),
     ],
 )
 def test_a_set_that_nothing_in_the_run_reads_is_refused(project, dataset, item, instead):
