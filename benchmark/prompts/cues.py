@@ -11,130 +11,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from benchmark.core.hashing import hash_value
+from benchmark.prompts.cue_phrases import CUES, SEEN
 from benchmark.prompts.terms import BREAKS, COPULAS, Match, Matcher, Token
 
 Presence = Literal["present", "absent", "uncertain"]
 Verdict = Literal["present", "absent", "uncertain", "not stated"]
-
-_SEEN = (
-    *("seen", "identified", "appreciated", "visualized", "visualised", "demonstrated", "detected", "evident"),
-    *("noted", "apparent", "observed", "found", "visible", "present", "recognized", "definitely seen"),
-    *(
-        "clearly seen",
-        "definitely identified",
-        "clearly identified",
-        "encountered",
-        "distinguished",
-        "selected",
-    ),
-    *("monitored", "followed", "depicted", "discerned"),
-)
-
-_CUES: dict[str, tuple[str, ...]] = {
-    "negated>": (
-        *("no", "not", "without", "nor", "neither", "never", "non", "no evidence of", "negative for"),
-        *("free of", "clear of", "free from", "absence of", "lack of", "absent", "denies", "rather than"),
-        *("instead of", "resolution of", "removal of", "resolved", "exclude the presence of", "devoid of"),
-        *("fails to demonstrate", "fails to show", "no longer", "clearing of"),
-    ),
-    "<negated": (
-        *(f"not {word}" for word in _SEEN),
-        *(f"no longer {word}" for word in _SEEN),
-        *(
-            "is absent",
-            "are absent",
-            "has resolved",
-            "have resolved",
-            "resolved",
-            "been removed",
-            "ruled out",
-        ),
-        *("is excluded", "are excluded", "been excluded", "has cleared", "have cleared", "removed"),
-        *(
-            "nowhere seen",
-            "none seen",
-            "is negative",
-            "disappeared",
-            "completely regressed",
-            "full regression",
-        ),
-    ),
-    "uncertain>": (
-        *("possible", "possibly", "probable", "probably", "may", "might", "could", "perhaps", "suspected"),
-        *("suspect", "suspicious", "suspicious for", "suspicion of", "suspicion for", "concern for"),
-        *("concerning for", "worrisome for", "questionable", "question", "question of", "questioned"),
-        *("suggest", "suggesting", "suggestive of", "suggested", "suggestion of", "cannot exclude"),
-        *("can not exclude", "cannot rule out", "can not rule out", "not exclude", "difficult to exclude"),
-        *("equivocal", "raise the possibility of", "raising the possibility of", "possibility of"),
-        *("presumably", "presumed", "favor", "favored", "favoring", "differential includes", "borderline"),
-        *("differential diagnosis includes", "differential considerations include", "considerations include"),
-        *("considerations would include", "differential diagnosis including", "differential including"),
-        *("cannot entirely exclude", "cannot completely exclude", "doubtful", "uncertain", "likely"),
-        *(
-            "not clear whether",
-            "unclear whether",
-            "indeterminate for",
-            "in favor of",
-            "may be compatible with",
-        ),
-    ),
-    "<uncertain": (
-        *("is possible", "are possible", "not excluded", "not be excluded", "not entirely excluded"),
-        *("cannot be excluded", "cannot be entirely excluded", "cannot be completely excluded"),
-        *("can not be excluded", "cannot be ruled out", "can not be ruled out", "is suspected"),
-        *("are suspected", "is questioned", "is questionable", "be considered", "in the differential"),
-        *("less likely", "unlikely", "be present", "is likely", "are likely", "is probable", "not ruled out"),
-        *("is difficult to exclude", "not completely excluded", "is suggested", "are suggested"),
-        *("is another consideration", "is a consideration", "are considerations", "remains a consideration"),
-        *("be a consideration", "not well seen", "not well visualized", "not well visualised"),
-        *("not well demonstrated", "not well appreciated"),
-        "?",
-        *("is uncertain", "is doubtful", "also be present", "cannot be fully excluded", "not fully excluded"),
-    ),
-    "hypothetical>": (
-        *(
-            "evaluate for",
-            "evaluation for",
-            "evaluation of",
-            "rule out",
-            "to exclude",
-            "exclude",
-            "assess for",
-        ),
-        *("history of", "risk of", "screening for", "look for", "excluding", "if there is"),
-        *("could obscure", "may obscure", "obscure", "obscuring", "risk for", "could mask"),
-        *("in terms of", "followed for", "followed up for", "follow up for", "known to have", "operated for"),
-        *("in case of", "eval for", "assessment of", "clinical concern for", "to evaluate"),
-    ),
-    "<hypothetical": (
-        *("may not be demonstrated", "may not be seen", "may not be visible", "may not be detected"),
-        *(
-            "not be evaluated",
-            "not be evaluated optimally",
-            "not be clearly evaluated",
-            "evaluated as suboptimal",
-        ),
-        *("not evaluated optimally", "not be characterized", "not be differentiated"),
-        *("not well evaluated", "cannot be evaluated", "can not be evaluated", "not adequately evaluated"),
-    ),
-    "neutral": (
-        *("no change", "no significant change", "no interval change", "no significant interval change"),
-        *("no increase", "no significant increase", "no decrease", "no improvement", "not only"),
-        *("without change", "without significant change", "without interval change", "no relevant change"),
-        *("no substantial change", "no appreciable change", "not significantly changed", "not changed"),
-        *("not necessarily", "no prior", "no comparison", "not been removed", "no further", "no difference"),
-        *("no major change", "no acute change", "not substantially changed", "not appreciably changed"),
-        *(
-            "no significant difference",
-            "no obvious difference",
-            "no difference was",
-            "not differ",
-            "no change was",
-        ),
-        *("not sufficient", "no clear difference", "no apparent difference"),
-        *("no definite change", "no progression", "no worsening"),
-    ),
-}
 
 _AFFIRMS = frozenset(
     {
@@ -161,9 +42,22 @@ _AFFIRMS = frozenset(
 _OPENERS = frozenset({"which", "while", "except", "otherwise", "aside", "apart", "with", "despite", "given"})
 _OTHER_IMAGES = frozenset({"lateral", "frontal", "prior", "previous", "previously", "earlier", "before"})
 _LISTS = frozenset({"or", "nor"})
-_PASSIVE = frozenset(word for word in _SEEN if " " not in word)
+_PASSIVE = frozenset(word for word in SEEN if " " not in word)
 _AGREES = frozenset({"compatible", "consistent", "associated", "comparable", "accordance", "line"})
 """Words whose "with" goes on with what was denied: "no finding compatible with pneumonia"."""
+
+
+_DENIES = frozenset({"no", "nil", "negative"})
+_ANSWERS = frozenset({*_DENIES, "none", "neg", "absent", "excluded", "resolved", "cleared"})
+_HEADS, _SEPARATES = frozenset({":", "="}), frozenset({":", "=", "-", "(", ","})
+_CLOSES = (BREAKS - {":"}) | {",", ")"}  # "section no: 3" counts sections
+_HAS = frozenset({"has", "have"})
+_LONGEST_HEAD = 8
+_NO_HEADS = frozenset({"note", "complication", "comparison", "change", "history", "recommendation"})
+_LEADS_ON = frozenset(
+    {"", "the", "a", "an", "now", "with", "of", "interval", "previously", "recently", "and"}
+)
+"""Words before which "resolved" says what kind of finding follows."""
 
 
 @dataclass(frozen=True)
@@ -177,7 +71,7 @@ class Cue:
 
 def _matcher() -> Matcher:
     matcher = Matcher()
-    for kind, phrases in _CUES.items():
+    for kind, phrases in CUES.items():
         matcher.add(phrases, kind)
     return matcher
 
@@ -187,17 +81,91 @@ _MATCHER = _matcher()
 
 def find_cues(tokens: Sequence[Token]) -> list[Cue]:
     """All cues of a sentence with their reach."""
-    cues = []
-    for match in _MATCHER.find(tokens):
-        if match.key == "neutral" or _elsewhere(tokens, match):
+    matches = _MATCHER.find(tokens)
+    longer = {i for match in matches if len(match.used) > 1 for i in match.used}
+    cues = [cue for i in range(len(tokens)) if i not in longer and (cue := _answer(tokens, i)) is not None]
+    answered = {cue.start for cue in cues}
+    for match in matches:
+        if match.key == "neutral" or match.start in answered or _elsewhere(tokens, match):
             continue
         kind = match.key.strip("<>")
-        if match.key.startswith("<"):
-            reach = (_left(tokens, match), match.start)
+        before = match.key.startswith("<")
+        cues += _of_head(tokens, match, kind)
+        if before and not _inverted(tokens, match):
+            reach = (_left(tokens, match.start), match.start)
         else:
             reach = (match.end, _right(tokens, match, kind))
         cues.append(Cue(kind, match.start, match.end, reach))  # type: ignore[arg-type]
     return cues
+
+
+def _answer(tokens: Sequence[Token], i: int) -> Cue | None:
+    """The denial of what stands before it, where token i is one in a word or mark that ends its clause:
+    "Effusion: none", "edema absent, ...", "effusion (-)", "the effusion has completely resolved"."""
+    word = tokens[i].lemma
+    behind = i + 2 if word in _DENIES and _lemma(tokens, i + 1) == "evidence" else i + 1
+    marked = word == "-" and _lemma(tokens, i - 1) == "(" and _lemma(tokens, i + 1) == ")"
+    ends = behind >= len(tokens) or tokens[behind].lemma in _CLOSES
+    if not (
+        marked or (word in _ANSWERS and ends) or (word == "resolved" and not _before_its_noun(tokens, i))
+    ):
+        return None
+    end = i
+    while end and tokens[end - 1].lemma in _SEPARATES:
+        end -= 1
+    headed = any(t.lemma in _HEADS for t in tokens[end:i])
+    stops = BREAKS if headed else BREAKS | {",", ")"}
+    start = max((k + 1 for k in range(end) if tokens[k].lemma in stops), default=0)
+    if not headed:
+        start = max(start, _left(tokens, i))
+    elif not _is_head(tokens[start:end]):
+        return None
+    return Cue("negated", i, behind, (start, end)) if start < end else None
+
+
+def _of_head(tokens: Sequence[Token], match: Match, kind: str) -> list[Cue]:
+    """The same of the head that a cue answers: "Pneumonia: cannot be excluded". Of a head whose answer
+    denies something with its name the head states nothing: "Pneumothorax: no right pneumothorax"."""
+    colon = match.start - 1
+    if _lemma(tokens, colon) not in _HEADS:
+        return []
+    start = max((k + 1 for k in range(colon) if tokens[k].lemma in BREAKS), default=0)
+    if not _is_head(tokens[start:colon]):
+        return []
+    if not match.key.startswith("<"):
+        if kind == "negated":
+            kind = "hypothetical"
+        elif match.end < len(tokens) and tokens[match.end].lemma not in _CLOSES:
+            return []
+    return [Cue(kind, match.start, match.end, (start, colon))]  # type: ignore[arg-type]
+
+
+def _is_head(tokens: Sequence[Token]) -> bool:
+    """A head names what is answered behind it in few words; it has no verb, and is not about what came of
+    something."""
+    return (
+        len(tokens) <= _LONGEST_HEAD
+        and COPULAS.isdisjoint(words := {t.lemma for t in tokens})
+        and _NO_HEADS.isdisjoint(words)
+    )
+
+
+def _inverted(tokens: Sequence[Token], match: Match) -> bool:
+    """ "No longer seen is the effusion": the finding stands behind."""
+    opens = match.start == 0 or tokens[match.start - 1].lemma in BREAKS
+    return opens and _lemma(tokens, match.end) in COPULAS
+
+
+def _before_its_noun(tokens: Sequence[Token], i: int) -> bool:
+    """ "Resolved pneumothorax" and "a resolved pneumothorax" against "the pneumothorax resolved"."""
+    while _lemma(tokens, i - 1).endswith("ly"):
+        i -= 1
+    before = _lemma(tokens, i - 1)
+    return before in _LEADS_ON or (before in COPULAS and _lemma(tokens, i - 2) == "there")
+
+
+def _lemma(tokens: Sequence[Token], i: int) -> str:
+    return tokens[i].lemma if 0 <= i < len(tokens) else ""
 
 
 def _elsewhere(tokens: Sequence[Token], match: Match) -> bool:
@@ -239,6 +207,8 @@ def _right(tokens: Sequence[Token], match: Match, kind: str) -> int:
                 return i
             if word in {",", "and"} and (tokens[i - 1].lemma in _PASSIVE or _new_statement(tokens, i)):
                 return i
+            if word == "-" and (_new_statement(tokens, i) or _said_present(tokens, i)):
+                return i
         elif (word == "," and following in {"there", "no", "without", "the"}) or word in {"without", "no"}:
             return i
     return len(tokens)
@@ -263,13 +233,24 @@ def _new_statement(tokens: Sequence[Token], i: int) -> bool:
     return False
 
 
-def _left(tokens: Sequence[Token], match: Match) -> int:
-    """Where the reach of a cue behind its findings begins: its clause, one verb deep."""
-    verbs, asked = 0, tokens[match.start].lemma == "?"
-    for i in range(_before_aside(tokens, match.start), -1, -1):
+def _said_present(tokens: Sequence[Token], i: int) -> bool:
+    """ "No effusion - edema present"."""
+    until = next((k for k in range(i + 1, len(tokens)) if tokens[k].lemma in _CLOSES), len(tokens))
+    return _lemma(tokens, until - 1) == "present" and until - i > 2
+
+
+def _left(tokens: Sequence[Token], start: int) -> int:
+    """Where the reach of a cue behind its findings begins: its clause, one verb deep. A cue that brings its
+    own verb takes the last of two statements: "there is an effusion and the pneumothorax has resolved"."""
+    verbs, asked = 0, tokens[start].lemma == "?"
+    own = tokens[start].lemma in COPULAS | _HAS or _lemma(tokens, start - 1) in COPULAS | _HAS
+    joint = None
+    for i in range(_before_aside(tokens, start), -1, -1):
         word = tokens[i].lemma
+        if own and word == "and" and joint is None:
+            joint = i + 1
         if word in BREAKS or word in {"with", "which", "there"}:
-            return i + 1
+            return joint if joint is not None and word == "there" else i + 1
         if asked and word in {"(", ","}:  # "a mosaic pattern (small airways disease?)" asks for the second
             return i + 1
         if word in COPULAS:
@@ -294,9 +275,9 @@ def _before_aside(tokens: Sequence[Token], start: int) -> int:
 
 def all_cues() -> list[str]:
     """Every cue phrase."""
-    return [phrase for phrases in _CUES.values() for phrase in phrases]
+    return [phrase for phrases in CUES.values() for phrase in phrases]
 
 
 def hash_of_cues() -> str:
     """sha256 of the cue tables."""
-    return hash_value({"cues": _CUES, "affirms": sorted(_AFFIRMS), "openers": sorted(_OPENERS)})
+    return hash_value({"cues": CUES, "affirms": sorted(_AFFIRMS), "openers": sorted(_OPENERS)})

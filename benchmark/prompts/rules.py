@@ -15,7 +15,7 @@ from benchmark.prompts.organs import OrganFinder
 from benchmark.prompts.places import Place, PlaceFinder
 from benchmark.prompts.terms import Match, Matcher, Token, tokenise
 
-VERSION = 2
+VERSION = 3
 _ALTERNATIVES = frozenset({"or", "versus", "vs"})
 _LUNG_PLACES = frozenset(
     {"upper lobe", "middle lobe", "lower lobe", "lingula", "lung apex", "lung base", "upper lung", "mid lung"}

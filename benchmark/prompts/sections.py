@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from benchmark.core.errors import DataError, UnknownName
 from benchmark.core.guard import parsing
+from benchmark.prompts.characters import visible
 
 MERGED = "findings and impression"
 PREAMBLE = ""
@@ -66,7 +67,7 @@ def text_sections(text: str) -> dict[str, str]:
     paragraphs separated by a newline. The last section of a name that is not empty wins (usual MIMIC-CXR
     rule). Text before the first head has the key "".
     """
-    text = _RULE_LINE.sub("\n", text.replace("\r\n", "\n").replace("\r", "\n"))
+    text = _RULE_LINE.sub("\n", visible(text).replace("\r\n", "\n").replace("\r", "\n"))
     heads = list(_HEAD.finditer(text))
     found: dict[str, str] = {}
     before = _unwrap(text[: heads[0].start()] if heads else text)
@@ -114,10 +115,12 @@ def openi_report(data: bytes, source: str = "report") -> OpenIReport:
 def report_sections(text: str) -> dict[str, str]:
     """Sections of a report in any of the three forms: Open-I XML, text with heads, plain text.
 
-    Plain text (PadChest's stemmed Spanish, one sentence, a paragraph) has the single key "".
+    Plain text (PadChest's stemmed Spanish, one sentence, a paragraph) has the single key "". "< 5 mm nodule"
+    and "<NAME> has ..." are plain text: an Open-I file declares XML or has a uId.
     """
-    if text.lstrip().startswith("<"):
-        return openi_report(text.strip().encode()).sections
+    start = text.lstrip("\ufeff \t\r\n")
+    if start.startswith("<?xml") or (start.startswith("<") and "<uId" in start):
+        return openi_report(start.strip().encode()).sections
     return text_sections(text)
 
 

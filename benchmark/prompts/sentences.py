@@ -65,6 +65,8 @@ def _ends(text: str, stop: re.Match[str]) -> bool:
     before, after = text[: stop.start()], text[stop.end() :]
     if not after.strip():
         return True
+    if stop[0] == "?" and _asks_ahead(before, after):
+        return False
     if not after[0].isspace():
         return before[-1:].islower() and after[0].isupper() and len(_last_word(before)) > 2
     if stop[0] != ".":
@@ -83,6 +85,14 @@ def _ends(text: str, stop: re.Match[str]) -> bool:
     if "." in word:
         return first.isupper()
     return True
+
+
+def _asks_ahead(before: str, after: str) -> bool:
+    """ "? pneumonia", "opacity ?pneumonia": a mark before the finding that it doubts."""
+    said = before.rstrip()
+    if not said or said[-1] in ".!?;:,(":
+        return True
+    return len(said) < len(before) and (not after[0].isspace() or after.lstrip()[0].islower())
 
 
 def _inside_brackets(before: str, after: str) -> bool:

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
+from benchmark.prompts.characters import plain
+
 _TOKEN = re.compile(r"[A-Za-z]+(?:'[a-z]+)?|\d+(?:\.\d+)?|_+|[^\w\s]")
 _IRREGULAR = {
     "bases": "base",
@@ -105,7 +107,7 @@ def lemma(word: str) -> str:
 @lru_cache(maxsize=4096)
 def tokenise(text: str) -> tuple[Token, ...]:
     """Tokens of a sentence. A hyphen between letters separates words; other marks are tokens."""
-    text = re.sub(r"(?<=[A-Za-z])-(?=[A-Za-z])", " ", text)
+    text = re.sub(r"(?<=[A-Za-z])-(?=[A-Za-z])", " ", plain(text))
     return tuple(Token(t, lemma(t)) for t in _TOKEN.findall(text))
 
 
@@ -160,10 +162,29 @@ class Matcher:
         self._known |= {lemma(word) for word in words if len(word) >= _LONG}
 
     def correct(self, tokens: tuple[Token, ...]) -> tuple[Token, ...]:
-        """Undo the exchange of two neighbouring letters in long words that are no known word themselves."""
+        """Undo the exchange of two neighbouring letters in long words that are no known word themselves, and
+        the cut of a known word at the end of a line ("pneumo- thorax")."""
+        if any(t.lemma == "-" for t in tokens):
+            tokens = self._joined(tokens)
         return tuple(
             self._repaired(t) if len(t.lemma) >= _LONG and t.lemma not in self._known else t for t in tokens
         )
+
+    def _joined(self, tokens: tuple[Token, ...]) -> tuple[Token, ...]:
+        whole: list[Token] = []
+        for token in tokens:
+            if (
+                len(whole) > 1
+                and whole[-1].lemma == "-"
+                and token.text.isalpha()
+                and whole[-2].text.isalpha()
+            ):
+                word = whole[-2].text + token.text
+                if len(word) >= _LONG and lemma(word) in self._known:
+                    whole[-2:] = [Token(word, lemma(word))]
+                    continue
+            whole.append(token)
+        return tuple(whole)
 
     def _repaired(self, token: Token) -> Token:
         word = token.text.lower()

@@ -104,3 +104,21 @@ def test_other_xml_is_refused_by_name(data):
 def test_padchest_text_is_one_section():
     text = "cardiomegali . sin signo de derram pleural ."
     assert report_sections(text) == {"": text}
+
+
+@pytest.mark.parametrize(
+    "text", ["< 5 mm nodule.", "<5 mm nodule in the RUL.", "<NAME> has no effusion.", "<<< clear"]
+)
+def test_a_text_that_opens_with_an_angle_bracket_is_no_xml(text):
+    assert report_sections(text) == {"": text}
+
+
+def test_a_damaged_openi_file_is_still_refused():
+    for damaged in (XML[:200], XML.removeprefix('<?xml version="1.0"?>')[:150]):
+        with pytest.raises(DataError, match="XML"):
+            report_sections(damaged)
+
+
+def test_characters_that_nobody_sees_cut_no_head_and_no_word():
+    text = "\ufeffFINDINGS: Pneumo\u00adthorax.\nIMPRES\u200bSION: None."
+    assert text_sections(text) == {"findings": "Pneumothorax.", "impression": "None."}
