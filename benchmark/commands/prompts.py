@@ -82,7 +82,7 @@ def align(
     """Write the aligned sentences of reports to a Parquet file, one row a finding.
 
     Sentences that name no concept are counted; where more than 1% of them name a class of --dataset that the
-    lexicon lacks, nothing is written. Exit 1 if a model was asked and answered no sentence acceptably.
+    lexicon lacks, nothing is written. Exit 1 if no sentence was answered acceptably.
     """
     from benchmark.core.errors import ParamsError
     from benchmark.core.hashing import hash_file
@@ -150,7 +150,7 @@ def align(
         why = ", ".join(f"{n:,} {reason}" for reason, n in made.reasons.items())
         counts = f"asked {made.asked:,}, reused {made.reused:,}, failed {made.failed:,}"
         sentences, said = made.sentences, [counts + (f" ({why})" if why else "")]
-        silent = made.asked > 0 and made.failed == sentences
+        silent = made.failed == sentences > 0
     studies, findings = int(table["study_id"].nunique()), int(table["aligned"].notna().sum())
     digest = hash_file(out)
     lines = [

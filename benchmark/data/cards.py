@@ -11,13 +11,14 @@ import os
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
+    StringConstraints,
     ValidationError,
     field_validator,
     model_serializer,
@@ -135,26 +136,33 @@ class LabelRule(_Frozen):
     terms: dict[str, tuple[str, ...]]
 
 
+PromptText = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+
+
 class ClassPrompt(_Frozen):
     """Texts of one class. prompt, negative: of the official evaluation. display: for tables and the
     house template. synonyms: other names of the same finding."""
 
-    prompt: str
-    negative: str
-    display: str
-    synonyms: tuple[str, ...] = ()
+    prompt: PromptText
+    negative: PromptText
+    display: PromptText
+    synonyms: tuple[PromptText, ...] = ()
     note: str = ""
+
+    @model_validator(mode="after")
+    def _differ(self) -> ClassPrompt:
+        if self.prompt.casefold() == self.negative.casefold():
+            raise ValueError(f"`prompt` and `negative` are both '{self.prompt}'; write what denies the class")
+        return self
 
 
 class PromptBook(_Frozen):
     """prompts.yaml. sets: named variants, class → prompt; a class that a set lacks keeps the official
     prompt."""
 
-    template: str = "There is {finding}"
-    negative_template: str = "There is no {finding}"
     source: str = ""
     classes: dict[str, ClassPrompt] = {}
-    sets: dict[str, dict[str, str]] = {}
+    sets: dict[str, dict[str, PromptText]] = {}
 
     def text(self, name: str, prompts: str = "official") -> str:
         """The positive prompt of one class. Raises UnknownName for a class or a set that is not there."""
@@ -263,6 +271,7 @@ class Card(_Frozen):
                 raise ValueError(f"protocol '{key}': `uncertain` must name every class of the protocol once")
             if protocol.prompts != "official" and protocol.prompts not in self.prompts.sets:
                 raise ValueError(f"protocol '{key}': prompts.yaml has no set '{protocol.prompts}'")
+            self._told_apart(key)
         if self.protocols and self.default_protocol not in self.protocols:
             raise ValueError("`default_protocol` must name one of `protocols`")
         if self.role != "training" and not self.protocols:
@@ -270,6 +279,18 @@ class Card(_Frozen):
         if self.strata_rule and not self.protocols[self.strata_rule.protocol].positives:
             raise ValueError("`strata_rule` names a protocol without `positives`")
         return self
+
+    def _told_apart(self, key: str) -> None:
+        """Raises ValueError where two classes of a protocol have one prompt, and so one score."""
+        first: dict[str, str] = {}
+        for name in self.protocol_classes(key):
+            if name in self.prompts.classes:
+                text = self.prompts.text(name, self.protocols[key].prompts)
+                other = first.setdefault(text.casefold(), name)
+                if other != name:
+                    raise ValueError(
+                        f"protocol '{key}': '{other}' and '{name}' have one prompt in prompts.yaml, '{text}'"
+                    )
 
     def _class_mentions(self) -> Iterator[tuple[str, tuple[str, ...]]]:
         yield "aliases", tuple(self.aliases.values())

@@ -124,9 +124,11 @@ def texts_of(
 def unanswered(project: Project, texts: TextParams, manifest: Manifest) -> str | None:
     """What the texts of a model's recorded run lack, as one line; None where nothing, or for other texts.
 
-    Raises DataError where more than UNANSWERED_AT_MOST of the reports or sentences have no answer.
+    Raises DataError where more than UNANSWERED_AT_MOST of the reports or sentences have no answer, or of the
+    recorded sentences are not in these reports, and for a run of another task.
     """
-    from benchmark.prompts.sections import selected_text
+    from benchmark.prompts.llm.aligner import report_sentences
+    from benchmark.prompts.llm.protocol import ALIGN, SUMMARISE
     from benchmark.prompts.training_texts import study_reports
 
     used = texts_used(texts, manifest)
@@ -134,8 +136,25 @@ def unanswered(project: Project, texts: TextParams, manifest: Manifest) -> str |
         return None
     path = project.file(str(used.llm_file))
     table, info = read_table(path)
-    here, reports = set(table["study_id"]), study_reports(manifest)
-    lacking = sum(1 for s, text in reports.items() if s not in here and selected_text(text, used.rule))
+    task = ALIGN if used.wording == "llm" else SUMMARISE
+    if info.get("task", task.name) != task.name:
+        raise DataError(
+            f"{path.name}: holds the answers of the task '{info['task']}', and texts.wording: {used.wording} "
+            f"reads those of '{task.name}'. Align these reports again "
+            f"{'without' if task is ALIGN else 'with'} --summary."
+        )
+    reports = study_reports(manifest)
+    own = {(s.study, s.text) for s in report_sentences(reports, used.rule, task)}
+    here = set(zip(table["study_id"].astype(str), table["text"], strict=True))
+    answered, studies = {study for study, _ in here}, {study for study, _ in own}
+    recorded = {(study, text) for study, text in here if study in reports}
+    if (foreign := len(recorded - own)) > UNANSWERED_AT_MOST * len(recorded):
+        raise DataError(
+            f"{path.name}: {foreign:,} of {len(recorded):,} recorded texts are not in these reports: it is "
+            f"of other sections than texts.rule: {used.rule}, or of other reports. Align these reports again "
+            f"(`bench prompts align --rule {used.rule}`)."
+        )
+    lacking = len(studies - answered)
     failed, asked = int(info.get("failed", 0)), int(info.get("sentences", 0))
     said = (
         f"{path.name}: no answer for {lacking:,} of {len(reports):,} reports, {failed:,} of {asked:,} failed"

@@ -192,6 +192,30 @@ def test_prompts_are_checked_too(folder):
         read_card(folder)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        (
+            "prompt: There is Pulmonary Edema",
+            "prompt: there is pulmonary consolidation",
+            "'Consolidation' and 'Edema' have one prompt",
+        ),
+        ("prompt: There is Pulmonary Edema", "prompt: ' '", "classes.Edema.prompt"),
+        (
+            "negative: There is no Pulmonary Edema",
+            "negative: There is Pulmonary Edema",
+            "`prompt` and `negative` are both",
+        ),
+        ("display: pulmonary edema", "display: ''", "classes.Edema.display"),
+        ("source: as CheXpert", "template: Signs of {finding}", "template"),
+    ],
+)
+def test_prompts_that_no_score_could_use(folder, old, new, says):
+    edit(folder, old, new, "prompts.yaml")
+    with pytest.raises(CardError, match=says):
+        read_card(folder)
+
+
 def test_folders_of_ones_own_come_first(folder, monkeypatch, tmp_path):
     monkeypatch.setenv("CXR_ALIGNBENCH_DATASETS", str(tmp_path))
     edit(folder, "title: CheXpert 5x200", "title: mine")

@@ -125,6 +125,12 @@ def test_llm_through_the_command_and_nothing_leaks(capsys, caplog, folder, tmp_p
     )
     assert code == 0
     assert read_table("replay.parquet")[0].equals(read_table("llm.parquet")[0])
+    recorded.write_text(recorded.read_text(encoding="utf-8").splitlines(keepends=True)[0], encoding="utf-8")
+    code, *_ = run(
+        capsys, "align", folder, "--aligner", "replay", "--recorded", recorded, "--out", "none.parquet"
+    )
+    assert code == 1  # the record answers no sentence
+    (work / "none.parquet").unlink()
     assert PHRASES[0] in " ".join(read_table("llm.parquet")[0]["text"])
     assert {leak.path.name for leak in leaks(work)} == {"llm.parquet", "replay.parquet"}
     assert leaks(work, allowed=["*.parquet"]) == []

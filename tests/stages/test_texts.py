@@ -89,6 +89,46 @@ def test_reports_that_a_model_did_not_answer(
     assert sum(map(len, texts_of(project, params, used, data)[0])) == 10 - lacking
 
 
+@pytest.mark.parametrize(
+    ("change", "used", "says"),
+    [
+        ({"report": "IMPRESSION: There is a pleural effusion. FINDINGS: There is edema."}, {}, None),
+        ({"report": "FINDINGS: There is edema."}, {}, "10 of 10 recorded texts are not in these reports"),
+        ({}, {"rule": "impression"}, None),
+        (
+            {"report": "FINDINGS: There is a pleural effusion. IMPRESSION: There is edema."},
+            {"rule": "impression"},
+            "10 of 10 recorded texts .* texts.rule: impression",
+        ),
+        (
+            {},
+            {"wording": "summary"},
+            "the task 'align', and texts.wording: summary reads those of 'summarise'",
+        ),
+    ],
+)
+def test_recorded_texts_are_of_these_reports(
+    tmp_path: Path, root: Path, change: dict[str, str], used: dict[str, str], says: str | None
+) -> None:
+    """A model's run over other sections, over reports as they were, or for another task."""
+    shutil.copy(root / "params.yaml", tmp_path)
+    project, data = Project(tmp_path), manifest(0, 10)
+    write_table(
+        tmp_path / "one.parquet", align_manifest(data), {"task": "align", "sentences": 10, "failed": 0}
+    )
+    for column, value in change.items():
+        data.frame[column] = pd.Series([value] * len(data), dtype="string")
+    texts = TextParams.model_validate(
+        {"wording": "llm", "unit": "sentence", "llm_file": "one.parquet", **used}
+    )
+    if says is None:
+        assert unanswered(project, texts, data) is None
+        return
+    with pytest.raises(DataError, match=says) as caught:
+        unanswered(project, texts, data)
+    assert "effusion" not in str(caught.value)
+
+
 def test_other_sentences_without_a_concept_stop_nothing(tmp_path: Path, root: Path) -> None:
     shutil.copy(root / "params.yaml", tmp_path)
     project, params = Project(tmp_path), load_params(root / "params.yaml")
