@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmark.core import numerics
+from benchmark.core.cells import known_clusters
 from benchmark.core.errors import BenchError, DataError
 from benchmark.core.files import atomic_path
 from benchmark.core.hashing import derive_seed, hash_strings
@@ -53,9 +54,12 @@ class TrainingSource:
 def training_source(params: Params, manifest: Manifest) -> TrainingSource:
     """Training and validation images: chosen views, never the test split, at most `train_images`.
 
-    The dataset's own validation split is used where it has 64 images or more; else patients are held out.
-    Raises DataError where no image is left.
+    The dataset's own validation split is used where it has 64 images or more; else patients are held out. An
+    image of an unknown patient is a patient of its own, as in evaluation: all of them together would fall on
+    one side of the split. Raises DataError where no image is left.
     """
+    import pandas as pd
+
     frame = manifest.frame
     keep = frame["split"].fillna("train").isin(["train", "validate"])
     if not keep.any():
@@ -71,6 +75,8 @@ def training_source(params: Params, manifest: Manifest) -> TrainingSource:
             f"{manifest.dataset}: no training image with view {', '.join(params.data.train_views)} in "
             f"{manifest.root}. Check data.train_views and the split file."
         )
+    patients, _ = known_clusters(frame["patient_id"], frame["image_id"])
+    frame = frame.assign(patient_id=pd.array(list(patients), dtype="string"))
     if params.data.train_images is not None and len(frame) > params.data.train_images:
         order = [derive_seed(0, "subset", str(patient)) for patient in frame["patient_id"]]
         chosen = np.argsort(order, kind="stable")[: params.data.train_images]
