@@ -147,8 +147,10 @@ def command(
     A run that was killed goes on where it was; finished work is reused and named.
     """
     from benchmark.core.errors import ParamsError
-    from benchmark.grid.asked import check_asked, check_layout, check_model, check_published
+    from benchmark.grid.asked import check_asked, check_layout, check_model, check_published, known_methods
 
+    if method == "all" and method in known_methods().names():
+        known_methods().get(method)  # says that no method can have this name
     check_asked(None if method == "all" else method, None if dataset in ("all", "main") else dataset)
     from benchmark.grid.request import Request, parse_seeds, parse_shard
 

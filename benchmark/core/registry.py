@@ -19,9 +19,12 @@ from benchmark.core.errors import BenchError, UnknownName
 from benchmark.core.files import names_a_folder
 
 T = TypeVar("T")
+EVERY = "all"
+"""What stands for every name of a kind where a command takes one."""
 GROUPS = "cxr_alignbench."
 """How the entry-point groups of every kind begin."""
 NO_FOLDER = "results are kept under its name, which no folder can have; letters, digits and - do"
+NO_NAME = "the word stands for all of them where a command takes a name; give it another one"
 
 
 def offered() -> dict[str, tuple[EntryPoint, ...]]:
@@ -117,7 +120,9 @@ class Registry(Generic[T]):
             if not any(_same(item, known) for known in found):
                 found.append(item)
         if len(found) > 1:
-            places = " and ".join(dict.fromkeys([*(o.place for o in offers), *map(_module, found)]))
+            known = {offer.module or cast(EntryPoint, offer.point).module for offer in offers}
+            others = [_module(item) for item in found if _module(item) not in known]
+            places = " and ".join(dict.fromkeys([*map(_whole_place, offers), *others]))
             raise BenchError(f"{self.kind} '{name}' is registered twice ({places}); rename one of the two.")
         if not found:
             raise self._failed(name, offers[0], "importing it registers no such name")
@@ -141,6 +146,8 @@ class Registry(Generic[T]):
                 offer = Offer(f"package {package} ({point.value})", point)
                 if all(offer.place != known.place for known in found.get(point.name, [])):
                     found.setdefault(point.name, []).append(offer)
+            if EVERY in found:
+                found[EVERY] = [replace(offer, broken=NO_NAME) for offer in found[EVERY]]
             for name in found:
                 if not names_a_folder(name):
                     found[name] = [replace(offer, broken=NO_FOLDER) for offer in found[name]]
@@ -197,6 +204,14 @@ def _same(one: object, other: object) -> bool:
         return True
     named = hasattr(one, "__qualname__") and hasattr(other, "__qualname__")
     return named and (_module(one), one.__qualname__) == (_module(other), other.__qualname__)  # type: ignore[attr-defined]
+
+
+def _whole_place(offer: Offer) -> str:
+    """With the file that an entry point names, as a package may be known by its folder alone."""
+    if offer.module or offer.point is None:
+        return offer.place
+    file = getattr(sys.modules.get(offer.point.module), "__file__", None)
+    return f"{offer.place}, {file}" if file and offer.place.startswith("package ") else offer.place
 
 
 def _module(item: object) -> str:

@@ -17,6 +17,7 @@ from benchmark.core.cells import known_clusters
 from benchmark.core.errors import DataError, closest
 from benchmark.core.progress import Report
 from benchmark.core.tables import Manifest, Noticed, Origin
+from benchmark.data.card_faults import check_own_card
 from benchmark.data.cards import Card, load_card
 from benchmark.data.check_images import Against, check_against, check_alike, check_images
 from benchmark.data.check_report import EXAMPLES, CheckReport, ClassCounts, ProtocolCounts, Remark, first
@@ -49,8 +50,9 @@ def check_dataset(
     every image of both is decoded for it.
     listing: names of the image files, one a line, which then need not be here and are not opened. Readers
     of boxes still ask an image for its size (ms_cxr, chestxdet10, padchest_gr), those of Kaggle's sets a
-    header for its view. Raises DataError where the tables themselves cannot be read.
+    header for its view. Raises DataError where the tables themselves cannot be read, and CardError.
     """
+    check_own_card(name)
     card = load_card(name)
     with listed(Path(root), listing):
         manifest = read_dataset(name, root, origin, unknown_labels=True)
@@ -217,11 +219,13 @@ def _groups(counts: Sequence[int], card: Card) -> list[str]:
 
 
 def _protocols(report: CheckReport, manifest: Manifest, card: Card) -> None:
+    failed: list[str] = []
     for name, protocol in card.protocols.items():
         try:
             chosen = evaluation_set(manifest, card, name)
         except DataError as error:
             report.protocols[name] = ProtocolCounts(0, protocol.images, reason=str(error))
+            failed.append(str(error))
             continue
         steps = chosen.info.selection
         report.protocols[name] = ProtocolCounts(len(chosen), protocol.images, len(chosen.classes), steps)
@@ -250,3 +254,8 @@ def _protocols(report: CheckReport, manifest: Manifest, card: Card) -> None:
                     f"protocol {name}: classes with other positives than official", len(wrong), first(wrong)
                 )
             )
+    if failed and len(failed) == len(card.protocols):  # of a set for training too, its training part may do
+        target = report.problems if card.role == "evaluation" else report.notes
+        target.append(
+            Remark("protocols that choose no image, and there is no other", len(failed), first(failed))
+        )

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from functools import lru_cache
 
-from benchmark.core.errors import UnknownName
+from benchmark.core.errors import CardError, UnknownName
 from benchmark.core.located import Loc
+from benchmark.data.card_faults import check_own_card
 from benchmark.data.cards import card_names, load_card
 from benchmark.grid.asked import known_methods
 from benchmark.grid.declared import declared
@@ -19,6 +20,7 @@ def wrong_names(params: Params) -> Iterator[tuple[Loc, str]]:
     cards = card_names()
     for loc, name in _datasets(params):
         yield from _unknown(loc, "dataset", name, cards, "See `bench ls datasets`.")
+    yield from _own_cards(params)
     yield from _without_twin(params)
     for name in params.twins.volumes:
         hint = "Twins of CT volumes are of these sets alone."
@@ -72,6 +74,15 @@ def _datasets(params: Params) -> Iterator[tuple[Loc, str]]:
     for at, cells in ((("cells",), params.cells), (("ct", "cells"), params.ct.cells)):
         for name, cell in cells.items():
             yield from _listed((*at, name, "evaluate"), cell.evaluate or ())
+
+
+def _own_cards(params: Params) -> Iterator[tuple[Loc, str]]:
+    known = card_names()
+    for name, loc in {name: loc for loc, name in _datasets(params) if name in known}.items():
+        try:
+            check_own_card(name)
+        except CardError as error:
+            yield loc, str(error)
 
 
 def _attributed(params: Params) -> Iterator[tuple[Loc, str]]:

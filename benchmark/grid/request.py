@@ -11,6 +11,7 @@ from benchmark.core.errors import BenchError, ParamsError
 from benchmark.core.hashing import hash_value
 from benchmark.core.settings import ENGINE, train_config
 from benchmark.core.tasks import CLASSIFICATION, TaskSettings
+from benchmark.data.card_faults import check_own_card
 from benchmark.grid.cell_params import LARGEST_SEED
 from benchmark.grid.declared import configure, declared, declared_task
 from benchmark.grid.layout import Project
@@ -99,6 +100,8 @@ def plan(project: Project, request: Request, published: bool = False) -> RunPlan
             )
         roots[request.dataset] = _root(request.data_root, "--data-root")
     train = request.train or params.data.train
+    if train != params.data.train:
+        check_own_card(train)
     if request.train_root is not None:
         roots[train] = _root(request.train_root, "--train-root")
     data = params.data.model_copy(update={"roots": roots, "train": train})
@@ -180,6 +183,8 @@ def _datasets(params: Params, asked: str) -> tuple[str, ...]:
     from benchmark.data.cards import card_names, load_card
     from benchmark.twins.build import WRITERS
 
+    if asked in card_names():  # a set called `main` or `all` too
+        check_own_card(asked)
     if asked == MAIN:
         return params.data.evaluate
     if asked != ALL:
@@ -187,6 +192,8 @@ def _datasets(params: Params, asked: str) -> tuple[str, ...]:
     readable = {*WRITERS.names(), *params.data.roots}
     first = modality_of(params.data.evaluate)
     cards = [load_card(name) for name in card_names() if name in readable]
+    for card in cards:
+        check_own_card(card.name)
     more = [card.name for card in cards if card.role != "training" and card.modality == first]
     return tuple(dict.fromkeys([*params.data.evaluate, *more]))
 

@@ -292,11 +292,13 @@ def subgroups_of(truth: Truth, names: Sequence[str]) -> dict[str, np.ndarray]:
 
 def dataset_truth(name: str, root: Path, protocol: str | None) -> Truth:
     """Labels of a dataset's official files under a protocol of its card."""
+    from benchmark.data.card_faults import check_own_card
     from benchmark.data.cards import load_card
     from benchmark.data.chosen import chosen_set
     from benchmark.data.dataset import read_dataset
     from benchmark.score.raw_table import frame_columns
 
+    check_own_card(name)
     card = load_card(name)
     manifest = read_dataset(name, root, "official")
     chosen = chosen_set(manifest, card, protocol)

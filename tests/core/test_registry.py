@@ -145,6 +145,23 @@ def test_a_name_of_two_things_belongs_to_neither(shop: Path) -> None:
     assert registry.get("bell").__name__ == "Bell"
 
 
+def test_a_name_of_two_things_is_told_with_each_place_once(shop: Path) -> None:
+    (shop / "guest-1.0.dist-info/entry_points.txt").write_text(POINTS + "lamp = guest.bell:Lamp\n")
+    with pytest.raises(BenchError) as caught:
+        gadgets().get("lamp")
+    file = shop / "guest" / "bell.py"
+    assert f"(shop/lamp.py and package guest (guest.bell:Lamp), {file})" in str(caught.value)
+
+
+def test_a_name_that_stands_for_all_is_one_line_and_the_others_work(shop: Path) -> None:
+    """`bench run --method all` trained every method but the one that was called so."""
+    (shop / "guest-1.0.dist-info/entry_points.txt").write_text(POINTS + "all = guest:Bell\n")
+    registry = gadgets()
+    with pytest.raises(BenchError, match="gadget 'all' of package guest .*give it another one"):
+        registry.get("all")
+    assert registry.get("bell").__name__ == "Bell"
+
+
 @pytest.mark.parametrize("name", ["a/b", "..", "x~y", "-x", "a:b", "x" * 101])
 def test_a_name_that_no_folder_can_have_is_one_line_and_the_others_work(shop: Path, name: str) -> None:
     """A run of such a method failed half-way, in the library that follows it."""
