@@ -131,9 +131,11 @@ def _rows(truth: Truth, table: ClassTable, match: Rows) -> tuple[Truth, np.ndarr
     lacking = int((~found).sum())
     if match == "strict" and lacking:
         first = truth.ids[np.flatnonzero(~found)[0]]
+        left = ~np.isin(table.ids, truth.ids)
+        alike = _would_meet(table.ids[left], truth.ids[~found])
         raise DataError(
             f"{table.path}: no scores for {lacking:,} of {len(found):,} images of {truth.source}, the first "
-            f"'{first}'; add them, or score the common images with --rows common."
+            f"'{first}'; {alike or 'add them, or score the common images with --rows common'}."
         )
     if match == "strict" and surplus:
         known = set(truth.ids)
@@ -173,14 +175,14 @@ def _by_order(truth: Truth, table: ClassTable) -> np.ndarray:
     return np.arange(len(truth.ids))
 
 
-def _advice(ids: np.ndarray, wanted: np.ndarray) -> str:
-    """What to do about ids that do not meet."""
+def _would_meet(ids: np.ndarray, wanted: np.ndarray) -> str | None:
+    """How ids that do not meet would, if they were written alike; None where they would not."""
     steps: tuple[tuple[str, Callable[[str], str]], ...] = (
         ("spaces around them", str.strip),
         ("letter case", str.lower),
         ("folders", lambda text: re.split(r"[/\\]", text)[-1]),
         ("file endings", lambda text: re.sub(r"(\.nii\.gz|\.[A-Za-z]{1,5})$", "", text)),
-        ("leading zeros or a decimal point", lambda text: text.removesuffix(".0").lstrip("0")),
+        ("leading zeros or a decimal point", lambda text: text.removesuffix(".0").lstrip("0") or "0"),
     )
     ours, theirs = list(map(str, ids)), list(map(str, wanted))
     done: list[str] = []
@@ -192,6 +194,13 @@ def _advice(ids: np.ndarray, wanted: np.ndarray) -> str:
         meet = len(set(ours) & set(theirs))
         if meet:
             return f"{meet:,} would meet but for {' and '.join(done)}: write the ids alike in both files"
+    return None
+
+
+def _advice(ids: np.ndarray, wanted: np.ndarray) -> str:
+    """What to do about ids of which none meet."""
+    if alike := _would_meet(ids, wanted):
+        return alike
     study = sum(any(j.startswith(f"{i}/") for j in map(str, wanted[:200])) for i in map(str, ids[:200]))
     if study:
         return "one file has studies and the other images: give scores for each image"

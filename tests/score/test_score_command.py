@@ -168,6 +168,14 @@ def edit(frame, row, column, value):
 
 BAD = {
     "missing rows": (lambda s, t: (s.iloc[5:], t), "no scores for 5 of 240 images", []),
+    "ids of a spreadsheet": (
+        lambda s, t: (
+            s.assign(image_id=s.image_id.mask(s.index < 40, s.image_id.astype(int).astype(str))),
+            t,
+        ),
+        "the first '00000'; 40 would meet but for leading zeros or a decimal point: write the ids alike",
+        [],
+    ),
     "extra rows": (lambda s, t: (s, t.iloc[5:]), "5 images have no labels", []),
     "duplicate ids": (lambda s, t: (pd.concat([s, s.iloc[[3]]]), t), "row 242 repeats image_id '00003'", []),
     "nan": (
