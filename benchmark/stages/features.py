@@ -121,6 +121,23 @@ def text_store(project: Project, params: Params, texts: Sequence[str]) -> TextSt
     return encode_texts(project, known_text_encoder(project, params.encoders.text), texts)
 
 
+def texts_cut(store: TextStore, card: TextCard) -> str | None:
+    """How many texts are as long as the encoder reads, as one line; None where none is.
+
+    store: features of the distinct texts. A text of just this length is counted, though none of it is lost.
+    """
+    import numpy as np
+
+    limit = card.max_length - (2 if card.specials == "drop" else 0)
+    full = int((np.diff(store.offsets) >= limit).sum())
+    if not full:
+        return None
+    return (
+        f"{full:,} of {len(store):,} texts fill the {card.max_length} tokens that {card.name} reads; "
+        "what stands behind does not train"
+    )
+
+
 def encode_texts(
     project: Project, encoder: TextEncoder | KnownEncoder[TextEncoder], texts: Sequence[str]
 ) -> TextStore:

@@ -18,7 +18,7 @@ from benchmark.core.tables import Manifest
 from benchmark.grid.layout import Project
 from benchmark.grid.params import Cell, Params
 from benchmark.stages.evaluation_sets import evaluation_data
-from benchmark.stages.features import image_store
+from benchmark.stages.features import image_store, known_text_encoder, texts_cut
 from benchmark.stages.method_faults import naming
 from benchmark.stages.prepare import prepare_dataset, source_of
 from benchmark.stages.run_record import RunRecord
@@ -111,6 +111,19 @@ class Session:
             self._training = source, image_store(self.project, self.params, source.manifest)
         return self._training
 
+    def _say_cut(self, data: TrainingData) -> None:
+        """Says whether the text encoder reads the training texts to their ends."""
+        from benchmark.encoders.cards import TextCard
+        from benchmark.encoders.store import TextStore
+
+        card = known_text_encoder(self.project, self.params.encoders.text).card
+        if (
+            isinstance(data.text, TextStore)
+            and isinstance(card, TextCard)
+            and (cut := texts_cut(data.text, card))
+        ):
+            self.say(f"{self.params.data.train}: {cut}")
+
     def inputs(self, cell: Cell) -> TrainingData:
         key = hash_value([cell.texts.model_dump(), cell.labels])
         if key not in self._inputs:
@@ -121,6 +134,7 @@ class Session:
             self._inputs[key] = self.processes.first_then_all(
                 lambda: training_inputs(self.project, self.params, cell, *self.training_images())
             )
+            self._say_cut(self._inputs[key])
         return self._inputs[key]
 
     def evaluation_data(self, dataset: str, protocol: str | None = None) -> EvaluationData:
