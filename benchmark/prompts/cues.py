@@ -46,9 +46,9 @@ _PASSIVE = frozenset(word for word in SEEN if " " not in word)
 _AGREES = frozenset({"compatible", "consistent", "associated", "comparable", "accordance", "line"})
 """Words whose "with" goes on with what was denied: "no finding compatible with pneumonia"."""
 
-
 _DENIES = frozenset({"no", "nil", "negative"})
 _ANSWERS = frozenset({*_DENIES, "none", "neg", "absent", "excluded", "resolved", "cleared"})
+"""Words that deny what stands before them where they end its clause."""
 _HEADS, _SEPARATES = frozenset({":", "="}), frozenset({":", "=", "-", "(", ","})
 _CLOSES = (BREAKS - {":"}) | {",", ")"}  # "section no: 3" counts sections
 _HAS = frozenset({"has", "have"})
@@ -120,7 +120,8 @@ def _answer(tokens: Sequence[Token], i: int) -> Cue | None:
         start = max(start, _left(tokens, i))
     elif not _is_head(tokens[start:end]):
         return None
-    return Cue("negated", i, behind, (start, end)) if start < end else None
+    asked = word == "excluded" and _word_before(tokens, i) == "be"  # "should be clinically excluded"
+    return Cue("uncertain" if asked else "negated", i, behind, (start, end)) if start < end else None
 
 
 def _of_head(tokens: Sequence[Token], match: Match, kind: str) -> list[Cue]:
@@ -158,10 +159,15 @@ def _inverted(tokens: Sequence[Token], match: Match) -> bool:
 
 def _before_its_noun(tokens: Sequence[Token], i: int) -> bool:
     """ "Resolved pneumothorax" and "a resolved pneumothorax" against "the pneumothorax resolved"."""
+    before = _word_before(tokens, i)
+    return before in _LEADS_ON or (before in COPULAS and any(t.lemma == "there" for t in tokens[:i][-4:]))
+
+
+def _word_before(tokens: Sequence[Token], i: int) -> str:
+    """The word before token i, adverbs left out."""
     while _lemma(tokens, i - 1).endswith("ly"):
         i -= 1
-    before = _lemma(tokens, i - 1)
-    return before in _LEADS_ON or (before in COPULAS and _lemma(tokens, i - 2) == "there")
+    return _lemma(tokens, i - 1)
 
 
 def _lemma(tokens: Sequence[Token], i: int) -> str:

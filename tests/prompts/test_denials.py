@@ -110,6 +110,8 @@ READ = {
     "no-effusion": "-pleural effusion",
     "Nodule (Section No: 52/192).": "+nodule",
     "Possibility of tuberculosis should be excluded.": "?tuberculosis",
+    "Pneumonia should be clinically excluded.": "?pneumonia",
+    "There is a completely resolved pneumothorax.": "-pneumothorax",
     "Essentially resolved bibasilar atelectasis.": "-basal atelectasis",
     "There is a small effusion and the pneumothorax has resolved.": "+pleural effusion;-pneumothorax",
     "The pneumothorax resolved after chest tube placement.": "-pneumothorax;+chest drain tube",
