@@ -122,6 +122,8 @@ class Registry(Generic[T]):
         if len(found) > 1:
             known = {offer.module or cast(EntryPoint, offer.point).module for offer in offers}
             others = [_module(item) for item in found if _module(item) not in known]
+            if len(offers) == 1:  # what it names, and what its module registers
+                others = [str(getattr(item, "__qualname__", item)) for item in found]
             places = " and ".join(dict.fromkeys([*map(_whole_place, offers), *others]))
             raise BenchError(f"{self.kind} '{name}' is registered twice ({places}); rename one of the two.")
         if not found:

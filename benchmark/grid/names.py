@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from functools import lru_cache
 
-from benchmark.core.errors import CardError, UnknownName
+from benchmark.core.errors import BenchError, CardError, UnknownName
 from benchmark.core.located import Loc
 from benchmark.data.card_faults import check_own_card
 from benchmark.data.cards import card_names, load_card
@@ -33,8 +33,28 @@ def wrong_names(params: Params) -> Iterator[tuple[Loc, str]]:
     ):
         for loc, name in _listed(field, names):
             yield from _unknown(loc, "method", name, known_methods().names(), "See `bench ls methods`.")
+    yield from _called_otherwise(params)
     yield from _titled_alike(params)
     yield from _attributed(params)
+
+
+def check_own_name(method: str) -> None:
+    """Raises BenchError for a class that calls itself otherwise than it is registered, as a copied file does:
+    its weights would be loaded into the method of that name. Raises what `declared` raises."""
+    own = declared(method).name
+    if own != method:
+        raise BenchError(
+            f"method '{method}': its class says name = '{own}', whose scores its weights would be given. "
+            f'Write name = "{method}".'
+        )
+
+
+def _called_otherwise(params: Params) -> Iterator[tuple[Loc, str]]:
+    for number, name in enumerate(params.methods):
+        try:
+            check_own_name(name)
+        except BenchError as error:
+            yield ("methods", number), f"methods.{number}: {error}"
 
 
 def _titled_alike(params: Params) -> Iterator[tuple[Loc, str]]:

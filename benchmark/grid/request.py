@@ -16,6 +16,7 @@ from benchmark.grid.cell_params import LARGEST_SEED
 from benchmark.grid.declared import configure, declared, declared_task
 from benchmark.grid.layout import Project
 from benchmark.grid.modality import for_datasets, modality_of
+from benchmark.grid.names import check_own_name
 from benchmark.grid.params import FLOOR, Cell, Params, VolumeParams, ablation_cell, encoders_of, main_cell
 from benchmark.grid.params_file import load_params
 
@@ -109,6 +110,9 @@ def plan(project: Project, request: Request, published: bool = False) -> RunPlan
     seeds = request.seeds or params.seeds
     params = params.model_copy(update={"tasks": _tasks(params, datasets, request.protocol)})
     names = params.methods if request.method == "all" else (request.method,)
+    if not published:
+        for name in names:
+            check_own_name(name)
     plain = load_params(project.params) if request.profile or request.sets else asked
     configured = for_datasets(plain, datasets)
     cells = tuple(_cell(configured, params, main_cell, name, datasets, request, published) for name in names)

@@ -12,6 +12,7 @@ import numpy as np
 
 from benchmark.core.cells import age_in_years
 from benchmark.core.errors import DataError, UnknownName
+from benchmark.data.card_faults import AVERAGES
 from benchmark.score.predictions_file import ClassTable
 
 if TYPE_CHECKING:
@@ -221,6 +222,12 @@ def _classes(truth: Truth, table: ClassTable, match: Match) -> tuple[Truth, np.n
             f"'{lacking[0]}'; add them, or score the common classes with --classes common."
         )
     kept = [c for c in truth.classes if c in place]
+    taken = next((c for c in kept if c in AVERAGES), None)
+    if taken is not None:
+        raise DataError(
+            f"{table.path}: class '{taken}' has the name of an average ({', '.join(AVERAGES)}), whose row it "
+            "would be taken for. Rename it in both files."
+        )
     if not kept:
         raise UnknownName("class", table.classes[0], truth.classes, f"{table.path} shares no class name.")
     if lacking:

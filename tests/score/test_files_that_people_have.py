@@ -341,3 +341,11 @@ def test_other_separators(pair, capsys, separator) -> None:
     assert auroc(score(capsys, folder / "s.csv", "--labels", folder / "t.csv")) == plain
     scores.to_csv(folder / "s.csv", sep=";", decimal=",", index=False)
     assert "write decimals with a point" in refused(capsys, folder / "s.csv", "--labels", folder / "t.csv")
+
+
+@pytest.mark.parametrize("name", ["macro", "micro", "weighted"])
+def test_a_class_called_as_an_average_is_refused(pair, capsys, name) -> None:
+    """Its row was left out of the table, and the average stood for it."""
+    folder, scores, labels = pair
+    files = write(folder, *(frame.rename(columns={"Effusion": name}) for frame in (scores, labels)))
+    assert f"class '{name}' has the name of an average" in refused(capsys, *files)
