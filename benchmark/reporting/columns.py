@@ -11,7 +11,7 @@ from benchmark.encoders.exposure import READING as READING_SEEN
 from benchmark.evaluation.statistics.stability import is_stable
 from benchmark.grid.parts import VOLUMES
 from benchmark.reporting.evidence import Evidence
-from benchmark.reporting.numbers import known, missing
+from benchmark.reporting.numbers import known, missing, percent
 from benchmark.reporting.published import Published, compare_published
 from benchmark.reporting.rows import MetricRow, RankRow, SetFacts
 from benchmark.reporting.table import (
@@ -61,14 +61,6 @@ PUBLISHED = (
     words("published_setting"),
 )
 AGAINST_PUBLISHED = (change("difference", "Difference", ("difference",)), words("verdict", "Verdict"))
-READING = (
-    "Values are means over seeds; brackets hold 95% intervals over patients (resampled whole) and seeds. "
-    "Bold: separable from every other row of its group by Holm-corrected paired tests, and in at least 90% "
-    "of all sets of seeds drawn again. Rows that share a letter are not separable. "
-    "Stability: share of these sets in which the letters stay; ~ after letters: below 90%, or not known. "
-    "MDE: smallest true difference to the best other row that this corrected test finds with 80% power; none "
-    "where the lower of the two values leaves less than that to 1."
-)
 RANKING_FAMILY = (
     "the pairs of all methods of params.yaml within one evaluation set and stratum; methods without results "
     "count in its size."
@@ -79,6 +71,19 @@ ON_PLANES = {
     "the shared encoder, so that its rows compare the alignment and say nothing of the published model on CT."
 }
 """Method → what a table of radiographs says of it, where it was published for volumes."""
+
+
+def reading(evidence: Evidence) -> str:
+    """How values, letters and their columns are read, at the level of the intervals."""
+    return (
+        f"Values are means over seeds; brackets hold {percent(evidence.level)} intervals over patients "
+        "(resampled whole) and seeds. "
+        "Bold: separable from every other row of its group by Holm-corrected paired tests, and in at least "
+        "90% of all sets of seeds drawn again. Rows that share a letter are not separable. "
+        "Stability: share of these sets in which the letters stay; ~ after letters: below 90%, or not known. "
+        "MDE: smallest true difference to the best other row that this corrected test finds with 80% power; "
+        "none where the lower of the two values leaves less than that to 1."
+    )
 
 
 def measured(row: MetricRow | None, rank: RankRow | None = None, *, letters: bool = True) -> Measured | None:

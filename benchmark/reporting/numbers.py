@@ -29,6 +29,11 @@ def p_text(p: float | None) -> str:
     return "<0.001" if float(p) < 0.001 else f"{p:.3f}"  # type: ignore[arg-type]
 
 
+def percent(share: float) -> str:
+    """`95%`, with as many digits as the share has."""
+    return f"{100 * share:.10g}%"
+
+
 def count_text(value: Any) -> str:
     return "–" if missing(value) else f"{int(value):,}"
 

@@ -279,7 +279,7 @@ def verdicts(
         exposure={c.name: trained_exposure(params, c) for c in found.cells},
     )
     own = [claim for claim in claims if claim.family == family]
-    table = claims_table(judge(own, evidence, lambda *_: None))
+    table = claims_table(judge(own, evidence, lambda *_: None), evidence.level)
     return replace(table, notes=(*table.notes, exposure.READING), command=command)
 
 

@@ -26,7 +26,7 @@ from benchmark.grid.modality import KINDS
 from benchmark.grid.params import Cell, encoders_of
 from benchmark.grid.request import Request, RunPlan, plan
 from benchmark.official.settings import MEMBER, Checkpoint, Recorded, settings_name
-from benchmark.reporting.numbers import p_text, signed_text
+from benchmark.reporting.numbers import p_text, percent, signed_text
 from benchmark.reporting.rows import MetricRow
 from benchmark.reporting.run_sets import RunSet
 from benchmark.reporting.run_summary import summary_of
@@ -383,7 +383,8 @@ def _trained(session: Session, cells: Sequence[Cell]) -> str:
     return (
         f"Trained on {manifest.dataset} ({kind}), texts: {texts.name}, encoders "
         f"{' or '.join(dict.fromkeys(names))}. "
-        "Intervals: 95%, patients resampled; with several seeds they include the spread of training."
+        f"Intervals: {percent(session.params.statistics.level)}, patients resampled; "
+        "with several seeds they include the spread of training."
     )
 
 

@@ -16,6 +16,7 @@ from benchmark.grid.declared import declared
 from benchmark.grid.params import main_cell
 from benchmark.reporting.effects import seed_mean
 from benchmark.reporting.figures.style import new_figure
+from benchmark.reporting.numbers import percent
 from benchmark.reporting.questions import question_tables, section, verdicts
 from benchmark.reporting.seen import trained_exposure
 from benchmark.reporting.table import save
@@ -46,7 +47,7 @@ CHANGES = ("change_by_finding", "change_by_companion", "change_by_finding_beside
 CONFUSIONS = 10
 
 INTRODUCTION = """Each patient of a twin was drawn again with exactly one finding changed; pose, exposure,
-noise and all other findings stay (`benchmark/twins/counterfactual.py`). Intervals: 95% over patients,
+noise and all other findings stay (`benchmark/twins/counterfactual.py`). Intervals: {level} over patients,
 with the spread of seeds.
 
 - *Causal AUROC*: images with a finding against the same patients' without it, asked with its prompt.
@@ -90,7 +91,13 @@ def write_understanding(
     tables = [*question_tables(asked, params), verdicts(asked, claims, params)]
     for table in tables:
         save(table, folder)
-    lines = [f"**{TWIN_NOTICE}.** {INTRODUCTION}", *_main_table(means), "", *section(tables), ""]
+    lines = [
+        f"**{TWIN_NOTICE}.** {INTRODUCTION.format(level=percent(level))}",
+        *_main_table(means),
+        "",
+        *section(tables),
+        "",
+    ]
     lines += [*_companions(means), "", f"{READING} The set at hand is {SITE}, which is drawn here.", ""]
     for cell, own in found.items():
         arrays = [np.load(seed / "specificity.npz") for seed in own]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from benchmark.reporting.evidence import Evidence
 from benchmark.reporting.figures.style import Drawing, finish, new_figure
+from benchmark.reporting.numbers import percent
 
 HUES = ("#2a6f97", "#c1666b", "#5c8a4a", "#8d6b94", "#b08b3e")
 
@@ -38,9 +39,14 @@ def attribution(evidence: Evidence) -> Drawing | None:
         axis.grid(axis="y", visible=False)
     axes[0][-1].legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
     title = "What each ingredient is worth"
-    finish(figure, title, evidence.synthetic(), "order-averaged; they sum to the whole; 95% intervals")
+    finish(
+        figure,
+        title,
+        evidence.synthetic(),
+        f"order-averaged; they sum to the whole; {percent(evidence.level)} intervals",
+    )
     caption = (
         "Contributions of each ingredient to the difference in macro AUROC, averaged over every order of "
-        "adding them, with 95% intervals over patients and trainings."
+        f"adding them, with {percent(evidence.level)} intervals over patients and trainings."
     )
     return Drawing("attribution", title, caption, f"Points. {'; '.join(said)}.", figure, evidence.synthetic())

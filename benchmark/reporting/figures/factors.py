@@ -5,7 +5,7 @@ from __future__ import annotations
 from benchmark.reporting.evidence import Evidence
 from benchmark.reporting.factors import SCORINGS, TEXT_FACTORS, datasets_of, designs, scored
 from benchmark.reporting.figures.style import Drawing, colours, finish, marker, new_figure
-from benchmark.reporting.numbers import missing
+from benchmark.reporting.numbers import missing, percent
 from benchmark.reporting.tables.text_factors import factor_label
 
 OFFSETS = (-0.16, 0.16)
@@ -61,8 +61,8 @@ def text_factors(evidence: Evidence) -> Drawing | None:
         "filled: positive prompts; open: with negative; dashed: chance",
     )
     caption = (
-        "Macro AUROC of methods that differ only in their training text (unit, negations, wording), with 95% "
-        "intervals; below the dashed line the ranking is turned round."
+        "Macro AUROC of methods that differ only in their training text (unit, negations, wording), with "
+        f"{percent(evidence.level)} intervals; below the dashed line the ranking is turned round."
     )
     return Drawing(TEXT_FACTORS, title, caption, f"Points. {'; '.join(said)}.", figure, evidence.synthetic())
 
@@ -108,9 +108,14 @@ def text_factor_effects(evidence: Evidence) -> Drawing | None:
     averages = [e for e in effects if e.kind == "average" and e.scoring == SCORINGS[0]]
     alt = "; ".join(f"{evidence.title(e.method)}, {e.name}: {e.value:+.2f}" for e in averages)
     title = "What each part of the training text changes"
-    finish(figure, title, evidence.synthetic(), "95% intervals; ×: what two do beyond the sum of their own")
+    finish(
+        figure,
+        title,
+        evidence.synthetic(),
+        f"{percent(evidence.level)} intervals; ×: what two do beyond the sum of their own",
+    )
     caption = (
         "Change in macro AUROC by each factor of the training text, averaged over the other factors, with "
-        "95% intervals over patients and trainings."
+        f"{percent(evidence.level)} intervals over patients and trainings."
     )
     return Drawing("text_factor_effects", title, caption, f"Points. {alt}.", figure, evidence.synthetic())

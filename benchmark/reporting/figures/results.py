@@ -7,7 +7,7 @@ import numpy as np
 from benchmark.reporting.columns import marked_letters
 from benchmark.reporting.evidence import Evidence
 from benchmark.reporting.figures.style import MARKERS, Drawing, colours, finish, marker, new_figure
-from benchmark.reporting.numbers import missing
+from benchmark.reporting.numbers import missing, percent
 from benchmark.reporting.tables.ablation import AVERAGE, ablation, label_of
 from benchmark.reporting.tables.prompt_sensitivity import is_template
 
@@ -77,7 +77,7 @@ def forest(evidence: Evidence) -> Drawing | None:
         figure,
         "Zero-shot classification by method",
         evidence.synthetic(),
-        "95% intervals; shared letter: not separable; dashed: chance",
+        f"{percent(evidence.level)} intervals; shared letter: not separable; dashed: chance",
     )
     highest = []
     for dataset in datasets:
@@ -87,7 +87,7 @@ def forest(evidence: Evidence) -> Drawing | None:
             highest.append(f"{dataset}: highest {evidence.cell(name).title} {known[name]:.3f}")
     alt = "; ".join(highest)
     caption = (
-        "Macro AUROC, mean over seeds, with 95% intervals over patients and seeds. "
+        f"Macro AUROC, mean over seeds, with {percent(evidence.level)} intervals over patients and seeds. "
         "Methods that share a letter are not separable."
     )
     return Drawing(
@@ -136,7 +136,10 @@ def ablation_bars(evidence: Evidence, table: str) -> Drawing | None:
     axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
     title = found.title
     finish(
-        figure, title, evidence.synthetic(), "bar: average with paired 95% interval; dots: evaluation sets"
+        figure,
+        title,
+        evidence.synthetic(),
+        f"bar: average with paired {percent(evidence.level)} interval; dots: evaluation sets",
     )
     alt = "; ".join(f"{r['method']}, {r['row']}, {r['dataset']}: {r['difference']:+.3f}" for r in raws[:12])
     caption = (

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from benchmark.grid.declared import declared
 from benchmark.reporting.figures.style import Drawing, colours, dash, finish, marker, new_figure
+from benchmark.reporting.numbers import percent
 from benchmark.reporting.robustness import Standing
 from benchmark.reporting.tables.robustness import title_of
 from benchmark.stages.robustness import Study
@@ -46,7 +47,8 @@ def robustness(study: Study, found: Sequence[Standing]) -> Drawing:
     finish(figure, title, synthetic, "τ: order of all pairs of methods against the default")
     caption = (
         "Macro AUROC of every method under settings that change one thing for all of them. Lines that cross "
-        "are methods that change places; above, Kendall's τ to the default with 95% limits over patients and "
+        "are methods that change places; above, Kendall's τ to the default with "
+        f"{percent(study.params.statistics.level)} limits over patients and "
         "trainings."
     )
     return Drawing("robustness", title, caption, f"Lines. {'; '.join(said)}.", figure, synthetic)

@@ -10,7 +10,7 @@ import numpy as np
 from benchmark.evaluation.statistics.bands import POSITIVES, Band
 from benchmark.reporting.evidence import Evidence
 from benchmark.reporting.figures.style import Drawing, colours, dash, finish, marker, new_figure
-from benchmark.reporting.numbers import signed_text
+from benchmark.reporting.numbers import percent, signed_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,10 +66,10 @@ def frequency(evidence: Evidence, dataset: str) -> Drawing | None:
         figure,
         f"AUROC against training frequency, {dataset}",
         evidence.synthetic([dataset]),
-        "dot: a class, larger with more positives; band: 95%",
+        f"dot: a class, larger with more positives; band: {percent(evidence.level)}",
     )
     caption = (
-        "Local linear trend over classes with its 95% band; "
+        f"Local linear trend over classes with its {percent(evidence.level)} band; "
         "the number is the slope per tenfold frequency by one straight line."
     )
     return Drawing(
@@ -84,7 +84,7 @@ def frequency(evidence: Evidence, dataset: str) -> Drawing | None:
 
 
 def roc_pr(evidence: Evidence, dataset: str, bands: Mapping[str, tuple[Band, Band]]) -> Drawing | None:
-    """Macro-averaged ROC and precision-recall of the main cells with 95% bands."""
+    """Macro-averaged ROC and precision-recall of the main cells with bands."""
     names = [n for n in evidence.mains if n in bands]
     if not names:
         return None
@@ -124,7 +124,7 @@ def roc_pr(evidence: Evidence, dataset: str, bands: Mapping[str, tuple[Band, Ban
     )
     caption = (
         f"Curves averaged over the {count} with at least {POSITIVES} positives and over "
-        "seeds; pointwise 95% bands from resampled patients."
+        f"seeds; pointwise {percent(evidence.level)} bands from resampled patients."
     )
     alt = (
         f"ROC and precision-recall curves of {', '.join(evidence.cell(n).title for n in names)} on {dataset}."

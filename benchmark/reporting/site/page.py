@@ -12,7 +12,7 @@ from typing import Any
 from benchmark.reporting.evidence import Evidence
 from benchmark.reporting.figures.style import Drawing, svg_text, webp_bytes
 from benchmark.reporting.gallery import Picture
-from benchmark.reporting.numbers import missing
+from benchmark.reporting.numbers import missing, percent
 from benchmark.reporting.published import Published
 from benchmark.reporting.site.explore import answers, packed, plotly
 from benchmark.reporting.site.volumes import Volumes
@@ -65,6 +65,7 @@ def render(
         lstrip_blocks=True,
     )
     environment.filters["slug"] = slug
+    environment.filters["percent"] = percent
     environment.filters["terms"] = with_terms
     return environment.get_template("template.html").render(
         css=(HERE / "style.css").read_text(encoding="utf-8"),
@@ -81,7 +82,7 @@ def render(
         csvs=_packed({table.name: comma_separated(table) for table in tables}),
         explorer_script=(HERE / "explore.js").read_text(encoding="utf-8"),
         plotly=plotly(),
-        glossary=GLOSSARY,
+        glossary={term: said.replace("{level}", percent(evidence.level)) for term, said in GLOSSARY.items()},
         term_of=term_of,
         bibtex=bibtex(version, evidence),
         figures=[

@@ -33,7 +33,8 @@ GLOSSARY: Mapping[str, str] = {
     "Protocol": "A named way to evaluate a set: its images, classes, and what uncertain labels count as.",
     "Holm": "A correction of p values for the number of tests of one declared family.",
     "Family": "The tests that a correction counts together, declared before the results are seen.",
-    "Interval": "95% confidence interval over patients, and over trainings where there are several seeds.",
+    "Interval": "{level} confidence interval over patients, and over trainings where there "
+    "are several seeds.",
     "Seed": "One training from one random start; intervals hold the spread over seeds too.",
     "Prompt": "The text that an image is scored with for a class, as in “There is pleural effusion”.",
     "Ablation": "A cell that differs from a main cell in one setting, to show what that setting is worth.",

@@ -84,7 +84,7 @@ def ablation(evidence: Evidence, table: str) -> Table | None:
         ),
         rows=tuple(rows),
         notes=(
-            common.READING,
+            common.reading(evidence),
             "p: paired, Holm-corrected over the family; ranks correct within one method and dataset. MDE is "
             "of the difference to the main row here, at the level of its corrected p.",
         ),

@@ -9,6 +9,7 @@ import numpy as np
 from benchmark.evaluation.statistics.multiplicity import holm
 from benchmark.reporting import columns as common
 from benchmark.reporting.evidence import Evidence
+from benchmark.reporting.numbers import percent
 from benchmark.reporting.table import Measured, Row, Table, change, probability, words
 from benchmark.reporting.tables import Material
 
@@ -50,7 +51,8 @@ def attribution(evidence: Evidence) -> Table:
             "Every combination of the ingredients is a trained cell (`attribution` in params.yaml). A "
             "contribution is the mean, over all orders of adding the ingredients, of what adding it changes "
             "(Shapley value); the contributions of a comparison sum to its whole difference.",
-            "Brackets hold 95% intervals over patients (all cells on the same images) and, for cells with "
+            f"Brackets hold {percent(evidence.level)} intervals over patients (all cells on the same images) "
+            "and, for cells with "
             "several seeds, trainings; the variance between trainings of a cell with one seed is taken from "
             "the others.",
             *(f"Not here: {why}." for why in evidence.contributions_lacking),

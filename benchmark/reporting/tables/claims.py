@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from benchmark.reporting.columns import SEEN
+from benchmark.reporting.numbers import percent
 from benchmark.reporting.table import Measured, Table, TableColumn, change, probability, real, words
 from benchmark.reporting.tables import Material
 from benchmark.reporting.verdicts import Judgement
@@ -14,11 +15,11 @@ NAME = "claims"
 
 
 def tables(material: Material) -> Iterable[Table | None]:
-    return [claims_table(material.judgements)]
+    return [claims_table(material.judgements, material.evidence.level)]
 
 
-def claims_table(judgements: Sequence[Judgement]) -> Table:
-    """One row a claim, with its verdict worded as `bench verify` words it."""
+def claims_table(judgements: Sequence[Judgement], level: float) -> Table:
+    """One row a claim, with its verdict worded as `bench verify` words it. level: of the intervals."""
     rows = [
         {
             "statement": j.statement,
@@ -54,7 +55,8 @@ def claims_table(judgements: Sequence[Judgement]) -> Table:
         ),
         rows=tuple(rows),
         notes=(
-            "Effects are differences in the claim's metric with 95% intervals; p is two-sided against the "
+            f"Effects are differences in the claim's metric with {percent(level)} intervals; p is two-sided "
+            "against the "
             "claim's margin (of published values: of two one-sided tests) times the claims of its family.",
             "Stability: share of all sets of seeds drawn again in which the test says the same; below 90% "
             "nothing is called supported or contradicted.",

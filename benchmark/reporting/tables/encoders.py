@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from benchmark.grid.parts import ENCODERS, TRAINED_ENCODERS
 from benchmark.reporting import columns as common
 from benchmark.reporting.evidence import CellInfo, Evidence
+from benchmark.reporting.numbers import percent
 from benchmark.reporting.table import Measured, Row, Table, Value, change, count, estimate, words
 from benchmark.reporting.tables import Material
 from benchmark.reporting.tables.ablation import to_main
@@ -44,7 +45,8 @@ def by_method(evidence: Evidence) -> Table | None:
         ),
         rows=tuple(rows),
         notes=(
-            "Brackets hold 95% intervals over patients, and over seeds where there are several. A pair with "
+            f"Brackets hold {percent(evidence.level)} intervals over patients, and over seeds where there "
+            "are several. A pair with "
             "one seed has no letters: what another seed would change is not known.",
         ),
         synthetic=evidence.synthetic(),

@@ -8,6 +8,7 @@ from benchmark.evaluation.statistics.paired import Difference
 from benchmark.reporting import columns as common
 from benchmark.reporting.evidence import Evidence
 from benchmark.reporting.gains import OVER, Gain
+from benchmark.reporting.numbers import percent
 from benchmark.reporting.table import Measured, Row, Table, change, count, words
 from benchmark.reporting.tables import Material
 
@@ -53,7 +54,8 @@ def gains_table(found: Sequence[Gain], evidence: Evidence) -> Table:
             "class's findings, with 95% limits (Bonett & Wright 2000); negative: more is gained on small "
             "lesions.",
             "Prompt verbatim: an inference prompt of the class stands word for word among the training "
-            "texts. Gains are differences of macro AUROC over these classes with 95% intervals over patients "
+            "texts. Gains are differences of macro AUROC over these classes with "
+            f"{percent(evidence.level)} intervals over patients "
             "(resampled whole) and seeds, uncorrected.",
         ),
         synthetic=evidence.synthetic(),

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from benchmark.reporting import columns as common
 from benchmark.reporting.claims import PredictedSet
 from benchmark.reporting.evidence import Evidence
-from benchmark.reporting.numbers import interval_text, missing
+from benchmark.reporting.numbers import interval_text, missing, percent
 from benchmark.reporting.predictions import Count, Held
 from benchmark.reporting.table import (
     Measured,
@@ -63,7 +63,8 @@ def orders(found: Sequence[Held], evidence: Evidence) -> Table:
         rows=tuple(rows),
         notes=(*_about(found, evidence),
             "At least: pairs that are separable with the published sign; at most: all but those that are "
-            "separable with the opposite sign. With 95% confidence the true number lies between them, and τ, "
+            f"separable with the opposite sign. With {percent(evidence.level)} confidence the true number "
+            "lies between them, and τ, "
             "pairs of the same minus pairs of the opposite sign as a share of all, between its limits.",
             "A printed difference below 1.96·√2 standard deviations of five published trainings of one "
             "method predicts no sign and is not counted.",
@@ -109,7 +110,8 @@ def signs(found: Sequence[Held], evidence: Evidence) -> Table:
         ),
         rows=tuple(rows),
         notes=(*_about(found, evidence),
-            "Here: means over seeds with 95% intervals over patients and seeds, uncorrected. Not separable: "
+            f"Here: means over seeds with {percent(evidence.level)} intervals over patients and seeds, "
+            "uncorrected. Not separable: "
             "the corrected test leaves both signs possible.",
         ),
         family=FAMILY,

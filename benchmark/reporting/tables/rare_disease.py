@@ -84,7 +84,7 @@ def rare_disease(evidence: Evidence) -> Table:
         ),
         rows=tuple(rows),
         notes=(
-            common.READING,
+            common.reading(evidence),
             "Head, medium and tail follow the rule of the CARZero evaluation on positives of the test set "
             "(tail: at most 10). Never named: no training report states the finding.",
             *common.floor_and_ceiling(evidence),

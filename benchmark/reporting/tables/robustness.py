@@ -13,7 +13,7 @@ from benchmark.grid.declared import declared
 from benchmark.grid.params import ablation_cell, main_cell
 from benchmark.grid.robust_cells import BEFORE, params_of
 from benchmark.reporting import columns as common
-from benchmark.reporting.numbers import missing
+from benchmark.reporting.numbers import missing, percent
 from benchmark.reporting.robustness import ONE_SEED, Standing
 from benchmark.reporting.seen import levels_in_words, trained_exposure
 from benchmark.reporting.table import Measured, Row, Table, TableColumn, change, count, estimate, words
@@ -120,7 +120,8 @@ def agreement(study: Study, found: Sequence[Standing]) -> Table:
         notes=(
             HOW,
             "Pairs: of methods, on each set. At least: separable with one sign by default and here; at most: "
-            "all but those that are separable with opposite signs. With 95% confidence the true number of a "
+            "all but those that are separable with opposite signs. With "
+            f"{percent(study.params.statistics.level)} confidence the true number of a "
             "setting lies between them, and τ between its limits.",
             *_not_here(study),
         ),
@@ -171,7 +172,8 @@ def swaps(study: Study, found: Sequence[Standing]) -> Table:
         ),
         rows=tuple(rows),
         notes=(
-            "Default: difference of macro AUROC with its 95% interval over patients and seeds, uncorrected. "
+            f"Default: difference of macro AUROC with its {percent(study.params.statistics.level)} interval "
+            "over patients and seeds, uncorrected. "
             "Least and most: of the same difference over the settings.",
             *_not_here(study),
         ),

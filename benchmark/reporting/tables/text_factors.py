@@ -17,7 +17,7 @@ from benchmark.reporting.factors import (
     family_size,
     scored,
 )
-from benchmark.reporting.numbers import missing
+from benchmark.reporting.numbers import missing, percent
 from benchmark.reporting.rows import MetricRow
 from benchmark.reporting.table import Measured, Row, Table, change, count, estimate, probability, words
 from benchmark.reporting.tables import Material
@@ -75,7 +75,8 @@ def text_factors(evidence: Evidence) -> Table:
         ),
         rows=tuple(rows),
         notes=(
-            "Macro AUROC, means over seeds; brackets hold 95% intervals over patients and, with several "
+            f"Macro AUROC, means over seeds; brackets hold {percent(evidence.level)} intervals over patients "
+            "and, with several "
             "seeds, trainings. Against 0.5: where the whole interval lies.",
             WHAT,
             "Training images: those with a text left; an image whose report only denies has none without "
@@ -124,7 +125,8 @@ def text_factor_effects(evidence: Evidence) -> Table:
             "On average: mean over the combinations of the other factors that were trained with every level; "
             "Over: how many. Alone: the whole raw report with nothing else changed. Together: what two "
             "factors do beyond the sum of their own effects.",
-            "95% intervals over patients (all cells on the same images) and trainings; p: Holm-corrected "
+            f"{percent(evidence.level)} intervals over patients (all cells on the same images) "
+            "and trainings; p: Holm-corrected "
             "over the family.",
             WHAT,
         ),

@@ -94,7 +94,13 @@ def overview(evidence: Evidence) -> Table:
         title="Zero-shot classification at a glance: macro AUROC",
         columns=(words("cell"), common.METHOD, *columns, *TRAINING, common.SEEN),
         rows=tuple(rows),
-        notes=(*unequal(evidence), common.READING, FACTS, *common.floor_and_ceiling(evidence), *sizes),
+        notes=(
+            *unequal(evidence),
+            common.reading(evidence),
+            FACTS,
+            *common.floor_and_ceiling(evidence),
+            *sizes,
+        ),
         family=common.RANKING_FAMILY,
         synthetic=evidence.synthetic(),
     )
@@ -155,7 +161,7 @@ def zero_shot(evidence: Evidence, published: Published) -> Table:
             *common.COUNTS, common.ORIGIN,
         ),
         rows=tuple(rows),
-        notes=(*unequal(evidence), common.READING, *common.floor_and_ceiling(evidence), *withheld),
+        notes=(*unequal(evidence), common.reading(evidence), *common.floor_and_ceiling(evidence), *withheld),
         family=common.RANKING_FAMILY,
         synthetic=evidence.synthetic(),
     )  # fmt: skip
