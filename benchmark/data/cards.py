@@ -11,14 +11,13 @@ import os
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
-    StringConstraints,
     ValidationError,
     field_validator,
     model_serializer,
@@ -136,17 +135,14 @@ class LabelRule(_Frozen):
     terms: dict[str, tuple[str, ...]]
 
 
-PromptText = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
-
-
 class ClassPrompt(_Frozen):
     """Texts of one class. prompt, negative: of the official evaluation. display: for tables and the
     house template. synonyms: other names of the same finding."""
 
-    prompt: PromptText
-    negative: PromptText
-    display: PromptText
-    synonyms: tuple[PromptText, ...] = ()
+    prompt: str
+    negative: str
+    display: str
+    synonyms: tuple[str, ...] = ()
     note: str = ""
 
     @model_validator(mode="after")
@@ -162,7 +158,7 @@ class PromptBook(_Frozen):
 
     source: str = ""
     classes: dict[str, ClassPrompt] = {}
-    sets: dict[str, dict[str, PromptText]] = {}
+    sets: dict[str, dict[str, str]] = {}
 
     def text(self, name: str, prompts: str = "official") -> str:
         """The positive prompt of one class. Raises UnknownName for a class or a set that is not there."""
@@ -271,7 +267,6 @@ class Card(_Frozen):
                 raise ValueError(f"protocol '{key}': `uncertain` must name every class of the protocol once")
             if protocol.prompts != "official" and protocol.prompts not in self.prompts.sets:
                 raise ValueError(f"protocol '{key}': prompts.yaml has no set '{protocol.prompts}'")
-            self._told_apart(key)
         if self.protocols and self.default_protocol not in self.protocols:
             raise ValueError("`default_protocol` must name one of `protocols`")
         if self.role != "training" and not self.protocols:
@@ -279,18 +274,6 @@ class Card(_Frozen):
         if self.strata_rule and not self.protocols[self.strata_rule.protocol].positives:
             raise ValueError("`strata_rule` names a protocol without `positives`")
         return self
-
-    def _told_apart(self, key: str) -> None:
-        """Raises ValueError where two classes of a protocol have one prompt, and so one score."""
-        first: dict[str, str] = {}
-        for name in self.protocol_classes(key):
-            if name in self.prompts.classes:
-                text = self.prompts.text(name, self.protocols[key].prompts)
-                other = first.setdefault(text.casefold(), name)
-                if other != name:
-                    raise ValueError(
-                        f"protocol '{key}': '{other}' and '{name}' have one prompt in prompts.yaml, '{text}'"
-                    )
 
     def _class_mentions(self) -> Iterator[tuple[str, tuple[str, ...]]]:
         yield "aliases", tuple(self.aliases.values())
