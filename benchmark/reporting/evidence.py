@@ -195,6 +195,7 @@ class Evidence:
     task_plan: dict[str, tuple[str, ...]] = field(default_factory=dict)
     recipe: str = "equal-budget"
     level: float = 0.95
+    power: float = 0.8
     rounding: dict[Macro, np.ndarray] = field(default_factory=dict)
     references: pd.DataFrame | None = None
     floor: pd.DataFrame | None = None
@@ -394,5 +395,5 @@ class Evidence:
         if own.empty:
             return {}
         pairs = comb(max(planned, len(names)), 2)
-        rows = ranking(own, level=self.level, pairs=pairs, trainings=self.trainings).to_dict("records")
-        return {(r["method"], r["dataset"], r["stratum"]): r for r in rows}  # type: ignore[misc]
+        rows = ranking(own, level=self.level, power=self.power, pairs=pairs, trainings=self.trainings)
+        return {(r["method"], r["dataset"], r["stratum"]): r for r in rows.to_dict("records")}  # type: ignore[misc]

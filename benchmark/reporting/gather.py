@@ -161,6 +161,7 @@ class Gathered:
             task_plan={task: own.datasets for task, own in self.params.tasks.items()},
             recipe=self.params.recipe,
             level=self.config.level,
+            power=self.config.power,
             rounding=self._disk.rounding(),
             references=summary.references,
             floor=summary.floor,

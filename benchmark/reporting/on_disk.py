@@ -13,7 +13,7 @@ from benchmark.core.errors import BenchError
 from benchmark.core.files import read_json
 from benchmark.core.guard import parsing
 from benchmark.core.hashing import hash_file
-from benchmark.core.tables import METRIC_COLUMNS, read_arrow
+from benchmark.core.tables import METRIC_COLUMNS, TWIN_NOTICE, read_arrow
 from benchmark.core.tasks import CLASSIFICATION, TASKS
 from benchmark.grid.declared import declared_task
 from benchmark.grid.layout import METRICS, Project, slug
@@ -220,7 +220,7 @@ class OnDisk:
 
     def rounding(self) -> dict[Macro, np.ndarray]:
         """What rounding alone changes in the macro values of a cell, (V,), as `python -m perf.rounding`
-        measured it; empty without its file."""
+        measured it; empty without its file. What was measured on twins is of no set of official files."""
         import pandas as pd
 
         path = self.project.root / ROUNDING
@@ -228,7 +228,9 @@ class OnDisk:
             return {}
         found: dict[Macro, list[float]] = {}
         with parsing(path, "a table of `python -m perf.rounding`", "Make it again."):
-            for row in pd.read_csv(path).to_dict("records"):
+            for row in pd.read_csv(path, keep_default_na=False).to_dict("records"):
+                if (row["evidence"] == TWIN_NOTICE) != (self.origin(str(row["dataset"])) == "twin"):
+                    continue
                 key = (str(row["cell"]), str(row["dataset"]), str(row["stratum"]), str(row["metric"]))
                 found.setdefault(key, []).append(float(row["change"]))
         return {key: np.array(values) for key, values in found.items()}

@@ -40,7 +40,7 @@ def _moved(parts: tuple[Effect, ...]) -> tuple[np.ndarray, np.ndarray] | None:
     """By how much each part moves in every draw, (D, parts), and the chance of the draws, (D,)."""
     lengths = {tuple(len(v) for v in e.seeds) for e in parts}
     variants = max((len(r) for e in parts for r in e.rounding), default=0)
-    if len(lengths) != 1 or (max(max(lengths), default=0) < 2 and not variants):
+    if len(lengths) != 1 or max(max(lengths), default=0) < 2:
         return None
     shifts = []
     chance = np.empty(0)

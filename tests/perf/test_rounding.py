@@ -3,7 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from benchmark.core.tables import TWIN_NOTICE
 from benchmark.grid.layout import Project
+from benchmark.grid.params_file import load_params
 from benchmark.reporting.on_disk import OnDisk
 from perf.rounding import Spread, changes, moved, table
 
@@ -27,15 +29,22 @@ def row(run, value, cell="clip-main"):
     return {**head, "run": run, "value": value}
 
 
-def test_changes_are_to_the_run_of_the_same_cell_that_moves_nothing(tmp_path):
+def test_changes_are_to_the_run_of_the_same_cell_that_moves_nothing(tmp_path, root):
     rows = [row(0, 0.8), row(0, 0.7, "carzero-main"), row(1, 0.81), row(1, 0.69, "carzero-main"), row(2, 0.8)]
     found = changes(rows)
     assert list(found["change"]) == pytest.approx([0.01, -0.01, 0.0])
     (tmp_path / "reports").mkdir()
-    found.to_csv(tmp_path / "reports" / "rounding.csv", index=False)
-    read = OnDisk(Project(tmp_path), None, {}, {}).rounding()
-    assert read["clip-main", "chexpert", "all", "auroc"] == pytest.approx([0.01, 0.0])
-    assert OnDisk(Project(tmp_path / "elsewhere"), None, {}, {}).rounding() == {}
+    here = tmp_path / "reports" / "rounding.csv"
+    twins, official = (
+        load_params(root / "params.yaml"),
+        load_params(root / "params.yaml", None, ["data.roots.chexpert=x"]),
+    )
+    for evidence, alike, other in ((TWIN_NOTICE, twins, official), ("", official, twins)):
+        found.assign(evidence=evidence).to_csv(here, index=False)
+        read = OnDisk(Project(tmp_path), alike, {}, {}).rounding()
+        assert read["clip-main", "chexpert", "all", "auroc"] == pytest.approx([0.01, 0.0])
+        assert OnDisk(Project(tmp_path), other, {}, {}).rounding() == {}  # measured on other images
+    assert OnDisk(Project(tmp_path / "elsewhere"), twins, {}, {}).rounding() == {}
 
 
 def test_the_table_holds_rounding_against_seeds():

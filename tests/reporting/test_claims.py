@@ -310,6 +310,8 @@ def test_trainings_that_differ_by_rounding_count_as_other_seeds_do(base):
     shaken = replace(own, rounding={key: np.array([0.3, -0.3, 0.3, -0.3, 0.0])})
     assert one(own, claim()).stability == 1
     assert one(shaken, claim()).stability < 0.9
+    lone = replace(with_seeds(paired(base), (0.0,)), rounding=shaken.rounding)
+    assert one(lone, claim()).stability is None  # one seed of each row
 
 
 @pytest.mark.parametrize("names", [("a", "b"), ("a", "a")])

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmark.grid.layout import Project
-from benchmark.reporting.numbers import percent
+from benchmark.reporting.numbers import missing, percent
 from benchmark.reporting.outputs import PartReport
 from benchmark.reporting.site.content import write_site
 from benchmark.reporting.table import markdown
@@ -55,3 +55,13 @@ def test_no_sentence_of_reporting_takes_a_level_for_granted():
 @pytest.mark.parametrize(("share", "text"), [(0.95, "95%"), (0.9, "90%"), (0.999, "99.9%"), (0.975, "97.5%")])
 def test_percent(share, text):
     assert percent(share) == text
+
+
+def test_the_detectable_effect_of_a_ranking_has_the_power_of_params(project):
+    """As `ranks.parquet` and the checklist have it."""
+    evidence = PartReport(Project(project), "all").gathered.evidence
+    names = list(dict.fromkeys([*evidence.comparisons["method_a"], *evidence.comparisons["method_b"]]))
+    usual, strict = (replace(evidence, power=power).ranking(names) for power in (0.8, 0.95))
+    both = [key for key in usual if not (missing(usual[key]["mde"]) or missing(strict[key]["mde"]))]
+    assert both
+    assert all(strict[key]["mde"] > usual[key]["mde"] for key in both)

@@ -78,8 +78,9 @@ class PairTests:
 
 def rank_stability(values: np.ndarray, tests: PairTests, trainings: Sequence[Trainings]) -> np.ndarray | None:
     """(M,) share of drawn sets of seeds in which a method stays separated from just the same better and the
-    same worse ones, so that its letters and its rank stay. None where every method has one training."""
-    if all(len(t.values) == 1 and not len(t.rounding) for t in trainings):
+    same worse ones, so that its letters and its rank stay. None where every method has one training: what
+    rounding changes says nothing of other seeds."""
+    if all(len(t.values) == 1 for t in trainings):
         return None
     better, worse = _sides(values, tests.different(len(values)))
     means, chance = resampled(trainings)
