@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from benchmark.core.errors import BenchError
 from benchmark.core.files import read_yaml
@@ -16,7 +16,13 @@ from benchmark.reporting import columns as common
 from benchmark.reporting.table import Row, Table, count, real, words
 
 COMMAND = "bench report search"
-RATE = "training.learning_rate"
+RATE, WIDTH = "training.learning_rate", "options.width"
+
+APART = (
+    "THE SEARCHES ARE NOT ALIKE, so that rows say nothing of which method is better or was tuned as well; "
+    "`bench stage tune METHOD` makes a record again."
+)
+DIVERGED = "A seed of a chosen trial diverged: its means are of the others, while the choice counted it as 0."
 
 
 class _Record(BaseModel):
@@ -41,9 +47,14 @@ class TrialRecord(_Record):
     sealed: dict[str, tuple[float | None, ...]] = {}
 
     @property
+    def all_scores(self) -> tuple[float | None, ...]:
+        """Of every seed, None where it diverged."""
+        return (self.score, *self.repeats)
+
+    @property
     def scores(self) -> list[float]:
         """Of the seeds that finished."""
-        return [s for s in (self.score, *self.repeats) if s is not None]
+        return [s for s in self.all_scores if s is not None]
 
     def says(self, name: str) -> float | str | None:
         """The value of `training.<field>` or `options.<field>`; None where the trial took the default."""
@@ -66,6 +77,30 @@ class SearchRecord(_Record):
     fixed: dict[str, bool | int | float | str | None]
     in_use: tuple[float, ...]
     origins: dict[str, str]
+    criterion: str = ""
+    seed: int | None = None
+    train_images: int | None = None
+    val_images: int | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> SearchRecord:
+        if RATE not in self.space:
+            raise ValueError(f"the space has no {RATE}")
+        if [trial.number for trial in self.trials] != list(range(len(self.trials))):
+            raise ValueError("the trials are not numbered from 0 on")
+        if not 0 <= self.chosen < len(self.trials):
+            raise ValueError(f"trial {self.chosen} was chosen of {len(self.trials)}")
+        return self
+
+    @property
+    def terms(self) -> dict[str, object]:
+        """What every method has alike in a fair search: name → value. Options are a method's own, but for
+        the width."""
+        shared = {k: v for k, v in self.fixed.items() if k == WIDTH or k.startswith("training.")}
+        space = {f"range of {name}": limits.model_dump_json() for name, limits in self.space.items()}
+        about = {n: getattr(self, n) for n in ("criterion", "seed", "train_images", "val_images")}
+        read = {f"origin of {name}": origin for name, origin in self.origins.items()}
+        return {**shared, **space, **about, **read, "trials": len(self.trials)}
 
     @property
     def best(self) -> TrialRecord:
@@ -104,13 +139,18 @@ def read_search(folder: Path, methods: Sequence[str]) -> list[SearchRecord]:
         if not path.is_file():
             continue
         try:
-            found.append(SearchRecord.model_validate(read_yaml(path)))
+            own = SearchRecord.model_validate(read_yaml(path))
         except ValidationError as error:
             first = error.errors()[0]
             at = ".".join(map(str, first["loc"]))
             raise BenchError(
                 f"{path}: {at}: {first['msg']}. `bench stage tune {path.stem}` makes the record again."
             ) from error
+        if own.method != path.stem:
+            raise BenchError(
+                f"{path}: the record of {own.method}. `bench stage tune {path.stem}` makes its own."
+            )
+        found.append(own)
     if not found:
         raise BenchError(f"{folder}: no record of a search. `bench stage tune METHOD` makes one.")
     return found
@@ -121,9 +161,28 @@ def on_twins(records: Sequence[SearchRecord]) -> bool:
     return any(origin == "twin" for record in records for origin in record.origins.values())
 
 
+def unlike(records: Sequence[SearchRecord]) -> list[str]:
+    """What differs between the searches that all methods should share, a line each: its values, and whose
+    they are. Sets that one search read and another did not are columns of the table, and no difference."""
+    found = []
+    terms = {declared(record.method).title: record.terms for record in records}
+    for name in dict.fromkeys(name for own in terms.values() for name in own):
+        methods: dict[str, list[str]] = {}
+        for title, own in terms.items():
+            if name in own or not name.startswith("origin of "):
+                methods.setdefault(str(own.get(name, "not stated")), []).append(title)
+        if len(methods) > 1:
+            said = "; ".join(f"{value} ({', '.join(titles)})" for value, titles in methods.items())
+            found.append(f"{name.removeprefix('training.').removeprefix('options.')}: {said}")
+    return found
+
+
 def search_table(records: Sequence[SearchRecord]) -> Table:
     """One row a method: what was chosen, and how well the criterion tracks the evaluation sets."""
     sets = list(dict.fromkeys(name for record in records for name in record.sets))
+    differing = unlike(records)
+    apart = (f"{APART} {'. '.join(differing)}.",) if differing else ()
+    lost = any(None in record.best.all_scores for record in records)
     return Table(
         name="search",
         title="Search of each method's settings",
@@ -137,6 +196,8 @@ def search_table(records: Sequence[SearchRecord]) -> Table:
         ),
         rows=tuple(_row(record, sets) for record in records),
         notes=(
+            *apart,
+            *((DIVERGED,) if lost else ()),
             "Held-out: macro AUROC of held-out sentences on training patients that do not train, mean over "
             "the seeds of a trial; the criterion of trials and of epochs. Its spread: standard deviation "
             "over the seeds of the chosen trial. In use: the main cell as params.yaml had it before this "
@@ -156,7 +217,7 @@ def _row(record: SearchRecord, sets: Sequence[str]) -> Row:
     row: dict[str, str | int | float | None] = {
         "method": declared(record.method).title,
         "trials": len(record.trials),
-        "failed": sum(trial.score is None for trial in record.trials),
+        "failed": sum(None in trial.all_scores for trial in record.trials),
         "rate": best.rate,
         "decay": _said(best.says("training.weight_decay")),
         "inputs": _said(best.says("options.normalise_inputs")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from scipy.stats import spearmanr
 from benchmark.core.errors import BenchError
 from benchmark.core.tables import TWIN_NOTICE
 from benchmark.reporting.figures.search import search
-from benchmark.reporting.search import SearchRecord, read_search, search_table
+from benchmark.reporting.search import SearchRecord, read_search, search_table, unlike
 from benchmark.training.tuning import SPACE, Trial, Tuning, draws
 
 HELD = (0.70, 0.74, 0.71, 0.75, 0.73)
@@ -34,6 +35,8 @@ def test_the_row_of_a_method(tmp_path: Path) -> None:
     table = search_table([own])
     [row] = table.records()
     assert row["chosen"] == pytest.approx(0.76)  # of the seeds that finished
+    assert row["failed"] == 1, "a trial of which one seed diverged"
+    assert any("while the choice counted it as 0" in note for note in table.notes)
     assert row["in_use"] == pytest.approx(0.73)
     assert row["untuned"] == HELD[0]
     assert row["sealed_padchest"] == pytest.approx((0.62 + 0.63) / 2)
@@ -79,4 +82,46 @@ def test_another_file_and_no_file_are_named(tmp_path: Path) -> None:
         read_search(tmp_path, ["clip"])
     (tmp_path / "clip.yaml").write_text("method: clip\ntrials: 3\n")
     with pytest.raises(BenchError, match=r"clip\.yaml: .*bench stage tune clip"):
+        read_search(tmp_path, ["clip"])
+
+
+@pytest.mark.parametrize(("old", "new", "said"), [
+    ("options.width: 64", "options.width: 128", r"width: 64 \(CLIP\); 128 \(GLoRIA\)"),
+    ("options.width: 64", "options.width: 64\n  training.epochs: 2", r"epochs: not stated \(CLIP\); 2 \(GL"),
+    ("seed: 0", "seed: 1", r"seed: 0 \(CLIP\); 1 \(GLoRIA\)"),
+    ("train_images: 90", "train_images: 45", r"train_images: 90 \(CLIP\); 45 \(GLoRIA\)"),
+    ("padchest: twin", "padchest: official", r"origin of padchest: twin \(CLIP\); official \(GLoRIA\)"),
+    ("high: 0.03", "high: 0.3", r"range of training\.learning_rate: .*0\.03.*\(CLIP\); .*0\.3.*\(GLoRIA\)"),
+])  # fmt: skip
+def test_searches_on_other_terms_are_named_before_anything_else(tmp_path, old, new, said) -> None:
+    """Records of 2 and of 80 epochs stood side by side, as if one budget had been given to both."""
+    record(tmp_path)
+    path = record(tmp_path, "gloria")
+    assert unlike(read_search(tmp_path, ["clip", "gloria"])) == []
+    text = path.read_text(encoding="utf-8")
+    assert text.count(old) == 1
+    path.write_text(text.replace(old, new), encoding="utf-8")
+    first = search_table(read_search(tmp_path, ["clip", "gloria"])).notes[0]
+    assert first.startswith("THE SEARCHES ARE NOT ALIKE")
+    assert re.search(said, first)
+
+
+def test_the_committed_searches_are_alike() -> None:
+    folder = Path(__file__).parents[2] / "reports" / "tuning"
+    records = read_search(folder, [path.stem for path in sorted(folder.glob("*.yaml"))])
+    assert len(records) > 5
+    assert unlike(records) == []
+
+
+@pytest.mark.parametrize(("old", "new", "said"), [
+    ("method: clip", "method: gloria", "the record of gloria"),
+    ("chosen: 3", "chosen: 7", "trial 7 was chosen of 5"),
+    ("training.learning_rate:\n    kind", "training.rate:\n    kind", "no training.learning_rate"),
+])  # fmt: skip
+def test_a_record_that_cannot_be_is_one_line(tmp_path, old, new, said) -> None:
+    path = record(tmp_path)
+    text = path.read_text(encoding="utf-8")
+    assert text.count(old) == 1
+    path.write_text(text.replace(old, new), encoding="utf-8")
+    with pytest.raises(BenchError, match=f"clip.yaml.*{said}.*bench stage tune clip"):
         read_search(tmp_path, ["clip"])
