@@ -44,7 +44,7 @@ from benchmark.reporting.evidence import SEPARATOR, CellInfo, Evidence, Smoothed
 from benchmark.reporting.factor_effects import factor_effects
 from benchmark.reporting.joint import Scores, panels_of
 from benchmark.reporting.kept_rows import KeptRows
-from benchmark.reporting.made_with import check_summary
+from benchmark.reporting.made_with import check_summary, check_tables
 from benchmark.reporting.on_disk import OnDisk
 from benchmark.reporting.seen import trained_exposures
 from benchmark.stages.code import code_digest
@@ -101,7 +101,8 @@ class Gathered:
 
     @cached_property
     def evidence(self) -> Evidence:
-        """Raises BenchError where this part was never summarised."""
+        """Raises BenchError where this part was never summarised, and where what lies there is of other
+        results or settings."""
         import pandas as pd
 
         folder = self.project.summary(self.part)
@@ -109,6 +110,7 @@ class Gathered:
             raise BenchError(
                 f"{self.project.relative(folder)}: no summary. Run `bench stage summarise {self.part}` first."
             )
+        check_tables(self.project, self.part, self._sources)
         summary = Summary.load(folder)
         again = f"Run `{command_for(self.params)}`, then `bench stage summarise {self.part}`."
         shown = self.project.relative(folder)

@@ -1,5 +1,5 @@
-"""Whether a summary and the trainings that it rests on have the settings that params.yaml gives now: tables
-of other ones would stand under names that mean something else."""
+"""Whether a summary and the trainings that it rests on have the settings that params.yaml gives now, and
+belong together: tables of other ones would stand under names that mean something else."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.core.errors import BenchError
+from benchmark.core.hashing import hash_file
+from benchmark.grid.layout import Project
 from benchmark.grid.params import Cell
 from benchmark.stages.run_record import read_run
 
@@ -41,6 +43,20 @@ def check_summary(made: Mapping[str, Any], now: Mapping[str, Any], shown: str, a
             )
         if not keys:
             raise BenchError(f"{shown}: summarised with {section} {was}, where it is {own} now. {advice}")
+
+
+def check_tables(project: Project, part: str, sources: Mapping[str, str]) -> None:
+    """Raises BenchError where a table of a summary is not the one that was made of the results here: `dvc
+    checkout` brings tables back, and results of other code would stand beside their means. sources: of
+    `Project.sources`; those of older code name no tables, which then count as they are."""
+    folder = project.summary(part)
+    for name, digest in sources.items():
+        path = project.root / name
+        if path.parent == folder and path.is_file() and hash_file(path) != digest:
+            raise BenchError(
+                f"{name}: not made of the results that lie here; `dvc checkout` brings one back without "
+                f"them. Run `bench stage summarise {part}` again."
+            )
 
 
 def _differing(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -6,9 +6,9 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from benchmark.core.files import write_json
+from benchmark.core.files import read_json, write_json
 from benchmark.core.hashing import hash_file
-from benchmark.core.reuse import reuse
+from benchmark.core.reuse import record, reuse
 from benchmark.grid.layout import Project, source_name
 from benchmark.grid.modality import part_of
 from benchmark.grid.params import FLOOR, Cell, Params, ablation_cell, cell_named, command_for, main_cell
@@ -168,15 +168,25 @@ def summarise_stage(part: str) -> str:
     tables = [folder / f"{name}.parquet" for name in FILES]
     means = [project.reports / "metrics.json"] if part == "main" else []
 
+    sources, mark = project.sources(part), project.mark("summary", part)
+
+    def rests_on() -> dict[str, str]:
+        return files | {project.relative(path): hash_file(path) for path in tables}
+
     def make() -> None:
         summary = summarise(now, cells, params.seeds, sets, beside)
+        sources.unlink(missing_ok=True)
         summary.save(folder)
-        write_json(project.sources(part), files)
+        write_json(sources, rests_on())
         for path in means:
             write_json(path, means_of(summary.metrics, cells))
 
     key = summary_key(params, cells, files, sets, beside)
-    done = reuse(project.mark("summary", part), key, [*tables, project.sources(part), *means], make)
+    made = [*tables, sources, *means]
+    done = reuse(mark, key, made, make)
+    if read_json(sources) != rests_on():  # by code that did not say which tables rest on these results
+        write_json(sources, rests_on())
+        record(mark, key, made)
     summary = Summary.load(folder)
     record_summary(project, part, summary, cells)
     return f"{len(summary.metrics):,} values and {len(summary.comparisons):,} comparisons, {done}"

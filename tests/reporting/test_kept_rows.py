@@ -10,6 +10,9 @@ import pyarrow as pa
 import pytest
 
 from benchmark.core.errors import BenchError
+from benchmark.core.files import read_json, write_json
+from benchmark.core.hashing import hash_file
+from benchmark.core.tables import read_table, write_table
 from benchmark.grid.layout import Project
 from benchmark.grid.params_file import load_params
 from benchmark.reporting import on_disk
@@ -121,4 +124,20 @@ def test_other_settings_than_a_summary_was_made_with_make_no_table(project, tmp_
     assert params.count(text) == 1
     place.params.write_text(params.replace(text, changed), encoding="utf-8")
     with pytest.raises(BenchError, match=said + ".*bench stage summarise"):
+        assert Gathered(place, load_params(place.params), "all").evidence
+
+
+@pytest.mark.parametrize("name", ["metrics", "comparisons", "references"])
+def test_tables_of_a_summary_from_elsewhere_make_no_report(project, tmp_path, name):
+    """`dvc checkout` of an older commit brought back means of its code, beside which seeds, grounding and
+    claims were those of the results that lay there: one AUROC of 0.519 stood over a single seed of 0.499."""
+    shutil.copytree(project, tmp_path / "own")
+    place = Project(tmp_path / "own")
+    own = sorted(place.summary("all").glob("*.parquet"))
+    sources = read_json(place.sources("all")) | {place.relative(path): hash_file(path) for path in own}
+    write_json(place.sources("all"), sources)
+    assert Gathered(place, load_params(place.params), "all").evidence
+    table, about = read_table(place.summary("all") / f"{name}.parquet")
+    write_table(place.summary("all") / f"{name}.parquet", table.iloc[:-1], about)
+    with pytest.raises(BenchError, match=rf"all/{name}\.parquet: not made of .*bench stage summarise all"):
         assert Gathered(place, load_params(place.params), "all").evidence

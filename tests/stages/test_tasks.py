@@ -72,6 +72,9 @@ def test_every_task_gets_rows_tables_and_headlines(task_project, bench) -> None:
     assert index["chestxdet10"]["pointing_game"] == pytest.approx(values["pointing_game"], abs=1e-6)
 
     assert bench(task_project, "stage", "summarise", "main")[0] == 0
+    sources = read_json(task_project / "results" / "summary" / "main.sources.json")
+    tables = (task_project / "results" / "summary" / "main").glob("*.parquet")
+    assert {path.relative_to(task_project).as_posix() for path in tables} < set(sources)
     assert bench(task_project, "report", "tables", "--part", "main")[0] == 0
     for task, dataset in places.items():
         text = (task_project / "reports" / "tables" / f"{task}.md").read_text()
