@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmark.core.errors import BenchError, ParamsError
 from benchmark.core.hashing import hash_value
-from benchmark.core.settings import ENGINE, train_config
+from benchmark.core.settings import ENGINE, set_fields, train_config
 from benchmark.core.tasks import CLASSIFICATION, TaskSettings
 from benchmark.data.card_faults import check_own_card
 from benchmark.grid.cell_params import LARGEST_SEED
@@ -136,7 +136,10 @@ def _check_sets(
         own = for_datasets(params, datasets)
         methods = own.method if request.floor else {name: own.method.get(name) for name in names}
         tasks = _evaluated_tasks(own, datasets, request.protocol)
-        return own.model_copy(update={"ct": None, "method": methods, "tasks": tasks})
+        changes = [set_fields(own.method[name].training) if name in own.method else {} for name in names]
+        hidden = () if request.floor else set.intersection(*map(set, changes))  # each method has its own
+        training = own.training.model_copy(update=dict.fromkeys(hidden))
+        return own.model_copy(update={"ct": None, "method": methods, "tasks": tasks, "training": training})
 
     given = read(asked)
     for index, item in enumerate(request.sets):
@@ -147,7 +150,11 @@ def _check_sets(
             continue
         if rest != asked and read(rest) == given:
             key, volumes = item.partition("=")[0], modality_of(datasets) == "ct"
-            raise ParamsError(f"--set {key}: nothing in this run reads it. {_read_instead(key, volumes)}")
+            instead, plain = _read_instead(key, volumes), key.removeprefix("ct.")
+            own = set_fields(asked.method[names[0]].training) if names[0] in asked.method else {}
+            if plain in (f"training.{field}" for field in own):
+                instead = f"Its methods have their own; set method.{names[0]}.{plain}."
+            raise ParamsError(f"--set {key}: nothing in this run reads it. {instead}")
 
 
 def _read_instead(key: str, volumes: bool) -> str:
