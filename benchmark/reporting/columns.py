@@ -74,15 +74,15 @@ ON_PLANES = {
 
 
 def reading(evidence: Evidence) -> str:
-    """How values, letters and their columns are read, at the level of the intervals."""
+    """How values, letters and their columns are read, at the level and the power that were asked for."""
     return (
         f"Values are means over seeds; brackets hold {percent(evidence.level)} intervals over patients "
         "(resampled whole) and seeds. "
         "Bold: separable from every other row of its group by Holm-corrected paired tests, and in at least "
         "90% of all sets of seeds drawn again. Rows that share a letter are not separable. "
         "Stability: share of these sets in which the letters stay; ~ after letters: below 90%, or not known. "
-        "MDE: smallest true difference to the best other row that this corrected test finds with 80% power; "
-        "none where the lower of the two values leaves less than that to 1."
+        "MDE: smallest true difference to the best other row that this corrected test finds with "
+        f"{percent(evidence.power)} power; none where the lower of the two values leaves less than that to 1."
     )
 
 

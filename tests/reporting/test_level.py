@@ -22,13 +22,14 @@ FIXED = {"paper.py", "gains.py"}
 @pytest.fixture(scope="module")
 def at_ninety(project):
     report = PartReport(Project(project), "all")
-    vars(report.gathered)["evidence"] = replace(report.gathered.evidence, level=0.9)
+    vars(report.gathered)["evidence"] = replace(report.gathered.evidence, level=0.9, power=0.7)
     return report
 
 
 def test_tables_name_their_level(at_ninety):
     shown = {table.name: markdown(table) for table in at_ninety.tables}
     assert "brackets hold 90% intervals" in shown["overview"]
+    assert "finds with 70% power" in shown["overview"]
     assert "with 90% intervals" in shown["claims"]
     assert not [name for name, text in shown.items() if "95%" in text]
 
@@ -44,6 +45,7 @@ def test_the_page_names_its_level(at_ninety):
     assert "{{" not in page.partition("<script")[0]
     assert re.search(r"with 90% (<[^>]*>)*intervals", page)
     assert "90% confidence interval over patients" in page
+    assert "test finds with 70% power" in page
 
 
 def test_no_sentence_of_reporting_takes_a_level_for_granted():

@@ -82,7 +82,10 @@ def render(
         csvs=_packed({table.name: comma_separated(table) for table in tables}),
         explorer_script=(HERE / "explore.js").read_text(encoding="utf-8"),
         plotly=plotly(),
-        glossary={term: said.replace("{level}", percent(evidence.level)) for term, said in GLOSSARY.items()},
+        glossary={
+            term: said.format(level=percent(evidence.level), power=percent(evidence.power))
+            for term, said in GLOSSARY.items()
+        },
         term_of=term_of,
         bibtex=bibtex(version, evidence),
         figures=[

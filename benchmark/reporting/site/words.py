@@ -21,7 +21,7 @@ GLOSSARY: Mapping[str, str] = {
     "Stability": "Share of sets of seeds, drawn again, in which the letters stay the same.",
     "Rank": "The ranks that the corrected tests allow.",
     "MDE": "Minimum detectable effect: the smallest true difference to the best other row that the corrected "
-    "test finds with 80% power; none where a score cannot be that much better.",
+    "test finds with {power} power; none where a score cannot be that much better.",
     "Floor": "What needs no image-text alignment: untrained or shuffled methods, a thumbnail, age and sex. A "
     "method must exceed it.",
     "Ceiling": "A supervised probe on the same features, which learns from true labels.",
